@@ -1,0 +1,436 @@
+"""The contract an app fills in: what a domain must say so that core can do the rest.
+
+An ``App`` is data, not a subclass: a frozen record whose fields stand in the
+order the data meets them. This module knows no domain, no file format and no
+network, and imports neither torch nor pandas when it is loaded.
+
+Apps are found through the entry-point group ``resight.apps``; the ones of this
+repository come through the same door as a third party's.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from core.errors import AppError, ManifestError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from core.report.blocks import Block, ReportContext
+
+__all__ = [
+    "App",
+    "Cases",
+    "Export",
+    "ExportContext",
+    "Manifest",
+    "Metric",
+    "Option",
+    "Section",
+    "Source",
+    "Task",
+    "Unit",
+    "app_names",
+    "find_app",
+]
+
+# The version of this contract, stored in every run. It grows by one whenever an
+# app written for the version before could break.
+CONTRACT = 1
+
+TaskKind = Literal["binary", "multiclass", "ordinal", "multilabel"]
+Rule = Literal["mean", "max", "noisy_or"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is predicted.
+
+    Attributes:
+        name: what the user calls it: ``--task NAME``.
+        kind: ``binary`` (two classes, the second counts as positive),
+            ``multiclass``, ``ordinal`` (classes in rising order) or
+            ``multilabel`` (any number of classes per image, joined by
+            ``label_separator`` in the label column).
+        classes: names in index order; empty means "from the training manifest,
+            sorted" (numbers by value).
+        positive: the classes that together count as positive where a
+            two-way question is asked of the task (referable, diseased).
+        label: the manifest column that holds the label.
+        titles: words for a class in reports, by class name; optional.
+    """
+
+    name: str
+    kind: TaskKind
+    classes: tuple[str, ...] = ()
+    positive: tuple[str, ...] = ()
+    label: str = "label"
+    titles: Mapping[str, str] = field(default_factory=dict)
+    label_separator: str = "|"
+
+    def with_classes(self, labels: Sequence[str]) -> Task:
+        """This task with its class order fixed from the labels of a training manifest.
+
+        Raises:
+            ManifestError: a label is not among the declared classes, or there
+                are too few classes for the kind.
+        """
+        found = set()
+        for label in labels:
+            found.update(
+                label.split(self.label_separator) if self.kind == "multilabel" else [label]
+            )
+        found.discard("")
+        if self.classes:
+            unknown = sorted(found - set(self.classes), key=class_key)
+            if unknown:
+                guess = difflib.get_close_matches(unknown[0], self.classes, n=1)
+                hint = f" Did you mean {guess[0]!r}?" if guess else ""
+                msg = (
+                    f"{len(unknown)} label(s) are not classes of the task {self.name!r} "
+                    f"(first: {unknown[0]!r}; known: {', '.join(self.classes)}).{hint} "
+                    "Rename the labels, or choose another task with --task."
+                )
+                raise ManifestError(msg)
+            return self
+        classes = tuple(sorted(found, key=class_key))
+        if len(classes) < (1 if self.kind == "multilabel" else 2):
+            only = f" ({classes[0]!r})" if classes else ""
+            msg = (
+                f"The labels name {len(classes)} class{only}; a model needs at least two to tell "
+                "apart. Add a folder, or rows, of another class."
+            )
+            raise ManifestError(msg)
+        if self.kind == "binary" and len(classes) != 2:
+            msg = (
+                f"The task {self.name!r} is binary but the labels name {len(classes)} classes "
+                f"({', '.join(classes[:6])}). Merge them, or pass --task multiclass."
+            )
+            raise ManifestError(msg)
+        return replace(
+            self, classes=classes, positive=tuple(c for c in self.positive if c in classes)
+        )
+
+    def title(self, name: str) -> str:
+        """The words for a class in a report."""
+        return self.titles.get(name, name)
+
+    @property
+    def positive_index(self) -> tuple[int, ...]:
+        """Indices of the positive classes; of a binary task without any named, the second."""
+        if self.positive:
+            return tuple(self.classes.index(c) for c in self.positive)
+        return (1,) if self.kind == "binary" else ()
+
+
+def class_key(label: str) -> tuple[int, float, str]:
+    """Sort key of class names: numbers by value first, then words.
+
+    >>> sorted(["10", "2", "b", "a"], key=class_key)
+    ['2', '10', 'a', 'b']
+    """
+    try:
+        return (0, float(label), label)
+    except ValueError:
+        return (1, 0.0, label)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What the user pointed at, as ``App.index`` receives it.
+
+    Attributes:
+        paths: folders, files, tables or globs (already expanded), absolute.
+        labelled: whether labels are wanted (check, train, evaluate) or not (predict).
+        task: the task whose label column is read.
+        label: a label column named by the user, or None for the app's own rule.
+        group: a group column named by the user, or None for the app's own rule.
+        allow_outside: whether paths in a table may leave the table's folder.
+        options: the app's own options as given on the command line.
+    """
+
+    paths: tuple[Path, ...]
+    labelled: bool
+    task: Task
+    label: str | None = None
+    group: str | None = None
+    allow_outside: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """One row per model input, and in words how it came about.
+
+    Attributes:
+        table: columns of ``core.tables.MANIFEST`` and any extras.
+        root: the folder that relative paths start from.
+        group_rule: one sentence saying where the group came from; empty if none
+            could be found, and then leakage cannot be checked.
+        split_rule: one sentence saying where a given split came from; empty if
+            the data name no split.
+        notes: further sentences for the user: what was assumed, skipped, renamed.
+        cards: names of the data cards recognised.
+    """
+
+    table: pd.DataFrame
+    root: Path
+    group_rule: str = ""
+    split_rule: str = ""
+    notes: tuple[str, ...] = ()
+    cards: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """One step up from scores of images to scores of what is decided about.
+
+    Attributes:
+        name: what one row of the decisions is: ``eye``, ``breast``, ``patient``.
+        columns: manifest columns that together identify one unit. A step whose
+            columns are absent from the manifest is left out, and that is said.
+        rule: how scores of the level below become one: ``mean``, ``max``
+            (the row with the highest expected class, ordinal and binary: the
+            worst finding counts) or ``noisy_or``.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rule: Rule = "mean"
+
+
+@dataclass(frozen=True)
+class Cases:
+    """The cases a metric is computed on; rows without a label or a score are already gone.
+
+    Attributes:
+        y: (N,) class indices, or (N, K) zeros and ones for a multi-label task.
+        scores: (N, K) calibrated scores in [0, 1]; rows sum to 1 unless multi-label.
+        decided: (N,) the class index decided, or (N, K) zeros and ones.
+        weight: (N,) how often a row counts; all ones outside of a bootstrap
+            resample, where a row counts as often as its group was drawn.
+    """
+
+    y: NDArray[np.int_]
+    scores: NDArray[np.float64]
+    decided: NDArray[np.int_]
+    weight: NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A number computed on decisions.
+
+    Attributes:
+        name: snake case, unique in the app; the key in ``metrics.json``.
+        title: the words in a report.
+        compute: cases -> value; raises ``MetricError`` with the reason where the
+            value is undefined. Must honour ``Cases.weight``.
+        unit: the level it is computed on: ``image`` or the name of a ``Unit``;
+            empty means the highest unit there is.
+        higher_is_better: which way is up.
+        percent: whether the report shows it as a percentage.
+    """
+
+    name: str
+    title: str
+    compute: Callable[[Cases], float]
+    unit: str = ""
+    higher_is_better: bool = True
+    percent: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """An extra section of the report.
+
+    Attributes:
+        title: heading.
+        build: context -> blocks (``core.report.blocks``); an empty list leaves it out.
+    """
+
+    title: str
+    build: Callable[[ReportContext], Sequence[Block]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportContext:
+    """What an export receives after a prediction has ended.
+
+    Attributes:
+        out: the output folder of the prediction; an export writes below it only.
+        predictions: the finished predictions table.
+        decisions: unit name -> decisions table.
+        manifest: the manifest of the inputs, with absolute paths in ``path``.
+        task: the resolved task of the run.
+        run: the parsed ``run.json``.
+        options: the app's own options as given on the command line.
+        read: image_id -> full-resolution pixels (H, W, C).
+        saliency: image_id -> (H, W) in [0, 1] in the source's pixels, or None
+            where there is no model (computed on demand, slow).
+    """
+
+    out: Path
+    predictions: pd.DataFrame
+    decisions: Mapping[str, pd.DataFrame]
+    manifest: pd.DataFrame
+    task: Task
+    run: Mapping[str, Any]
+    options: Mapping[str, Any]
+    read: Callable[[str], NDArray[Any]]
+    saliency: Callable[[str], NDArray[np.float32]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """An extra output of a prediction.
+
+    Attributes:
+        name: what the user calls it.
+        help: one sentence.
+        write: context -> the files written, below ``context.out``.
+        option: the option that asks for it (``overlays`` for ``--overlays``);
+            empty means it is always written.
+    """
+
+    name: str
+    help: str
+    write: Callable[[ExportContext], Sequence[Path]]
+    option: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """An option of the app's own on a command: ``--within FILE``, ``--letters``.
+
+    Attributes:
+        name: without dashes, words joined by ``-``.
+        help: one sentence.
+        verbs: the commands that take it: ``check``, ``train``, ``evaluate``, ``predict``.
+        type: ``bool`` for a flag, or ``str``, ``int``, ``float``, ``Path``.
+        default: value when it is not given.
+    """
+
+    name: str
+    help: str
+    verbs: tuple[str, ...]
+    type: type = str
+    default: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class App:
+    """A domain, as data. Everything in it must pickle.
+
+    Attributes:
+        name: folder name and the word on the command line.
+        title: heading of reports.
+        intended_use: the sentence printed above every result.
+        tasks: what can be predicted; the first is the default.
+        index: source -> manifest.
+        group: what the group is called in words: ``patient``, ``leaf``, ``field``.
+        read: one manifest row (with an absolute ``path``) -> full-resolution
+            pixels (H, W, C), uint8, uint16 or float32.
+        prepare: (H, W) in pixels -> deterministic transform, a MONAI ``Compose``
+            over a dictionary. It receives ``{"image": pixels, **row}`` and
+            returns a dictionary with ``image`` (H, W, C) of exactly that size
+            and the dtype of the input, and may add ``affine`` (3, 3), which maps
+            prepared (row, col, 1) to source (row, col, 1), ``quality`` (an
+            empty string, or why the image should not be judged), and the
+            columns named in ``prepared_columns``.
+        augment: (H, W) -> random transform, an albumentations pipeline over
+            (H, W, C) pixels, for training only; must give exactly that size.
+        units: how scores climb above the image.
+        metrics: the first one is the headline.
+        subgroups: manifest columns by which every result is broken down.
+        sections: extra report sections.
+        exports: extra prediction outputs.
+        phantom: (folder, number of images, seed) -> the path to train on: writes a
+            small synthetic data set with a known answer.
+        config: settings of the domain that differ from core's defaults, as
+            keyword arguments of ``core.config.TrainConfig``.
+        prepared_columns: scalar columns that ``prepare`` adds.
+        output_columns: manifest columns that may stand in outputs beside the
+            ones every table has; nothing else leaves the manifest.
+        options: the app's own command-line options.
+    """
+
+    name: str
+    title: str
+    intended_use: str
+    tasks: tuple[Task, ...]
+    index: Callable[[Source], Manifest]
+    group: str
+    read: Callable[[Mapping[str, Any]], NDArray[Any]]
+    prepare: Callable[[tuple[int, int]], Callable[[dict[str, Any]], dict[str, Any]]]
+    augment: Callable[[tuple[int, int]], Any]
+    units: tuple[Unit, ...]
+    metrics: tuple[Metric, ...]
+    subgroups: tuple[str, ...] = ()
+    sections: tuple[Section, ...] = ()
+    exports: tuple[Export, ...] = ()
+    phantom: Callable[[Path, int, int], Path]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    prepared_columns: tuple[str, ...] = ()
+    output_columns: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
+
+    def task(self, name: str | None = None) -> Task:
+        """The task of this name, or the first; a bare kind gives a task of that kind.
+
+        Raises:
+            AppError: no task has this name.
+        """
+        if name is None:
+            return self.tasks[0]
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        if name in {"binary", "multiclass", "ordinal", "multilabel"}:
+            return Task(name=name, kind=name)  # type: ignore[arg-type]
+        known = ", ".join(task.name for task in self.tasks)
+        msg = (
+            f"{self.name} has no task {name!r} (it has: {known}). Choose one of these, or a kind: "
+            "binary, multiclass, ordinal, multilabel."
+        )
+        raise AppError(msg)
+
+
+def app_names() -> list[str]:
+    """The names of the installed apps, sorted; none of them is imported."""
+    return sorted({point.name for point in entry_points(group="resight.apps")})
+
+
+def find_app(name: str) -> App:
+    """Load one app by name.
+
+    Raises:
+        AppError: no installed app has this name, or what its entry point names
+            is not an ``App``.
+    """
+    points = [point for point in entry_points(group="resight.apps") if point.name == name]
+    if not points:
+        known = app_names()
+        guess = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {guess[0]!r}?" if guess else ""
+        msg = (
+            f"No installed app is called {name!r} (installed: {', '.join(known) or 'none'}).{hint} "
+            "`resight apps` lists them."
+        )
+        raise AppError(msg)
+    app = points[0].load()
+    if not isinstance(app, App):
+        msg = (
+            f"The entry point {name!r} of the group resight.apps names a {type(app).__name__}, "
+            "not an App. Correct it in the pyproject.toml of the package that brings it."
+        )
+        raise AppError(msg)
+    return app

@@ -1,0 +1,1 @@
+"""From files to batches: manifest, split, audit, strict reading, the prepared store, the loader."""

@@ -1,0 +1,1 @@
+"""From scores to numbers: every function takes arrays and never sees an image or a model."""

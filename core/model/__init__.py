@@ -1,0 +1,1 @@
+"""From batches to scores: backbone, heads, the Lightning module, the recipe, checkpoints."""

@@ -1,0 +1,116 @@
+"""How logits become scores, and scores become decisions, for every kind of task.
+
+Pure numpy, so that an evaluation of a stored table and a prediction use the
+same lines and neither needs torch. Training has the same links in torch in
+``core.model.heads``; a test keeps the two equal.
+
+    binary, multiclass   K logits      softmax
+    ordinal              K-1 logits    P(y > k) = sigmoid(logit_k), falling in k
+    multilabel           K logits      sigmoid of each
+
+A temperature T divides the logits before the link.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import expit, softmax
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from core.app import Task
+
+__all__ = ["decide", "encode", "link_of", "scores_from_logits"]
+
+
+def link_of(task: Task, head: str = "auto") -> str:
+    """Name of the link: ``softmax``, ``cumulative`` or ``sigmoid``.
+
+    Args:
+        task: the task.
+        head: the head the network has; ``multiclass`` on an ordinal task asks
+            for plain classes, ``auto`` for the link of the task's own kind.
+    """
+    kind = task.kind if head == "auto" else head
+    return {"ordinal": "cumulative", "multilabel": "sigmoid"}.get(kind, "softmax")
+
+
+def scores_from_logits(
+    logits: NDArray[np.float64], *, link: str, temperature: float = 1.0
+) -> NDArray[np.float64]:
+    """Scores (N, K) in [0, 1] from logits (N, L).
+
+    Args:
+        logits: (N, K), or (N, K - 1) for the cumulative link.
+        link: see ``link_of``.
+        temperature: above 1 softens, below 1 sharpens; must be positive.
+
+    >>> scores_from_logits(np.array([[0.0, 0.0]]), link="softmax").tolist()
+    [[0.5, 0.5]]
+    >>> scores_from_logits(np.array([[0.0, -20.0]]), link="cumulative").round(3).tolist()
+    [[0.5, 0.5, 0.0]]
+    """
+    z = np.asarray(logits, dtype=np.float64) / temperature
+    if link == "softmax":
+        return np.asarray(softmax(z, axis=1))
+    if link == "sigmoid":
+        return np.asarray(expit(z))
+    above = expit(z)
+    edges = np.concatenate([np.ones((len(z), 1)), above, np.zeros((len(z), 1))], axis=1)
+    # The thresholds of the head are ordered, so differences are never negative
+    # but for rounding.
+    return np.clip(edges[:, :-1] - edges[:, 1:], 0.0, 1.0)
+
+
+def decide(
+    scores: NDArray[np.float64],
+    *,
+    task: Task,
+    threshold: float | None = None,
+) -> NDArray[np.int_]:
+    """The class index decided for each row; (N, K) zeros and ones for a multi-label task.
+
+    Without a threshold: the class with the highest score; for an ordinal task
+    the median grade, the first whose cumulative score reaches one half, which
+    is the grade with the least expected absolute error. With a threshold (an
+    operating point of the positive classes): of the positive classes the one
+    with the highest score if their scores add up to at least the threshold,
+    else the best of the others.
+
+    >>> from core.app import Task
+    >>> yes_no = Task(name="t", kind="binary", classes=("no", "yes"), positive=("yes",))
+    >>> decide(np.array([[0.7, 0.3]]), task=yes_no, threshold=0.2).tolist()
+    [1]
+    """
+    if task.kind == "multilabel":
+        return (scores >= (0.5 if threshold is None else threshold)).astype(int)
+    if threshold is None:
+        if task.kind == "ordinal":
+            cumulative = np.cumsum(scores, axis=1)
+            return np.asarray((cumulative < 0.5 - 1e-12).sum(axis=1).clip(max=scores.shape[1] - 1))
+        return np.asarray(scores.argmax(axis=1))
+    positive = np.zeros(scores.shape[1], dtype=bool)
+    positive[list(task.positive_index)] = True
+    called = scores[:, positive].sum(axis=1) >= threshold
+    best = np.where(positive, scores, -1.0).argmax(axis=1)
+    rest = np.where(positive, -1.0, scores).argmax(axis=1)
+    return np.asarray(np.where(called, best, rest))
+
+
+def encode(labels: list[str], task: Task) -> NDArray[np.int_]:
+    """Class indices (N,) of labels; (N, K) zeros and ones for a multi-label task.
+
+    Raises:
+        KeyError: a label is not a class of the task.
+    """
+    index = {name: i for i, name in enumerate(task.classes)}
+    if task.kind != "multilabel":
+        return np.array([index[label] for label in labels], dtype=np.int_)
+    encoded = np.zeros((len(labels), len(index)), dtype=np.int_)
+    for row, label in enumerate(labels):
+        for name in filter(None, label.split(task.label_separator)):
+            encoded[row, index[name]] = 1
+    return encoded
