@@ -1,0 +1,315 @@
+"""How blocks become one page that opens anywhere, offline, and runs nothing of a stranger's.
+
+Blocks hold data and words; jinja2 escapes every one of them. The only markup
+that enters from outside the templates is SVG, and of that only the elements and
+attributes named here. The page carries a content-security policy that allows
+its own style sheet and its own copy button, both by hash, and pictures stored
+in the page; nothing is ever fetched.
+
+This module knows nothing of metrics or models. The same blocks give the same
+bytes: no date, no random name.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import unicodedata
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from core.report.blocks import Block, Pictures, Table, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pandas as pd
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+__all__ = ["clean", "render_page", "safe_svg"]
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+# Figures at least this wide (CSS pixels) get a line of their own on a wide screen.
+WIDE_PX = 500.0
+
+_ELEMENTS = frozenset(
+    {"svg", "g", "path", "rect", "line", "polyline", "polygon", "circle", "ellipse"}
+    | {"text", "tspan", "defs", "clipPath", "use"}
+)
+_GEOMETRY = {"d", "x", "y", "x1", "x2", "y1", "y2", "r", "rx", "ry", "cx", "cy", "points"}
+_ATTRIBUTES = frozenset(
+    _GEOMETRY
+    | {"transform", "viewBox", "width", "height", "clip-path", "clip-rule", "clipPathUnits"}
+    | {"fill", "fill-opacity", "fill-rule", "stroke", "stroke-width", "stroke-opacity"}
+    | {"stroke-dasharray", "stroke-dashoffset", "stroke-linecap", "stroke-linejoin", "opacity"}
+    | {"font-size", "font-weight", "font-style", "text-anchor", "dominant-baseline"}
+)
+_LOCAL_URL = re.compile(r"url\(#([\w.-]+)\)")
+_FONT = re.compile(r"(?P<style>italic |oblique )?(?P<weight>bold |\d{3} )?(?P<size>[\d.]+)px ")
+# Controls, soft hyphens, zero-width and bidirectional marks, lone surrogates: they
+# would hide or reorder what a file is really called.
+_HIDDEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def render_page(
+    title: str,
+    *,
+    lead: str,
+    sections: Sequence[tuple[str, Sequence[Block]]],
+    footer: str = "",
+) -> str:
+    """One self-contained HTML page.
+
+    Args:
+        title: heading of the page.
+        lead: the sentence below it; of a report, the intended use.
+        sections: (heading, blocks) in order; a section without blocks is left
+            out, one without a heading stands above the table of contents.
+        footer: the last line of the page.
+
+    Raises:
+        ValueError: a picture is neither PNG nor JPEG, or an SVG is not well formed.
+
+    >>> page = render_page("Leaves", lead="Photos.", sections=[("A", [Text("<b>&")])])
+    >>> "&lt;b&gt;&amp;" in page and "<b>" not in page
+    True
+    """
+    css = (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    script = (TEMPLATES / "copy.js").read_text(encoding="utf-8")
+    number = iter(range(1, 1_000_000))
+    names: set[str] = set()
+    shown: list[dict[str, Any]] = []
+    for heading, blocks in sections:
+        if blocks:
+            views = [_view(block, number) for block in blocks]
+            shown.append(
+                {
+                    "title": heading,
+                    "id": _anchor(heading, names),
+                    "runs": [(kind, list(run)) for kind, run in groupby(views, _kind)],
+                }
+            )
+    policy = (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
+        f"style-src '{_hash(css)}'; script-src '{_hash(script)}'"
+    )
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            title=title,
+            lead=lead,
+            sections=shown,
+            footer=footer,
+            policy=_trusted(policy),
+            css=_trusted(css),
+            script=_trusted(script),
+        )
+    )
+
+
+def clean(text: object) -> str:
+    r"""Text with hidden characters made visible: what would disguise a file name.
+
+    >>> clean("a" + chr(0x202E) + "gnp.exe")
+    'a\\u202egnp.exe'
+    """
+    return _HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", str(text))
+
+
+def safe_svg(svg: str, prefix: str) -> str:
+    """The drawing alone: no script, style, link, image, comment or event handler.
+
+    Style declarations become presentation attributes, because the page's policy
+    allows no style attribute; ids get ``prefix``, because many drawings share a page.
+
+    Args:
+        svg: an SVG document, as matplotlib writes it.
+        prefix: letters and digits, unique on the page.
+
+    Raises:
+        ValueError: it is not well formed, declares entities, or is no SVG.
+
+    >>> safe_svg('<svg viewBox="0 0 1 1" onload="x()"><script>x()</script><path d="M0 0"/></svg>', "a")
+    '<svg viewBox="0 0 1 1"><path d="M0 0"/></svg>'
+    """
+    if "<!ENTITY" in svg:
+        msg = "a drawing declares entities, which no plot of ours does"
+        raise ValueError(msg)
+    try:
+        root = ElementTree.fromstring(re.sub(r"<!DOCTYPE[^>]*>", "", svg))
+    except ElementTree.ParseError as error:
+        msg = f"a drawing is not well-formed SVG ({error})"
+        raise ValueError(msg) from error
+    if _local(root.tag) != "svg":
+        msg = f"a drawing starts with <{_local(root.tag)}>, not with <svg>"
+        raise ValueError(msg)
+    wanted = set(_LOCAL_URL.findall(svg)) | set(re.findall(r'href="#([\w.-]+)"', svg))
+    return "".join(_draw(root, prefix, wanted))
+
+
+def _draw(node: ElementTree.Element, prefix: str, wanted: set[str]) -> Iterator[str]:
+    """The text of one element and of what it holds, if it is on the list."""
+    from markupsafe import escape  # noqa: PLC0415  (only a page needs it)
+
+    name = _local(node.tag)
+    if name not in _ELEMENTS:
+        return
+    attributes: dict[str, str] = {}
+    for raw, value in node.attrib.items():
+        key = _local(raw)
+        if key == "style":
+            attributes.update(_declarations(value))
+        elif key == "id" and value in wanted:
+            attributes["id"] = f"{prefix}-{value}"
+        elif key == "href" and name == "use" and value.startswith("#"):
+            attributes["href"] = f"#{prefix}-{value[1:]}"
+        elif key in _ATTRIBUTES:
+            attributes[key] = value
+    for key, value in attributes.items():
+        if "url(" in value:
+            local = _LOCAL_URL.fullmatch(value.strip())
+            attributes[key] = f"url(#{prefix}-{local[1]})" if local else "none"
+    inside = "".join(part for child in node for part in _draw(child, prefix, wanted))
+    if name in {"text", "tspan"} and node.text:
+        inside = str(escape(clean(node.text))) + inside
+    if name == "g" and not attributes:
+        # A group that says nothing only costs bytes; matplotlib nests them deep.
+        yield inside
+        return
+    opening = f"<{name}" + "".join(f' {key}="{escape(v)}"' for key, v in attributes.items())
+    yield f"{opening}>{inside}</{name}>" if inside else f"{opening}/>"
+
+
+def _declarations(style: str) -> Iterator[tuple[str, str]]:
+    """Presentation attributes of a style attribute; of a font only size, weight and slant."""
+    for declaration in style.split(";"):
+        key, _, value = (part.strip() for part in declaration.partition(":"))
+        if key == "font" and (font := _FONT.match(value)):
+            yield "font-size", font["size"]
+            if font["weight"]:
+                yield "font-weight", font["weight"].strip()
+            if font["style"]:
+                yield "font-style", font["style"].strip()
+        elif key in _ATTRIBUTES:
+            yield key, value
+
+
+def _local(name: str) -> str:
+    """An XML name without its namespace."""
+    return name.rpartition("}")[2]
+
+
+def _view(block: Block, number: Iterator[int]) -> dict[str, Any]:
+    """What the template shows of one block."""
+    if isinstance(block, Text):
+        return {"kind": "text", "text": block.text, "tone": block.tone}
+    if isinstance(block, Table):
+        return {
+            "kind": "table",
+            "title": block.title,
+            "note": block.note,
+            **_cells(block.frame, block.numeric),
+        }
+    if isinstance(block, Pictures):
+        return {
+            "kind": "pictures",
+            "title": block.title,
+            "note": block.note,
+            "pictures": [(_trusted(_data_uri(data)), caption) for data, caption in block.pictures],
+        }
+    svg = safe_svg(block.svg, f"f{next(number)}")
+    width = re.search(r'<svg[^>]*? width="([\d.]+)', svg)
+    return {
+        "kind": "figure",
+        "title": block.title,
+        "note": block.note,
+        "svg": _trusted(svg),
+        "wide": width is None or float(width[1]) >= WIDE_PX,
+        "data": None if block.data is None else _cells(block.data, _numbers(block.data)),
+    }
+
+
+def _kind(view: dict[str, Any]) -> str:
+    """Neighbouring figures stand side by side; every other block alone."""
+    return "figures" if view["kind"] == "figure" else "flow"
+
+
+def _cells(frame: pd.DataFrame, numeric: Sequence[str]) -> dict[str, Any]:
+    """Heading and rows of a frame; missing values become empty cells."""
+    columns = [str(name) for name in frame.columns]
+    shown = frame.astype("object").where(frame.notna(), "")
+    rows = list(shown.itertuples(index=False, name=None))
+    return {"columns": columns, "rows": rows, "numeric": set(numeric)}
+
+
+def _numbers(frame: pd.DataFrame) -> list[str]:
+    """The columns of numbers."""
+    return [str(name) for name in frame.columns if frame[name].dtype.kind in "iuf"]
+
+
+def _anchor(heading: str, taken: set[str]) -> str:
+    """A short id of a heading, unique on the page; empty for no heading."""
+    if not heading:
+        return ""
+    plain = unicodedata.normalize("NFKD", heading).encode("ascii", "ignore").decode().lower()
+    stem = re.sub(r"[^a-z0-9]+", "-", plain).strip("-") or "section"
+    name, count = stem, 1
+    while name in taken or name in {"content", "contents"}:
+        count += 1
+        name = f"{stem}-{count}"
+    taken.add(name)
+    return name
+
+
+def _data_uri(data: bytes) -> str:
+    """A picture as an address that holds the picture."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        kind = "png"
+    elif data.startswith(b"\xff\xd8\xff"):
+        kind = "jpeg"
+    else:
+        msg = "a picture of a page must be PNG or JPEG"
+        raise ValueError(msg)
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def _hash(text: str) -> str:
+    """The source expression of a content-security policy that allows exactly this text."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+def _trusted(text: str) -> Markup:
+    """Text that is markup of our own making and must not be escaped again."""
+    from markupsafe import Markup  # noqa: PLC0415  (only a page needs it)
+
+    return Markup(text)
+
+
+@cache
+def _environment() -> Environment:
+    """The templates, with everything escaped and a missing name an error."""
+    from jinja2 import (  # noqa: PLC0415  (only a page needs it)
+        Environment,
+        FileSystemLoader,
+        StrictUndefined,
+    )
+    from markupsafe import Markup  # noqa: PLC0415  (only a page needs it)
+
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES, encoding="utf-8"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=lambda value: value if isinstance(value, Markup) else clean(value),
+    )
