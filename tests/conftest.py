@@ -1,0 +1,110 @@
+"""What holds for every test: no network, a home of its own, seeds, one thread, no display."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCAL = ("127.", "::1", "localhost")
+SEED = 20
+
+# Set before any library is imported, for they read these only once; processes that
+# a test starts inherit them. Nothing listens at the proxy's address, so that such a
+# process cannot reach the network either.
+os.environ.update(
+    NO_ALBUMENTATIONS_UPDATE="1",
+    HF_HUB_OFFLINE="1",
+    OMP_NUM_THREADS="1",
+    MPLBACKEND="Agg",
+    COLUMNS="120",
+    NO_COLOR="1",
+    HTTP_PROXY="http://127.0.0.1:9",
+    HTTPS_PROXY="http://127.0.0.1:9",
+    NO_PROXY="127.0.0.1,localhost,::1",
+)
+# With any of these rich and typer write for a terminal that is not there.
+for _variable in ("FORCE_COLOR", "PY_COLORS", "CLICOLOR_FORCE", "GITHUB_ACTIONS"):
+    os.environ.pop(_variable, None)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail a test that reaches for another host: it would pass or fail with the weather."""
+    lookup = socket.getaddrinfo
+
+    def refuse_unless_local(host: object) -> None:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name is not None and not (isinstance(name, str) and name.startswith(LOCAL)):
+            # Unlike an exception, this is not swallowed by a library's `except Exception`.
+            pytest.fail(f"a test reached for the network: {name!r}")
+
+    def guarded(original: Callable[..., object]) -> Callable[..., object]:
+        def call(self: socket.socket, address: tuple[object, ...]) -> object:
+            if self.family in {socket.AF_INET, socket.AF_INET6}:
+                refuse_unless_local(address[0])
+            return original(self, address)
+
+        return call
+
+    def guarded_lookup(host: object, *args: object, **kwargs: object) -> object:
+        refuse_unless_local(host)
+        return lookup(host, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", guarded(socket.socket.connect))
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded(socket.socket.connect_ex))
+    monkeypatch.setattr(socket, "getaddrinfo", guarded_lookup)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def session_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of fixtures that outlive one test; never the user's own."""
+    home = tmp_path_factory.mktemp("session-home")
+    os.environ["RESIGHT_HOME"] = str(home)
+    return home
+
+
+@pytest.fixture(autouse=True)
+def private_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A RESIGHT_HOME for each test, so that none finds what another stored."""
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("RESIGHT_HOME", str(home))
+    return home
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Start each test from one random state, importing neither numpy nor torch for it."""
+    random.seed(SEED)
+    if "numpy" in sys.modules:
+        # Libraries under test draw from numpy's global state.
+        sys.modules["numpy"].random.seed(SEED)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(SEED)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real images beside the clone."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("needs the real images of ../shared/data, which are not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_weights() -> Path:
+    """The folder of pretrained weights beside the clone."""
+    folder = ROOT.parent / "shared" / "weights"
+    if not folder.is_dir():
+        pytest.skip("needs the pretrained weights of ../shared/weights, which are not here")
+    return folder
