@@ -1,0 +1,359 @@
+"""The figures of results: numbers in, SVG text and the table of what is drawn out.
+
+Nothing here computes a metric; how a figure looks is decided in ``core.report.drawing``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from core.report.drawing import (
+    DASHES,
+    HALF,
+    INK,
+    PAPER,
+    RULE,
+    SERIES,
+    SOFT,
+    WHOLE,
+    as_percent,
+    canvas_of,
+    finish,
+    fold,
+    look_of,
+    short,
+    stack_of,
+    styled,
+    table_of,
+)
+from core.report.html import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from core.report.blocks import Figure
+
+__all__ = [
+    "Line",
+    "confusion_matrix",
+    "curves",
+    "decision_curve",
+    "forest",
+    "reliability",
+    "risk_coverage",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One curve: a name, its points, and an interval around them where there is one."""
+
+    name: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
+
+
+@styled
+def confusion_matrix(
+    counts: NDArray[np.int_],
+    classes: Sequence[str],
+    *,
+    title: str = "Confusion matrix",
+    note: str = "",
+) -> Figure:
+    """Counts, shaded by their share of the row.
+
+    Args:
+        counts: (K, K) cases; rows are the true class, columns the decided one.
+        classes: (K,) names in index order.
+        title: heading.
+        note: what cases these are.
+    """
+    names = [clean(name) for name in classes]
+    k = len(names)
+    totals = counts.sum(axis=1)
+    shares = counts / totals.clip(min=1)[:, None]
+    side = min(WHOLE, max(HALF, 150 + 34 * k))
+    canvas, axes = canvas_of(side, side - 40)
+    is_labelled = k <= 20
+    for row in range(k):
+        for column in range(k):
+            share = float(shares[row, column])
+            # Never darker than this, so that ink stays readable on it in both themes.
+            axes.add_patch(_cell(column, row, 0.62 * share, on_diagonal=row == column))
+            count = int(counts[row, column])
+            if is_labelled and count:
+                text = f"{count}\n{100 * share:.0f} %" if k <= 10 else str(count)
+                size = 10 if k <= 10 else 8
+                axes.text(column, row, text, ha="center", va="center", fontsize=size)
+    axes.set(xlim=(-0.5, k - 0.5), ylim=(k - 0.5, -0.5), xlabel="Decided", ylabel="True")
+    axes.set_aspect("equal")
+    is_long = max(map(len, names)) > 8 or k > 6
+    width = 18 if k <= 20 else 40
+    ticks = [fold(name, width) for name in names]
+    axes.set_xticks(
+        range(k), ticks, rotation=40 if is_long else 0, ha="right" if is_long else "center"
+    )
+    if is_long:
+        for label in axes.get_xticklabels():
+            label.set_rotation_mode("anchor")
+    axes.set_yticks(range(k), [f"{t} ({n})" for t, n in zip(ticks, totals.tolist(), strict=True)])
+    if k > 20:
+        axes.tick_params(labelsize=7)
+    axes.spines[:].set_visible(False)
+    data = table_of(counts, columns=[f"decided {name}" for name in names])
+    data.insert(0, "true", names)
+    return finish(canvas, title, note, data)
+
+
+def _cell(column: int, row: int, strength: float, *, on_diagonal: bool) -> Any:  # noqa: ANN401  (untyped)
+    """One shaded square of a matrix."""
+    from matplotlib.patches import Rectangle  # noqa: PLC0415  (slow; only a report needs it)
+
+    color = SERIES[0] if on_diagonal else SERIES[1]
+    face = (color, strength) if strength > 0.004 else "none"
+    return Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=face, edgecolor=RULE, linewidth=0.8)
+
+
+@styled
+def curves(  # noqa: PLR0913  (all by name)
+    lines: Sequence[Line],
+    *,
+    title: str,
+    x: str,
+    y: str,
+    note: str = "",
+    points: Sequence[tuple[str, float, float]] = (),
+    diagonal: bool = False,
+    levels: Mapping[str, float] | None = None,
+) -> Figure:
+    """Curves in the unit square: ROC, precision and recall.
+
+    Args:
+        lines: the curves; at most eight are drawn in full colour, the rest in grey.
+        title: heading.
+        x: words for the horizontal axis.
+        y: words for the vertical axis.
+        note: what cases these are.
+        points: (name, x, y) of operating points to mark.
+        diagonal: whether to draw what chance gives in a ROC plot.
+        levels: name -> height of the horizontal line that chance gives.
+    """
+    canvas, axes = canvas_of(HALF, HALF - 10)
+    if diagonal:
+        axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle=(0, (2, 2)))
+    for i, line in enumerate(lines):
+        look = look_of(i)
+        if len(line.low):
+            axes.fill_between(line.x, line.low, line.high, color=look["color"], alpha=0.14)
+        axes.plot(line.x, line.y, label=fold(clean(line.name), 34), **look)
+    for i, (name, height) in enumerate((levels or {}).items()):
+        label = fold(clean(name), 34)
+        axes.axhline(height, label=label, color=SOFT, linewidth=0.8, linestyle=DASHES[i % 4])
+    for name, px, py in points:
+        axes.plot([px], [py], "o", markersize=6, color=INK, markerfacecolor=PAPER)
+        side = "right" if px > 0.6 else "left"
+        axes.annotate(
+            clean(name),
+            (px, py),
+            xytext=(-8 if side == "right" else 8, -12),
+            textcoords="offset points",
+            fontsize=10,
+            ha=side,
+        )
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=x, ylabel=y)
+    axes.set_aspect("equal")
+    axes.grid()
+    if len(lines) + len(levels or {}) > 1:
+        axes.legend(handlelength=2.4, labelspacing=0.25)
+    return finish(canvas, title, note, _long(lines, x, y))
+
+
+@styled
+def reliability(
+    bins: Mapping[str, Sequence[Mapping[str, float]]], *, title: str, note: str = ""
+) -> Figure:
+    """Observed share against predicted score, with the number of cases in each bin below.
+
+    Args:
+        bins: name (before, after) -> bins with ``score`` (mean predicted),
+            ``share`` (observed), ``n`` and, where known, ``low`` and ``high``.
+        title: heading.
+        note: what cases these are.
+    """
+    canvas, (axes, below) = stack_of(HALF, HALF + 40, (4, 1))
+    axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle=(0, (2, 2)))
+    last = len(bins) - 1
+    for i, (name, rows) in enumerate(bins.items()):
+        kept = [row for row in rows if row["n"]]
+        score = [row["score"] for row in kept]
+        share = [row["share"] for row in kept]
+        color = SERIES[0] if i == last else SERIES[1]
+        if i == last:
+            for row in kept:
+                if row.get("low") is not None and row.get("high") is not None:
+                    axes.plot(
+                        [row["score"]] * 2, [row["low"], row["high"]], color=color, linewidth=1
+                    )
+        face = color if i == last else PAPER
+        dash = "-" if i == last else DASHES[1]
+        axes.plot(
+            score,
+            share,
+            "o",
+            linestyle=dash,
+            color=color,
+            markerfacecolor=face,
+            markersize=5,
+            label=clean(name),
+        )
+        if i == last:
+            below.bar(score, [row["n"] for row in kept], width=0.025, color=color)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="Observed share")
+    axes.grid()
+    if len(bins) > 1:
+        axes.legend(loc="upper left")
+    below.set(xlabel="Predicted score", ylabel="Cases")
+    below.grid(axis="y")
+    shown: list[dict[str, Any]] = [
+        {"which": name, **row} for name, some in bins.items() for row in some
+    ]
+    return finish(canvas, title, note, table_of(shown))
+
+
+@styled
+def forest(  # noqa: PLR0913  (all by name)
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    title: str,
+    x: str,
+    reference: float | None = None,
+    note: str = "",
+    percent: bool = False,
+) -> Figure:
+    """Estimates with intervals, one line each, their numbers written beside them.
+
+    Args:
+        rows: ``label``, ``n``, ``value``, ``low``, ``high``, ``text`` (the numbers in
+            words); without a value the row holds its text alone. A row whose
+            ``heading`` is true holds a heading.
+        title: heading.
+        x: words for the axis.
+        reference: value of everybody, drawn as a line.
+        note: what the interval is.
+        percent: whether the axis shows percentages.
+    """
+    height = 70 + 21 * len(rows)
+    canvas, axes = canvas_of(WHOLE - 120, height)
+    ends = [row[k] for row in rows for k in ("value", "low", "high") if row.get(k) is not None]
+    low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
+    pad = 0.06 * (high - low) or 0.05
+    if reference is not None:
+        axes.axvline(reference, color=SOFT, linewidth=0.8, linestyle=(0, (2, 2)))
+    across = axes.get_yaxis_transform()
+    for i, row in enumerate(rows):
+        if row.get("heading"):
+            axes.text(
+                -0.02,
+                i,
+                clean(row["label"]),
+                transform=across,
+                ha="right",
+                va="center",
+                fontweight="bold",
+                fontsize=10,
+            )
+            continue
+        label = f"{short(clean(row['label']), 34)}  (n = {row['n']})"
+        axes.text(-0.02, i, label, transform=across, ha="right", va="center", fontsize=10)
+        axes.text(
+            1.03, i, clean(row["text"]), transform=across, ha="left", va="center", fontsize=10
+        )
+        if row.get("value") is None:
+            continue
+        if row.get("low") is not None and row.get("high") is not None:
+            axes.plot([row["low"], row["high"]], [i, i], color=SERIES[0], linewidth=1.4)
+        axes.plot([row["value"]], [i], "s", color=SERIES[0], markersize=6)
+    axes.set(xlim=(low - pad, high + pad), ylim=(len(rows) - 0.4, -0.6), xlabel=x)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    if percent:
+        axes.xaxis.set_major_formatter(as_percent)
+    kept = [
+        {
+            "of": r["label"],
+            "n": r["n"],
+            "value": r.get("value"),
+            "low": r.get("low"),
+            "high": r.get("high"),
+        }
+        for r in rows
+        if not r.get("heading")
+    ]
+    return finish(canvas, title, note, table_of(kept))
+
+
+@styled
+def decision_curve(
+    lines: Sequence[Line], *, title: str = "Decision curve", note: str = ""
+) -> Figure:
+    """Net benefit against the threshold at which one would act.
+
+    Args:
+        lines: the model first, then its alternatives (everybody, nobody).
+        title: heading.
+        note: whose net benefit.
+    """
+    canvas, axes = canvas_of(HALF, 330)
+    for i, line in enumerate(lines):
+        look = (
+            look_of(i) if i == 0 else {"color": SOFT, "linestyle": DASHES[i % 4], "linewidth": 1.2}
+        )
+        if len(line.low):
+            axes.fill_between(line.x, line.low, line.high, color=look["color"], alpha=0.14)
+        axes.plot(line.x, line.y, label=clean(line.name), **look)
+    top = max((max(line.y) for line in lines if len(line.y)), default=1.0)
+    axes.set(
+        ylim=(-0.12 * top, 1.08 * top),
+        xlabel="Threshold of the score",
+        ylabel="Net benefit per case",
+    )
+    axes.grid()
+    axes.legend(loc="upper right")
+    return finish(canvas, title, note, _long(lines, "threshold", "net benefit"))
+
+
+@styled
+def risk_coverage(line: Line, *, title: str = "Risk and coverage", note: str = "") -> Figure:
+    """Error among the cases kept when the least certain ones are referred."""
+    canvas, axes = canvas_of(HALF, 330)
+    if len(line.low):
+        axes.fill_between(line.x, line.low, line.high, color=SERIES[0], alpha=0.14)
+    axes.plot(line.x, line.y, color=SERIES[0])
+    axes.set(
+        xlim=(0, 1.01), ylim=(0, None), xlabel="Share of cases decided", ylabel="Error among them"
+    )
+    axes.xaxis.set_major_formatter(as_percent)
+    axes.yaxis.set_major_formatter(as_percent)
+    axes.grid()
+    return finish(canvas, title, note, _long([line], "coverage", "error"))
+
+
+def _long(lines: Sequence[Line], x: str, y: str) -> pd.DataFrame:
+    """The points of all curves, one row each."""
+    rows = []
+    for line in lines:
+        for i, (a, b) in enumerate(zip(line.x, line.y, strict=True)):
+            row: dict[str, Any] = {"curve": line.name, x: a, y: b}
+            if len(line.low):
+                row |= {"low": line.low[i], "high": line.high[i]}
+            rows.append(row)
+    return table_of(rows)
