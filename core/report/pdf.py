@@ -1,0 +1,116 @@
+"""A PDF copy of a page, by whichever engine this machine has.
+
+WeasyPrint first, because it needs no browser; then Chromium or Chrome. Neither
+is told to fetch anything: a page of ours holds all it shows.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from core.errors import OutputError
+from core.outputs import write_bytes
+
+__all__ = ["write_pdf"]
+
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "msedge",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
+# Seconds; a report of forty pages takes about five.
+PATIENCE = 120
+
+
+def write_pdf(html_path: Path, pdf_path: Path) -> str:
+    """Print a page to PDF.
+
+    Args:
+        html_path: a page written by ``core.report``.
+        pdf_path: the file to write.
+
+    Returns:
+        Which engine was used: ``weasyprint`` or ``chromium``.
+
+    Raises:
+        OutputError: no engine is installed, or the file cannot be written.
+    """
+    data = _by_weasyprint(html_path)
+    if data is not None:
+        write_bytes(pdf_path, data)
+        return "weasyprint"
+    data = _by_browser(html_path)
+    if data is not None:
+        write_bytes(pdf_path, data)
+        return "chromium"
+    msg = (
+        f"{pdf_path}: this machine has neither WeasyPrint with Pango nor Chromium, so no PDF was "
+        f"made. The page itself is complete: open {html_path} and print it to PDF from the "
+        "browser, or install the pdf extra (pip install 'resight[pdf]') and run again."
+    )
+    raise OutputError(msg)
+
+
+def _by_weasyprint(html_path: Path) -> bytes | None:
+    """The PDF, or None where WeasyPrint or the libraries it needs are absent."""
+    try:
+        from weasyprint import HTML  # noqa: PLC0415  (optional, and slow)
+    except (ImportError, OSError):
+        # OSError: the package is there, the system's Pango is not.
+        return None
+    text = html_path.read_text(encoding="utf-8")
+    printed: bytes | None = HTML(string=text, url_fetcher=_only_data).write_pdf()
+    return printed
+
+
+def _only_data(url: str, *_args: Any, **_kwargs: Any) -> Any:  # noqa: ANN401  (WeasyPrint's signature)
+    """Open what is stored in the page, nothing else."""
+    if not url.startswith("data:"):
+        msg = f"the page asks for {url!r}, which is outside of it"
+        raise ValueError(msg)
+    from weasyprint import default_url_fetcher  # noqa: PLC0415  (optional, and slow)
+
+    return default_url_fetcher(url)
+
+
+def _by_browser(html_path: Path) -> bytes | None:
+    """The PDF, or None where no browser is found or it does not print."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        return None
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        target = Path(folder) / "page.pdf"
+        command = [
+            found,
+            "--headless",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            f"--user-data-dir={folder}/profile",
+            "--no-pdf-header-footer",
+            f"--print-to-pdf={target}",
+        ]
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            # Chromium refuses to sandbox itself for the superuser, as in most containers.
+            command.append("--no-sandbox")
+        with suppress(subprocess.TimeoutExpired, OSError):
+            subprocess.run(
+                [*command, html_path.resolve().as_uri()],
+                check=False,
+                capture_output=True,
+                timeout=PATIENCE,
+            )
+        return target.read_bytes() if target.is_file() else None

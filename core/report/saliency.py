@@ -1,0 +1,169 @@
+"""Where a network looked: saliency maps, drawn over the picture, and how far to trust them.
+
+A map says which regions raised a score, not why, and a convincing map can be
+wrong; ``faithfulness`` therefore measures whether the regions matter to the
+score at all. Coordinates are (row, col) of the prepared pixels.
+
+Sources: GradCAM++, Chattopadhay et al. 2018, arXiv:1710.11063, in MONAI's
+implementation; insertion and deletion, Petsiuk et al. 2018, arXiv:1806.07421.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+__all__ = ["faithfulness", "overlay", "saliency_map"]
+
+# The part of the colour in the strongest spot; the picture must stay visible below it.
+STRENGTH = 0.6
+
+
+def saliency_map(
+    network: nn.Module, batch: Tensor, class_index: int, target_layer: str
+) -> NDArray[np.float32]:
+    """The GradCAM++ map of one image for one logit.
+
+    The network is left as it was: its mode, its gradients and its hooks.
+
+    Args:
+        network: (1, C, H, W) -> logits (1, L).
+        batch: (1, C, H, W) one image.
+        class_index: column of the logits to explain.
+        target_layer: name of the module whose output is weighed: the last stage.
+
+    Returns:
+        (H, W) in [0, 1]; all zeros where no region raises the logit.
+    """
+    import torch  # noqa: PLC0415  (slow; only for pictures)
+    from monai.visualize import GradCAMpp  # noqa: PLC0415  (slow; only for pictures)
+    from torch import nn  # noqa: PLC0415  (slow; only for pictures)
+
+    class Shifted(nn.Module):
+        """Logits less their own value: GradCAM++ takes their exponential, which overflows."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            logits: Tensor = self.network(pixels)
+            return logits - logits.detach()
+
+    modes = [(module, module.training) for module in network.modules()]
+    layer = network.get_submodule(target_layer)
+    hooks: tuple[dict[int, Any], ...] = (layer._forward_hooks, layer._backward_hooks)  # noqa: SLF001
+    before = [set(registered) for registered in hooks]
+    # Without a weight that asks for gradients below it, a frozen stage would get none.
+    frozen = [weight for weight in layer.parameters() if not weight.requires_grad]
+    kept = [(weight, weight.grad) for weight in network.parameters()]
+    try:
+        for weight in frozen:
+            weight.requires_grad_(True)
+        for weight, _ in kept:
+            weight.grad = None
+        wrapped = Shifted().eval()
+        explain = GradCAMpp(
+            wrapped, f"network.{target_layer}", postprocessing=lambda values: values
+        )
+        with torch.enable_grad(), torch.inference_mode(mode=False):
+            found = explain(batch, class_idx=class_index)
+    finally:
+        for weight in frozen:
+            weight.requires_grad_(False)
+        for weight, gradient in kept:
+            weight.grad = gradient
+        for registered, names in zip(hooks, before, strict=True):
+            for key in set(registered) - names:
+                del registered[key]
+        for module, mode in modes:
+            module.training = mode
+    values = found.detach().float().cpu().numpy()[0, 0]
+    return _unit_range(values)
+
+
+def overlay(picture: NDArray[np.uint8], saliency: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """A saliency map over its picture.
+
+    The picture turns grey, so that a colour can only mean saliency whatever the
+    tissue or leaf; a double line, dark and light, bounds the half-maximum.
+
+    Args:
+        picture: (H, W, 3).
+        saliency: (H, W) in [0, 1].
+
+    Returns:
+        (H, W, 3).
+    """
+    import cv2  # noqa: PLC0415  (slow; only for pictures)
+    from matplotlib import colormaps  # noqa: PLC0415  (slow; only for pictures)
+
+    grey = picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    color = colormaps["viridis"](np.asarray(saliency, dtype=np.float64))[..., :3] * 255
+    weight = STRENGTH * np.asarray(saliency, dtype=np.float32)[..., None]
+    mixed = (1 - weight) * grey[..., None] + weight * color
+    shown = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    inside = (np.asarray(saliency) >= 0.5).astype(np.uint8)
+    if inside.any() and not inside.all():
+        thick = max(1, round(min(inside.shape) / 160))
+        outlines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(shown, outlines, -1, (0, 0, 0), 3 * thick)
+        cv2.drawContours(shown, outlines, -1, (255, 255, 255), thick)
+    return shown
+
+
+def faithfulness(
+    score: Callable[[NDArray[np.uint8]], NDArray[np.floating]],
+    picture: NDArray[np.uint8],
+    saliency: NDArray[np.floating],
+    *,
+    steps: int = 16,
+) -> tuple[float, float]:
+    """Areas under the insertion and the deletion curve.
+
+    Insertion starts from a blurred picture and restores the most salient pixels
+    first; deletion blurs the most salient first. A map that shows what matters
+    has a high insertion and a low deletion; for a meaningless map they are equal
+    on average.
+
+    Args:
+        score: pictures (N, H, W, 3) -> (N,) score of the explained class in [0, 1].
+        picture: (H, W, 3).
+        saliency: (H, W).
+        steps: pictures scored on the way, each time.
+
+    Returns:
+        (insertion, deletion), both in [0, 1].
+    """
+    import cv2  # noqa: PLC0415  (slow; only for pictures)
+
+    blurred = cv2.GaussianBlur(picture, (0, 0), sigmaX=max(picture.shape[:2]) / 16)
+    # A stable sort, so that ties always fall the same way.
+    order = np.argsort(-np.asarray(saliency).ravel(), kind="stable")
+    rank = np.empty(order.size, dtype=np.int64)
+    rank[order] = np.arange(order.size)
+    rank = rank.reshape(saliency.shape)
+    share = np.linspace(0, 1, steps + 1)
+    first = [rank < round(part * order.size) for part in share]
+    inserted = np.stack([np.where(mask[..., None], picture, blurred) for mask in first])
+    deleted = np.stack([np.where(mask[..., None], blurred, picture) for mask in first])
+    return (
+        float(np.trapezoid(np.asarray(score(inserted), dtype=np.float64), share)),
+        float(np.trapezoid(np.asarray(score(deleted), dtype=np.float64), share)),
+    )
+
+
+def _unit_range(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Values stretched to [0, 1]; zeros where they are flat or not finite."""
+    finite = np.nan_to_num(np.asarray(values, dtype=np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(finite.min()), float(finite.max())
+    if high - low <= 1e-12:
+        return np.zeros_like(finite)
+    return np.asarray((finite - low) / (high - low), dtype=np.float32)
