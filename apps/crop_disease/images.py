@@ -1,0 +1,208 @@
+"""From a folder or table of leaf photos to the pixels a network sees.
+
+Which files there are, which of them show the same leaf, how a photo is read,
+brought to size and judged. A photo is never cropped: a disease may show at the
+margin only, and no leaf finder is right on every background. This module knows
+neither models nor scores.
+
+Pixel coordinates are (row, col), zero-based, at pixel centres.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from apps.crop_disease.augmentation import LeafChanges
+
+__all__ = [
+    "LEAST_SHARPNESS",
+    "LEAST_SHORT_SIDE_PX",
+    "LEAST_WHITE",
+    "FitInside",
+    "JudgePhoto",
+    "PadAround",
+    "augment",
+    "padding_for",
+    "prepare",
+    "read",
+]
+
+# The mean colour of ImageNet in 8-bit steps (0.485, 0.456, 0.406 of full scale). After
+# the network's own normalisation it is zero, which is also what its convolutions
+# pad with: padding looks like nothing at all. An edge colour would smear a lesion
+# that touches the frame; black and white both occur in photos.
+PADDING = (124, 116, 104)
+
+# A photo is judged where its longer side is at most this long.
+JUDGED_AT_PX = 256
+# Variance of the Laplacian of the grey picture there (8-bit steps). Of 1,433 coffee-leaf
+# photos the least sharp has 110; blurred until a vein of 1 % of the leaf's
+# length is gone (Gaussian, sigma 2 px there) they have 5 to 11.
+LEAST_SHARPNESS = 6.0
+# 95th percentile of grey (8-bit steps): below it nothing in the photo is lit. The
+# darkest of the 1,433 photos has 144.
+LEAST_WHITE = 40.0
+# Shorter side of the photo as read: below it a lesion of 5 % of the leaf is about 10 px wide.
+LEAST_SHORT_SIDE_PX = 64
+
+
+def read(row: Mapping[str, Any]) -> NDArray[Any]:
+    """The photo of a manifest row, RGB (H, W, 3), turned as its EXIF tag says."""
+    # Only where pixels are read: the manifest of a folder needs no decoder.
+    from core.data.images import read_image  # noqa: PLC0415
+
+    return read_image(Path(row["path"]))
+
+
+def prepare(size_px: tuple[int, int]) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Judge, fit and pad a photo: the same for training, evaluation and prediction.
+
+    Args:
+        size_px: (H, W) of the result.
+
+    Returns:
+        A MONAI ``Compose`` from ``{"image": (H', W', C), ...}`` to the same with
+        ``image`` (H, W, C) in the dtype it came in; ``affine`` (3, 3), which
+        maps prepared (row, col, 1) to source (row, col, 1); and ``quality``,
+        empty or why the photo should not be judged. A photo that already has
+        this size passes unchanged, bit for bit.
+    """
+    # MONAI takes seconds to load, and only reading the app's description must not.
+    from monai.transforms.compose import Compose  # noqa: PLC0415
+
+    transform: Callable[[dict[str, Any]], dict[str, Any]] = Compose(
+        [JudgePhoto(), FitInside(size_px), PadAround(size_px)]
+    )
+    return transform
+
+
+def augment(size_px: tuple[int, int]) -> LeafChanges:
+    """The random changes of training, an albumentations pipeline to exactly ``size_px``."""
+    # Without it albumentations asks a server for its newest version when it is imported.
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+    from apps.crop_disease.augmentation import leaf_changes  # noqa: PLC0415  (heavy)
+
+    return leaf_changes(size_px)
+
+
+def padding_for(image: NDArray[Any]) -> tuple[float, ...]:
+    """The padding colour in the image's own dtype, one value per channel.
+
+    Args:
+        image: (H, W, C); floats are taken to lie in [0, 1].
+
+    >>> padding_for(np.zeros((1, 1, 3), np.uint8))
+    (124, 116, 104)
+    >>> padding_for(np.zeros((1, 1, 1), np.uint16))
+    (29812,)
+    """
+    channels = image.shape[2]
+    # Not an RGB picture: its own middle, the same in every channel.
+    colour = PADDING if channels == 3 else (PADDING[1],) * channels
+    if image.dtype.kind == "f":
+        return tuple(value / 255 for value in colour)
+    # 257 = 65535 / 255: black stays black and white stays white.
+    return tuple(value * (257 if image.dtype == np.uint16 else 1) for value in colour)
+
+
+@dataclass(frozen=True)
+class JudgePhoto:
+    """Adds ``quality``: why a photo should not be judged, or an empty string.
+
+    Conservative: a photo that a person could still read must pass.
+    """
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Judge the photo as read, before it is brought to size."""
+        return {**data, "quality": "; ".join(_faults(data["image"]))}
+
+
+@dataclass(frozen=True)
+class FitInside:
+    """Scales a photo, sides in proportion, to the largest that fits into the frame.
+
+    Shrinking averages the pixels that become one (``INTER_AREA``), so that a
+    small pustule fades instead of vanishing by chance; enlarging is linear.
+    """
+
+    size_px: tuple[int, int]
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Scale ``image`` and start ``affine``."""
+        image = data["image"]
+        height, width = image.shape[:2]
+        scale = min(self.size_px[0] / height, self.size_px[1] / width)
+        rows = min(self.size_px[0], max(1, round(height * scale)))
+        cols = min(self.size_px[1], max(1, round(width * scale)))
+        if (rows, cols) != (height, width):
+            how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+            image = cv2.resize(np.ascontiguousarray(image), (cols, rows), interpolation=how)
+            # OpenCV drops the axis of a single channel.
+            image = image.reshape(rows, cols, -1)
+        by_row, by_col = height / rows, width / cols
+        affine = np.array(
+            [[by_row, 0, (by_row - 1) / 2], [0, by_col, (by_col - 1) / 2], [0, 0, 1]], np.float64
+        )
+        return {**data, "image": image, "affine": affine}
+
+
+@dataclass(frozen=True)
+class PadAround:
+    """Centres a photo in the frame, in the padding colour.
+
+    MONAI's own padding fills every channel with one value, and this needs a colour.
+    """
+
+    size_px: tuple[int, int]
+
+    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Pad ``image`` and shift ``affine``."""
+        image = data["image"]
+        rows, cols, channels = image.shape
+        top, left = (self.size_px[0] - rows) // 2, (self.size_px[1] - cols) // 2
+        if (rows, cols) != self.size_px:
+            frame = np.empty((*self.size_px, channels), image.dtype)
+            frame[...] = np.array(padding_for(image), image.dtype)
+            frame[top : top + rows, left : left + cols] = image
+            image = frame
+        shift = np.array([[1, 0, -top], [0, 1, -left], [0, 0, 1]], np.float64)
+        return {**data, "image": image, "affine": data["affine"] @ shift}
+
+
+def _faults(image: NDArray[Any]) -> list[str]:
+    """What is wrong with a photo, in words."""
+    faults = []
+    short = min(image.shape[:2])
+    if short < LEAST_SHORT_SIDE_PX:
+        faults.append(f"too small ({short} px on its short side, {LEAST_SHORT_SIDE_PX} needed)")
+    grey: NDArray[Any] = _grey(image)
+    scale = JUDGED_AT_PX / max(grey.shape)
+    if scale < 1:
+        size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
+        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    if np.percentile(grey, 95) < LEAST_WHITE:
+        # Whether it is sharp cannot be seen in the dark.
+        faults.append("too dark")
+    elif cv2.Laplacian(grey, cv2.CV_32F).var() < LEAST_SHARPNESS:
+        faults.append("blurred")
+    return faults
+
+
+def _grey(image: NDArray[Any]) -> NDArray[np.float32]:
+    """Brightness (H, W) in 8-bit steps."""
+    full = {"u": 257.0 if image.dtype == np.uint16 else 1.0, "f": 1 / 255}[image.dtype.kind]
+    pixels = image.astype(np.float32) / np.float32(full)
+    if image.shape[2] == 3:
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
+    return np.asarray(pixels.mean(axis=2), np.float32)
