@@ -153,7 +153,7 @@ def look_of(i: int) -> dict[str, Any]:
     return {"color": SERIES[i], "linestyle": DASHES[i % len(DASHES)]}
 
 
-def table_of(rows: Any, columns: Sequence[str] | None = None) -> pd.DataFrame:  # noqa: ANN401  (as pandas)
+def table_of(rows: Any, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """A frame."""
     import pandas as pd  # noqa: PLC0415  (slow; only a report needs it)
 

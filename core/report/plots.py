@@ -113,7 +113,7 @@ def confusion_matrix(
     return finish(canvas, title, note, data)
 
 
-def _cell(column: int, row: int, strength: float, *, on_diagonal: bool) -> Any:  # noqa: ANN401  (untyped)
+def _cell(column: int, row: int, strength: float, *, on_diagonal: bool) -> Any:
     """One shaded square of a matrix."""
     from matplotlib.patches import Rectangle  # noqa: PLC0415  (slow; only a report needs it)
 
@@ -123,7 +123,7 @@ def _cell(column: int, row: int, strength: float, *, on_diagonal: bool) -> Any: 
 
 
 @styled
-def curves(  # noqa: PLR0913  (all by name)
+def curves(
     lines: Sequence[Line],
     *,
     title: str,
@@ -229,7 +229,7 @@ def reliability(
 
 
 @styled
-def forest(  # noqa: PLR0913  (all by name)
+def forest(
     rows: Sequence[Mapping[str, Any]],
     *,
     title: str,

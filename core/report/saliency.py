@@ -43,7 +43,7 @@ def saliency_map(
         (H, W) in [0, 1]; all zeros where no region raises the logit.
     """
     import torch  # noqa: PLC0415  (slow; only for pictures)
-    from monai.visualize import GradCAMpp  # noqa: PLC0415  (slow; only for pictures)
+    from monai.visualize.class_activation_maps import GradCAMpp  # noqa: PLC0415  (slow; only for pictures)
     from torch import nn  # noqa: PLC0415  (slow; only for pictures)
 
     class Shifted(nn.Module):
@@ -59,7 +59,7 @@ def saliency_map(
 
     modes = [(module, module.training) for module in network.modules()]
     layer = network.get_submodule(target_layer)
-    hooks: tuple[dict[int, Any], ...] = (layer._forward_hooks, layer._backward_hooks)  # noqa: SLF001
+    hooks: tuple[dict[int, Any], ...] = (layer._forward_hooks, layer._backward_hooks)
     before = [set(registered) for registered in hooks]
     # Without a weight that asks for gradients below it, a frozen stage would get none.
     frozen = [weight for weight in layer.parameters() if not weight.requires_grad]
@@ -109,7 +109,7 @@ def overlay(picture: NDArray[np.uint8], saliency: NDArray[np.floating]) -> NDArr
     color = colormaps["viridis"](np.asarray(saliency, dtype=np.float64))[..., :3] * 255
     weight = STRENGTH * np.asarray(saliency, dtype=np.float32)[..., None]
     mixed = (1 - weight) * grey[..., None] + weight * color
-    shown = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    shown: NDArray[np.uint8] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
     inside = (np.asarray(saliency) >= 0.5).astype(np.uint8)
     if inside.any() and not inside.all():
         thick = max(1, round(min(inside.shape) / 160))
@@ -147,9 +147,9 @@ def faithfulness(
     blurred = cv2.GaussianBlur(picture, (0, 0), sigmaX=max(picture.shape[:2]) / 16)
     # A stable sort, so that ties always fall the same way.
     order = np.argsort(-np.asarray(saliency).ravel(), kind="stable")
-    rank = np.empty(order.size, dtype=np.int64)
-    rank[order] = np.arange(order.size)
-    rank = rank.reshape(saliency.shape)
+    flat = np.empty(order.size, dtype=np.int64)
+    flat[order] = np.arange(order.size)
+    rank = flat.reshape(saliency.shape)
     share = np.linspace(0, 1, steps + 1)
     first = [rank < round(part * order.size) for part in share]
     inserted = np.stack([np.where(mask[..., None], picture, blurred) for mask in first])

@@ -1,0 +1,217 @@
+"""What reporting guidelines ask of a study like this, answered from what is known.
+
+The items are in our own short words and gather what CLAIM 2024
+(doi:10.1148/ryai.240300), TRIPOD+AI (doi:10.1136/bmj-2023-078378) and STARD-AI
+ask in common; they replace none of the three. What a program cannot know is
+left to the user, in words, and never guessed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from core.report.blocks import Block, Table, Text
+from core.report.numbers import count, pick, quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from core.report.blocks import ReportContext
+
+__all__ = ["checklist_blocks"]
+
+OPEN = "The user must state."
+
+
+def checklist_blocks(context: ReportContext, headings: Sequence[str]) -> list[Block]:
+    """The checklist as a table.
+
+    Args:
+        context: of the report.
+        headings: sections of the page, which the answers refer to.
+    """
+    lines = [
+        {"Asked for": asked, "By": by, "Here": _capital(answer(context, headings) or OPEN)}
+        for asked, by, answer in _ITEMS
+    ]
+    left = sum(line["Here"] == OPEN for line in lines)
+    return [
+        Text(
+            "Items that reporting guidelines ask for, in short words of our own: a help in "
+            "writing, not a substitute for the guidelines. What no program can know is "
+            "marked for the user."
+        ),
+        Table(
+            pd.DataFrame(lines),
+            note="C: CLAIM 2024. T: TRIPOD+AI. S: STARD-AI." + ("" if left else " All answered."),
+        ),
+    ]
+
+
+def _capital(text: str) -> str:
+    """With a capital letter first."""
+    return text[:1].upper() + text[1:]
+
+
+def _about(context: ReportContext) -> Mapping[str, Any]:
+    about: Mapping[str, Any] = context.evaluation.get("about", {})
+    return about
+
+
+def _use(context: ReportContext, _headings: Sequence[str]) -> str:
+    use = context.app.intended_use if context.app else context.run.get("intended_use", "")
+    return str(use)
+
+
+def _see(part: str, words: str) -> Callable[[ReportContext, Sequence[str]], str]:
+    """An answer that holds if the page has a section of this name."""
+
+    def answer(_context: ReportContext, headings: Sequence[str]) -> str:
+        found = [heading for heading in headings if part.lower() in heading.lower()]
+        return f"{words} See “{found[0]}”." if found else ""
+
+    return answer
+
+
+def _split(context: ReportContext, _headings: Sequence[str]) -> str:
+    about = _about(context)
+    rule = context.run.get("split_rule") or ""
+    group = context.run.get("group_rule") or ""
+    if not (rule or group or about.get("group")):
+        return ""
+    by = f"Divided by {about.get('group') or context.run.get('group')}. " if group else ""
+    return f"{by}{group} {rule}".strip()
+
+
+def _internal(context: ReportContext, _headings: Sequence[str]) -> str:
+    split = str(_about(context).get("split", ""))
+    return {
+        "test": "internal test: held-out part of the same collection; no external test.",
+        "out-of-fold": "internal cross-validation; no external test.",
+        "val": "validation part that was also used for tuning; no independent test.",
+        "": "",
+    }.get(split, f"tested on {split}; whether it is another site, the user must state.")
+
+
+def _size(context: ReportContext, _headings: Sequence[str]) -> str:
+    about = _about(context)
+    if not about.get("n_images"):
+        return ""
+    group = str(about.get("group") or "group")
+    return (
+        f"{quantity(about['n_images'], 'image')} of {quantity(about.get('n_groups') or 0, group)}; "
+        "no sample size was calculated beforehand."
+    )
+
+
+def _missing(context: ReportContext, _headings: Sequence[str]) -> str:
+    failures = context.evaluation.get("failures") or {}
+    n = failures.get("n", failures.get("n_failed")) if isinstance(failures, dict) else None
+    if n is None:
+        return ""
+    return (
+        "no case failed." if not n else f"{count(n)} failed; shown left out and counted as wrong."
+    )
+
+
+def _weights(context: ReportContext, _headings: Sequence[str]) -> str:
+    start = context.run.get("start") or {}
+    networks = [
+        str(m.get("network", {}).get("backbone", "")) for m in context.run.get("members", [])
+    ]
+    if not networks:
+        return ""
+    source = start.get("source") or "unknown"
+    licence = f", licence {start['licence']}" if start.get("licence") else ""
+    return f"{', '.join(dict.fromkeys(networks))}; started from {source}{licence}."
+
+
+def _intervals(context: ReportContext, _headings: Sequence[str]) -> str:
+    rows = context.evaluation.get("metrics", [])
+    about = _about(context)
+    if not any(row.get("low") is not None for row in rows):
+        return ""
+    group = about.get("group")
+    by = f" resampled by {group}" if group else ""
+    return f"every number has an interval{by}; seed {about.get('seed', 0)}."
+
+
+def _subgroups(context: ReportContext, headings: Sequence[str]) -> str:
+    rows = context.evaluation.get("metrics", [])
+    names = {str(row["subgroup"]).partition("=")[0] for row in rows if row.get("subgroup")}
+    if not names:
+        return ""
+    return f"results by {', '.join(sorted(names))}." + _see("subgroup", "")(context, headings)
+
+
+def _threshold(context: ReportContext, headings: Sequence[str]) -> str:
+    if not context.evaluation.get("operating_points"):
+        return "no operating point: the class with the highest score is decided."
+    return _see("operating", "chosen before the test, on other data.")(context, headings)
+
+
+def _calibrated(context: ReportContext, headings: Sequence[str]) -> str:
+    rows = context.evaluation.get("metrics", [])
+    known = [
+        row for row in rows if "ece" in str(row.get("name")) or "brier" in str(row.get("name"))
+    ]
+    return _see("calibration", "reported.")(context, headings) if known else ""
+
+
+def _versions(context: ReportContext, _headings: Sequence[str]) -> str:
+    version = (context.run.get("versions") or {}).get("resight")
+    model = context.run.get("model_id") or _about(context).get("model_id")
+    parts = [f"resight {version}" if version else "", f"model {model}" if model else ""]
+    return ", ".join(filter(None, parts))
+
+
+def _user(_context: ReportContext, _headings: Sequence[str]) -> str:
+    return ""
+
+
+def _headline(context: ReportContext, _headings: Sequence[str]) -> str:
+    rows = pick(context.evaluation.get("metrics", []), of="", subgroup="")
+    if not rows or context.app is None:
+        return ""
+    return f"{context.app.metrics[0].title}, named by the app before training."
+
+
+_ITEMS: tuple[tuple[str, str, Callable[[ReportContext, Sequence[str]], str]], ...] = (
+    ("Intended use and users", "C T S", _use),
+    (
+        "Clinical or agronomic question, and where the result would change what is done",
+        "C T S",
+        _user,
+    ),
+    ("Source of the data: places, dates, how cases were chosen", "C T S", _user),
+    ("Ethics approval, consent, de-identification", "C T S", _user),
+    ("Reference standard: who labelled, how, with what agreement", "C T S", _user),
+    ("Level and rule of the partition", "C T", _split),
+    ("Internal or external test", "C T", _internal),
+    ("Flow of cases", "C T S", _see("flow", "counted.")),
+    ("Number of cases and how it was set", "C T S", _size),
+    ("Failed, indeterminate and missing cases", "C T S", _missing),
+    ("Network and starting weights", "C T", _weights),
+    ("Settings of the training", "C T", _see("settings", "each with its reason.")),
+    ("Primary measure named beforehand", "C T", _headline),
+    ("Uncertainty of every number", "C T S", _intervals),
+    ("Discrimination", "C T S", _see("discrimination", "reported.")),
+    ("Calibration", "T", _calibrated),
+    ("Threshold set in advance, with its table of hits and misses", "S T", _threshold),
+    ("Results in subgroups; fairness", "C T S", _subgroups),
+    ("Leakage and shortcuts", "C", _see("leakage", "checked as far as the data allow.")),
+    ("Analysis of errors", "C S", _see("errors", "shown case by case.")),
+    ("Explanation of decisions", "C", _see("errors", "saliency maps, with their limits.")),
+    (
+        "Comparison with a simpler method",
+        "C T",
+        _see("probe", "frozen features with a linear head."),
+    ),
+    ("Comparison with readers or current practice", "C T S", _user),
+    ("Versions of software and model", "C T S", _versions),
+    ("Availability of code, model and data", "C T S", _user),
+    ("Limits, and what a prospective study would add", "C T S", _user),
+    ("Registration, protocol, funding, interests", "C T S", _user),
+)

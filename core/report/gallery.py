@@ -1,0 +1,139 @@
+"""The errors worth looking at: the surest wrong decisions, and the least expected truths.
+
+Each picture is the prepared image, and beside it where the network looked. The
+caption names the file, so that the case can be found again.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from core.report.blocks import Block, Pictures, Table, Text
+from core.report.numbers import number
+from core.tables import score_columns
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from core.app import Task
+    from core.report.blocks import ReportContext
+
+__all__ = ["error_blocks"]
+
+# Pictures per gallery, and their longer side in pixels: a report stays mailable.
+SHOWN = 8
+SIDE_PX = 240
+
+
+def error_blocks(context: ReportContext) -> list[Block]:
+    """Two galleries; tables of file names where there are no pictures."""
+    errors = _errors(context.predictions, context.task)
+    if errors is None:
+        return []
+    if errors.empty:
+        return [Text("No image of this split was decided wrongly.")]
+    surest = errors.sort_values(["sure", "image_id"], ascending=[False, True]).head(SHOWN)
+    rest = errors[~errors["image_id"].isin(surest["image_id"])]
+    worst = rest.sort_values(["truth", "image_id"]).head(SHOWN)
+    blocks: list[Block] = []
+    for title, some in (
+        ("Wrong, and most sure of it", surest),
+        ("The true class given the lowest score", worst),
+    ):
+        if len(some):
+            blocks.append(_pictures(title, some, context) or _table(title, some, context.task))
+    if context.picture is not None and context.saliency is not None:
+        blocks.append(
+            Text(
+                "Right of each picture: the regions that raised the score of the decided class "
+                "(GradCAM++, last stage), inside the double line at least half of the maximum. "
+                "A map shows where the network looked, not why, and nothing of what it missed.",
+                "note",
+            )
+        )
+    return blocks
+
+
+def _errors(predictions: pd.DataFrame, task: Task) -> pd.DataFrame | None:
+    """Wrong rows with the scores of decided and true class; None if unknowable."""
+    columns = score_columns(task.classes)
+    wanted = {"label", "status", "predicted", *columns}
+    if task.kind == "multilabel" or not wanted <= set(predictions.columns):
+        return None
+    rows = predictions[(predictions["status"] == "ok") & predictions["label"].isin(task.classes)]
+    decided = rows["decision"] if "decision" in rows else rows["predicted"]
+    decided = decided.where(decided.notna() & (decided != ""), rows["predicted"])
+    rows = rows.assign(decided=decided)
+    rows = rows[rows["decided"].isin(task.classes) & (rows["decided"] != rows["label"])]
+    scores = rows[columns].to_numpy(dtype=float)
+    place = {name: i for i, name in enumerate(task.classes)}
+    at = np.arange(len(rows))
+    return rows.assign(
+        sure=scores[at, [place[name] for name in rows["decided"]]],
+        truth=scores[at, [place[name] for name in rows["label"]]],
+    )
+
+
+def _caption(row: Any, task: Task) -> str:
+    """File, truth and decision in words."""
+    return (
+        f"{row.path}: true {task.title(row.label)} (score {number(row.truth)}), "
+        f"decided {task.title(row.decided)} ({number(row.sure)})"
+    )
+
+
+def _pictures(title: str, rows: pd.DataFrame, context: ReportContext) -> Pictures | None:
+    """The gallery of these rows, or None where there are no pictures."""
+    if context.picture is None:
+        return None
+    pictures = []
+    for row in rows.itertuples():
+        image_id = str(row.image_id)
+        shown = [_small(context.picture(image_id))]
+        if context.saliency is not None:
+            from core.report.saliency import overlay  # noqa: PLC0415  (only for pictures)
+
+            picture = context.picture(image_id)
+            shown.append(_small(overlay(picture, context.saliency(image_id))))
+        pictures.append((_jpeg(shown), _caption(row, context.task)))
+    return Pictures(title, pictures)
+
+
+def _table(title: str, rows: pd.DataFrame, task: Task) -> Table:
+    """The same cases by name."""
+    frame = pd.DataFrame(
+        {
+            "File": rows["path"].astype(str),
+            "True": [task.title(name) for name in rows["label"]],
+            "Decided": [task.title(name) for name in rows["decided"]],
+            "Score of decided": [number(value) for value in rows["sure"]],
+            "Score of true": [number(value) for value in rows["truth"]],
+        }
+    )
+    return Table(frame, title=title, numeric=("Score of decided", "Score of true"))
+
+
+def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture of at most ``SIDE_PX``; never enlarged."""
+    import cv2  # noqa: PLC0415  (only for pictures)
+
+    scale = SIDE_PX / max(picture.shape[:2])
+    if scale >= 1:
+        return picture
+    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _jpeg(pictures: list[NDArray[np.uint8]]) -> bytes:
+    """Pictures of equal height side by side, as JPEG."""
+    from PIL import Image  # noqa: PLC0415  (only for pictures)
+
+    gap = np.full((pictures[0].shape[0], 4, 3), 255, dtype=np.uint8)
+    parts = [part for picture in pictures for part in (picture, gap)][:-1]
+    stream = io.BytesIO()
+    Image.fromarray(np.concatenate(parts, axis=1)).save(stream, format="JPEG", quality=85)
+    return stream.getvalue()

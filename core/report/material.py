@@ -1,0 +1,242 @@
+"""The sections that speak of what went in: cases, leakage, training, settings, provenance.
+
+Their numbers come from the run, its audit and its manifest, not from the metrics.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from core.report import plots_data
+from core.report.blocks import Block, Table, Text
+from core.report.numbers import count, number, quantity
+from core.tables import SPLITS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from core.report.blocks import ReportContext
+
+__all__ = [
+    "case_blocks",
+    "leakage_blocks",
+    "provenance_blocks",
+    "settings_blocks",
+    "training_blocks",
+]
+
+# Words of a step of the flow that leads out of it.
+OUT = re.compile(
+    r"fail|skip|exclu|without|unread|ungrad|unscored|left out|dropped|missing", re.IGNORECASE
+)
+
+
+def case_blocks(context: ReportContext, group: str) -> list[Block]:
+    """The flow of cases, failures, and classes by split."""
+    blocks: list[Block] = []
+    boxes = []
+    for step in context.evaluation.get("flow") or []:
+        n, groups = step.get("n"), step.get("groups")
+        detail = quantity(n, str(step.get("unit") or "image")) if n is not None else ""
+        if groups is not None:
+            detail += f" of {quantity(groups, group)}"
+        is_aside = bool(step.get("aside", OUT.search(str(step["step"]))))
+        boxes.append(plots_data.FlowBox(title=str(step["step"]), detail=detail, aside=is_aside))
+    if boxes:
+        blocks.append(plots_data.flow(boxes, title="Flow of cases."))
+    counts = _class_counts(context)
+    if counts is not None:
+        blocks.append(
+            plots_data.class_counts(
+                counts, title="Images per class.", note="By split, failures left out."
+            )
+        )
+    for key, words in (("group_rule", "Groups"), ("split_rule", "Split")):
+        if context.run.get(key):
+            blocks.append(Text(f"{words}: {context.run[key]}"))
+    blocks.extend(_failures(context))
+    return blocks
+
+
+def _class_counts(context: ReportContext) -> pd.DataFrame | None:
+    """Images of each class in each split, or None where no split is known."""
+    table, task = context.manifest, context.task
+    if table.empty or not {"label", "split", "status"} <= set(table.columns):
+        return None
+    if task.kind == "multilabel" or len(task.classes) > 60:
+        return None
+    rows = table[(table["status"] == "ok") & table["label"].isin(task.classes)]
+    splits = [name for name in SPLITS if (rows["split"] == name).any()]
+    if not splits:
+        return None
+    counts = pd.crosstab(rows["label"], rows["split"])
+    counts = counts.reindex(index=list(task.classes), columns=splits, fill_value=0)
+    counts.index = pd.Index([task.title(name) for name in task.classes])
+    return counts
+
+
+def _failures(context: ReportContext) -> list[Block]:
+    """Cases without a score: how many, why, and which."""
+    table = context.predictions
+    if table.empty or "status" not in table:
+        return []
+    lost = table[table["status"] != "ok"]
+    if lost.empty:
+        return [Text("Every image of this split has a score; none failed and none was skipped.")]
+    shown = lost.sort_values(["status", "image_id"]).head(20)
+    frame = pd.DataFrame(
+        {
+            "File": shown["path"].astype(str),
+            "What became of it": shown["status"].astype(str),
+            "Why": shown["reason"].fillna("").astype(str),
+        }
+    )
+    more = f" The first {count(len(shown))} are listed." if len(shown) < len(lost) else ""
+    told = f"Without a score: {quantity(len(lost), 'image')} of this split.{more}"
+    return [Table(frame, title="Failed and skipped", note=told)]
+
+
+def leakage_blocks(context: ReportContext, group: str, headline: str) -> list[Block]:
+    """What the audit found: groups, duplicates, labels that disagree, and shortcuts.
+
+    Args:
+        context: of the report.
+        group: what a group is called.
+        headline: the headline number in words, to stand beside the shortcuts.
+    """
+    audit = context.audit
+    blocks: list[Block] = []
+    if context.run.get("group_rule"):
+        blocks.append(
+            Text(f"No {group} stands in more than one split; training refuses to start otherwise.")
+        )
+    elif context.run:
+        blocks.append(
+            Text(
+                f"The data do not say which images belong to one {group}. Whether one stands in "
+                "more than one split cannot be checked.",
+                "warning",
+            )
+        )
+    lines = []
+    for key, words in _FINDINGS:
+        found = _found(audit, key)
+        if found is not None:
+            lines.append({"Looked for": words, "Found": count(found)})
+    if lines:
+        blocks.append(Table(pd.DataFrame(lines), title="Duplicates and labels", numeric=("Found",)))
+    blocks.extend(_shortcuts(audit, headline))
+    return blocks
+
+
+# Keys of audit.json and what they count.
+_FINDINGS = (
+    ("exact_duplicates", "Images with the same pixels"),
+    ("near_duplicates", "Images that look nearly the same"),
+    ("crossing_duplicates", "Of these, in different splits"),
+    ("conflicts", "Same image with different labels"),
+    ("tiny_classes", "Classes with very few images"),
+    ("unreadable", "Files that cannot be read"),
+)
+
+
+def _found(audit: Mapping[str, Any], key: str) -> int | None:
+    """How many findings of a kind the audit lists; None if it did not look."""
+    value = audit.get(key)
+    if isinstance(value, bool) or value is None:
+        return None
+    if isinstance(value, int):
+        return value
+    if isinstance(value, dict) and isinstance(value.get("n"), int):
+        return int(value["n"])
+    return len(value) if isinstance(value, list | dict) else None
+
+
+def _shortcuts(audit: Mapping[str, Any], headline: str) -> list[Block]:
+    """Baselines that never see the subject, beside the headline."""
+    lines = []
+    found = audit.get("shortcuts") or {}
+    entries = (
+        [{"name": k, **v} for k, v in found.items() if isinstance(v, dict)]
+        if isinstance(found, dict)
+        else found
+    )
+    for entry in entries:
+        value = entry.get("balanced_accuracy", entry.get("value"))
+        if value is None:
+            continue
+        chance = entry.get("chance")
+        lines.append(
+            {
+                "Predicted from": str(entry.get("title") or entry.get("name")),
+                "Balanced accuracy": number(value, percent=True),
+                "By chance": "" if chance is None else number(chance, percent=True),
+            }
+        )
+    if not lines:
+        return []
+    frame = pd.DataFrame(lines)
+    beside = f"This model: {headline}." if headline else ""
+    return [
+        Table(
+            frame,
+            title="Shortcuts",
+            note="How well the label is predicted without the subject of the picture; far above "
+            f"chance means that a network could do the same. {beside}".strip(),
+            numeric=("Balanced accuracy", "By chance"),
+        )
+    ]
+
+
+def training_blocks(context: ReportContext) -> list[Block]:
+    """The course of the training."""
+    if context.log is None or context.log.empty:
+        return []
+    members = context.run.get("members") or []
+    kept = [m.get("best_epoch") for m in members if m.get("best_epoch")]
+    note = f"Kept: epoch {', '.join(map(str, kept))}, by validation log-loss." if kept else ""
+    if any(m.get("kept") == "probe" for m in members):
+        note += " Where no epoch was better than frozen features, these were kept."
+    return [plots_data.learning_curves(context.log, title="Learning curves.", note=note.strip())]
+
+
+def settings_blocks(context: ReportContext) -> list[Block]:
+    """Every resolved setting and the rule that set it."""
+    if context.plan is None or context.plan.empty:
+        return []
+    frame = context.plan.rename(columns=lambda name: str(name).capitalize()).astype(str)
+    return [Table(frame)]
+
+
+def provenance_blocks(context: ReportContext) -> list[Block]:
+    """What made these numbers: versions, hashes, seed."""
+    run, about = context.run, context.evaluation.get("about") or {}
+    start = run.get("start") or {}
+    lines: dict[str, object] = {
+        "Model": run.get("model_id") or about.get("model_id"),
+        "Trained": run.get("made"),
+        "App": run.get("app") or (context.app.name if context.app else None),
+        "Task": f"{context.task.name} ({context.task.kind}): {', '.join(context.task.classes)}",
+        "Data cards": ", ".join(map(str, run.get("cards") or [])),
+        "Data, sha256": run.get("data_sha256"),
+        "Starting weights": start.get("source"),
+        "Their sha256": start.get("sha256"),
+        "Their licence": start.get("licence"),
+        "Temperature": None if run.get("temperature") is None else number(run["temperature"]),
+        "Seed": about.get("seed", run.get("seed")),
+        "Bootstrap resamples": about.get("resamples"),
+    }
+    for i, member in enumerate(run.get("members") or []):
+        network, prepared = member.get("network") or {}, member.get("preparation") or {}
+        size = " × ".join(str(side) for side in prepared.get("size_px") or [])  # noqa: RUF001  (times)
+        name = "Network" if i == 0 else f"Network {i + 1}"
+        lines[name] = ", ".join(
+            filter(None, [str(network.get("backbone") or ""), size and f"{size} px"])
+        )
+    for package, version in (run.get("versions") or {}).items():
+        lines[f"Version of {package}"] = version
+    shown = [(key, str(value)) for key, value in lines.items() if value not in (None, "")]
+    return [Table(pd.DataFrame(shown, columns=["What", "Value"]))]

@@ -1,0 +1,154 @@
+"""The model card: YAML front matter and Markdown, by the conventions of the Hugging Face Hub.
+
+It repeats the report in short for whoever receives the weights. Names from
+files enter YAML through its own writer and Markdown escaped.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from core.report.html import clean
+from core.report.numbers import estimate, level_words, pick
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from core.report.blocks import ReportContext
+
+__all__ = ["model_card"]
+
+# Metric types the Hub knows, by our names; any other goes under its own name.
+HUB_NAMES = {"macro_f1": "f1", "accuracy": "accuracy", "balanced_accuracy": "balanced_accuracy"}
+STATE = "*To be stated by the user.*"
+
+
+def model_card(context: ReportContext, verdict: str, cautions: Sequence[str]) -> str:
+    """The card as text.
+
+    Args:
+        context: of the report.
+        verdict: the result in words.
+        cautions: sentences a user must know.
+    """
+    run, task = context.run, context.task
+    title = context.app.title if context.app else str(run.get("title") or "Image classifier")
+    use = context.app.intended_use if context.app else str(run.get("intended_use") or "")
+    start = run.get("start") or {}
+    networks = [
+        str((m.get("network") or {}).get("backbone") or "") for m in run.get("members") or []
+    ]
+    front = yaml.safe_dump(_front(context, title, networks), sort_keys=False, allow_unicode=True)
+    rows = pick(context.evaluation.get("metrics") or [], of="", subgroup="")
+    lines = [
+        f"# {plain(title)}",
+        "",
+        f"> {plain(use)} For research use; not a medical device.".replace(">  ", "> "),
+        "",
+        "## Model details",
+        "",
+        f"- Network: {plain(', '.join(dict.fromkeys(filter(None, networks))) or 'unknown')}",
+        f"- Starting weights: {plain(start.get('source') or 'unknown')}"
+        f" (licence: {plain(start.get('licence') or 'not stated')})",
+        f"- Task: {plain(task.name)} ({task.kind})",
+        f"- Classes: {plain(', '.join(task.classes))}",
+        f"- Model id: {plain(run.get('model_id') or 'none')}",
+        "",
+        "## Uses",
+        "",
+        plain(use) or STATE,
+        "",
+        "Out of scope: any decision about a person without a qualified reader, and images unlike "
+        "those it was trained on.",
+        "",
+        "## Risks and limits",
+        "",
+        *([f"- {plain(sentence)}" for sentence in cautions] or [STATE]),
+        "",
+        "## Training data",
+        "",
+        plain(f"{run.get('group_rule') or ''} {run.get('split_rule') or ''}".strip()) or STATE,
+        "",
+        "## Evaluation",
+        "",
+        plain(verdict),
+        "",
+        f"| Measure | Counted by | Value ({level_words(rows)}) | Cases |",
+        "| --- | --- | ---: | ---: |",
+        *(
+            f"| {plain(r.get('title') or r['name'])} | {plain(r.get('unit') or '')} "
+            f"| {estimate(r)} | {r.get('n', '')} |"
+            for r in rows
+        ),
+        "",
+        "Numbers by class and subgroup, calibration and errors stand in `report.html` and "
+        "`metrics.json`.",
+        "",
+        "## How to use",
+        "",
+        "```",
+        "resight predict RUN IMAGES --out PREDICTIONS",
+        "```",
+        "",
+    ]
+    return f"---\n{front}---\n\n" + "\n".join(lines)
+
+
+def plain(text: object) -> str:
+    r"""Words that Markdown shows as they are.
+
+    >>> plain("<b> a_b | *c*")
+    '\\<b\\> a\\_b \\| \\*c\\*'
+    """
+    return re.sub(r"([\\`*_\[\]<>|#~!])", r"\\\1", clean(text).replace("\n", " "))
+
+
+def _front(context: ReportContext, title: str, networks: Sequence[str]) -> dict[str, Any]:
+    """The metadata that the Hub reads."""
+    about = context.evaluation.get("about") or {}
+    rows = pick(context.evaluation.get("metrics") or [], of="", subgroup="")
+    measured = [
+        {
+            "type": HUB_NAMES.get(row["name"], row["name"]),
+            "name": f"{row.get('title') or row['name']}, by {row.get('unit') or 'image'}",
+            "value": row["value"],
+        }
+        for row in rows
+        if row.get("value") is not None
+    ]
+    tags = [
+        "image-classification",
+        "resight",
+        context.task.kind,
+        *dict.fromkeys(filter(None, networks)),
+    ]
+    front: dict[str, Any] = {
+        "library_name": "timm",
+        "pipeline_tag": "image-classification",
+        # What the user's data and the starting weights allow, no program can decide.
+        "license": "other",
+        "license_name": "to-be-stated",
+        "tags": tags,
+    }
+    if measured:
+        front["model-index"] = [
+            {
+                "name": title,
+                "results": [
+                    {
+                        "task": {"type": "image-classification", "name": context.task.name},
+                        "dataset": {
+                            "name": ", ".join(map(str, context.run.get("cards") or []))
+                            or "private data",
+                            "type": "private",
+                            "split": str(about.get("split") or "test"),
+                        },
+                        "metrics": measured,
+                    }
+                ],
+            }
+        ]
+    return front

@@ -1,0 +1,203 @@
+"""How a number of ``metrics.json`` is found, and the one way in which it is written.
+
+Every number of a report passes through ``number`` or ``count``, so that what a
+reader sees can be found again in the file. An undefined number is said to be
+not estimable, with its reason; none is ever invented.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from core.report.blocks import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "UNDEFINED",
+    "brief",
+    "count",
+    "estimate",
+    "interval",
+    "level_words",
+    "metrics_table",
+    "number",
+    "pick",
+    "plural",
+    "quantity",
+    "reasons",
+    "value_words",
+]
+
+UNDEFINED = "not estimable"
+# A number and its unit stay on one line.
+NBSP = "\N{NO-BREAK SPACE}"
+MINUS = "\N{MINUS SIGN}"
+
+
+def number(value: float, *, percent: bool = False) -> str:
+    """A number in words: one decimal of a percentage, three decimals otherwise.
+
+    What is not exactly zero or one never reads as if it were.
+
+    >>> number(0.9478, percent=True).replace(NBSP, " "), number(0.9996, percent=True)[:-2]
+    ('94.8 %', '99.96')
+    >>> number(0.81234), number(1234.5), number(-0.25)[1:]
+    ('0.812', '1,234.5', '0.250')
+    """
+    scaled = 100 * value if percent else value
+    places = 1 if percent or abs(scaled) >= 100 else 3
+    bound = 100.0 if percent else 1.0
+    text = f"{scaled:,.{places}f}"
+    while (
+        places < 6 and scaled not in {0.0, bound} and float(text.replace(",", "")) in {0.0, bound}
+    ):
+        places += 1
+        text = f"{scaled:,.{places}f}"
+    if float(text.replace(",", "")) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", MINUS) + (f"{NBSP}%" if percent else "")
+
+
+def count(n: float) -> str:
+    """A count.
+
+    >>> count(1747)
+    '1,747'
+    """
+    return f"{int(n):,}"
+
+
+def plural(word: str) -> str:
+    """More than one of it.
+
+    >>> [plural(word) for word in ("leaf", "patient", "study", "box")]
+    ['leaves', 'patients', 'studies', 'boxes']
+    """
+    if word.endswith("leaf"):
+        return word[:-1] + "ves"
+    if word.endswith("y") and word[-2:-1] not in set("aeiou"):
+        return word[:-1] + "ies"
+    return word + ("es" if word.endswith(("s", "x", "ch", "sh")) else "s")
+
+
+def quantity(n: float, word: str) -> str:
+    """A count and what is counted.
+
+    >>> quantity(1, "leaf"), quantity(2, "leaf")
+    ('1 leaf', '2 leaves')
+    """
+    return f"{count(n)} {word if int(n) == 1 else plural(word)}"
+
+
+def value_words(row: Mapping[str, Any]) -> str:
+    """The value alone."""
+    if row.get("value") is None:
+        return UNDEFINED
+    return number(row["value"], percent=bool(row.get("percent")))
+
+
+def interval(row: Mapping[str, Any]) -> str:
+    """The interval alone; empty where there is none.
+
+    >>> interval({"value": 0.5, "low": 0.4, "high": 0.6, "percent": True}).replace(NBSP, " ")
+    '40.0 to 60.0 %'
+    """
+    if row.get("value") is None or row.get("low") is None or row.get("high") is None:
+        return ""
+    percent = bool(row.get("percent"))
+    low, high = number(row["low"], percent=percent), number(row["high"], percent=percent)
+    return f"{low.removesuffix(f'{NBSP}%')} to {high}"
+
+
+def estimate(row: Mapping[str, Any]) -> str:
+    """The value and its interval.
+
+    >>> estimate({"value": 0.9, "low": 0.8, "high": 0.95})
+    '0.900 (0.800 to 0.950)'
+    """
+    between = interval(row)
+    return f"{value_words(row)} ({between})" if between else value_words(row)
+
+
+def brief(row: Mapping[str, Any]) -> str:
+    """The value and its interval without the percent sign, for a column whose head has it."""
+    return estimate(row).replace(f"{NBSP}%", "")
+
+
+def level_words(rows: Sequence[Mapping[str, Any]], default: float = 0.95) -> str:
+    """What the intervals of these rows are called: ``95 % interval``."""
+    level = next((row["level"] for row in rows if row.get("level")), default)
+    return f"{100 * float(level):g}{NBSP}% interval"
+
+
+def pick(rows: Sequence[Mapping[str, Any]], **wanted: object) -> list[Mapping[str, Any]]:
+    """The rows in which these columns have these values; an absent value counts as empty text.
+
+    >>> pick([{"name": "f1", "of": "rust"}, {"name": "f1", "of": None}], name="f1", of="")
+    [{'name': 'f1', 'of': None}]
+    """
+    return [
+        row for row in rows if all((row.get(key) or "") == value for key, value in wanted.items())
+    ]
+
+
+def reasons(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Why numbers of these rows are missing or to be read with care; each reason once."""
+    told: dict[str, list[str]] = {}
+    for row in rows:
+        if row.get("reason"):
+            what = str(row.get("title") or row.get("name"))
+            of = f" ({row['of']})" if row.get("of") else ""
+            told.setdefault(str(row["reason"]).rstrip("."), []).append(what + of)
+    parts = []
+    for reason, names in told.items():
+        shown = list(dict.fromkeys(names))
+        more = f" and {len(shown) - 6} more" if len(shown) > 6 else ""
+        parts.append(f"{', '.join(shown[:6])}{more}: {reason}.")
+    return " ".join(parts)
+
+
+def metrics_table(
+    rows: Sequence[Mapping[str, Any]], *, title: str = "", group: str = "group", note: str = ""
+) -> Table:
+    """One line per number: value, interval, cases, groups, events.
+
+    Args:
+        rows: of ``core.tables.METRICS``.
+        title: heading.
+        group: what a group is called.
+        note: said before the methods and reasons.
+    """
+    between = level_words(rows)
+    lines = []
+    for row in rows:
+        of = f": {row['of']}" if row.get("of") else ""
+        lines.append(
+            {
+                "Measure": f"{row.get('title') or row.get('name')}{of}",
+                "Value": value_words(row),
+                between: interval(row),
+                "Cases": count(row.get("n") or 0),
+                plural(group).capitalize(): count(row.get("n_groups") or 0),
+                "Events": "" if row.get("n_events") is None else count(row["n_events"]),
+            }
+        )
+    frame = pd.DataFrame(lines)
+    if len(frame) and not frame["Events"].any():
+        frame = frame.drop(columns="Events")
+    return Table(
+        frame,
+        title=title,
+        note=" ".join(filter(None, [note, _methods(rows), reasons(rows)])),
+        numeric=tuple(frame.columns[1:]),
+    )
+
+
+def _methods(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How the intervals were made, in one sentence."""
+    names = list(dict.fromkeys(str(row["method"]) for row in rows if row.get("method")))
+    return f"Intervals: {'; '.join(names)}." if names else ""
