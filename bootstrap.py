@@ -282,12 +282,12 @@ def build(stamp: "dict[str, str]") -> None:
 
 def make_venv(uv: str, python: Python) -> None:
     """Put an empty environment in the place of whatever .venv holds."""
+    say(f"making .venv with {python}")
     if VENV.exists() or VENV.is_symlink():
         require_owned()
         remove(VENV)
     require_space(uv)
     OWNED.touch()
-    say(f"making .venv with {python}")
     run_step(
         ".venv could not be made",
         [uv, "venv", "--quiet", "--no-project", "--python", python.path, str(VENV)],
@@ -495,8 +495,10 @@ def run_step(failure: str, command: "list[str]") -> None:
     try:
         for line in process.stdout or ():
             lines.append(line)
-            sys.stderr.write(line)
-            sys.stderr.flush()
+            # uv ends with a line for each of 140 packages.
+            if not line.startswith((" + ", " - ")):
+                sys.stderr.write(line)
+                sys.stderr.flush()
         status = process.wait()
     except BaseException:
         process.terminate()
@@ -581,6 +583,10 @@ def clean_environment() -> "dict[str, str]":
         env.pop(variable, None)
     # An interpreter that uv would fetch by itself comes without a hash of ours.
     env["UV_PYTHON_DOWNLOADS"] = "never"
+    # The system knows a network's own certificate authority, uv's built-in list does
+    # not. Older releases of uv listen to the second name.
+    env.setdefault("UV_SYSTEM_CERTS", "1")
+    env.setdefault("UV_NATIVE_TLS", env["UV_SYSTEM_CERTS"])
     # Single wheels of PyTorch's libraries are over half a gigabyte.
     env.setdefault("UV_HTTP_TIMEOUT", "300")
     return env
