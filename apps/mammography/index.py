@@ -1,0 +1,397 @@
+"""From a DICOM tree, a folder of films or a table to the manifest of a mammography task.
+
+Three doors, tried in order: a published layout (``layouts``), else core's own
+index of class folders and tables. Whatever came through either, every DICOM file
+is then looked up in its header, which says which breast, which view and whose,
+and whether it is a mammogram at all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from apps.mammography.decoding import is_dicom
+from apps.mammography.headers import Header, read_header, side_and_view
+from apps.mammography.identity import Pseudonyms
+from apps.mammography.layouts import find_layout, read_layout
+from core.app import Manifest, Source
+from core.errors import ConfigError, ImageError, ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+__all__ = ["COLUMNS", "index"]
+
+# What the manifest says beside core's own columns; nothing else of a header or table stays.
+COLUMNS = (
+    *("patient", "exam", "laterality", "view", "missing_views", "view_modifiers", "kind"),
+    *("intent", "manufacturer", "implant", "age_decade", "density", "tissue", "abnormality"),
+    *("lesions", "site", "spacing_mm", "target_spacing_mm", "voi", "laterality_from"),
+)
+EXTENSIONS = {".dcm", ".dicom", ".dic", ".ima", ""}
+_SCREENING = ("L CC", "L MLO", "R CC", "R MLO")
+# Columns of a user's table that mean what ours do.
+_ALIASES: Mapping[str, tuple[str, ...]] = {
+    "patient": ("patient", "patient_id", "patientid", "client_id", "empi_anon", "anon_patientid"),
+    "exam": ("exam", "exam_id", "study", "study_id", "acc_anon", "accession"),
+    "laterality": ("laterality", "side", "imagelaterality", "image_laterality", "breast"),
+    "view": ("view", "view_position", "viewposition"),
+    "density": ("density", "breast_density", "birads_density"),
+    "site": ("site", "site_id", "hospital", "center", "centre"),
+    "manufacturer": ("manufacturer", "vendor", "machine_id"),
+    "implant": ("implant", "breast_implant"),
+    "age_decade": ("age_decade",),
+    "abnormality": ("abnormality", "finding_type"),
+    "lesions": ("lesions",),
+    "tissue": ("tissue",),
+}
+# Other spellings of a class, by task.
+_SPELLINGS: Mapping[str, Mapping[str, str]] = {
+    "cancer": {
+        "0": "no",
+        "1": "yes",
+        "false": "no",
+        "true": "yes",
+        "negative": "no",
+        "positive": "yes",
+        "benign": "no",
+        "malignant": "yes",
+        "normal": "no",
+    },
+    "density": {"1": "A", "2": "B", "3": "C", "4": "D", "a": "A", "b": "B", "c": "C", "d": "D"},
+}
+
+
+def index(source: Source) -> Manifest:
+    """The manifest of mammograms; see ``App.index``.
+
+    Raises:
+        ManifestError: the data cannot be indexed.
+        ConfigError: options contradict each other or are out of range.
+    """
+    options = _checked_options(source.options)
+    pseudonyms = Pseudonyms.load(
+        key_file=options["identity-key"], keep=bool(options["keep-identifiers"])
+    )
+    base = _by_layout(source, options) or _by_core(source)
+    manifest = _with_headers(base, source, options, pseudonyms)
+    notes = (*manifest.notes, *([pseudonyms.note] if pseudonyms.note else []))
+    return replace(manifest, notes=notes)
+
+
+def _checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option with its value.
+
+    Raises:
+        ConfigError: a value is out of range, or DICOM outputs are asked for
+            without the identifiers they cannot do without.
+    """
+    key = options.get("identity-key")
+    known = {
+        "voi": options.get("voi") or "auto",
+        "voi-index": int(options.get("voi-index") or 0),
+        "spacing-mm": float(options.get("spacing-mm") or 0.0),
+        "keep-identifiers": bool(options.get("keep-identifiers")),
+        "include-skipped": bool(options.get("include-skipped")),
+        "identity-key": Path(key) if key else None,
+    }
+    if known["voi"] not in {"auto", "lut", "window", "range"}:
+        msg = f"--voi {known['voi']}: is not known. Choose auto, lut, window or range."
+        raise ConfigError(msg)
+    if known["voi-index"] < 0:
+        msg = "--voi-index: must be 0 or more; 0 is the first LUT or window of a header."
+        raise ConfigError(msg)
+    if known["spacing-mm"] and not 0.02 <= known["spacing-mm"] <= 5:
+        msg = f"--spacing-mm {known['spacing-mm']}: must lie between 0.02 and 5 mm per pixel."
+        raise ConfigError(msg)
+    if options.get("dicom") and not known["keep-identifiers"]:
+        msg = (
+            "--dicom: DICOM objects join the patient's own study, so they carry the patient's "
+            "name and ids as the source does. Pass --keep-identifiers as well to say that this "
+            "is wanted."
+        )
+        raise ConfigError(msg)
+    return known
+
+
+def _by_layout(source: Source, options: Mapping[str, Any]) -> Manifest | None:
+    """The manifest of a published layout; None if the source is no such folder."""
+    import pandas as pd  # noqa: PLC0415  (0.5 s to import)
+
+    from core.data.manifest import EXTENSIONS as PHOTOS  # noqa: PLC0415
+    from core.data.scan import natural_key, scan  # noqa: PLC0415
+
+    wants_own = source.label or source.group
+    if len(source.paths) != 1 or not source.paths[0].is_dir() or wants_own:
+        return None
+    root = source.paths[0]
+    layout, tables = find_layout(root)
+    if not tables:
+        return None
+    files = [
+        found.path
+        for found in scan(root, extensions={*PHOTOS, *EXTENSIONS})
+        if not found.reason and (found.path.suffix or is_dicom(found.path))
+    ]
+    records, notes = read_layout(
+        layout,
+        tables,
+        files,
+        root=root,
+        task=source.task,
+        side_of=lambda path: read_header(path).laterality if is_dicom(path) else "",
+    )
+    name = layout.name if layout else "mini-MIAS"
+    if not records:
+        msg = (
+            f"{root}: {tables[0].name} is that of {name}, but none of {len(files):,} image files "
+            "is listed in it. Point at the folder that holds both the table and the images."
+        )
+        raise ManifestError(msg)
+    rows = []
+    for record in records:
+        relative = record.path.relative_to(root).as_posix()
+        is_bare = source.labelled and not record.label
+        rows.append(
+            {
+                "image_id": relative,
+                "path": relative,
+                "label": record.label if source.labelled else "",
+                "group": record.patient,
+                "split": record.split,
+                "status": "skipped" if is_bare else "ok",
+                "reason": f"{name} has no {source.task.name} label for it" if is_bare else "",
+                "patient": record.patient,
+                "laterality": record.laterality,
+                "view": record.view,
+                **record.extras,
+            }
+        )
+    table = pd.DataFrame(sorted(rows, key=lambda row: natural_key(row["image_id"])))
+    is_split = bool((table["split"] != "").any())
+    return Manifest(
+        table=table,
+        root=root,
+        group_rule="The group is the patient, as the data set's table names them.",
+        split_rule=f"The split is that of {name}." if is_split else "",
+        notes=tuple(notes),
+        cards=(name,),
+    )
+
+
+def _by_core(source: Source) -> Manifest:
+    """The manifest of class folders, a table, or unlabelled files."""
+    from core.data.manifest import EXTENSIONS as PHOTOS  # noqa: PLC0415
+    from core.data.manifest import LABEL_NAMES, index_images  # noqa: PLC0415
+
+    return index_images(
+        source,
+        extensions={*PHOTOS, *EXTENSIONS},
+        label_names=(source.task.name, *LABEL_NAMES),
+    )
+
+
+def _with_headers(
+    base: Manifest, source: Source, options: Mapping[str, Any], pseudonyms: Pseudonyms
+) -> Manifest:
+    """The base manifest with what headers, tables and file names say of each image."""
+    from core.data.manifest import locate  # noqa: PLC0415  (0.5 s to import)
+
+    is_public = bool(base.cards)
+    rows, seen, counts = [], {}, dict.fromkeys(("pixels", "text", "burned"), 0)
+    has_group = bool(source.group)
+    for row in base.table.to_dict("records"):
+        path = locate(base.root, str(row["path"]))
+        cells = _known_cells(row)
+        header = Header()
+        is_header = row["status"] == "ok" and is_dicom(path)
+        if is_header:
+            header = read_header(path, prefer=options["voi"], voi_index=options["voi-index"])
+        elif row["status"] == "ok" and path.suffix.lower() in EXTENSIONS:
+            header = Header(reason="is not a DICOM file", is_readable=False)
+        reason = "" if options["include-skipped"] and header.is_readable else header.reason
+        if is_header and header.instance in seen and header.instance:
+            reason = (
+                reason or f"is the same picture as {seen[header.instance]} (duplicate instance)"
+            )
+        elif is_header and not reason:
+            seen[header.instance] = row["image_id"]
+        side, side_from = _side(cells, header, path, counts, is_usable=not reason)
+        view = cells.get("view") or header.view or side_and_view(path.stem)[1]
+        patient = _patient(cells, header, pseudonyms, is_public=is_public)
+        exam = cells.get("exam") or header.study
+        exam = exam if is_public or not exam else pseudonyms.name("exam", exam)
+        counts["burned"] += header.may_hold_text
+        rows.append(
+            {
+                **{name: row[name] for name in ("image_id", "path", "label", "split")},
+                "label": _spelled(str(row["label"] or ""), source),
+                "group": row["group"] if has_group else patient or exam,
+                "status": "skipped" if reason else row["status"],
+                "reason": reason or row["reason"],
+                "patient": patient or exam,
+                "exam": exam or patient,
+                "laterality": side,
+                "laterality_from": side_from,
+                "view": view.upper(),
+                "view_modifiers": header.modifiers,
+                "kind": header.kind if is_header else "",
+                "intent": header.intent,
+                "manufacturer": header.manufacturer or cells.get("manufacturer", ""),
+                "implant": header.implant or _yes_no(cells.get("implant", "")),
+                "age_decade": header.age_decade or cells.get("age_decade", ""),
+                "density": cells.get("density", ""),
+                "tissue": cells.get("tissue", ""),
+                "abnormality": cells.get("abnormality", ""),
+                "lesions": cells.get("lesions", ""),
+                "site": cells.get("site", ""),
+                "spacing_mm": header.spacing_mm,
+                "target_spacing_mm": options["spacing-mm"],
+                "voi": header.voi,
+                **_task_column(row, source),
+            }
+        )
+    return _finished(base, rows, counts, source)
+
+
+def _finished(
+    base: Manifest, rows: list[dict[str, Any]], counts: Mapping[str, int], source: Source
+) -> Manifest:
+    """The manifest with missing views filled in, empty columns dropped and the notes said."""
+    import pandas as pd  # noqa: PLC0415  (0.5 s to import)
+
+    _fill_missing_views(rows)
+    table = pd.DataFrame(rows)
+    empty = [
+        name
+        for name in COLUMNS
+        if name in table and not table[name].astype(str).isin(["", "0.0", "0"]).eq(False).any()
+    ]
+    table = table.drop(columns=empty)
+    notes = list(base.notes)
+    skipped = table[(table["status"] == "skipped") & (base.table["status"] == "ok").to_numpy()]
+    for reason, group in skipped.groupby("reason", sort=False):
+        notes.append(f"{len(group):,} skipped: {reason} (first: {group['image_id'].iloc[0]}).")
+    if counts["text"]:
+        notes.append(f"{counts['text']:,} sides are read from text: no header element gives them.")
+    if counts["pixels"]:
+        notes.append(
+            f"Warning: {counts['pixels']:,} sides are guessed from the pixels: nothing else says "
+            "which breast it is. A mirrored picture would be taken for the other breast."
+        )
+    if counts["burned"]:
+        notes.append(
+            f"Warning: {counts['burned']:,} headers say that text is burned into the picture; it "
+            "may name the patient, and would stay visible in overlays."
+        )
+    rule = base.group_rule if source.group or base.cards else _group_rule(table, base)
+    if not source.labelled:
+        table["label"] = ""
+    return replace(base, table=table, notes=tuple(notes), group_rule=rule)
+
+
+def _group_rule(table: pd.DataFrame, base: Manifest) -> str:
+    """Where the group comes from, in words; empty if some image has none."""
+    ok = table[table["status"] == "ok"]
+    if not len(ok) or not (ok["group"] != "").all():
+        table["group"] = base.table["group"].to_numpy()
+        return base.group_rule
+    return "The group is the patient: a keyed hash of the identifier in the header or table."
+
+
+def _known_cells(row: Mapping[str, Any]) -> dict[str, str]:
+    """The cells of a row that mean what our columns do, under our names."""
+    plain = {str(name).strip().lower().replace(" ", "_"): value for name, value in row.items()}
+    cells = {}
+    for name, aliases in _ALIASES.items():
+        value = next((plain[alias] for alias in aliases if alias in plain), "")
+        cells[name] = "" if value is None or value != value else str(value).strip()  # noqa: PLR0124
+    side = cells["laterality"].upper()[:1]
+    cells["laterality"] = side if side in {"L", "R"} else ""
+    density = cells["density"].upper().removeprefix("DENSITY ")
+    cells["density"] = {"1": "A", "2": "B", "3": "C", "4": "D"}.get(density, density)
+    return cells
+
+
+def _side(
+    cells: Mapping[str, str],
+    header: Header,
+    path: Path,
+    counts: dict[str, int],
+    *,
+    is_usable: bool,
+) -> tuple[str, str]:
+    """Side and where it is said: table, header, its texts, the file's name, last the pixels."""
+    if cells.get("laterality"):
+        return cells["laterality"], "table"
+    if header.laterality:
+        counts["text"] += header.laterality_from == "text"
+        return header.laterality, header.laterality_from
+    side = side_and_view(path.stem)[0]
+    if side:
+        counts["text"] += 1
+        return side, "file name"
+    if is_usable and header.instance:
+        side = _side_from_pixels(path, header.voi)
+        counts["pixels"] += bool(side)
+        return side, "pixels" if side else ""
+    return "", ""
+
+
+def _side_from_pixels(path: Path, voi: str) -> str:
+    """The side by where the chest wall is; empty where that is unclear or unreadable."""
+    from apps.mammography.images import CLEAR_SIDE, find_breast, read  # noqa: PLC0415
+
+    try:
+        breast = find_breast(read({"path": path, "voi": voi}))
+    except ImageError:
+        return ""
+    if breast.certainty < CLEAR_SIDE:
+        return ""
+    return {"left": "L", "right": "R"}.get(breast.chest_side, "")
+
+
+def _patient(
+    cells: Mapping[str, str], header: Header, pseudonyms: Pseudonyms, *, is_public: bool
+) -> str:
+    """The patient's name in outputs; a published set's own numbers are no secret."""
+    if cells.get("patient"):
+        return cells["patient"] if is_public else pseudonyms.name("patient", cells["patient"])
+    # An id without its issuer must not become one with another hash when both are empty.
+    parts = (header.issuer, header.patient) if header.patient else ("",)
+    return pseudonyms.name("patient", *parts)
+
+
+def _fill_missing_views(rows: list[dict[str, Any]]) -> None:
+    """Say on each image which of the four screening views its exam lacks."""
+    present: dict[str, set[str]] = {}
+    for row in rows:
+        if row["status"] == "ok" and row["exam"]:
+            present.setdefault(row["exam"], set()).add(f"{row['laterality']} {row['view']}")
+    named = any(view in _SCREENING for views in present.values() for view in views)
+    for row in rows:
+        views = present.get(row["exam"], set())
+        absent = [view for view in _SCREENING if view not in views]
+        row["missing_views"] = ", ".join(absent) if named and row["status"] == "ok" else ""
+
+
+def _task_column(row: Mapping[str, Any], source: Source) -> dict[str, Any]:
+    """The column the user named as label, where it is not one of ours."""
+    name = source.label or source.task.label
+    return {name: row[name]} if name in row and name != "label" and name not in COLUMNS else {}
+
+
+def _spelled(label: str, source: Source) -> str:
+    """The label in the spelling of the task's classes."""
+    return _SPELLINGS.get(source.task.name, {}).get(label.strip().lower(), label.strip())
+
+
+def _yes_no(text: str) -> str:
+    """``yes``, ``no`` or empty."""
+    return {"1": "yes", "yes": "yes", "true": "yes", "0": "no", "no": "no", "false": "no"}.get(
+        text.lower(), ""
+    )
