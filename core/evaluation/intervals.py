@@ -6,7 +6,8 @@ answers the same for any other metric.
 
 Sources: Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E
 (Wilson, Clopper-Pearson); Rao and Scott 1992, doi:10.2307/2532311 (ratio estimator
-for clustered proportions).
+for clustered proportions); Korn and Graubard 1998, Survey Methodology 24:193-201
+(effective number of cases).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import betaincinv, ndtri
+from scipy.special import betaincinv, ndtri, stdtrit
 
 from core.errors import MetricError
 
@@ -188,7 +189,12 @@ def all_successes_limit(n_groups: Sequence[int], *, level: float = 0.95) -> floa
 
 
 def cluster_proportion(
-    success: ArrayLike, groups: ArrayLike, *, level: float = 0.95, word: str = "group"
+    success: ArrayLike,
+    groups: ArrayLike,
+    *,
+    level: float = 0.95,
+    scale: str = "wald",
+    word: str = "group",
 ) -> Interval:
     """Interval of a proportion whose cases come in groups, by the Rao-Scott ratio estimator.
 
@@ -199,11 +205,15 @@ def cluster_proportion(
         success: (N,) one for a success, zero for a failure.
         groups: (N,) the group of each case.
         level: confidence level.
+        scale: ``wald`` is symmetric, cut off at 0 and 1; ``wilson`` is Wilson's
+            interval on as many independent cases as would give this variance,
+            with Student's quantile (Korn and Graubard's way), and covers better
+            where groups are few or the proportion is near an end.
         word: what a group is called.
 
     Returns:
-        a symmetric interval cut off at 0 and 1; with nothing but successes, or
-        not one, the exact limit on the number of groups.
+        the interval; with nothing but successes, or not one, the exact limit on
+        the number of groups.
 
     Raises:
         MetricError: no case, or one group only.
@@ -212,6 +222,9 @@ def cluster_proportion(
     >>> round(found.se, 4)
     0.2029
     """
+    if scale not in {"wald", "wilson"}:
+        msg = f"The scale is {scale!r}; choose 'wald' or 'wilson'."
+        raise ValueError(msg)
     hits = np.asarray(success, dtype=np.float64)
     if not len(hits):
         msg = "not estimable: no case is left to count (0 of 0)"
@@ -231,14 +244,26 @@ def cluster_proportion(
     sizes = np.bincount(index)
     spread = float(((totals - share * sizes) ** 2).sum())
     se = float(np.sqrt(n_groups / (n_groups - 1) * spread)) / len(hits)
+    over = f"{n_groups:,} {plural(word)}"
+    if scale == "wilson":
+        # Groups that vary less than independent cases would are no reason for more trust.
+        design = max(1.0, se**2 / (share * (1 - share) / len(hits)))
+        student = float(stdtrit(n_groups - 1, 0.5 + level / 2))
+        n = len(hits) / design * (z / student) ** 2
+        low, high = (_wilson_end(share, n, z, 0.0, side) for side in (-1, 1))
+        method = f"Wilson with the design effect of {over}"
+        return Interval(low=max(0.0, low), high=min(1.0, high), level=level, method=method, se=se)
     if se == 0.0:
-        reason = f"every {word} has the same share, so the spread between them cannot be estimated"
+        reason = (
+            f"interval withheld: every {word} has the same share, so the spread between "
+            f"{plural(word)} cannot be estimated"
+        )
         return Interval(low=None, high=None, level=level, reason=reason)
     return Interval(
         low=max(0.0, share - z * se),
         high=min(1.0, share + z * se),
         level=level,
-        method=f"ratio estimator over {n_groups:,} {plural(word)}",
+        method=f"ratio estimator over {over}",
         se=se,
     )
 

@@ -1,0 +1,368 @@
+"""How do scores of images become one score for what is decided about: eye, breast, patient?
+
+One decisions table per level, ``core.tables.DECISIONS``. Each step takes the scores
+of the level below (image to eye, eye to patient), so that two photos of one eye do
+not outvote the single photo of the other. Every image is accounted for: a unit
+whose every image failed stays, with empty scores.
+
+Source of the rules: noisy-or, Pearl 1988, Probabilistic Reasoning in Intelligent
+Systems, section 4.3.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from core.errors import AppError, ManifestError
+from core.scores import decide
+from core.tables import score_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from core.app import Task, Unit
+
+__all__ = ["class_names", "combine", "decisions_by_unit", "text_of"]
+
+
+def text_of(values: pd.Series[Any]) -> NDArray[np.str_]:
+    """A column as text: missing values empty, whole numbers without a point.
+
+    >>> text_of(pd.Series([1.0, None, 2.0])).tolist()
+    ['1', '', '2']
+    """
+    if values.dtype.kind == "f":
+        whole = values.dropna()
+        if (whole == whole.round()).all():
+            values = values.astype("Int64")
+    cells = values.astype("object").where(values.notna(), "")
+    return np.array([str(cell) for cell in cells], dtype=str)
+
+
+def class_names(
+    index: NDArray[np.int_], known: NDArray[np.bool_], task: Task
+) -> NDArray[np.object_]:
+    """Names of class indices (N,), or joined names of (N, K) zeros and ones; empty if unknown."""
+    names = np.full(len(known), "", dtype=object)
+    for row in np.flatnonzero(known):
+        if task.kind == "multilabel":
+            on = [name for name, flag in zip(task.classes, index[row], strict=True) if flag]
+            names[row] = task.label_separator.join(on)
+        else:
+            names[row] = task.classes[int(index[row])]
+    return names
+
+
+def decisions_by_unit(
+    predictions: pd.DataFrame,
+    *,
+    task: Task,
+    units: Sequence[Unit] = (),
+    threshold: float | None = None,
+    keep: Sequence[str] = (),
+) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Decisions for images and for each unit above them.
+
+    Args:
+        predictions: see ``core.tables.PREDICTIONS``.
+        task: with its class order.
+        units: the steps, in order.
+        threshold: of the operating point in force, or None.
+        keep: columns to carry along where they are the same for all images of a unit.
+
+    Returns:
+        unit name -> table, ``image`` first; and in words what was left out or
+        assumed. The label of a unit is the highest of its images (binary,
+        ordinal), their union (multilabel), or the one most of them have (multiclass).
+
+    Raises:
+        ManifestError: columns are absent.
+    """
+    frame = _checked(predictions, task)
+    notes: list[str] = []
+    columns = score_columns(task.classes)
+    scores = frame[columns].to_numpy(dtype=np.float64, na_value=np.nan)
+    scored = (frame["status"] == "ok").to_numpy() & np.isfinite(scores).all(axis=1)
+    scores = np.where(scored[:, None], scores, np.nan)
+    label = text_of(frame["label"]) if "label" in frame else np.full(len(frame), "")
+    group = text_of(frame["group"]) if "group" in frame else np.full(len(frame), "")
+    ids = text_of(frame["image_id"])
+    extras = {name: text_of(frame[name]) for name in keep if name in frame.columns}
+    tables = {
+        "image": _table(
+            "image",
+            ids,
+            np.arange(len(frame)),
+            scores,
+            scored,
+            label,
+            group,
+            extras,
+            task,
+            threshold,
+        )
+    }
+    below, below_scores = np.arange(len(frame)), scores
+    for unit in units:
+        absent = [name for name in unit.columns if name not in frame.columns]
+        if absent:
+            notes.append(f"No result per {unit.name}: the data have no column {', '.join(absent)}.")
+            continue
+        names, owner, n_bare = _units_of(frame, unit, ids)
+        if n_bare:
+            notes.append(
+                f"{n_bare:,} of {len(frame):,} images name no {unit.name} and count as one each."
+            )
+        # The unit of each row of the level below, if each lies in one unit only.
+        first = np.full(below.max() + 1 if len(below) else 0, -1)
+        first[below[::-1]] = owner[::-1]
+        if (first[below] == owner).all():
+            step = combine(below_scores, first, len(names), unit=unit, task=task)
+        else:
+            notes.append(
+                f"Scores per {unit.name} are made from images, for some units of the step below "
+                f"span several of them."
+            )
+            step = combine(scores, owner, len(names), unit=unit, task=task)
+        unit_label, n_mixed = _labels(label, owner, len(names), task)
+        if n_mixed:
+            notes.append(
+                f"{n_mixed:,} of {len(names):,} units ({unit.name}) hold images of different "
+                "classes; each has the class of most of its images."
+            )
+        tables[unit.name] = _table(
+            unit.name, names, owner, step, scored, unit_label, group, extras, task, threshold
+        )
+        below, below_scores = owner, step
+    return tables, notes
+
+
+def _checked(predictions: pd.DataFrame, task: Task) -> pd.DataFrame:
+    """The table in the order of image_id, so that the order of its rows changes nothing."""
+    wanted = ["image_id", "status", *score_columns(task.classes)]
+    absent = [name for name in wanted if name not in predictions.columns]
+    if absent:
+        msg = (
+            f"The predictions have no column {', '.join(absent)}. Without a status and a score of "
+            "each class nothing can be counted. Add them, or pass the predictions of this task."
+        )
+        raise ManifestError(msg)
+    repeated = predictions["image_id"].duplicated()
+    if repeated.any():
+        first = predictions["image_id"][repeated].iloc[0]
+        msg = (
+            f"{int(repeated.sum()):,} image_id(s) repeat in the predictions (first: {first!r}). Each "
+            "image must count once. Remove the repeated rows."
+        )
+        raise ManifestError(msg)
+    order = np.argsort(text_of(predictions["image_id"]), kind="stable")
+    return predictions.iloc[order].reset_index(drop=True)
+
+
+def _units_of(
+    frame: pd.DataFrame, unit: Unit, ids: NDArray[np.str_]
+) -> tuple[NDArray[np.object_], NDArray[np.int_], int]:
+    """Names of the units (U,), the unit of each image (N,), and how many images name none."""
+    parts = [text_of(frame[name]) for name in unit.columns]
+    bare = np.any([part == "" for part in parts], axis=0)
+    keys = ["/".join(cells) for cells in zip(*parts, strict=True)]
+    # An image that names no unit is one of its own, told apart from every real name.
+    whole = [f"\uffff{ids[i]}" if bare[i] else key for i, key in enumerate(keys)]
+    values, owner = np.unique(np.array(whole, dtype=object), return_inverse=True)
+    names = np.array([value.removeprefix("\uffff") for value in values], dtype=object)
+    return names, owner, int(bare.sum())
+
+
+def combine(
+    scores: NDArray[np.float64],
+    owner: NDArray[np.int_],
+    n_units: int,
+    *,
+    unit: Unit,
+    task: Task,
+) -> NDArray[np.float64]:
+    """Scores of units (U, K) from those of the level below (N, K); NaN where it has none.
+
+    ``mean``: the average. ``max``: those of the one row that is worst (highest
+    expected class of a binary or ordinal task, highest positive score of a
+    multiclass task; each class on its own if multilabel). ``noisy_or``: a class (or
+    a grade above k) is absent only if it is absent in every row.
+
+    Args:
+        scores: (N, K), rows of NaN where there is no score.
+        owner: (N,) the unit of each row, in 0 .. U-1.
+        n_units: U.
+        unit: names the rule.
+        task: with its class order.
+
+    Raises:
+        AppError: the rule has no meaning for this kind of task.
+
+    >>> from core.app import Task, Unit
+    >>> task = Task(name="t", kind="binary", classes=("no", "yes"))
+    >>> scores, eye = np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 0])
+    >>> for rule in ("mean", "max", "noisy_or"):
+    ...     unit = Unit(name="eye", columns=("eye",), rule=rule)
+    ...     print(rule, combine(scores, eye, 1, unit=unit, task=task).round(2).tolist())
+    mean [[0.55, 0.45]]
+    max [[0.2, 0.8]]
+    noisy_or [[0.18, 0.82]]
+    """
+    known = np.isfinite(scores).all(axis=1)
+    found = np.full((n_units, scores.shape[1]), np.nan)
+    rows, of = scores[known], owner[known]
+    if not len(rows):
+        return found
+    counts = np.bincount(of, minlength=n_units)
+    filled = counts > 0
+    if unit.rule == "mean":
+        found[filled] = (_sums(rows, of, n_units) / np.maximum(counts, 1)[:, None])[filled]
+    elif unit.rule == "max" and task.kind == "multilabel":
+        np.maximum.at(found_or := np.full_like(found, -np.inf), of, rows)
+        found[filled] = found_or[filled]
+    elif unit.rule == "max":
+        # The first of the worst rows, unit by unit.
+        order = np.lexsort((np.arange(len(rows)), -_severity(rows, task), of))
+        starts = order[np.r_[True, np.diff(of[order]) > 0]]
+        found[of[starts]] = rows[starts]
+    else:
+        found[filled] = _noisy_or(rows, of, n_units, unit, task)[filled]
+    return found
+
+
+def _sums(rows: NDArray[np.float64], of: NDArray[np.int_], n_units: int) -> NDArray[np.float64]:
+    """Sums over the rows of each unit."""
+    return np.column_stack(
+        [np.bincount(of, weights=column, minlength=n_units) for column in rows.T]
+    )
+
+
+def _severity(rows: NDArray[np.float64], task: Task) -> NDArray[np.float64]:
+    """How bad a row is."""
+    if task.kind in {"binary", "ordinal"}:
+        return np.asarray(rows @ np.arange(rows.shape[1]))
+    if task.positive:
+        return np.asarray(rows[:, list(task.positive_index)].sum(axis=1))
+    return np.asarray(rows.max(axis=1))
+
+
+def _noisy_or(
+    rows: NDArray[np.float64], of: NDArray[np.int_], n_units: int, unit: Unit, task: Task
+) -> NDArray[np.float64]:
+    """One minus the chance that it is absent in every row."""
+
+    def any_of(share: NDArray[np.float64]) -> NDArray[np.float64]:
+        # The floor keeps a certain row (log of 0) finite; exp brings it back to 0.
+        return 1 - np.exp(_sums(np.log(np.maximum(1 - share, 1e-300)), of, n_units))
+
+    if task.kind == "multilabel":
+        return any_of(rows)
+    if task.kind in {"binary", "ordinal"}:
+        above = any_of(np.clip(1 - np.cumsum(rows, axis=1)[:, :-1], 0.0, 1.0))
+        edges = np.column_stack([np.ones(n_units), above, np.zeros(n_units)])
+        return np.clip(edges[:, :-1] - edges[:, 1:], 0.0, 1.0)
+    if not task.positive:
+        msg = (
+            f"The unit {unit.name!r} has the rule noisy_or, but the task {task.name!r} names no "
+            "positive classes, so there is nothing to be absent. Use the rule mean."
+        )
+        raise AppError(msg)
+    positive = np.isin(np.arange(rows.shape[1]), task.positive_index)
+    counts = np.maximum(np.bincount(of, minlength=n_units), 1)[:, None]
+    mean = _sums(rows, of, n_units) / counts
+    present = any_of(rows[:, positive].sum(axis=1, keepdims=True))
+    # Within the positive classes, and within the others, the shares are those of the mean.
+    for part, total in ((positive, present), (~positive, 1 - present)):
+        share = mean[:, part].sum(axis=1, keepdims=True)
+        even = np.full_like(mean[:, part], 1 / max(1, int(part.sum())))
+        mean[:, part] = total * np.divide(mean[:, part], share, out=even, where=share > 0)
+    return mean
+
+
+def _labels(
+    label: NDArray[np.str_], owner: NDArray[np.int_], n_units: int, task: Task
+) -> tuple[NDArray[np.object_], int]:
+    """The label of each unit, and how many multiclass units hold several."""
+    found = np.full(n_units, "", dtype=object)
+    place = {name: i for i, name in enumerate(task.classes)}
+    if task.kind == "multilabel":
+        union: list[set[str]] = [set() for _ in range(n_units)]
+        for text, unit in zip(label, owner, strict=True):
+            union[unit].update(filter(None, str(text).split(task.label_separator)))
+        for i, names in enumerate(union):
+            ordered = sorted(names, key=lambda name: (place.get(name, len(place)), name))
+            found[i] = task.label_separator.join(ordered)
+        return found, 0
+    index = np.array([place.get(str(text), -1) for text in label], dtype=np.int_)
+    counts = np.zeros((n_units, len(task.classes)), dtype=np.int_)
+    np.add.at(counts, (owner[index >= 0], index[index >= 0]), 1)
+    has = counts.sum(axis=1) > 0
+    if task.kind in {"binary", "ordinal"}:
+        highest = counts.shape[1] - 1 - (counts[:, ::-1] > 0).argmax(axis=1)
+        found[has] = np.array(task.classes, dtype=object)[highest[has]]
+        n_mixed = 0
+    else:
+        found[has] = np.array(task.classes, dtype=object)[counts.argmax(axis=1)[has]]
+        n_mixed = int(((counts > 0).sum(axis=1) > 1).sum())
+    # A label that is no class of the task stays, so that it is counted and named later.
+    for row in np.flatnonzero((index < 0) & (label != "")):
+        if not has[owner[row]]:
+            found[owner[row]] = str(label[row])
+    return found, n_mixed
+
+
+def _table(
+    name: str,
+    ids: NDArray[Any],
+    owner: NDArray[np.int_],
+    scores: NDArray[np.float64],
+    scored: NDArray[np.bool_],
+    label: NDArray[Any],
+    group: NDArray[np.str_],
+    extras: dict[str, NDArray[np.str_]],
+    task: Task,
+    threshold: float | None,
+) -> pd.DataFrame:
+    """One decisions table; ``owner`` is the row of each image."""
+    n = len(ids)
+    known = np.isfinite(scores).all(axis=1)
+    shape = (n, len(task.classes)) if task.kind == "multilabel" else (n,)
+    predicted, decided = np.zeros(shape, dtype=np.int_), np.zeros(shape, dtype=np.int_)
+    if known.any():
+        predicted[known] = decide(scores[known], task=task)
+        decided[known] = decide(scores[known], task=task, threshold=threshold)
+    table = pd.DataFrame(
+        {
+            "unit": np.full(n, name, dtype=object),
+            "unit_id": np.asarray(ids, dtype=object),
+            "n_images": np.bincount(owner[scored], minlength=n).astype(np.int64),
+            "n_failed": np.bincount(owner[~scored], minlength=n).astype(np.int64),
+            "predicted": class_names(predicted, known, task),
+            "decision": class_names(decided, known, task),
+            "label": np.asarray(label, dtype=object),
+            "group": _same(group, owner, n, several="first"),
+        }
+    )
+    for column, values in zip(score_columns(task.classes), scores.T, strict=True):
+        table[column] = values
+    for column, cells in extras.items():
+        if column not in table.columns:
+            table[column] = _same(cells, owner, n, several="")
+    return table
+
+
+def _same(
+    values: NDArray[np.str_], owner: NDArray[np.int_], n_units: int, *, several: str
+) -> NDArray[np.object_]:
+    """The value that all images of a unit share; else the first, or empty."""
+    first = np.full(n_units, "", dtype=object)
+    first[owner[::-1]] = values[::-1]
+    if several != "first":
+        differs = first[owner] != values.astype(object)
+        first[owner[differs]] = ""
+    return first
