@@ -156,8 +156,8 @@ def _checked(predictions: pd.DataFrame, task: Task) -> pd.DataFrame:
     if repeated.any():
         first = predictions["image_id"][repeated].iloc[0]
         msg = (
-            f"{int(repeated.sum()):,} image_id(s) repeat in the predictions (first: {first!r}). Each "
-            "image must count once. Remove the repeated rows."
+            f"{int(repeated.sum()):,} image_id(s) repeat in the predictions (first: {first!r}). "
+            "Each image must count once. Remove the repeated rows."
         )
         raise ManifestError(msg)
     order = np.argsort(text_of(predictions["image_id"]), kind="stable")
