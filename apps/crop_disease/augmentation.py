@@ -13,7 +13,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-import albumentations as A  # type: ignore[import-untyped]  # noqa: N812  (as its documentation)
+import albumentations as A  # noqa: N812  (as its documentation)
 import cv2
 import numpy as np
 
@@ -54,7 +54,7 @@ class Pose(A.Affine):  # type: ignore[misc]
         img: NDArray[Any],
         matrix: NDArray[Any],
         output_shape: tuple[int, int],
-        **params: Any,  # noqa: ANN401  (albumentations' signature)
+        **params: Any,
     ) -> NDArray[Any]:
         """Pixels after the change; ``matrix`` maps (col, row) of ``img`` to the changed image."""
         height, width = self.size_px
@@ -87,7 +87,7 @@ class LeafChanges(A.Compose):  # type: ignore[misc]
         self.seed = seed
         self.set_random_state(np.random.default_rng(seed), random.Random(seed))
 
-    def __call__(self, **data: Any) -> dict[str, Any]:  # noqa: ANN401  (albumentations' signature)
+    def __call__(self, **data: Any) -> dict[str, Any]:
         """The changed image, in the dtype it came in."""
         image = data.get("image")
         if not isinstance(image, np.ndarray) or image.dtype != np.uint16:

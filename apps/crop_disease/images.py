@@ -11,7 +11,7 @@ Pixel coordinates are (row, col), zero-based, at pixel centres.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,19 +24,34 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from apps.crop_disease.augmentation import LeafChanges
+    from core.app import Manifest, Source
 
 __all__ = [
     "LEAST_SHARPNESS",
     "LEAST_SHORT_SIDE_PX",
     "LEAST_WHITE",
+    "SAME_LEAF",
     "FitInside",
     "JudgePhoto",
     "PadAround",
     "augment",
+    "index",
     "padding_for",
     "prepare",
     "read",
 ]
+
+# A file name that says which leaf it shows and which photo of it this is: leaf12_a.jpg,
+# plot3-leaf-12b.png, Leaf 12 (2).jpeg. The photo must be named as well, because a lone
+# number, as in leaf_0012.jpg or 1016.jpg, is as likely the camera's counter.
+SAME_LEAF = (
+    r"(?i)(?:^|[\W_])(leaf[-_ ]?\d{1,6})"
+    r"(?:[-_ ]?[a-z]|[-_ ]?\(\d{1,2}\)|[-_ ](?:photo|view|shot)?[-_ ]?\d{1,2})\.[a-z]+$"
+)
+# What the group is called when it is the leaf; then there is a decision per leaf.
+_LEAF = "the leaf"
+# Columns that say more than which leaf it is: photos that share them resemble each other, too.
+_WIDER = ("plant", "plant_id", "plot", "field", "farm", "site")
 
 # The mean colour of ImageNet in 8-bit steps (0.485, 0.456, 0.406 of full scale). After
 # the network's own normalisation it is zero, which is also what its convolutions
@@ -55,6 +70,51 @@ LEAST_SHARPNESS = 6.0
 LEAST_WHITE = 40.0
 # Shorter side of the photo as read: below it a lesion of 5 % of the leaf is about 10 px wide.
 LEAST_SHORT_SIDE_PX = 64
+
+
+def index(source: Source) -> Manifest:
+    """The manifest of leaf photos: class folders, split folders, a table, or plain files.
+
+    The group is the leaf (column ``leaf`` or ``leaf_id``), else the plant, the
+    field, the farm or the site (a column of that name), else the leaf that file
+    names such as ``leaf12_a.jpg`` and ``leaf12_b.jpg`` share. Where the leaf is
+    known the manifest has a column ``leaf``; a photo without one counts as
+    a leaf of its own.
+    """
+    # Only here: the app's description must load without pandas.
+    from core.data.listing import column_named  # noqa: PLC0415
+    from core.data.manifest import GroupRule, index_images  # noqa: PLC0415
+
+    rules = (
+        GroupRule(words=_LEAF, columns=("leaf", "leaf_id")),
+        GroupRule(words="the plant", columns=("plant", "plant_id")),
+        GroupRule(words="the field", columns=("field", "plot")),
+        GroupRule(words="the farm or site", columns=("farm", "site")),
+        GroupRule(
+            words=f"{_LEAF}: photos whose file names share a leaf number, "
+            "as leaf12_a.jpg and leaf12_b.jpg do, show the same leaf",
+            pattern=SAME_LEAF,
+        ),
+    )
+    manifest = index_images(source, group=rules)
+    table, notes = manifest.table, list(manifest.notes)
+    column = column_named(table.columns, "leaf", "leaf_id")
+    if column:
+        leaf = table[column]
+    elif manifest.group_rule.startswith(f"The group is {_LEAF}"):
+        leaf = table["group"]
+    else:
+        return manifest
+    known = leaf.notna() & (leaf.astype(str) != "")
+    wider = [name for name in _WIDER if column_named(table.columns, name)]
+    if source.labelled and source.group is None and wider:
+        notes.append(
+            f"The table also says the {wider[0]} of each photo. Photos of one {wider[0]} resemble "
+            f"each other as well; pass --group {wider[0]} to keep them in one split and learn how "
+            "the model does elsewhere."
+        )
+    table = table.assign(leaf=leaf.where(known, table["image_id"]).astype(str))
+    return replace(manifest, table=table, notes=tuple(notes))
 
 
 def read(row: Mapping[str, Any]) -> NDArray[Any]:

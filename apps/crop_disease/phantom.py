@@ -41,9 +41,9 @@ SEVERITY_STEPS = (0.1, 5.0, 10.0, 15.0)
 
 # Height and width of a photo, and of the flat painting of a leaf, in pixels.
 PHOTO = (112, 168)
-PAINTING = (224, 448)
+PAINTING = (272, 448)
 # A lesion is painted in a square of this half side around its centre, in pixels of the painting.
-LESION_REACH = 56
+LESION_REACH = 76
 # Photos are drawn larger and averaged down to PHOTO, which smooths every edge.
 DRAWN = (176, 264)
 # Photos of successive leaves of a class: two on average.
@@ -176,7 +176,7 @@ def _paint_leaf(disease: str, rng: np.random.Generator) -> Leaf:
         for name, wanted in parts:
             before = float(mask.sum())
             # Forty lesions fill any grade; the bound only guards against a leaf with no room.
-            for _ in range(40):
+            for _ in range(60):
                 here = _window(outline, rng)
                 LESIONS[name](colour[here], mask[here], outline[here], rng)
                 if 100 * (float(mask.sum()) - before) / leaf_area >= wanted:
@@ -296,14 +296,14 @@ def _add_rust(colour: Floats, mask: Floats, outline: Floats, rng: np.random.Gene
     shape, (col, row) = outline.shape, (LESION_REACH, LESION_REACH)
     patch = np.zeros(shape, np.float32)
     for _ in range(int(rng.integers(2, 6))):
-        centre = (col + rng.normal(0, 9), row + rng.normal(0, 9))
-        patch = np.maximum(patch, _blob(shape, centre, float(rng.uniform(3.5, 7.5)), 0.25, rng))
-    _lay(colour, 0.65 * _halo(patch, 5) * outline, (0.78, 0.70, 0.18))
-    powder = 1 + 0.22 * _clouds(shape, (25, 50), rng)[..., None]
+        centre = (col + rng.normal(0, 14), row + rng.normal(0, 14))
+        patch = np.maximum(patch, _blob(shape, centre, float(rng.uniform(6, 12)), 0.25, rng))
+    _lay(colour, 0.65 * _halo(patch, 7) * outline, (0.78, 0.70, 0.18))
+    powder = 1 + 0.22 * _clouds(shape, (25, 40), rng)[..., None]
     orange = np.array([0.86, 0.48, 0.10], np.float32) * powder
     _lay(colour, 0.92 * patch * outline, orange.astype(np.float32))
     if rng.random() < 0.25:
-        old = _blob(shape, (col, row), float(rng.uniform(3, 6)), 0.3, rng)
+        old = _blob(shape, (col, row), float(rng.uniform(5, 9)), 0.3, rng)
         _lay(colour, 0.85 * old * outline, (0.36, 0.20, 0.10))
         patch = np.maximum(patch, old)
     _mark(mask, patch, outline)
@@ -322,13 +322,13 @@ def _add_miner(colour: Floats, mask: Floats, outline: Floats, rng: np.random.Gen
         # Turned back well before the edge of the painted square.
         if max(abs(col - LESION_REACH), abs(row - LESION_REACH)) > 0.6 * LESION_REACH:
             heading = np.arctan2(LESION_REACH - row, LESION_REACH - col)
-        end = (col + 6.5 * np.cos(heading), row + 6.5 * np.sin(heading))
+        end = (col + 9 * np.cos(heading), row + 9 * np.sin(heading))
         ends = [(round(16 * x), round(16 * y)) for x, y in ((col, row), end)]
-        width = 3 + round(7 * step / steps)
+        width = 5 + round(9 * step / steps)
         cv2.line(patch, ends[0], ends[1], 255, width, cv2.LINE_AA, shift=4)
-        cv2.line(tunnel, ends[0], ends[1], 255, 1, cv2.LINE_AA, shift=4)
+        cv2.line(tunnel, ends[0], ends[1], 255, 2, cv2.LINE_AA, shift=4)
         col, row = end
-    blotch = _blob(shape, (col, row), float(rng.uniform(8, 13)), 0.35, rng)
+    blotch = _blob(shape, (col, row), float(rng.uniform(12, 19)), 0.35, rng)
     pale = np.maximum(patch.astype(np.float32) / 255, blotch)
     dry = np.array([0.76, 0.69, 0.50], np.float32) * (
         1 + 0.12 * _clouds(shape, (10, 24), rng)[..., None]
@@ -343,12 +343,12 @@ def _add_miner(colour: Floats, mask: Floats, outline: Floats, rng: np.random.Gen
 def _add_spot(colour: Floats, mask: Floats, outline: Floats, rng: np.random.Generator) -> None:
     """A round dark spot, mostly with a grey eye and a yellow halo."""
     shape, centre = outline.shape, (LESION_REACH, LESION_REACH)
-    radius = float(rng.uniform(6, 14))
+    radius = float(rng.uniform(9, 20))
     patch = _blob(shape, centre, radius, 0.12, rng)
     if rng.random() < 0.8:
-        _lay(colour, 0.7 * _halo(patch, 4.5) * outline, (0.80, 0.74, 0.24))
+        _lay(colour, 0.7 * _halo(patch, 6.5) * outline, (0.80, 0.74, 0.24))
     _lay(colour, 0.94 * patch * outline, (0.32, 0.19, 0.12))
-    if radius > 8:
+    if radius > 11:
         _lay(
             colour,
             0.8 * _blob(shape, centre, 0.42 * radius, 0.15, rng) * outline,
@@ -362,7 +362,7 @@ def _sprinkle_dirt(colour: Floats, outline: Floats, rng: np.random.Generator) ->
     for _ in range(int(rng.integers(0, 5))):
         here = _window(outline, rng)
         middle = (LESION_REACH, LESION_REACH)
-        speck = _blob(outline[here].shape, middle, float(rng.uniform(1.5, 4.0)), 0.4, rng)
+        speck = _blob(outline[here].shape, middle, float(rng.uniform(2, 6)), 0.4, rng)
         _lay(colour[here], 0.75 * speck * outline[here], (0.33, 0.25, 0.17))
     if rng.random() < 0.3:
         here = _window(outline, rng)
@@ -386,7 +386,7 @@ def _photograph(leaf: Leaf, rng: np.random.Generator) -> tuple[NDArray[np.uint8]
     name, scene = _background(shape, rng)
     # The leaf fills most of the frame and lies within it.
     scale = float(rng.uniform(0.78, 0.95)) * shape[1] / PAINTING[1]
-    angle = float(rng.uniform(-16, 16)) + 180 * int(rng.integers(0, 2))
+    angle = float(rng.uniform(-12, 12)) + 180 * int(rng.integers(0, 2))
     place: Floats = cv2.getRotationMatrix2D((PAINTING[1] / 2, PAINTING[0] / 2), angle, scale)
     place[:, 2] += np.array(shape[::-1]) / 2 - np.array(PAINTING[::-1]) / 2
     place[:, 2] += rng.uniform(-0.03, 0.03, 2) * shape[1]
@@ -411,7 +411,9 @@ def _photograph(leaf: Leaf, rng: np.random.Generator) -> tuple[NDArray[np.uint8]
 
 def _background(shape: tuple[int, int], rng: np.random.Generator) -> tuple[str, Floats]:
     """A surface to photograph a leaf on."""
-    name = str(rng.choice(["paper", "soil", "wood", "cloth", "foliage"]))
+    # Most leaves of a collection are laid on something plain.
+    names = ["paper", "cloth", "soil", "wood", "foliage"]
+    name = str(rng.choice(names, p=[0.4, 0.3, 0.1, 0.1, 0.1]))
     fine = _clouds(shape, (8, 40, 130), rng)
     coarse = _clouds(shape, (4, 12), rng)
     light: Floats

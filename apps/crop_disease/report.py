@@ -1,0 +1,257 @@
+"""What a report on leaf photos holds beyond the numbers every task has.
+
+Which two classes are taken for one another, and what such photos look like;
+what the border of the photos alone would have predicted; how the errors are
+spread over light and severe infections. Every section counts photos, and
+its intervals resample whole groups.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.app import class_key
+from core.errors import MetricError
+from core.evaluation.intervals import cluster_proportion
+from core.report.blocks import Pictures, Table, Text
+from core.report.numbers import count, estimate, number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import pandas as pd
+
+    from core.report.blocks import Block, ReportContext
+
+__all__ = ["background_control", "by_severity", "confused_pairs"]
+
+# Pairs listed, pairs shown with pictures, and pictures of each.
+PAIRS, PICTURED, PICTURES = 8, 3, 4
+# Fewer photos than this of a grade say next to nothing about it.
+FEW = 10
+
+
+def confused_pairs(context: ReportContext) -> Sequence[Block]:
+    """The pairs of classes most often taken for one another, with pictures."""
+    import pandas as pd  # noqa: PLC0415  (the app's description must load without it)
+
+    if context.task.kind == "multilabel":
+        return []
+    judged = _judged(context)
+    wrong = judged[judged["decision"] != judged["label"]]
+    if not len(judged):
+        return []
+    if not len(wrong):
+        return [Text(f"None of {count(len(judged))} photos was taken for another class.")]
+    counts = Counter(zip(wrong["label"], wrong["decision"], strict=True))
+    # Ties in the order of the names, so that the same predictions give the same page.
+    pairs = sorted(counts, key=lambda pair: (-counts[pair], pair))
+    rows = []
+    for label, decision in pairs[:PAIRS]:
+        of_class = judged[judged["label"] == label]
+        rows.append(
+            {
+                "is": context.task.title(label),
+                "was called": context.task.title(decision),
+                "photos": f"{count(counts[label, decision])} of {count(len(of_class))}",
+                "share (95 % interval)": _share(of_class["decision"] == decision, of_class),
+            }
+        )
+    left = len(pairs) - len(rows)
+    blocks: list[Block] = [
+        Table(
+            frame=pd.DataFrame(rows),
+            title="Classes taken for one another",
+            note=f"{count(len(wrong))} of {count(len(judged))} photos were not called what "
+            f"their label says.{f' {count(left)} rarer pairs are left out.' if left else ''} An "
+            "error here may also be an error of the label: look at the photos.",
+            numeric=("photos", "share (95 % interval)"),
+        )
+    ]
+    for label, decision in pairs[:PICTURED] if context.picture else []:
+        both = wrong[(wrong["label"] == label) & (wrong["decision"] == decision)]
+        blocks += _gallery(context, both, label, decision)
+    return blocks
+
+
+def _gallery(
+    context: ReportContext, rows: pd.DataFrame, label: str, decision: str
+) -> Sequence[Block]:
+    """The most confident errors of one pair."""
+    column = f"score_{decision}"
+    if column in rows:
+        rows = rows.sort_values([column, "image_id"], ascending=[False, True])
+    pictures = []
+    for row in rows.head(PICTURES).to_dict("records"):
+        pixels = context.picture(str(row["image_id"])) if context.picture else None
+        if pixels is not None:
+            score = f", score {row[column]:.2f}" if column in row else ""
+            pictures.append((_png(pixels), f"{row['path']}{score}"))
+    if not pictures:
+        return []
+    title = f"{context.task.title(label)}, called {context.task.title(decision)}"
+    return [Pictures(title=title, pictures=pictures, note="The most confident first.")]
+
+
+def background_control(context: ReportContext) -> Sequence[Block]:
+    """What the border of the photos alone predicts, beside what the model reaches."""
+    import pandas as pd  # noqa: PLC0415  (see above)
+
+    found = context.audit.get("shortcuts") or {}
+    border = _border(found.items() if isinstance(found, dict) else enumerate(found))
+    if border is None:
+        return []
+    value, chance = border
+    rows = [
+        {"seen": "border of the photo only", "balanced accuracy": number(value, percent=True)},
+        {"seen": "by chance", "balanced accuracy": number(chance, percent=True)},
+    ]
+    model = _own_balanced_accuracy(context)
+    if model:
+        rows.insert(0, {"seen": "whole photo, this model", "balanced accuracy": model})
+    above = value - chance
+    blocks: list[Block] = [
+        Table(
+            frame=pd.DataFrame(rows),
+            title="Background-only control",
+            note="A simple classifier was trained on colours of the outermost border, where the "
+            "disease is not, and tested by cross-validation on all photos. The model is judged on "
+            "the photos held out. In a published set of 38 classes eight such pixels were right in "
+            "49 % of the cases, where chance is 2.6 % (arXiv:2206.04374).",
+            numeric=("balanced accuracy",),
+        )
+    ]
+    # A tenth of the way from chance to certainty: what 100 photos cannot show by luck alone.
+    if above > 0.1 * (1 - chance):
+        blocks.append(
+            Text(
+                f"The border alone predicts the class {100 * above:.0f} percentage points better "
+                "than chance. The model may know the place or the day of a photo and not the "
+                "disease. Judge it on photos from elsewhere (resight evaluate RUN NEW_FOLDER), and "
+                "photograph every class on the same backgrounds.",
+                "warning",
+            )
+        )
+    return blocks
+
+
+def _border(entries: Iterable[tuple[Any, Any]]) -> tuple[float, float] | None:
+    """Balanced accuracy of the border, and of chance; None if the audit did not look."""
+    for key, entry in entries:
+        if not isinstance(entry, dict) or "border" not in str(entry.get("name", key)):
+            continue
+        value, chance = entry.get("balanced_accuracy", entry.get("value")), entry.get("chance")
+        if value is not None and chance is not None:
+            return float(value), float(chance)
+    return None
+
+
+def _own_balanced_accuracy(context: ReportContext) -> str:
+    """The model's balanced accuracy on photos, with its interval; empty if it was not computed."""
+    for row in context.evaluation.get("metrics") or []:
+        whole = not row.get("of") and not row.get("subgroup")
+        if row.get("name") == "balanced_accuracy" and whole and row.get("value") is not None:
+            return f"{estimate({**row, 'percent': True})}, by {row.get('unit') or 'image'}"
+    return ""
+
+
+def by_severity(context: ReportContext) -> Sequence[Block]:
+    """How often the decision is right at each grade of severity.
+
+    Left out where severity is what is predicted, or nothing says the severity.
+    """
+    import pandas as pd  # noqa: PLC0415  (see above)
+
+    if context.task.label == "severity" or context.task.kind == "multilabel":
+        return []
+    judged = _judged(context)
+    if "severity" not in judged and "severity" in context.manifest:
+        known = context.manifest.set_index("image_id")["severity"]
+        judged = judged.assign(severity=judged["image_id"].map(known))
+    if "severity" not in judged:
+        return []
+    grade = judged["severity"].fillna("").astype(str).str.removesuffix(".0")
+    grades = sorted(set(grade) - {""}, key=class_key)
+    if len(grades) < 2:
+        return []
+    rows, wrong, few = [], [], []
+    for name in grades:
+        part = judged[grade == name]
+        right = part["decision"] == part["label"]
+        wrong.append(int((~right).sum()))
+        few += [name] if len(part) < FEW else []
+        rows.append(
+            {
+                "severity": name,
+                "photos": count(len(part)),
+                "right": count(int(right.sum())),
+                "share right (95 % interval)": _share(right, part),
+                "classes": ", ".join(
+                    f"{context.task.title(label)} {count(n)}"
+                    for label, n in sorted(Counter(part["label"]).items())
+                ),
+            }
+        )
+    blocks: list[Block] = [
+        Table(
+            frame=pd.DataFrame(rows),
+            title="Right decisions by severity",
+            note="The grades hold different classes, so a difference between two grades may be one "
+            "between classes."
+            + (f" Too few photos to judge: grade {', '.join(few)}." if few else ""),
+            numeric=("photos", "right", "share right (95 % interval)"),
+        )
+    ]
+    total = sum(wrong)
+    if total:
+        # The lightest grade with symptoms: what an early warning has to see.
+        first = next((i for i, name in enumerate(grades) if name != "0"), 0)
+        blocks.append(
+            Text(
+                f"{count(wrong[first])} of {count(total)} errors are on photos of grade "
+                f"{grades[first]}, the lightest with symptoms; "
+                f"{number(float((grade == grades[first]).mean()), percent=True)} of the photos are "
+                "of that grade. A model that errs mostly there sees a disease late."
+            )
+        )
+    return blocks
+
+
+def _judged(context: ReportContext) -> pd.DataFrame:
+    """Photos with a score and a known label, and what was decided about them."""
+    rows = context.predictions
+    if "label" not in rows:
+        return rows.iloc[:0].assign(label="", decision="")
+    label = rows["label"].fillna("").astype(str)
+    judged = rows[(rows["status"] == "ok") & (label != "")].copy()
+    judged["label"] = judged["label"].astype(str)
+    decided = judged["decision"] if "decision" in judged else judged["predicted"]
+    return judged.assign(decision=decided.fillna(judged["predicted"]).astype(str))
+
+
+def _share(hit: pd.Series[bool], rows: pd.DataFrame) -> str:
+    """A share with its interval over groups; a photo without a group is one of its own."""
+    share = number(float(hit.mean()), percent=True)
+    group = rows["image_id"].astype(str)
+    if "group" in rows:
+        given = rows["group"].fillna("").astype(str)
+        group = given.where(given != "", group)
+    try:
+        low, high = cluster_proportion(hit.to_numpy(), group.to_numpy()).ends
+    except MetricError:
+        return f"{share} (too few groups)"
+    between = f"{100 * low:.1f} to {number(high, percent=True)}"
+    return f"{share} ({between})"
+
+
+def _png(pixels: np.ndarray[Any, Any]) -> bytes:
+    """RGB pixels (H, W, 3) uint8 as PNG bytes."""
+    from PIL import Image  # noqa: PLC0415  (only a report draws)
+
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, format="PNG")
+    return stream.getvalue()
