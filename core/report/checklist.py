@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.report.blocks import Block, Table, Text
-from core.report.numbers import count, pick, quantity
+from core.report.numbers import NBSP, count, pick, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +33,11 @@ def checklist_blocks(context: ReportContext, headings: Sequence[str]) -> list[Bl
         headings: sections of the page, which the answers refer to.
     """
     lines = [
-        {"Asked for": asked, "By": by, "Here": _capital(answer(context, headings) or OPEN)}
+        {
+            "Asked for": asked,
+            "By": by.replace(" ", NBSP),
+            "Here": _capital(answer(context, headings) or OPEN),
+        }
         for asked, by, answer in _ITEMS
     ]
     left = sum(line["Here"] == OPEN for line in lines)
@@ -81,8 +85,8 @@ def _split(context: ReportContext, _headings: Sequence[str]) -> str:
     group = context.run.get("group_rule") or ""
     if not (rule or group or about.get("group")):
         return ""
-    by = f"Divided by {about.get('group') or context.run.get('group')}. " if group else ""
-    return f"{by}{group} {rule}".strip()
+    by = f"Divided by {about.get('group') or context.run.get('group')}" if group else ""
+    return " ".join(f"{_capital(str(part)).rstrip('.')}." for part in (by, group, rule) if part)
 
 
 def _internal(context: ReportContext, _headings: Sequence[str]) -> str:
@@ -125,7 +129,7 @@ def _weights(context: ReportContext, _headings: Sequence[str]) -> str:
         return ""
     source = start.get("source") or "unknown"
     licence = f", licence {start['licence']}" if start.get("licence") else ""
-    return f"{', '.join(dict.fromkeys(networks))}; started from {source}{licence}."
+    return f"network {', '.join(dict.fromkeys(networks))}; started from {source}{licence}."
 
 
 def _intervals(context: ReportContext, _headings: Sequence[str]) -> str:

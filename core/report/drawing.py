@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import re
 import textwrap
+import warnings
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -109,7 +110,9 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     def inner(*args: P.args, **kwargs: P.kwargs) -> Figure:
         from matplotlib import rc_context  # noqa: PLC0415  (slow; only a report needs it)
 
-        with rc_context(STYLE):  # type: ignore[arg-type]
+        with rc_context(STYLE), warnings.catch_warnings():  # type: ignore[arg-type]
+            # Text stays text: the reader's browser has the letters that this font lacks.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             return draw(*args, **kwargs)
 
     return inner
@@ -162,7 +165,7 @@ def table_of(rows: Any, columns: Sequence[str] | None = None) -> pd.DataFrame:
 
 def fold(text: str, width: int) -> str:
     """Long names on at most two lines."""
-    lines = textwrap.wrap(text.replace("_", " ") if " " not in text else text, width) or [""]
+    lines = textwrap.wrap(text, width) or [""]
     return "\n".join([*lines[:1], short(" ".join(lines[1:]), width)] if len(lines) > 1 else lines)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = [
+    "NBSP",
     "UNDEFINED",
     "brief",
     "count",

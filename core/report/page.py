@@ -108,7 +108,7 @@ def verdict(context: ReportContext) -> str:
     n_groups = headline.get("n_groups") or about.get("n_groups")
     if n_groups and group != unit:
         cases += f" of {quantity(n_groups, group)}"
-    name = str(headline.get("title") or headline["name"])
+    name = _inside(str(headline.get("title") or headline["name"]))
     if headline.get("value") is None:
         reason = headline.get("reason") or "no reason is recorded"
         return f"{_on(about, cases, group)}, {name} is {UNDEFINED}: {reason}."
@@ -161,6 +161,11 @@ def _on(about: Mapping[str, Any], cases: str, group: str) -> str:
     if split == "val":
         return f"On {cases} that also served to choose the model, so that new data may give less"
     return f"On {cases}" + (f" ({split})" if split else "")
+
+
+def _inside(title: str) -> str:
+    """A title within a sentence: ``macro-F1``, but ``AUROC``."""
+    return title[0].lower() + title[1:] if title[1:2].islower() else title
 
 
 def _app_sections(context: ReportContext) -> list[tuple[str, Sequence[Block]]]:

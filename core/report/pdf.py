@@ -63,8 +63,8 @@ def write_pdf(html_path: Path, pdf_path: Path) -> str:
 def _by_weasyprint(html_path: Path) -> bytes | None:
     """The PDF, or None where WeasyPrint or the libraries it needs are absent."""
     try:
-        from weasyprint import HTML  # type: ignore[import-untyped]  # noqa: PLC0415  (optional)
-        from weasyprint.urls import URLFetcher  # type: ignore[import-untyped]  # noqa: PLC0415
+        from weasyprint import HTML  # noqa: PLC0415  (optional)
+        from weasyprint.urls import URLFetcher  # noqa: PLC0415
     except (ImportError, OSError):
         # OSError: the package is there, the system's Pango is not.
         return None

@@ -98,8 +98,9 @@ def confusion_matrix(
     is_long = max(map(len, names)) > 8 or k > 6
     width = 18 if k <= 20 else 40
     ticks = [fold(name, width) for name in names]
+    across = [short(name, width + 6) for name in names] if is_long else ticks
     axes.set_xticks(
-        range(k), ticks, rotation=40 if is_long else 0, ha="right" if is_long else "center"
+        range(k), across, rotation=40 if is_long else 0, ha="right" if is_long else "center"
     )
     if is_long:
         for label in axes.get_xticklabels():
@@ -281,7 +282,7 @@ def forest(
         if row.get("low") is not None and row.get("high") is not None:
             axes.plot([row["low"], row["high"]], [i, i], color=SERIES[0], linewidth=1.4)
         axes.plot([row["value"]], [i], "s", color=SERIES[0], markersize=6)
-    axes.set(xlim=(low - pad, high + pad), ylim=(len(rows) - 0.4, -0.6), xlabel=x)
+    axes.set(xlim=(low - pad, high + pad), ylim=(len(rows) - 0.4, -0.6), xlabel=clean(x))
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")

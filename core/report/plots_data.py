@@ -36,8 +36,15 @@ if TYPE_CHECKING:
 
 __all__ = ["FlowBox", "class_counts", "flow", "learning_curves", "score_distribution"]
 
-# Columns of a log that are no metric.
-_NO_CURVE = frozenset({"lr", "step", "seconds", "epoch", "grad_norm"})
+# Room between the boxes of a flow, in CSS pixels.
+_GAP = 22
+
+# Words for the columns of a log.
+_LOG_WORDS = {
+    "train_loss": "training loss",
+    "val_log_loss": "validation log-loss",
+    "val_score": "validation score",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,50 +58,40 @@ class FlowBox:
 
 @styled
 def learning_curves(log: pd.DataFrame, *, title: str = "Learning curves", note: str = "") -> Figure:
-    """Losses and validation metrics by epoch, from the run's log.
+    """Losses and validation score by epoch, from the run's log.
 
     Args:
-        log: one row per epoch: ``epoch`` and numeric columns; those whose name holds
-            ``loss`` share the upper panel, shares in [0, 1] the lower one.
+        log: one row per epoch: ``epoch``, numeric columns, and ``member`` where
+            several networks were trained; columns whose name holds ``loss`` share
+            the upper panel, the score has the lower one.
         title: heading.
         note: which epoch was kept.
     """
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415  (slow; only a report needs it)
 
-    kept = [
-        c
-        for c in log.columns
-        if c != "epoch" and log[c].dtype.kind in "fiu" and log[c].notna().any()
-    ]
-    losses = [c for c in kept if "loss" in c]
-    shares = [
-        c
-        for c in kept
-        if c not in losses and c not in _NO_CURVE and log[c].dropna().between(-1, 1).all()
-    ][:6]
-    panels = [part for part in (losses, shares) if part]
-    height = 60 + 200 * max(1, len(panels))
-    canvas, axes = stack_of(WHOLE - 260, height, (1,) * max(1, len(panels)))
-    x = log["epoch"] if "epoch" in log else log.index.to_series()
-    for panel, names in zip(axes, panels, strict=False):
+    known = [c for c in log.columns if log[c].dtype.kind in "fiu" and log[c].notna().any()]
+    losses = [name for name in known if "loss" in name]
+    scores = [name for name in known if name.endswith("score")]
+    panels = [part for part in (losses, scores) if part] or [[]]
+    canvas, axes = stack_of(WHOLE - 200, 60 + 180 * len(panels), (1,) * len(panels))
+    members = list(log.groupby("member")) if "member" in log else [(0, log)]
+    for panel, names in zip(axes, panels, strict=True):
         for i, name in enumerate(names):
-            known = log[name].notna()
-            look = look_of(i)
-            mark = "o" if int(known.sum()) < 25 else ""
-            panel.plot(
-                x[known],
-                log[name][known],
-                marker=mark,
-                markersize=3,
-                label=fold(clean(name), 34),
-                **look,
-            )
+            for number, (_, rows) in enumerate(members):
+                kept = rows[rows[name].notna()]
+                mark = "o" if len(kept) < 25 and len(members) == 1 else ""
+                label = _LOG_WORDS.get(name, clean(name)) if number == 0 else None
+                panel.plot(
+                    kept["epoch"], kept[name], marker=mark, markersize=3, label=label, **look_of(i)
+                )
         panel.grid(axis="y")
-        panel.set_ylabel("Loss" if names is losses else "Metric")
-        panel.legend(loc="best")
+        panel.set_ylabel("Loss" if names is losses else "Score")
+        if names:
+            panel.legend(loc="best")
     axes[-1].set_xlabel("Epoch")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
-    return finish(canvas, title, note, log[[c for c in ("epoch", *losses, *shares) if c in log]])
+    shown = ["member"] if len(members) > 1 else []
+    return finish(canvas, title, note, log[[*shown, "epoch", *losses, *scores]])
 
 
 @styled
@@ -177,48 +174,34 @@ def flow(boxes: Sequence[FlowBox], *, title: str = "Flow of cases", note: str = 
     """
     from matplotlib.patches import Rectangle  # noqa: PLC0415  (slow; only a report needs it)
 
-    gap, tall = 26, 44
-    aside = [box for box in boxes if box.aside]
-    width = 600 if aside else HALF
-    wide = 270 if aside else 300
-    canvas, axes = canvas_of(width, len(boxes) * (tall + gap) - gap + 4)
+    aside = any(box.aside for box in boxes)
+    wide = 205.0 if aside else 300.0
+    folded = [fold(clean(box.title), 30 if aside else 46) for box in boxes]
+    tall = [44 + 14 * text.count("\n") for text in folded]
+    height = sum(tall) + _GAP * (len(boxes) - 1) + 4
+    canvas, axes = canvas_of(HALF, height)
     canvas.set_layout_engine("none")
     axes.set_position((0, 0, 1, 1))
-    height = len(boxes) * (tall + gap) - gap + 4
-    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.set(xlim=(0, HALF), ylim=(height, 0))
     axes.axis("off")
     arrow = {"arrowstyle": "-|>", "color": SOFT, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0}
-    top, above = 2.0, None
-    for box in boxes:
-        left = width - wide - 2 if box.aside else 2
-        middle = top + tall / 2
+    top, stem, spine = 2.0, 2.0, 2 + wide / 3
+    for box, text, high in zip(boxes, folded, tall, strict=True):
+        left = HALF - wide - 2 if box.aside else 2
         if box.aside:
-            axes.annotate("", (left, middle), (2 + wide / 2, middle), arrowprops=arrow)
-        elif above is not None:
-            axes.annotate("", (2 + wide / 2, top), (2 + wide / 2, above), arrowprops=arrow)
+            middle = top + high / 2
+            axes.plot([spine, spine], [stem, middle], color=SOFT, linewidth=0.9)
+            axes.annotate("", (left, middle), (spine, middle), arrowprops=arrow)
+        elif top > 2:
+            axes.annotate("", (spine, top), (spine, stem), arrowprops=arrow)
+        face = "none" if box.aside else TINT
         axes.add_patch(
-            Rectangle(
-                (left, top),
-                wide,
-                tall,
-                facecolor=TINT if not box.aside else "none",
-                edgecolor=SOFT,
-                linewidth=0.8,
-            )
+            Rectangle((left, top), wide, high, facecolor=face, edgecolor=SOFT, linewidth=0.8)
         )
-        axes.text(
-            left + 10,
-            top + 17,
-            short(clean(box.title), 38),
-            va="center",
-            fontweight="bold",
-            fontsize=10.5,
-        )
-        axes.text(
-            left + 10, top + 32, short(clean(box.detail), 44), va="center", fontsize=10, color=SOFT
-        )
-        if not box.aside:
-            above = top + tall
-        top += tall + gap
+        axes.text(left + 10, top + 10, text, va="top", fontweight="bold", fontsize=10)
+        detail = short(clean(box.detail), 36 if aside else 52)
+        axes.text(left + 10, top + high - 14, detail, va="center", fontsize=10, color=SOFT)
+        stem = stem if box.aside else top + high
+        top += high + _GAP
     data = table_of([(box.title, box.detail) for box in boxes], ["step", "cases"])
     return finish(canvas, title, note, data)

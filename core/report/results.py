@@ -82,39 +82,8 @@ class Results:
 
     def classes(self) -> list[Block]:
         """One line per class, one column per number; then the confusion matrices."""
-        blocks: list[Block] = []
-        names = set(self.task.classes)
-        rows = [row for row in pick(self.rows, subgroup="") if row.get("of") in names]
-        for unit, some in _units(rows):
-            measures = list(dict.fromkeys(row["name"] for row in some))
-            between = level_words(some)
-            lines = []
-            for name in self.task.classes:
-                of = {row["name"]: row for row in some if row.get("of") == name}
-                if not of:
-                    continue
-                events = next(
-                    (r["n_events"] for r in of.values() if r.get("n_events") is not None), None
-                )
-                line = {
-                    "Class": self.task.title(name),
-                    "Cases": "" if events is None else count(events),
-                }
-                for measure in measures:
-                    head = _title_of(measure, some)
-                    line[head] = brief(of[measure]) if measure in of else ""
-                lines.append(line)
-            frame = pd.DataFrame(lines)
-            note = f"In brackets the {between}. {reasons(some)}".strip()
-            blocks.append(
-                Table(
-                    frame,
-                    title=f"Per class, by {unit}",
-                    note=note,
-                    numeric=tuple(frame.columns[1:]),
-                )
-            )
-            self._claim(some)
+        rows = [row for row in self._of_classes() if not RANKING.search(row["name"])]
+        blocks = self._by_class(rows)
         for unit, matrix in (self.evaluation.get("confusion") or {}).items():
             counts = np.asarray(matrix.get("counts", []), dtype=int)
             if counts.ndim == 2 and counts.size:
@@ -129,11 +98,10 @@ class Results:
         return blocks
 
     def discrimination(self) -> list[Block]:
-        """Ranking numbers that are not of one class, and their curves."""
-        rows = [
-            row for row in self._free() if RANKING.search(row["name"]) and not row.get("subgroup")
-        ]
-        blocks = self._by_unit(rows, "Counted by")
+        """Ranking numbers and their curves."""
+        rows = [row for row in self._of_classes() if RANKING.search(row["name"])]
+        self._claim(rows)
+        blocks = [*self._matching(RANKING), *self._by_class(rows)]
         for key, title, x, y in (
             ("roc", "ROC curve", "1 − specificity", "Sensitivity"),  # noqa: RUF001  (a minus sign)
             ("pr", "Precision and recall", "Recall", "Precision"),
@@ -150,12 +118,7 @@ class Results:
 
     def calibration(self) -> list[Block]:
         """Numbers and diagrams of scores read as probabilities."""
-        rows = [
-            row
-            for row in self._free()
-            if CALIBRATION.search(row["name"]) and not row.get("subgroup")
-        ]
-        blocks = self._by_unit(rows, "Counted by")
+        blocks = self._matching(CALIBRATION)
         diagram = self.curves.get("reliability")
         bins = _bins(diagram)
         if bins:
@@ -290,7 +253,9 @@ class Results:
             if name != column:
                 shown.append({"label": name, "heading": True})
                 column = name
-            shown.append({**row, "label": value or "(empty)", "text": estimate(row)})
+            missing = row.get("value") is None and row.get("reason")
+            why = f": {row['reason']}" if missing else ""
+            shown.append({**row, "label": value or "(empty)", "text": estimate(row) + why})
         return plots.forest(
             shown,
             title=f"{headline.get('title') or headline['name']} by subgroup.",
@@ -365,6 +330,36 @@ class Results:
             low=entry.get("low") or (),
             high=entry.get("high") or (),
         )
+
+    def _of_classes(self) -> list[Row]:
+        """Rows that speak of one class, of everybody."""
+        names = set(self.task.classes)
+        return [row for row in pick(self.rows, subgroup="") if row.get("of") in names]
+
+    def _by_class(self, rows: Sequence[Row]) -> list[Block]:
+        """A table for each unit: one line per class, one column per number; claimed."""
+        self._claim(rows)
+        blocks: list[Block] = []
+        units = _units(rows)
+        for unit, some in units:
+            heads = {row["name"]: _title_of(row["name"], some) for row in some}
+            lines = []
+            for name in self.task.classes:
+                of = {row["name"]: row for row in some if row.get("of") == name}
+                events = [row["n_events"] for row in of.values() if row.get("n_events") is not None]
+                line = {"Class": self.task.title(name), "Cases": count(events[0]) if events else ""}
+                line |= {head: brief(of[key]) if key in of else "" for key, head in heads.items()}
+                lines.append(line)
+            frame = pd.DataFrame(lines)
+            note = f"In brackets the {level_words(some)}. {reasons(some)}".strip()
+            title = f"By class and {unit}" if len(units) > 1 else "By class"
+            blocks.append(Table(frame, title=title, note=note, numeric=tuple(frame.columns[1:])))
+        return blocks
+
+    def _matching(self, names: re.Pattern[str]) -> list[Block]:
+        """Rows of everybody with such a name that no section has shown."""
+        rows = [r for r in self._free() if names.search(r["name"]) and not r.get("subgroup")]
+        return self._by_unit(rows, "Counted by")
 
     def _by_unit(self, rows: Sequence[Row], words: str) -> list[Block]:
         """A table for each unit, claimed."""

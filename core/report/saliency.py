@@ -27,7 +27,7 @@ STRENGTH = 0.6
 
 
 def saliency_map(
-    network: nn.Module, batch: Tensor, class_index: int, target_layer: str
+    network: nn.Module, batch: Tensor, class_index: int | None, target_layer: str
 ) -> NDArray[np.float32]:
     """The GradCAM++ map of one image for one logit.
 
@@ -36,7 +36,7 @@ def saliency_map(
     Args:
         network: (1, C, H, W) -> logits (1, L).
         batch: (1, C, H, W) one image.
-        class_index: column of the logits to explain.
+        class_index: column of the logits to explain; None for the highest.
         target_layer: name of the module whose output is weighed: the last stage.
 
     Returns:
@@ -57,32 +57,36 @@ def saliency_map(
             logits: Tensor = self.network(pixels)
             return logits - logits.detach()
 
+    def cut(_layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Start the gradients here: what lies below may be frozen, and none is needed there."""
+        return tuple(value.detach().requires_grad_() for value in inputs)
+
     modes = [(module, module.training) for module in network.modules()]
+    gradients = [(weight, weight.grad) for weight in network.parameters()]
     layer = network.get_submodule(target_layer)
     hooks: tuple[dict[int, Any], ...] = (layer._forward_hooks, layer._backward_hooks)
     before = [set(registered) for registered in hooks]
-    # Without a weight that asks for gradients below it, a frozen stage would get none.
-    frozen = [weight for weight in layer.parameters() if not weight.requires_grad]
-    kept = [(weight, weight.grad) for weight in network.parameters()]
+    handle = layer.register_forward_pre_hook(cut)
     try:
-        for weight in frozen:
-            weight.requires_grad_(True)
-        for weight, _ in kept:
+        for weight, _ in gradients:
             weight.grad = None
         wrapped = Shifted().eval()
+        if class_index is None:
+            with torch.no_grad():
+                class_index = int(network(batch).argmax(dim=1))
         explain = GradCAMpp(
             wrapped, f"network.{target_layer}", postprocessing=lambda values: values
         )
-        with torch.enable_grad(), torch.inference_mode(mode=False):
+        with torch.inference_mode(mode=False), torch.enable_grad():
             found = explain(batch, class_idx=class_index)
     finally:
-        for weight in frozen:
-            weight.requires_grad_(False)
-        for weight, gradient in kept:
-            weight.grad = gradient
+        handle.remove()
+        # MONAI leaves its hooks; with every picture the network would get slower.
         for registered, names in zip(hooks, before, strict=True):
             for key in set(registered) - names:
                 del registered[key]
+        for weight, gradient in gradients:
+            weight.grad = gradient
         for module, mode in modes:
             module.training = mode
     values = found.detach().float().cpu().numpy()[0, 0]
