@@ -122,6 +122,30 @@ class Ranking:
         steps = self._steps(weights)
         return self._area(*steps), self._precision(*steps)
 
+    def rates(
+        self, weights: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Positives and negatives (b, S + 1) called from nobody to everybody."""
+        nobody = np.zeros((len(weights), 1))
+        positive, negative = self._steps(weights)
+        return (
+            np.concatenate([nobody, np.cumsum(positive, axis=1)], axis=1),
+            np.concatenate([nobody, np.cumsum(negative, axis=1)], axis=1),
+        )
+
+    def partial_area(
+        self, weights: NDArray[np.float64], start: float, end: float
+    ) -> NDArray[np.float64]:
+        """Areas (b,) between two values of 1 - specificity, on McClish's scale."""
+        hits, alarms = self.rates(weights)
+        total = hits[:, -1] * alarms[:, -1]
+        height = hits / np.where(total > 0, hits[:, -1], 1.0)[:, None]
+        x = alarms / np.where(total > 0, alarms[:, -1], 1.0)[:, None]
+        area = _area_to(x, height, end) - _area_to(x, height, start)
+        chance = (end - start) * (end + start) / 2
+        found = 0.5 * (1 + (area - chance) / (end - start - chance))
+        return np.where(total > 0, found, np.nan)
+
     @staticmethod
     def _area(positive: NDArray[np.float64], negative: NDArray[np.float64]) -> NDArray[np.float64]:
         """A negative is beaten by the positives above it, and half by those at its score."""
@@ -273,22 +297,22 @@ def partial_auroc(
     else:
         x, height = (1 - curve.y)[::-1], (1 - curve.x)[::-1]
     start, end = 1 - high, 1 - low
-    area = _area_to(x, height, end) - _area_to(x, height, start)
+    area = float((_area_to(x[None], height[None], end) - _area_to(x[None], height[None], start))[0])
     if not standardised:
         return area
     chance = (end - start) * (end + start) / 2
     return 0.5 * (1 + (area - chance) / (end - start - chance))
 
 
-def _area_to(x: NDArray[np.float64], height: NDArray[np.float64], end: float) -> float:
-    """The area under a rising polygon from 0 to ``end``."""
-    inside = np.searchsorted(x, end, side="right")
-    if inside == len(x):
-        return float(np.trapezoid(height, x))
-    # At a vertical step the higher end is the curve's value to the right of it.
-    x_0, x_1 = x[inside - 1], x[inside]
-    at_end = height[inside - 1] + (height[inside] - height[inside - 1]) * (end - x_0) / (x_1 - x_0)
-    return float(np.trapezoid(np.r_[height[:inside], at_end], np.r_[x[:inside], end]))
+def _area_to(
+    x: NDArray[np.float64], height: NDArray[np.float64], end: float
+) -> NDArray[np.float64]:
+    """The areas (b,) under rising polygons (b, S) from 0 to ``end``."""
+    x_0, x_1, y_0, y_1 = x[:, :-1], x[:, 1:], height[:, :-1], height[:, 1:]
+    width = np.minimum(x_1, end) - np.minimum(x_0, end)
+    run = x_1 - x_0
+    share = np.divide(width, run, out=np.zeros_like(run), where=run > 0)
+    return np.asarray((width * (y_0 + (y_1 - y_0) * share / 2)).sum(axis=1))
 
 
 def one_vs_rest_auroc(

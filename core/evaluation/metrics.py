@@ -3,7 +3,7 @@
 Each takes cases and returns a number, honours their weights, and raises
 ``MetricError`` where it is undefined. Those about positive classes take them by
 index: ``functools.partial(auroc_of_positive, positive=(2, 3, 4))``; a partial of a
-module-level function pickles.
+module-level function pickles. Without them the upper half of the classes counts.
 
 Behind each stands one that gives all resamples at once, (b, N) weights in and
 (b,) values out; ``over_weights`` finds it, and falls back to calling an app's
@@ -20,7 +20,7 @@ import numpy as np
 
 from core.errors import MetricError
 from core.evaluation.agreement import confusion_matrices, from_confusion
-from core.evaluation.discrimination import Ranking, indicator, partial_auroc
+from core.evaluation.discrimination import Ranking, indicator
 from core.evaluation.reliability import bin_numbers, brier_rows, log_loss_rows
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ __all__ = [
     "is_batched",
     "kappa",
     "linear_kappa",
+    "lins_concordance",
     "log_loss",
     "macro_auroc",
     "macro_average_precision",
@@ -58,7 +59,10 @@ __all__ = [
     "probabilistic_f1_of_positive",
     "quadratic_kappa",
     "ratio",
+    "sensitivity_at_recall_rate",
+    "sensitivity_at_specificity",
     "sensitivity_of_positive",
+    "specificity_at_sensitivity",
     "specificity_of_positive",
     "top_two_accuracy",
     "weighted_means",
@@ -79,10 +83,18 @@ def ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.
 
 
 def positive_part(
-    cases: Cases, positive: tuple[int, ...]
+    cases: Cases, positive: tuple[int, ...] | None
 ) -> tuple[NDArray[np.int_], NDArray[np.float64], NDArray[np.int_]]:
-    """Truth, summed score and decision of the positive classes taken together, (N,) each."""
-    where = list(positive)
+    """Truth, summed score and decision of the positive classes taken together, (N,) each.
+
+    Args:
+        cases: see ``core.app.Cases``.
+        positive: class indices; None takes the upper half: the second of two, the
+            third of three, the third and fourth of four.
+    """
+    n_classes = cases.scores.shape[1]
+    upper = range(n_classes - n_classes // 2, n_classes)
+    where = list(upper if positive is None else positive)
     if cases.y.ndim == 2:
         # Labels that do not exclude one another: positive if any is.
         score = 1 - np.prod(1 - cases.scores[:, where], axis=1)
@@ -91,7 +103,8 @@ def positive_part(
             score,
             cases.decided[:, where].max(axis=1),
         )
-    score = np.clip(cases.scores[:, where].sum(axis=1), 0.0, 1.0)
+    # Sums of scores end in different digits; ties must stay ties.
+    score = np.round(np.clip(cases.scores[:, where].sum(axis=1), 0.0, 1.0), 12)
     return np.isin(cases.y, where).astype(int), score, np.isin(cases.decided, where).astype(int)
 
 
@@ -169,14 +182,14 @@ def _ece(cases: Cases, weights: Weights, *, bins: int = 10) -> NDArray[np.float6
 
 
 def _positive_ranking(
-    cases: Cases, weights: Weights, *, which: str, positive: tuple[int, ...] = (1,)
+    cases: Cases, weights: Weights, *, which: str, positive: tuple[int, ...] | None = None
 ) -> NDArray[np.float64]:
     truth, score, _ = positive_part(cases, positive)
     return np.asarray(getattr(Ranking(truth, score), which)(weights))
 
 
 def _positive_rate(
-    cases: Cases, weights: Weights, *, of: int, positive: tuple[int, ...] = (1,)
+    cases: Cases, weights: Weights, *, of: int, positive: tuple[int, ...] | None = None
 ) -> NDArray[np.float64]:
     """Sensitivity (of 1) or specificity (of 0) of the decisions."""
     truth, _, decided = positive_part(cases, positive)
@@ -185,14 +198,14 @@ def _positive_rate(
 
 
 def _positive_brier(
-    cases: Cases, weights: Weights, *, positive: tuple[int, ...] = (1,)
+    cases: Cases, weights: Weights, *, positive: tuple[int, ...] | None = None
 ) -> NDArray[np.float64]:
     truth, score, _ = positive_part(cases, positive)
     return weighted_means((score - truth) ** 2, weights)
 
 
 def _positive_f1(
-    cases: Cases, weights: Weights, *, positive: tuple[int, ...] = (1,)
+    cases: Cases, weights: Weights, *, positive: tuple[int, ...] | None = None
 ) -> NDArray[np.float64]:
     """F1 = 2 sum(p over positives) / (sum(p) + n positive), with scores for decisions."""
     truth, score, _ = positive_part(cases, positive)
@@ -205,17 +218,49 @@ def _positive_partial(
     cases: Cases,
     weights: Weights,
     *,
-    positive: tuple[int, ...] = (1,),
+    positive: tuple[int, ...] | None = None,
     specificity: tuple[float, float] = (0.85, 1.0),
 ) -> NDArray[np.float64]:
     truth, score, _ = positive_part(cases, positive)
-    found = np.full(len(weights), np.nan)
-    for i, weight in enumerate(weights):
-        try:
-            found[i] = partial_auroc(truth, score, specificity=specificity, weight=weight)
-        except MetricError:
-            continue
-    return found
+    return Ranking(truth, score).partial_area(weights, 1 - specificity[1], 1 - specificity[0])
+
+
+def _best_rate(
+    cases: Cases,
+    weights: Weights,
+    *,
+    of: str,
+    positive: tuple[int, ...] | None = None,
+    at_least: float = 0.0,
+    limit: float = 1.0,
+) -> NDArray[np.float64]:
+    """The best rate of any threshold that keeps to a bound on another."""
+    truth, score, _ = positive_part(cases, positive)
+    hits, alarms = Ranking(truth, score).rates(weights)
+    n_1, n_0 = hits[:, -1:], alarms[:, -1:]
+    sensitivity = hits / np.where(n_1 > 0, n_1, 1.0)
+    specificity = 1 - alarms / np.where(n_0 > 0, n_0, 1.0)
+    slack = 1e-12
+    if of == "specificity":
+        found = np.where(sensitivity >= at_least - slack, specificity, 0.0).max(axis=1)
+    elif limit < 1:
+        recalled = (hits + alarms) / np.where(n_1 + n_0 > 0, n_1 + n_0, 1.0)
+        found = np.where(recalled <= limit + slack, sensitivity, 0.0).max(axis=1)
+    else:
+        found = np.where(specificity >= at_least - slack, sensitivity, 0.0).max(axis=1)
+    return np.where((n_1 > 0) & (n_0 > 0), found[:, None], np.nan)[:, 0]
+
+
+def _concordance(cases: Cases, weights: Weights) -> NDArray[np.float64]:
+    """Lin's concordance of true and decided grade."""
+    if cases.y.ndim == 2:
+        return np.full(len(weights), np.nan)
+    a, b = cases.y.astype(float), cases.decided.astype(float)
+    mean_a, mean_b = weighted_means(a, weights), weighted_means(b, weights)
+    both = weighted_means(a * b, weights) - mean_a * mean_b
+    spread = weighted_means(a * a, weights) - mean_a**2 + weighted_means(b * b, weights) - mean_b**2
+    below = spread + (mean_a - mean_b) ** 2
+    return ratio(2 * both, np.where(below > 1e-12, below, 0.0))
 
 
 def _top_two(cases: Cases, weights: Weights) -> NDArray[np.float64]:
@@ -296,6 +341,11 @@ def off_by_two(cases: Cases) -> float:
     return _one(_BATCHES[off_by_two], cases, _NO_CASE)
 
 
+def lins_concordance(cases: Cases) -> float:
+    """Lin's concordance of the true and the decided grade."""
+    return _one(_BATCHES[lins_concordance], cases, _ONE_CLASS)
+
+
 def top_two_accuracy(cases: Cases) -> float:
     """The share of cases whose class has one of the two highest scores."""
     return _one(_BATCHES[top_two_accuracy], cases, _NO_CASE)
@@ -334,7 +384,7 @@ def expected_calibration_error(cases: Cases) -> float:
     return _one(_BATCHES[expected_calibration_error], cases, _NO_CASE)
 
 
-def auroc_of_positive(cases: Cases, *, positive: tuple[int, ...] = (1,)) -> float:
+def auroc_of_positive(cases: Cases, *, positive: tuple[int, ...] | None = None) -> float:
     """The area under the ROC curve of the positive classes together.
 
     >>> from core.app import Cases
@@ -346,7 +396,9 @@ def auroc_of_positive(cases: Cases, *, positive: tuple[int, ...] = (1,)) -> floa
     return _one(_BATCHES[auroc_of_positive], cases, _BOTH, positive=positive)
 
 
-def average_precision_of_positive(cases: Cases, *, positive: tuple[int, ...] = (1,)) -> float:
+def average_precision_of_positive(
+    cases: Cases, *, positive: tuple[int, ...] | None = None
+) -> float:
     """The average precision of the positive classes together."""
     batch = _BATCHES[average_precision_of_positive]
     return _one(batch, cases, _NO_POSITIVE, positive=positive)
@@ -355,7 +407,7 @@ def average_precision_of_positive(cases: Cases, *, positive: tuple[int, ...] = (
 def partial_auroc_of_positive(
     cases: Cases,
     *,
-    positive: tuple[int, ...] = (1,),
+    positive: tuple[int, ...] | None = None,
     specificity: tuple[float, float] = (0.85, 1.0),
 ) -> float:
     """The standardised partial area over a range of specificity."""
@@ -363,24 +415,52 @@ def partial_auroc_of_positive(
     return _one(batch, cases, _BOTH, positive=positive, specificity=specificity)
 
 
-def sensitivity_of_positive(cases: Cases, *, positive: tuple[int, ...] = (1,)) -> float:
+def sensitivity_at_specificity(
+    cases: Cases, *, at_least: float, positive: tuple[int, ...] | None = None
+) -> float:
+    """The greatest sensitivity of any threshold with at least this specificity here.
+
+    The threshold is sought on the cases themselves: it describes the ranking, and
+    is no promise for a threshold set beforehand.
+    """
+    batch = _BATCHES[sensitivity_at_specificity]
+    return _one(batch, cases, _BOTH, positive=positive, at_least=at_least)
+
+
+def specificity_at_sensitivity(
+    cases: Cases, *, at_least: float, positive: tuple[int, ...] | None = None
+) -> float:
+    """The greatest specificity of any threshold with at least this sensitivity here."""
+    batch = _BATCHES[specificity_at_sensitivity]
+    return _one(batch, cases, _BOTH, positive=positive, at_least=at_least)
+
+
+def sensitivity_at_recall_rate(
+    cases: Cases, *, limit: float, positive: tuple[int, ...] | None = None
+) -> float:
+    """The greatest sensitivity of any threshold that calls no more than this share of cases."""
+    batch = _BATCHES[sensitivity_at_recall_rate]
+    return _one(batch, cases, _BOTH, positive=positive, limit=limit)
+
+
+def sensitivity_of_positive(cases: Cases, *, positive: tuple[int, ...] | None = None) -> float:
     """The share of positive cases decided for a positive class."""
     return _one(_BATCHES[sensitivity_of_positive], cases, _NO_POSITIVE, positive=positive)
 
 
-def specificity_of_positive(cases: Cases, *, positive: tuple[int, ...] = (1,)) -> float:
+def specificity_of_positive(cases: Cases, *, positive: tuple[int, ...] | None = None) -> float:
     """The share of negative cases not decided for a positive class."""
     batch = _BATCHES[specificity_of_positive]
     return _one(batch, cases, "no case is negative", positive=positive)
 
 
-def probabilistic_f1_of_positive(cases: Cases, *, positive: tuple[int, ...] = (1,)) -> float:
+def probabilistic_f1_of_positive(cases: Cases, *, positive: tuple[int, ...] | None = None) -> float:
     """F1 with scores in place of decisions; depends on prevalence and calibration."""
     batch = _BATCHES[probabilistic_f1_of_positive]
     return _one(batch, cases, _NO_POSITIVE, positive=positive)
 
 
-def brier_of_positive(cases: Cases, *, positive: tuple[int, ...] = (1,)) -> float:
+def brier_of_positive(cases: Cases, *, positive: tuple[int, ...] | None = None) -> float:
     """The Brier score of the positive classes together."""
     return _one(_BATCHES[brier_of_positive], cases, _NO_CASE, positive=positive)
 
@@ -400,6 +480,7 @@ _BATCHES: Mapping[Callable[..., float], Batch] = {
             off_by_two,
         )
     },
+    lins_concordance: _concordance,
     top_two_accuracy: _top_two,
     macro_auroc: partial(_of_ranking, which="auroc"),
     macro_average_precision: partial(_of_ranking, which="average_precision"),
@@ -410,6 +491,9 @@ _BATCHES: Mapping[Callable[..., float], Batch] = {
     auroc_of_positive: partial(_positive_ranking, which="auroc"),
     average_precision_of_positive: partial(_positive_ranking, which="average_precision"),
     partial_auroc_of_positive: _positive_partial,
+    sensitivity_at_specificity: partial(_best_rate, of="sensitivity"),
+    specificity_at_sensitivity: partial(_best_rate, of="specificity"),
+    sensitivity_at_recall_rate: partial(_best_rate, of="sensitivity"),
     sensitivity_of_positive: partial(_positive_rate, of=1),
     specificity_of_positive: partial(_positive_rate, of=0),
     probabilistic_f1_of_positive: _positive_f1,

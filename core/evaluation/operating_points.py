@@ -5,9 +5,9 @@ at it. Cases with ``score >= threshold`` are called, so tied cases are called
 together or not at all, and a chosen threshold lies half-way between two
 neighbouring scores, where rounding cannot move a case across it.
 
-What a point is worth at another prevalence is asked in ``core.evaluation.usefulness``.
-
-Source: Youden 1950, doi:10.1002/1097-0142(1950)3:1<32::AID-CNCR2820030106>3.0.CO;2-3.
+Sources: Youden 1950, doi:10.1002/1097-0142(1950)3:1<32::AID-CNCR2820030106>3.0.CO;2-3;
+Mercaldo, Lau and Zhou 2007, doi:10.1002/sim.2677 (predictive values at another
+prevalence, logit intervals).
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import expit, logit
 
 from core.errors import ConfigError, MetricError
 from core.evaluation.discrimination import both_classes
 from core.evaluation.intervals import (
     Interval,
+    check_level,
     cluster_proportion,
     number_groups,
     wilson,
@@ -35,6 +37,8 @@ __all__ = [
     "TwoByTwo",
     "choose_threshold",
     "parse_target",
+    "per_thousand",
+    "predictive_values",
     "proportion",
     "two_by_two",
 ]
@@ -290,3 +294,95 @@ def two_by_two(
         recall_rate=of(call, everybody),
         accuracy=of(truth == call, everybody),
     )
+
+
+def predictive_values(
+    sensitivity: float,
+    specificity: float,
+    prevalence: float,
+    *,
+    n_positive: float | None = None,
+    n_negative: float | None = None,
+    level: float = 0.95,
+) -> dict[str, float | None]:
+    """PPV and NPV at another prevalence, by Bayes' rule.
+
+    They hold only where the cases of each class are like those tested (same
+    spectrum).
+
+    Args:
+        sensitivity: in [0, 1].
+        specificity: in [0, 1].
+        prevalence: share of positives where the model is to be used, in (0, 1).
+        n_positive: cases (or effective cases) behind the sensitivity; None gives no interval.
+        n_negative: cases behind the specificity.
+        level: confidence level.
+
+    Returns:
+        ``ppv``, ``ppv_low``, ``ppv_high``, ``npv``, ``npv_low``, ``npv_high``;
+        None where undefined. Intervals are logit intervals with half a case added
+        where a proportion is 0 or 1.
+
+    Raises:
+        MetricError: a share is not in its range.
+
+    >>> round(predictive_values(0.9, 0.9, 0.01)["ppv"], 6)
+    0.083333
+    """
+    if not (0 <= sensitivity <= 1 and 0 <= specificity <= 1):
+        msg = "Sensitivity and specificity must lie in [0, 1]."
+        raise MetricError(msg)
+    if not 0 < prevalence < 1:
+        msg = f"The prevalence is {prevalence:g}; it must lie between 0 and 1, as in 0.005."
+        raise MetricError(msg)
+    alarms, missed = 1 - specificity, 1 - sensitivity
+    called = sensitivity * prevalence + alarms * (1 - prevalence)
+    passed = specificity * (1 - prevalence) + missed * prevalence
+    found: dict[str, float | None] = {
+        "ppv": sensitivity * prevalence / called if called else None,
+        "npv": specificity * (1 - prevalence) / passed if passed else None,
+    }
+    for name in ("ppv", "npv"):
+        found[f"{name}_low"] = found[f"{name}_high"] = None
+    if n_positive is None or n_negative is None or min(n_positive, n_negative) <= 0:
+        return found
+    z = check_level(level)
+    p, q = _drawn_in(sensitivity, n_positive), _drawn_in(specificity, n_negative)
+    odds = float(logit(prevalence))
+    # The log odds are sums of independent logarithms; the delta method gives each a variance.
+    centre = {
+        "ppv": odds + np.log(p / (1 - q)),
+        "npv": -odds + np.log(q / (1 - p)),
+    }
+    spread = {
+        "ppv": (1 - p) / (n_positive * p) + q / (n_negative * (1 - q)),
+        "npv": p / (n_positive * (1 - p)) + (1 - q) / (n_negative * q),
+    }
+    for name, middle in centre.items():
+        half = z * float(np.sqrt(spread[name]))
+        found[f"{name}_low"] = float(expit(middle - half))
+        found[f"{name}_high"] = float(expit(middle + half))
+    return found
+
+
+def _drawn_in(share: float, n: float) -> float:
+    """A proportion, drawn in by half a case where it is 0 or 1."""
+    return (share * n + 0.5) / (n + 1) if share in {0.0, 1.0} else share
+
+
+def per_thousand(sensitivity: float, specificity: float, prevalence: float) -> dict[str, float]:
+    """What to expect among 1,000 cases at a prevalence.
+
+    >>> {k: round(v, 1) for k, v in per_thousand(0.9, 0.9, 0.01).items()}
+    {'called': 108.0, 'found': 9.0, 'missed': 1.0, 'false_alarms': 99.0, 'cleared': 891.0}
+    """
+    positives = 1000 * prevalence
+    found = sensitivity * positives
+    alarms = (1 - specificity) * (1000 - positives)
+    return {
+        "called": found + alarms,
+        "found": found,
+        "missed": positives - found,
+        "false_alarms": alarms,
+        "cleared": 1000 - positives - alarms,
+    }

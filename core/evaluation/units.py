@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from core.app import Task, Unit
 
-__all__ = ["class_names", "combine", "decisions_by_unit", "text_of"]
+__all__ = ["class_names", "combine", "decisions_by_unit", "decisions_of", "text_of"]
 
 
 def text_of(values: pd.Series[Any]) -> NDArray[np.str_]:
@@ -140,6 +140,17 @@ def decisions_by_unit(
         )
         below, below_scores = owner, step
     return tables, notes
+
+
+def decisions_of(
+    predictions: pd.DataFrame,
+    *,
+    task: Task,
+    units: Sequence[Unit] = (),
+    threshold: float | None = None,
+) -> dict[str, pd.DataFrame]:
+    """The tables of ``decisions_by_unit`` alone."""
+    return decisions_by_unit(predictions, task=task, units=units, threshold=threshold)[0]
 
 
 def _checked(predictions: pd.DataFrame, task: Task) -> pd.DataFrame:

@@ -1,11 +1,9 @@
-"""Of what use is a model: at a prevalence, at a cost, with a share of cases referred?
+"""Of what use are scores: acted on at a cost, or with the least certain cases referred?
 
-Predictive values and counts per 1,000 at the user's prevalence, the net benefit
-of acting on the score, and the error that is left when the least certain cases
-go to a person.
+The net benefit of acting on the score, and the error that is left when the least
+certain cases go to a person.
 
-Sources: Mercaldo, Lau and Zhou 2007, doi:10.1002/sim.2677 (predictive values, logit
-intervals); Vickers and Elkin 2006, doi:10.1177/0272989X06295361 (decision curve); Geifman
+Sources: Vickers and Elkin 2006, doi:10.1177/0272989X06295361 (decision curve); Geifman
 and El-Yaniv 2017, arXiv:1705.08500 (risk and coverage).
 """
 
@@ -14,10 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import expit, logit
 
 from core.errors import MetricError
-from core.evaluation.intervals import check_level
 from core.evaluation.operating_points import proportion
 
 if TYPE_CHECKING:
@@ -25,99 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["decision_curve", "per_thousand", "predictive_values", "risk_coverage"]
-
-
-def predictive_values(
-    sensitivity: float,
-    specificity: float,
-    prevalence: float,
-    *,
-    n_positive: float | None = None,
-    n_negative: float | None = None,
-    level: float = 0.95,
-) -> dict[str, float | None]:
-    """PPV and NPV at another prevalence, by Bayes' rule.
-
-    They hold only where the cases of each class are like those tested (same
-    spectrum).
-
-    Args:
-        sensitivity: in [0, 1].
-        specificity: in [0, 1].
-        prevalence: share of positives where the model is to be used, in (0, 1).
-        n_positive: cases (or effective cases) behind the sensitivity; None gives no interval.
-        n_negative: cases behind the specificity.
-        level: confidence level.
-
-    Returns:
-        ``ppv``, ``ppv_low``, ``ppv_high``, ``npv``, ``npv_low``, ``npv_high``;
-        None where undefined. Intervals are logit intervals with half a case added
-        where a proportion is 0 or 1.
-
-    Raises:
-        MetricError: a share is not in its range.
-
-    >>> round(predictive_values(0.9, 0.9, 0.01)["ppv"], 6)
-    0.083333
-    """
-    if not (0 <= sensitivity <= 1 and 0 <= specificity <= 1):
-        msg = "Sensitivity and specificity must lie in [0, 1]."
-        raise MetricError(msg)
-    if not 0 < prevalence < 1:
-        msg = f"The prevalence is {prevalence:g}; it must lie between 0 and 1, as in 0.005."
-        raise MetricError(msg)
-    alarms, missed = 1 - specificity, 1 - sensitivity
-    called = sensitivity * prevalence + alarms * (1 - prevalence)
-    passed = specificity * (1 - prevalence) + missed * prevalence
-    found: dict[str, float | None] = {
-        "ppv": sensitivity * prevalence / called if called else None,
-        "npv": specificity * (1 - prevalence) / passed if passed else None,
-    }
-    for name in ("ppv", "npv"):
-        found[f"{name}_low"] = found[f"{name}_high"] = None
-    if n_positive is None or n_negative is None or min(n_positive, n_negative) <= 0:
-        return found
-    z = check_level(level)
-    p, q = _drawn_in(sensitivity, n_positive), _drawn_in(specificity, n_negative)
-    odds = float(logit(prevalence))
-    # The log odds are sums of independent logarithms; the delta method gives each a variance.
-    centre = {
-        "ppv": odds + np.log(p / (1 - q)),
-        "npv": -odds + np.log(q / (1 - p)),
-    }
-    spread = {
-        "ppv": (1 - p) / (n_positive * p) + q / (n_negative * (1 - q)),
-        "npv": p / (n_positive * (1 - p)) + (1 - q) / (n_negative * q),
-    }
-    for name, middle in centre.items():
-        half = z * float(np.sqrt(spread[name]))
-        found[f"{name}_low"] = float(expit(middle - half))
-        found[f"{name}_high"] = float(expit(middle + half))
-    return found
-
-
-def _drawn_in(share: float, n: float) -> float:
-    """A proportion, drawn in by half a case where it is 0 or 1."""
-    return (share * n + 0.5) / (n + 1) if share in {0.0, 1.0} else share
-
-
-def per_thousand(sensitivity: float, specificity: float, prevalence: float) -> dict[str, float]:
-    """What to expect among 1,000 cases at a prevalence.
-
-    >>> {k: round(v, 1) for k, v in per_thousand(0.9, 0.9, 0.01).items()}
-    {'called': 108.0, 'found': 9.0, 'missed': 1.0, 'false_alarms': 99.0, 'cleared': 891.0}
-    """
-    positives = 1000 * prevalence
-    found = sensitivity * positives
-    alarms = (1 - specificity) * (1000 - positives)
-    return {
-        "called": found + alarms,
-        "found": found,
-        "missed": positives - found,
-        "false_alarms": alarms,
-        "cleared": 1000 - positives - alarms,
-    }
+__all__ = ["decision_curve", "risk_coverage"]
 
 
 def decision_curve(

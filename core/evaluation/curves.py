@@ -1,0 +1,163 @@
+"""The curves of a level as plain lists: ROC, precision-recall, reliability, decision, refer.
+
+What is listed here is what a report draws; curves with many points are thinned
+to those that carry their shape.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.errors import MetricError
+from core.evaluation import metrics as named
+from core.evaluation.discrimination import Curve, pr_points, roc_points
+from core.evaluation.reliability import reliability, top_label
+from core.evaluation.usefulness import decision_curve, risk_coverage
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from core.app import Cases
+    from core.evaluation.level import Level
+
+__all__ = ["decision_of", "questions", "ranking_curves", "reliability_of", "risk_coverage_of"]
+
+# More points than this are not told apart on paper.
+MAX_POINTS = 300
+THRESHOLDS = np.arange(1, 100) / 100
+
+
+def questions(level: Level) -> list[tuple[str, NDArray[np.bool_], NDArray[np.float64]]]:
+    """The two-way questions of a task: (what is positive, truth, score)."""
+    task, cases = level.task, level.cases
+    found = []
+    positive = task.positive_index
+    if positive and task.kind != "multilabel":
+        truth, score, _ = named.positive_part(cases, positive)
+        found.append(("+".join(task.classes[i] for i in positive), truth == 1, score))
+    if task.kind != "binary":
+        taken = {name for name, _, _ in found}
+        found += [
+            (name, level.holds(i), cases.scores[:, i])
+            for i, name in enumerate(task.classes)
+            if name not in taken
+        ]
+    return found
+
+
+def ranking_curves(level: Level) -> dict[str, list[dict[str, Any]]]:
+    """ROC and precision-recall curves of every question that has one."""
+    found: dict[str, list[dict[str, Any]]] = {"roc": [], "pr": []}
+    for of, truth, score in questions(level):
+        for name, points in (("roc", roc_points), ("pr", pr_points)):
+            try:
+                curve = _thinned(points(truth, score))
+            except MetricError:
+                continue
+            found[name].append(
+                {
+                    "of": of,
+                    "unit": level.unit,
+                    "n": level.n,
+                    "n_events": int(truth.sum()),
+                    "x": curve.x.tolist(),
+                    "y": curve.y.tolist(),
+                    "threshold": [float(t) if np.isfinite(t) else None for t in curve.threshold],
+                }
+            )
+    return found
+
+
+def _thinned(curve: Curve) -> Curve:
+    """Corners first: points inside a straight stretch go, then every so many."""
+    x, y = curve.x, curve.y
+    if len(x) > 2:
+        cross = (x[1:-1] - x[:-2]) * (y[2:] - y[1:-1]) - (y[1:-1] - y[:-2]) * (x[2:] - x[1:-1])
+        keep = np.r_[True, np.abs(cross) > 1e-15, True]
+        curve = Curve(x[keep], y[keep], curve.threshold[keep])
+    if len(curve.x) > MAX_POINTS:
+        at = np.unique(np.linspace(0, len(curve.x) - 1, MAX_POINTS).round().astype(int))
+        curve = Curve(curve.x[at], curve.y[at], curve.threshold[at])
+    return curve
+
+
+def reliability_of(level: Level, cases: Cases | None = None) -> list[dict[str, Any]]:
+    """Bins of the positive class, of the decided class, or of all labels.
+
+    Args:
+        level: gives the kind of task.
+        cases: with other scores, such as before scaling; None takes the level's own.
+    """
+    own = cases or level.cases
+    if own.y.ndim == 2:
+        truth, score = own.y.ravel(), own.scores.ravel()
+    elif own.scores.shape[1] == 2:
+        truth, score = own.y, own.scores[:, 1]
+    else:
+        truth, score = top_label(own.y, own.scores)
+    bins = reliability(truth, np.clip(score, 0.0, 1.0), level=level.confidence)
+    return [asdict(one) for one in bins]
+
+
+def decision_of(level: Level) -> dict[str, Any] | None:
+    """Net benefit by threshold with its interval, where the task has positive classes."""
+    positive = level.task.positive_index
+    if not positive or level.task.kind == "multilabel":
+        return None
+    truth, score, _ = named.positive_part(level.cases, positive)
+    if not truth.any():
+        return None
+    found = decision_curve(truth, score, thresholds=THRESHOLDS)
+    replicates = np.concatenate(
+        [
+            decision_curve(truth, score, thresholds=THRESHOLDS, weights=block)["model"]
+            for block in level.plan.weights()
+        ]
+    )
+    tail = (1 - level.confidence) / 2
+    low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)
+    return {
+        "of": "+".join(level.task.classes[i] for i in positive),
+        "unit": level.unit,
+        "threshold": THRESHOLDS.tolist(),
+        "model": found["model"].tolist(),
+        "low": low.tolist(),
+        "high": high.tolist(),
+        "all": found["everybody"].tolist(),
+        "none": found["nobody"].tolist(),
+        "method": f"bootstrap of {level.plan.words}, percentile",
+    }
+
+
+def risk_coverage_of(level: Level) -> dict[str, Any]:
+    """The error among the rest when the least certain cases are referred."""
+    cases = level.cases
+    right = cases.y == cases.decided
+    if right.ndim == 2:
+        right = right.all(axis=1)
+        # As sure as the least sure label.
+        sure = np.abs(cases.scores - 0.5).min(axis=1)
+    else:
+        sure = cases.scores[np.arange(level.n), cases.decided]
+    groups = None if level.plan.is_independent else level.groups
+    shares = [0.0, *(np.arange(1, 19) / 20)]
+    rows = risk_coverage(
+        right, sure, groups=groups, referred=shares, level=level.confidence, word=level.plan.word
+    )
+    kept = [row for row in rows if row["low"] is not None]
+    kept = sorted({row["coverage"]: row for row in kept}.values(), key=lambda row: row["coverage"])
+    shown = {0.0, 0.05, 0.1, 0.2, 0.3}
+    return {
+        "of": "decided class",
+        "unit": level.unit,
+        "x": [row["coverage"] for row in kept],
+        "y": [row["error"] for row in kept],
+        "low": [row["low"] for row in kept],
+        "high": [row["high"] for row in kept],
+        "threshold": [row["threshold"] for row in kept],
+        "n": [row["n"] for row in kept],
+        "rows": [row for row in rows if row["referred"] in shown],
+    }

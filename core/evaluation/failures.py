@@ -1,0 +1,130 @@
+"""What if the cases without a score are counted too?
+
+Leaving failures out flatters a model that fails on the hard ones. Each number
+that counts decisions is given several ways: failures left out, counted as wrong,
+and, where classes are positive, referred as if positive; and the same with images
+whose quality says that they should not be judged.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.evaluation.operating_points import Rate, proportion
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from core.app import Task
+
+__all__ = ["both_ways"]
+
+WAYS = {
+    "excluded": "left out",
+    "as_wrong": "counted as wrong",
+    "as_positive": "counted as called positive",
+}
+
+
+def both_ways(
+    decisions: pd.DataFrame,
+    flagged: NDArray[np.bool_],
+    *,
+    task: Task,
+    groups: NDArray[np.str_],
+    level: float,
+    word: str,
+) -> dict[str, Any] | None:
+    """Numbers of decisions with failures left out and counted.
+
+    Args:
+        decisions: all units of one level with a label that is a class of the task.
+        flagged: (N,) scored, but of a quality that should not be judged.
+        task: with its class order.
+        groups: (N,) unique where a unit has none.
+        level: confidence level.
+        word: what a group is called.
+
+    Returns:
+        ``n`` failed, ``n_flagged`` and ``rows``: ``name``, ``title``, ``what`` (failed, or
+        failed and flagged), ``way``, ``words``, ``value``, ``low``, ``high``, ``x``, ``n``,
+        ``method``, ``reason``; None where every case has a score and none is flagged.
+    """
+    failed = (decisions["n_images"] == 0).to_numpy()
+    if not failed.any() and not flagged.any():
+        return None
+    label, decision = decisions["label"].to_numpy(), decisions["decision"].to_numpy()
+    own = None if len(np.unique(groups)) == len(groups) else groups
+
+    def rate(success: NDArray[np.bool_], among: NDArray[np.bool_]) -> Rate:
+        some = None if own is None else own[among]
+        return proportion(success[among], some, level=level, word=word)
+
+    sets = [("failed", failed)]
+    if flagged.any():
+        sets.append(("failed or flagged", failed | flagged))
+    rows: list[dict[str, Any]] = []
+    for what, lost in sets:
+        if not lost.any():
+            continue
+        for name, title, way, found in _rates(label, decision, lost, task, rate):
+            rows.append(
+                {
+                    "name": name,
+                    "title": title,
+                    "what": what,
+                    "way": way,
+                    "words": f"{what}: {WAYS[way]}",
+                    "value": found.value,
+                    "low": found.low,
+                    "high": found.high,
+                    "x": found.x,
+                    "n": found.n,
+                    "method": found.method,
+                    "reason": found.reason,
+                    "percent": True,
+                }
+            )
+    return {
+        "n": int(failed.sum()),
+        "n_failed": int(failed.sum()),
+        "n_flagged": int((flagged & ~failed).sum()),
+        "n_total": len(decisions),
+        "rows": rows,
+    }
+
+
+def _rates(
+    label: NDArray[Any],
+    decision: NDArray[Any],
+    lost: NDArray[np.bool_],
+    task: Task,
+    rate: Callable[[NDArray[np.bool_], NDArray[np.bool_]], Rate],
+) -> list[tuple[str, str, str, Rate]]:
+    """(name, title, way, rate) of everything that counts decisions."""
+    everybody = np.ones(len(label), dtype=bool)
+    right = label == decision
+    found = [
+        ("accuracy", "Accuracy", "excluded", rate(right, ~lost)),
+        ("accuracy", "Accuracy", "as_wrong", rate(right & ~lost, everybody)),
+    ]
+    if not task.positive_index or task.kind == "multilabel":
+        return found
+    names = [task.classes[i] for i in task.positive_index]
+    truth, called = np.isin(label, names), np.isin(decision, names)
+    for name, title, of, success in (
+        ("sensitivity", "Sensitivity", truth, called),
+        ("specificity", "Specificity", ~truth, ~called),
+    ):
+        found += [
+            (name, title, "excluded", rate(success, of & ~lost)),
+            (name, title, "as_wrong", rate(success & ~lost, of)),
+        ]
+        as_positive = np.where(lost, name == "sensitivity", success)
+        found.append((name, title, "as_positive", rate(as_positive, of)))
+    return found

@@ -1,0 +1,617 @@
+"""From a predictions table to everything a report says: the content of ``metrics.json``.
+
+Nothing is chosen here: thresholds and temperature are given, and only counted
+at. The same table in any order of rows gives the same content.
+
+    schema, about, prevalence
+    flow                what became of the images: [{step, n, groups, unit, aside}]
+    metrics             rows of core.tables.METRICS
+    confusion           unit -> {classes, counts}: rows are the true class
+    curves              roc, pr: [{of, unit, n, n_events, x, y, threshold}]
+                        reliability: {before, after: bins}, decision: {threshold, model, low, high,
+                        all, none}, risk_coverage: [{x (coverage), y (error), low, high, rows}]
+    operating_points    as given, with counts, rates, predictive values and counts per 1,000
+    subgroups           the headline of each subgroup against the rest
+    calibration         slope, intercept, in the large, of the positive classes
+    failures            numbers with failures left out and counted; None where nothing failed
+    cautions            sentences
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.app import Cases
+from core.errors import MetricError
+from core.evaluation import curves, failures
+from core.evaluation import metrics as named
+from core.evaluation.agreement import confusion_matrix
+from core.evaluation.calibration import calibration_line
+from core.evaluation.comparisons import enough_events
+from core.evaluation.intervals import check_level, plural
+from core.evaluation.level import Level, Spec, interval_of, metric_row, rows_of, specs_of
+from core.evaluation.operating_points import per_thousand, predictive_values, two_by_two
+from core.evaluation.resampling import MIN_GROUPS
+from core.evaluation.subgroups import subgroup_rows
+from core.evaluation.units import decisions_by_unit, text_of
+from core.scores import encode, scores_from_logits
+from core.tables import score_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from core.app import Metric, Task, Unit
+
+__all__ = ["summarise"]
+
+SCHEMA = 1
+# Fewer groups than this make intervals by group themselves uncertain.
+FEW_GROUPS = 30
+# What is computed in subgroups beside the headline.
+IN_SUBGROUPS = ("accuracy", "auroc", "auroc_positive")
+
+
+def summarise(
+    predictions: pd.DataFrame,
+    *,
+    task: Task,
+    metrics: Sequence[Metric] = (),
+    units: Sequence[Unit] = (),
+    subgroups: Sequence[str] = (),
+    split: str,
+    operating_points: Sequence[Mapping[str, Any]] = (),
+    temperature: float = 1.0,
+    link: str = "softmax",
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+    group_word: str = "group",
+    prevalence: float | None = None,
+) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
+    """Everything a report says, and the decisions it is computed on.
+
+    Args:
+        predictions: ``core.tables.PREDICTIONS`` with ``score_<class>`` (calibrated),
+            ``label``, and where known ``group``, ``logit_<i>``, ``quality`` and the columns
+            of units and subgroups. Every row is counted somewhere.
+        task: with its class order.
+        metrics: the app's; the first is the headline.
+        units: the steps above the image.
+        subgroups: columns to break results down by.
+        split: what the rows are called: ``test``, ``val`` or the name of new data.
+        operating_points: each with ``threshold``, and ``name``, ``unit``, ``active`` (in force)
+            and provenance where known.
+        temperature: that the scores were made with; for the record.
+        link: how logits become scores.
+        level: confidence level.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+        group_word: what a group is called.
+        prevalence: of the positive classes where the model will be used.
+
+    Returns:
+        the content of ``metrics.json`` (plain JSON types, None where undefined), and
+        unit name -> decisions table, ``image`` included.
+
+    Raises:
+        MetricError: no row has both a score and a label that is a class of the task.
+        ManifestError: columns are absent or image ids repeat.
+    """
+    check_level(level)
+    points = _named(operating_points)
+    threshold = next((float(p["threshold"]) for p in points if p.get("active")), None)
+    keep = [name for name in subgroups if name in predictions.columns]
+    tables, notes = decisions_by_unit(
+        predictions, task=task, units=units, threshold=threshold, keep=keep
+    )
+    judged = {name: _judged(table, task) for name, table in tables.items()}
+    if not any(len(table) for table in judged.values()):
+        msg = (
+            f"None of {len(predictions):,} rows has both a score and a label of this task "
+            f"({', '.join(task.classes[:6])}), so there is nothing to evaluate. "
+            "Check the label column."
+        )
+        raise MetricError(msg)
+    settings: dict[str, Any] = {
+        "task": task,
+        "confidence": level,
+        "resamples": resamples,
+        "seed": seed,
+        "word": group_word,
+    }
+    levels = {
+        name: Level.of(name, _cases(table, task), _groups(table), **settings)
+        for name, table in judged.items()
+        if len(table)
+    }
+    highest = list(levels)[-1]
+    by_unit = _metrics_by_unit(metrics, levels, highest, notes)
+    headline, headline_unit = _headline(metrics, by_unit, levels, highest)
+    rows: list[dict[str, Any]] = []
+    specs: dict[str, list[Spec]] = {}
+    for name in reversed(levels):
+        specs[name] = specs_of(levels[name], by_unit[name])
+        rows += rows_of(levels[name], specs[name], split=split)
+    rows = _headline_first(rows, headline, headline_unit)
+    main = levels[headline_unit]
+    before = _before(predictions, judged["image"], task, link)
+    if before is not None and "image" in levels:
+        rows += _rows_before(levels["image"], before, split)
+    chosen = [s for s in specs[headline_unit] if s.name == headline and not s.of]
+    chosen += [
+        s
+        for s in specs[headline_unit]
+        if s.name in IN_SUBGROUPS and s.name != headline and not s.of
+    ]
+    by_subgroup, compared = subgroup_rows(
+        main, chosen, _columns(judged[headline_unit], keep, notes), split=split
+    )
+    reached = [
+        _reached(point, levels, highest, prevalence=prevalence, split=split) for point in points
+    ]
+    rows += [row for _, some in reached for row in some]
+    rows += by_subgroup
+    bins = {"after": curves.reliability_of(levels.get("image", main))}
+    if before is not None and "image" in levels:
+        bins = {"before": curves.reliability_of(levels["image"], before)} | bins
+    if headline_unit != "image":
+        bins[f"after, by {headline_unit}"] = curves.reliability_of(main)
+    flow, excluded = _flow(predictions, tables, judged, task, group_word)
+    content = {
+        "schema": SCHEMA,
+        "about": {
+            "task": task.name,
+            "kind": task.kind,
+            "classes": list(task.classes),
+            "positive": [task.classes[i] for i in task.positive_index],
+            "split": split,
+            "level": level,
+            "resamples": resamples,
+            "seed": seed,
+            "group": group_word,
+            "temperature": temperature,
+            "threshold": threshold,
+            "headline": headline,
+            "unit": headline_unit,
+            "units": list(levels),
+            "n_images": len(judged["image"]),
+            "n_groups": levels["image"].plan.n_groups if "image" in levels else main.plan.n_groups,
+            "grouped": bool((judged["image"]["group"] != "").any()),
+            "absent_classes": _absent(main),
+        },
+        "prevalence": prevalence,
+        "flow": flow,
+        "metrics": rows,
+        "confusion": {
+            name: {
+                "classes": list(task.classes),
+                "counts": confusion_matrix(
+                    one.cases.y, one.cases.decided, len(task.classes)
+                ).astype(int),
+            }
+            for name, one in levels.items()
+            if task.kind != "multilabel"
+        },
+        "curves": {
+            **curves.ranking_curves(main),
+            "reliability": bins,
+            "decision": curves.decision_of(main),
+            "risk_coverage": [curves.risk_coverage_of(main)],
+        },
+        "operating_points": [point for point, _ in reached],
+        "subgroups": compared,
+        "calibration": _calibration(main),
+        "failures": _failures(predictions, tables, headline_unit, task, level, group_word),
+        "cautions": _cautions(main, judged["image"], excluded, notes, group_word),
+    }
+    return _plain(content), tables
+
+
+# --------------------------------------------------------------------------- cases
+
+
+def _named(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Operating points with a name each."""
+    found = []
+    for i, point in enumerate(points):
+        one = dict(point)
+        one["name"] = str(
+            one.get("name") or one.get("target") or one.get("rule") or f"point {i + 1}"
+        )
+        found.append(one)
+    return found
+
+
+def _judged(table: pd.DataFrame, task: Task) -> pd.DataFrame:
+    """The rows that have a score and a label that is a class of the task."""
+    rows = _labelled(table, task) & (table["n_images"] > 0)
+    return table[rows].reset_index(drop=True)
+
+
+def _labelled(table: pd.DataFrame, task: Task) -> pd.Series[bool]:
+    """Whether the label of each row is known to the task."""
+    known = set(task.classes)
+    if task.kind == "multilabel":
+        separator = task.label_separator
+        return table["label"].map(lambda text: set(filter(None, text.split(separator))) <= known)
+    return table["label"].isin(known)
+
+
+def _cases(table: pd.DataFrame, task: Task) -> Cases:
+    """A table of decisions as arrays."""
+    return Cases(
+        y=encode(table["label"].tolist(), task),
+        scores=table[score_columns(task.classes)].to_numpy(dtype=np.float64),
+        decided=encode(table["decision"].tolist(), task),
+        weight=np.ones(len(table)),
+    )
+
+
+def _groups(table: pd.DataFrame) -> NDArray[np.str_]:
+    """The group of each row; a row without one is a group of its own."""
+    group = table["group"].to_numpy().astype(str)
+    own = np.array([f"\uffff{name}" for name in table["unit_id"]], dtype=str)
+    return np.where(group == "", own, group)
+
+
+def _metrics_by_unit(
+    metrics: Sequence[Metric], levels: Mapping[str, Level], highest: str, notes: list[str]
+) -> dict[str, list[Metric]]:
+    """Which of the app's metrics are computed at which level."""
+    found: dict[str, list[Metric]] = {name: [] for name in levels}
+    for metric in metrics:
+        unit = metric.unit or highest
+        if unit not in levels:
+            notes.append(f"{metric.title} is given per {highest}, for there is no {unit}.")
+            unit = highest
+        found[unit].append(metric)
+    return found
+
+
+def _headline(
+    metrics: Sequence[Metric],
+    by_unit: Mapping[str, Sequence[Metric]],
+    levels: Mapping[str, Level],
+    highest: str,
+) -> tuple[str, str]:
+    """The name of the headline and its unit: the app's first metric, or what fits the task."""
+    if metrics:
+        unit = next(name for name in levels if metrics[0] in by_unit[name])
+        return metrics[0].name, unit
+    kind = levels[highest].task.kind
+    return {"binary": "auroc", "ordinal": "quadratic_kappa"}.get(kind, "macro_f1"), highest
+
+
+def _headline_first(rows: list[dict[str, Any]], headline: str, unit: str) -> list[dict[str, Any]]:
+    """The headline's row in front."""
+    first = [r for r in rows if r["name"] == headline and r["unit"] == unit and not r["of"]]
+    return first + [row for row in rows if row not in first]
+
+
+def _absent(level: Level) -> list[str]:
+    """Classes without a case."""
+    return [name for i, name in enumerate(level.task.classes) if not level.holds(i).any()]
+
+
+def _columns(
+    table: pd.DataFrame, keep: Sequence[str], notes: list[str]
+) -> dict[str, NDArray[np.str_]]:
+    """Subgroup columns that vary; those that units mix are left out in words."""
+    found = {}
+    for name in keep:
+        values = table[name].to_numpy().astype(str)
+        if (values != "").any():
+            found[name] = values
+        else:
+            notes.append(f"No subgroups by {name}: it is empty, or varies within units.")
+    return found
+
+
+# --------------------------------------------------------------------------- parts
+
+
+def _before(predictions: pd.DataFrame, judged: pd.DataFrame, task: Task, link: str) -> Cases | None:
+    """The images with the scores they had before temperature scaling, where logits are there."""
+    n_logits = len(task.classes) - 1 if link == "cumulative" else len(task.classes)
+    names = [f"logit_{i}" for i in range(n_logits)]
+    if not set(names) <= set(predictions.columns) or not len(judged):
+        return None
+    ids = text_of(predictions["image_id"])
+    place = {name: i for i, name in enumerate(ids)}
+    rows = [place[name] for name in judged["unit_id"]]
+    logits = predictions[names].to_numpy(dtype=np.float64, na_value=np.nan)[rows]
+    if not np.isfinite(logits).all():
+        return None
+    return replace(_cases(judged, task), scores=scores_from_logits(logits, link=link))
+
+
+def _rows_before(level: Level, before: Cases, split: str) -> list[dict[str, Any]]:
+    """Calibration numbers before temperature scaling."""
+    then = replace(level, cases=before)
+    rows = []
+    for name, title, kind in (
+        ("log_loss", "Log-loss before temperature scaling", "other"),
+        ("brier", "Brier score before temperature scaling", "other"),
+        (
+            "expected_calibration_error",
+            "Expected calibration error before temperature scaling",
+            "binned",
+        ),
+    ):
+        compute = getattr(named, name)
+        spec = Spec(name=f"{name}_before", title=title, key=name, kind=kind)
+        value = float(named.over_weights(compute, before, np.ones((1, then.n)))[0])
+        replicates = np.concatenate(
+            [named.over_weights(compute, before, block) for block in then.plan.weights()]
+        )
+        interval = interval_of(then, spec, value, replicates)
+        rows.append(metric_row(then, spec, value, interval, split=split))
+    return rows
+
+
+def _reached(
+    point: Mapping[str, Any],
+    levels: Mapping[str, Level],
+    highest: str,
+    *,
+    prevalence: float | None,
+    split: str,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What an operating point gives on these cases: its own entry, and rows of METRICS."""
+    unit = point.get("unit") if point.get("unit") in levels else highest
+    level = levels[str(unit)]
+    positive = level.task.positive_index
+    entry = {**point, "unit": unit, "threshold": float(point["threshold"])}
+    if not positive or level.task.kind == "multilabel":
+        entry["reason"] = "the task names no positive classes, so a threshold has no meaning"
+        return entry, []
+    truth, score, _ = named.positive_part(level.cases, positive)
+    groups = None if level.plan.is_independent else level.groups
+    table = two_by_two(
+        truth,
+        score >= float(point["threshold"]),
+        groups=groups,
+        level=level.confidence,
+        word=level.plan.word,
+    )
+    entry["counts"] = {"tp": table.tp, "fp": table.fp, "fn": table.fn, "tn": table.tn}
+    names = {
+        "sensitivity": "Sensitivity",
+        "specificity": "Specificity",
+        "ppv": "Positive predictive value",
+        "npv": "Negative predictive value",
+        "recall_rate": "Called positive",
+    }
+    content = table.as_dict()
+    rows = []
+    for name, title in names.items():
+        rate = content[name]
+        entry[name] = rate
+        among = {"sensitivity": truth == 1, "specificity": truth == 0}.get(name)
+        rows.append(
+            {
+                "name": name,
+                "title": title,
+                "of": point["name"],
+                "unit": level.unit,
+                "split": split,
+                "subgroup": "",
+                "value": rate["value"],
+                "low": rate["low"],
+                "high": rate["high"],
+                "level": level.confidence,
+                "method": rate["method"],
+                "n": rate["n"],
+                "n_groups": level.plan.n_groups if among is None else level.groups_in(among),
+                "n_events": rate["x"],
+                "reason": rate["reason"],
+                "percent": True,
+            }
+        )
+    if prevalence is not None:
+        entry["at_prevalence"] = _at_prevalence(content, prevalence, level.confidence)
+    return entry, rows
+
+
+def _at_prevalence(
+    content: Mapping[str, Any], prevalence: float, confidence: float
+) -> dict[str, Any]:
+    """Predictive values and counts per 1,000 where the model will be used."""
+    sensitivity, specificity = content["sensitivity"], content["specificity"]
+    if sensitivity["value"] is None or specificity["value"] is None:
+        reason = "sensitivity or specificity is not estimable here"
+        return {"prevalence": prevalence, "reason": reason}
+    found = predictive_values(
+        sensitivity["value"],
+        specificity["value"],
+        prevalence,
+        n_positive=_effective(sensitivity),
+        n_negative=_effective(specificity),
+        level=confidence,
+    )
+    counts = per_thousand(sensitivity["value"], specificity["value"], prevalence)
+    return {"prevalence": prevalence, **found, "per_1000": counts}
+
+
+def _effective(rate: Mapping[str, Any]) -> float:
+    """As many independent cases as would give an interval of this width."""
+    n, p = float(rate["n"]), float(rate["value"])
+    if rate["low"] is None or "Wilson," in rate["method"] or p in {0.0, 1.0}:
+        return n
+    half = (float(rate["high"]) - float(rate["low"])) / 2
+    return float(min(n, max(1.0, p * (1 - p) * 1.96**2 / half**2)))
+
+
+def _calibration(level: Level) -> dict[str, Any] | None:
+    """Slope, intercept and calibration in the large of the positive classes."""
+    positive = level.task.positive_index
+    if not positive or level.task.kind == "multilabel":
+        return None
+    truth, score, _ = named.positive_part(level.cases, positive)
+    groups = None if level.plan.is_independent else level.groups
+    about = {"of": "+".join(level.task.classes[i] for i in positive), "unit": level.unit}
+    try:
+        line = calibration_line(
+            truth, score, groups=groups, level=level.confidence, word=level.plan.word
+        )
+    except MetricError as error:
+        return {**about, "reason": str(error)}
+    return {
+        **about,
+        **{
+            name: {
+                "value": getattr(line, name),
+                "low": getattr(line, f"{name}_interval").low,
+                "high": getattr(line, f"{name}_interval").high,
+                "method": getattr(line, f"{name}_interval").method,
+            }
+            for name in ("slope", "intercept", "in_the_large")
+        },
+    }
+
+
+def _failures(
+    predictions: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    unit: str,
+    task: Task,
+    level: float,
+    word: str,
+) -> dict[str, Any] | None:
+    """Numbers with failures left out and counted, per image and per headline unit."""
+    flagged_ids: set[str] = set()
+    if "quality" in predictions:
+        flagged_ids = set(
+            text_of(predictions["image_id"])[text_of(predictions["quality"]) != ""].tolist()
+        )
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys((unit, "image")):
+        table = tables[name][_labelled(tables[name], task) & (tables[name]["label"] != "")]
+        if not len(table):
+            continue
+        flagged = np.zeros(len(table), dtype=bool)
+        if name == "image":
+            flagged = table["unit_id"].isin(flagged_ids).to_numpy()
+        one = failures.both_ways(
+            table, flagged, task=task, groups=_groups(table), level=level, word=word
+        )
+        if one is not None:
+            for row in one["rows"]:
+                row["unit"] = name
+            if not found:
+                found = {**one, "unit": name}
+            else:
+                found["rows"] = found["rows"] + one["rows"]
+                found["n_flagged"] = max(found["n_flagged"], one["n_flagged"])
+    return found or None
+
+
+def _flow(
+    predictions: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    judged: Mapping[str, pd.DataFrame],
+    task: Task,
+    word: str,
+) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """What became of every image, and how many were left out for which reason."""
+    image = tables["image"]
+    status = text_of(predictions["status"])
+    of = dict(zip(text_of(predictions["image_id"]), status, strict=True))
+    state = np.array([of[name] for name in image["unit_id"]])
+    scored = (image["n_images"] > 0).to_numpy()
+    bare = (image["label"] == "").to_numpy()
+    if task.kind == "multilabel":
+        # No label at all is a truth of its own there: nothing is present.
+        bare = np.zeros(len(image), dtype=bool)
+    unknown = ~bare & ~_labelled(image, task).to_numpy()
+
+    def step(words: str, rows: NDArray[np.bool_], **more: Any) -> dict[str, Any]:
+        groups = image["group"].to_numpy()[rows]
+        known = len(set(groups.tolist()) - {""})
+        return {"step": words, "n": int(rows.sum()), "groups": known or None, **more}
+
+    everything = np.ones(len(image), dtype=bool)
+    found = [step("Images given", everything, unit="image")]
+    excluded: dict[str, int] = {}
+    for words, rows in (
+        ("Skipped", state == "skipped"),
+        ("Failed: no score", ~scored & (state != "skipped")),
+        ("Without a label", scored & bare),
+        ("Excluded: label unknown to the model", scored & unknown),
+    ):
+        if rows.any():
+            found.append(step(words, rows, unit="image", aside=True))
+            excluded[words] = int(rows.sum())
+    found.append(step("Images evaluated", scored & ~bare & ~unknown, unit="image"))
+    for name, table in judged.items():
+        if name != "image":
+            known = len(set(table["group"].tolist()) - {""})
+            words = f"{plural(name).capitalize()} evaluated"
+            found.append({"step": words, "n": len(table), "groups": known or None, "unit": name})
+    return found, excluded
+
+
+def _cautions(
+    main: Level,
+    images: pd.DataFrame,
+    excluded: Mapping[str, int],
+    notes: Sequence[str],
+    word: str,
+) -> list[str]:
+    """What a reader must know before believing a number."""
+    found = list(notes)
+    grouped = (images["group"] != "").to_numpy()
+    if not grouped.any():
+        found.append(
+            f"No {word} is known, so every image counts as independent. If images of one {word} "
+            "resemble each other, the intervals are too narrow."
+        )
+    elif not grouped.all():
+        n_bare = int((~grouped).sum())
+        found.append(f"{n_bare:,} images without a {word} count as one {word} each.")
+    n_groups = main.plan.n_groups
+    if n_groups < MIN_GROUPS:
+        found.append(f"Only {n_groups} {plural(word, n_groups)}: intervals are withheld.")
+    elif n_groups < FEW_GROUPS:
+        found.append(f"Only {n_groups} {plural(word)}: the intervals themselves are uncertain.")
+    for words, n in excluded.items():
+        found.append(f"{n:,} {plural('image', n)} left out of the numbers ({words.lower()}).")
+    task = main.task
+    absent = _absent(main)
+    if absent:
+        names = ", ".join(task.title(name) for name in absent[:6])
+        found.append(f"No case of {len(absent)} of {len(task.classes)} classes: {names}.")
+    if task.positive_index and task.kind != "multilabel":
+        truth = named.positive_part(main.cases, task.positive_index)[0]
+        words = enough_events(int(truth.sum()), int(len(truth) - truth.sum()), of="positive cases")
+        if words:
+            found.append(words)
+    else:
+        few = [
+            f"{task.title(name)} ({int(main.holds(i).sum())})"
+            for i, name in enumerate(task.classes)
+            if 0 < main.holds(i).sum() < 10
+        ]
+        if few:
+            found.append(f"Too few cases to judge these classes: {', '.join(few)}.")
+    return list(dict.fromkeys(found))
+
+
+def _plain(value: Any) -> Any:
+    """Plain JSON types; numbers that are not finite become None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, np.ndarray):
+        return _plain(value.tolist())
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, (bool, int, float)) else str(value)
