@@ -61,12 +61,13 @@ def read(row: Mapping[str, Any]) -> NDArray[Any]:
     if pixels.shape[2] == 1:
         return pixels
     # A grey picture saved as colour; a coloured one is judged by its brightness.
-    return np.rint(pixels.mean(axis=2, keepdims=True)).astype(pixels.dtype)
+    grey: NDArray[Any] = np.rint(pixels.mean(axis=2, keepdims=True)).astype(pixels.dtype)
+    return grey
 
 
 def prepare(size_px: tuple[int, int]) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """The transform from source pixels to (H, W, C) of this size; see ``App.prepare``."""
-    from monai.transforms import Compose  # noqa: PLC0415  (16 s to import)
+    from monai.transforms.compose import Compose  # noqa: PLC0415  (16 s to import)
 
     steps: list[Callable[[dict[str, Any]], dict[str, Any]]] = [
         LocateBreast(),
@@ -146,7 +147,7 @@ def _above_ground(grey: NDArray[np.float32]) -> NDArray[np.uint8]:
     level = float(np.median(ground))
     noise = 1.4826 * float(np.median(np.abs(ground - level)))
     cut = level + max(0.45 * (otsu / 255 - level), 4.0 * noise, 0.06)
-    return (root > min(cut, otsu / 255 + 1e-6)).astype(np.uint8)
+    return np.asarray(root > min(cut, otsu / 255 + 1e-6), dtype=np.uint8)
 
 
 def _largest_piece(above: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -323,7 +324,7 @@ def augment(size_px: tuple[int, int]) -> Any:
 
     # The import asks a server for its newest version unless this is set.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
-    import albumentations as A  # type: ignore[import-untyped]  # noqa: N812, PLC0415  (its own convention; 6 s to import)
+    import albumentations as A  # noqa: N812, PLC0415  (its own convention; 6 s to import)
 
     tall, wide = size_px
     return A.Compose(

@@ -8,7 +8,7 @@ and whether it is a mammogram at all.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,52 +73,61 @@ def index(source: Source) -> Manifest:
         ManifestError: the data cannot be indexed.
         ConfigError: options contradict each other or are out of range.
     """
-    options = _checked_options(source.options)
-    pseudonyms = Pseudonyms.load(
-        key_file=options["identity-key"], keep=bool(options["keep-identifiers"])
-    )
-    base = _by_layout(source, options) or _by_core(source)
+    options = _Options.of(source.options)
+    pseudonyms = Pseudonyms.load(key_file=options.identity_key, keep=options.keep_identifiers)
+    base = _by_layout(source) or _by_core(source)
     manifest = _with_headers(base, source, options, pseudonyms)
     notes = (*manifest.notes, *([pseudonyms.note] if pseudonyms.note else []))
     return replace(manifest, notes=notes)
 
 
-def _checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Every option with its value.
+@dataclass(frozen=True)
+class _Options:
+    """The app's own options with their values."""
 
-    Raises:
-        ConfigError: a value is out of range, or DICOM outputs are asked for
-            without the identifiers they cannot do without.
-    """
-    key = options.get("identity-key")
-    known = {
-        "voi": options.get("voi") or "auto",
-        "voi-index": int(options.get("voi-index") or 0),
-        "spacing-mm": float(options.get("spacing-mm") or 0.0),
-        "keep-identifiers": bool(options.get("keep-identifiers")),
-        "include-skipped": bool(options.get("include-skipped")),
-        "identity-key": Path(key) if key else None,
-    }
-    if known["voi"] not in {"auto", "lut", "window", "range"}:
-        msg = f"--voi {known['voi']}: is not known. Choose auto, lut, window or range."
-        raise ConfigError(msg)
-    if known["voi-index"] < 0:
-        msg = "--voi-index: must be 0 or more; 0 is the first LUT or window of a header."
-        raise ConfigError(msg)
-    if known["spacing-mm"] and not 0.02 <= known["spacing-mm"] <= 5:
-        msg = f"--spacing-mm {known['spacing-mm']}: must lie between 0.02 and 5 mm per pixel."
-        raise ConfigError(msg)
-    if options.get("dicom") and not known["keep-identifiers"]:
-        msg = (
-            "--dicom: DICOM objects join the patient's own study, so they carry the patient's "
-            "name and ids as the source does. Pass --keep-identifiers as well to say that this "
-            "is wanted."
+    voi: str
+    voi_index: int
+    spacing_mm: float
+    keep_identifiers: bool
+    include_skipped: bool
+    identity_key: Path | None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> _Options:
+        """From the command line.
+
+        Raises:
+            ConfigError: a value is out of range, or DICOM outputs are asked
+                for without the identifiers they cannot do without.
+        """
+        key = given.get("identity-key")
+        options = cls(
+            voi=str(given.get("voi") or "auto"),
+            voi_index=int(given.get("voi-index") or 0),
+            spacing_mm=float(given.get("spacing-mm") or 0.0),
+            keep_identifiers=bool(given.get("keep-identifiers")),
+            include_skipped=bool(given.get("include-skipped")),
+            identity_key=Path(key) if key else None,
         )
-        raise ConfigError(msg)
-    return known
+        msg = ""
+        if options.voi not in {"auto", "lut", "window", "range"}:
+            msg = f"--voi {options.voi}: is not known. Choose auto, lut, window or range."
+        elif options.voi_index < 0:
+            msg = "--voi-index: must be 0 or more; 0 is the first LUT or window of a header."
+        elif options.spacing_mm and not 0.02 <= options.spacing_mm <= 5:
+            msg = f"--spacing-mm {options.spacing_mm:g}: must lie between 0.02 and 5 mm per pixel."
+        elif given.get("dicom") and not options.keep_identifiers:
+            msg = (
+                "--dicom: DICOM objects join the patient's own study, so they carry the patient's "
+                "name and ids as the source does. Pass --keep-identifiers as well to say that "
+                "this is wanted."
+            )
+        if msg:
+            raise ConfigError(msg)
+        return options
 
 
-def _by_layout(source: Source, options: Mapping[str, Any]) -> Manifest | None:
+def _by_layout(source: Source) -> Manifest | None:
     """The manifest of a published layout; None if the source is no such folder."""
     import pandas as pd  # noqa: PLC0415  (0.5 s to import)
 
@@ -152,7 +161,7 @@ def _by_layout(source: Source, options: Mapping[str, Any]) -> Manifest | None:
             "is listed in it. Point at the folder that holds both the table and the images."
         )
         raise ManifestError(msg)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for record in records:
         relative = record.path.relative_to(root).as_posix()
         is_bare = source.labelled and not record.label
@@ -171,7 +180,8 @@ def _by_layout(source: Source, options: Mapping[str, Any]) -> Manifest | None:
                 **record.extras,
             }
         )
-    table = pd.DataFrame(sorted(rows, key=lambda row: natural_key(row["image_id"])))
+    rows.sort(key=lambda row: natural_key(str(row["image_id"])))
+    table = pd.DataFrame(rows)
     is_split = bool((table["split"] != "").any())
     return Manifest(
         table=table,
@@ -185,8 +195,9 @@ def _by_layout(source: Source, options: Mapping[str, Any]) -> Manifest | None:
 
 def _by_core(source: Source) -> Manifest:
     """The manifest of class folders, a table, or unlabelled files."""
+    from core.data.listing import LABEL_NAMES  # noqa: PLC0415
     from core.data.manifest import EXTENSIONS as PHOTOS  # noqa: PLC0415
-    from core.data.manifest import LABEL_NAMES, index_images  # noqa: PLC0415
+    from core.data.manifest import index_images  # noqa: PLC0415
 
     return index_images(
         source,
@@ -196,24 +207,27 @@ def _by_core(source: Source) -> Manifest:
 
 
 def _with_headers(
-    base: Manifest, source: Source, options: Mapping[str, Any], pseudonyms: Pseudonyms
+    base: Manifest, source: Source, options: _Options, pseudonyms: Pseudonyms
 ) -> Manifest:
     """The base manifest with what headers, tables and file names say of each image."""
     from core.data.manifest import locate  # noqa: PLC0415  (0.5 s to import)
 
     is_public = bool(base.cards)
-    rows, seen, counts = [], {}, dict.fromkeys(("pixels", "text", "burned"), 0)
+    rows: list[dict[str, Any]] = []
+    seen: dict[str, str] = {}
+    counts = dict.fromkeys(("pixels", "text", "burned"), 0)
     has_group = bool(source.group)
-    for row in base.table.to_dict("records"):
+    records: list[dict[str, Any]] = base.table.to_dict("records")  # type: ignore[assignment]
+    for row in records:
         path = locate(base.root, str(row["path"]))
         cells = _known_cells(row)
         header = Header()
         is_header = row["status"] == "ok" and is_dicom(path)
         if is_header:
-            header = read_header(path, prefer=options["voi"], voi_index=options["voi-index"])
+            header = read_header(path, prefer=options.voi, voi_index=options.voi_index)
         elif row["status"] == "ok" and path.suffix.lower() in EXTENSIONS:
             header = Header(reason="is not a DICOM file", is_readable=False)
-        reason = "" if options["include-skipped"] and header.is_readable else header.reason
+        reason = "" if options.include_skipped and header.is_readable else header.reason
         if is_header and header.instance in seen and header.instance:
             reason = (
                 reason or f"is the same picture as {seen[header.instance]} (duplicate instance)"
@@ -250,7 +264,7 @@ def _with_headers(
                 "lesions": cells.get("lesions", ""),
                 "site": cells.get("site", ""),
                 "spacing_mm": header.spacing_mm,
-                "target_spacing_mm": options["spacing-mm"],
+                "target_spacing_mm": options.spacing_mm,
                 "voi": header.voi,
                 **_task_column(row, source),
             }
