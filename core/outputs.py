@@ -15,12 +15,14 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from core.errors import LockedError, OutputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "MANIFEST_NAME",
@@ -101,7 +103,7 @@ def sha256_file(path: Path) -> str:
 
 
 def seal(directory: Path) -> None:
-    """Declare the directory complete: write ``MANIFEST.json``, the sha256 of every file below it."""
+    """Declare the directory complete: write ``MANIFEST.json``, the sha256 of every file."""
     files = {
         file.relative_to(directory).as_posix(): sha256_file(file)
         for file in sorted(directory.rglob("*"))
@@ -141,7 +143,10 @@ def claim(directory: Path) -> Iterator[Path]:
         OutputError: it cannot be made or written to.
     """
     if directory.exists() and not directory.is_dir():
-        msg = f"{directory}: a file of that name is in the way. Choose another --out, or move the file."
+        msg = (
+            f"{directory}: a file of that name is in the way. Choose another --out, or move "
+            f"the file."
+        )
         raise OutputError(msg)
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -163,7 +168,10 @@ def claim(directory: Path) -> Iterator[Path]:
             os.fsync(stream.fileno())
         break
     else:
-        msg = f"{directory}: its lock could not be taken; another process is starting here. Wait for it, or choose another --out."
+        msg = (
+            f"{directory}: its lock could not be taken; another process is starting here. Wait "
+            f"for it, or choose another --out."
+        )
         raise LockedError(msg)
     try:
         remove_partial(directory)
@@ -263,8 +271,14 @@ def _sync_directory(directory: Path) -> None:
 def _explain(path: Path, error: OSError) -> OutputError:
     """Turn an operating-system error into what to do about it."""
     advice = {
-        errno.ENOSPC: "The disk is full. Free some space, or choose another --out; the same command goes on from here.",
-        errno.EDQUOT: "Your quota is used up. Free some space, or choose another --out; the same command goes on from here.",
+        errno.ENOSPC: (
+            "The disk is full. Free some space, or choose another --out; the same command goes "
+            "on from here."
+        ),
+        errno.EDQUOT: (
+            "Your quota is used up. Free some space, or choose another --out; the same command "
+            "goes on from here."
+        ),
         errno.EACCES: "You may not write there. Change its permissions, or choose another --out.",
         errno.EPERM: "You may not write there. Change its permissions, or choose another --out.",
         errno.EROFS: "That file system is read-only. Choose another --out.",

@@ -11,13 +11,14 @@ extra columns travel along untouched.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.errors import LeakageError, ManifestError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
 __all__ = [
@@ -74,7 +75,8 @@ PREDICTIONS = (
     Column(
         "embedding_distance",
         "float64",
-        "distance to the training images, in units of the 95th percentile of validation: above 1 is unusual",
+        "distance to the training images, in units of the 95th percentile of validation: above "
+        "1 is unusual",
         required=False,
     ),
     Column("unfamiliar", "bool", "embedding_distance is above the run's limit", required=False),
@@ -177,12 +179,16 @@ def check_manifest(table: pd.DataFrame, *, labelled: bool) -> None:
         bare = ok[_text(ok["label"]) == ""]
         if len(bare):
             problems.append(
-                f"{len(bare)} of {len(ok):,} rows have no label (first: {bare['image_id'].iloc[0]!r})"
+                f"{len(bare)} of {len(ok):,} rows have no label (first: "
+                f"{bare['image_id'].iloc[0]!r})"
             )
     if not len(ok):
         problems.append("no usable image is left")
     if problems:
-        msg = f"The manifest cannot be used: {'; '.join(problems)}. Correct the data, or the table that lists it."
+        msg = (
+            f"The manifest cannot be used: {'; '.join(problems)}. Correct the data, or the "
+            f"table that lists it."
+        )
         raise ManifestError(msg)
 
 
@@ -208,7 +214,8 @@ def check_splits(table: pd.DataFrame) -> None:
         f"{row.image_id} in {row.split}" for row in rows.drop_duplicates("split").itertuples()
     )
     msg = (
-        f"{len(crossing):,} of {len(spread):,} groups stand in more than one split (first: {first!r}: {where}). "
+        f"{len(crossing):,} of {len(spread):,} groups stand in more than one split (first: "
+        f"{first!r}: {where}). "
         "Images of one group resemble each other, so the result would look better than it is. "
         "Correct the split column or folders, or remove them and let resight draw the split."
     )

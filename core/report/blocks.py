@@ -6,11 +6,12 @@ words, never markup, so that nothing in a file name can become part of the page.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     import numpy as np
     import pandas as pd
     from numpy.typing import NDArray

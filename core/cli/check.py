@@ -1,0 +1,65 @@
+"""``resight check APP DATA``: look before training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from core.cli.shared import (
+    EXTRA,
+    SOME_FAILED,
+    app_options,
+    existing,
+    guarded,
+    say,
+    show_json,
+    table,
+)
+
+__all__ = ["register"]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command("check", context_settings=EXTRA)(check)
+
+
+def check(
+    context: typer.Context,
+    app: str = typer.Argument(help="Name of the app; see `resight apps`."),
+    data: str = typer.Argument(help="Folder or table of labelled images."),
+    out: Path = typer.Option(None, "--out", "-o", help="Directory of audit.html and audit.json."),
+    task: str = typer.Option(None, "--task", help="What to predict: a task of the app, or a kind."),
+    label: str = typer.Option(None, "--label", help="Column of the table that holds the label."),
+    group: str = typer.Option(None, "--group", help="Column that may never straddle a split."),
+    card: str = typer.Option(None, "--card", help="Data card to use, or none."),
+    allow_outside: bool = typer.Option(
+        False, "--allow-outside", help="Let a table name files outside of its folder."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
+) -> None:
+    """Look before training: unreadable, duplicate, leaking, unbalanced, shortcuts."""
+    with guarded(as_json=as_json):
+        from core.app import find_app  # noqa: PLC0415  (loads the app)
+        from core.check import check as run  # noqa: PLC0415
+
+        options = app_options(find_app(app), "check", context.args)
+        result = run(
+            app,
+            existing([data])[0],
+            out,
+            task=task,
+            label=label,
+            group=group,
+            allow_outside=allow_outside,
+            options={**options, **({"card": card} if card else {})},
+        )
+        if as_json:
+            show_json(result)
+        else:
+            say(table([(c["verdict"], c["title"], c["words"]) for c in result["checks"]]))
+            say()
+            say(f"open {Path(result['out']) / 'audit.html'}")
+        if result.get("n_failed"):
+            raise typer.Exit(SOME_FAILED)

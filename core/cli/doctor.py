@@ -1,0 +1,86 @@
+"""``resight doctor``: versions, accelerators, extras, caches, with what to do about each."""
+
+from __future__ import annotations
+
+import typer
+
+from core.cli.shared import guarded, say, show_json, table
+
+__all__ = ["register"]
+
+# What each extra is for, by a module it brings.
+EXTRAS = {
+    "dicom": ("pydicom", "DICOM images"),
+    "geo": ("rasterio", "orthomosaics and maps"),
+    "pdf": ("weasyprint", "PDF copies of reports"),
+}
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command("doctor")(doctor)
+
+
+def doctor(
+    as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
+) -> None:
+    """Tell what is installed and found, and what to do about what is not."""
+    with guarded(as_json=as_json):
+        import importlib.util  # noqa: PLC0415  (only here)
+        import platform  # noqa: PLC0415
+        import shutil  # noqa: PLC0415
+
+        import psutil  # noqa: PLC0415
+        import torch  # noqa: PLC0415
+
+        from core.app import app_names  # noqa: PLC0415
+        from core.data.prepared import cache_home  # noqa: PLC0415
+        from core.model.recipe import machine  # noqa: PLC0415
+        from core.run import versions  # noqa: PLC0415
+
+        has_gpu, has_bf16, cores = machine("auto")
+        home = cache_home()
+        used = sum(f.stat().st_size for f in home.rglob("*") if f.is_file()) if home.is_dir() else 0
+        rows = [
+            ("python", platform.python_version(), ""),
+            *((name, number, "") for name, number in versions().items()),
+            ("cores", str(cores), ""),
+            ("memory", f"{psutil.virtual_memory().total / 1e9:.0f} GB", ""),
+            (
+                "accelerator",
+                torch.cuda.get_device_name()
+                if torch.cuda.is_available()
+                else "mps"
+                if has_gpu
+                else "none",
+                ""
+                if has_gpu
+                else "training runs on the processor; --preset fast or --minutes N limit its time",
+            ),
+            ("bfloat16", "yes" if has_bf16 else "no", ""),
+            (
+                "apps",
+                ", ".join(app_names()) or "none",
+                "" if app_names() else "install resight again",
+            ),
+            (
+                "prepared images",
+                f"{used / 1e9:.2f} GB in {home}",
+                "may be deleted at any time; RESIGHT_HOME moves it" if used else "",
+            ),
+            (
+                "free disk",
+                f"{shutil.disk_usage(home if home.exists() else '.').free / 1e9:.0f} GB",
+                "",
+            ),
+        ]
+        for extra, (module, purpose) in EXTRAS.items():
+            present = importlib.util.find_spec(module) is not None
+            advice = "" if present else f"pip install 'resight[{extra}]'"
+            rows.append(
+                (f"extra {extra}", f"{'present' if present else 'absent'}: {purpose}", advice)
+            )
+        if as_json:
+            show_json([{"what": a, "found": b, "advice": c} for a, b, c in rows])
+        else:
+            say(table(rows, ("what", "found", "what to do")))

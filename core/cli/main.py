@@ -1,0 +1,62 @@
+"""The front door: ``resight COMMAND``.
+
+Only typer is imported here. Each command lives in a module of its own and
+imports what it needs when it runs, so that ``resight --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from core.cli import apps, check, demo, doctor, evaluate, predict, train
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="resight",
+    help=(
+        "Fine-tune residual networks on a labelled folder of medical or agricultural images, say "
+        "honestly how good the result is, and apply it to new scans and maps. For research; not a "
+        "medical device."
+    ),
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done; 2 the input or the command must change; 3 done, but some inputs "
+    "failed; 4 another process holds the output; 130 stopped, can be resumed; 1 a fault of ours.",
+)
+for module in (apps, check, train, evaluate, predict, demo, doctor):
+    module.register(app)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: bool = typer.Option(
+        False, "--version", help="Show versions and leave.", is_eager=True
+    ),
+) -> None:
+    """Options that stand before a command."""
+    if version:
+        from core.run import versions  # noqa: PLC0415  (only here)
+
+        for name, number in versions().items():
+            typer.echo(f"{name} {number}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main() -> None:
+    """Run the command line."""
+    # Nothing phones home: this must be set before any library is imported.
+    for name in ("NO_ALBUMENTATIONS_UPDATE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+        os.environ.setdefault(name, "1")
+    if hasattr(sys.stdout, "reconfigure"):
+        # A file name that is not UTF-8 must not end a run.
+        sys.stdout.reconfigure(errors="backslashreplace")
+        sys.stderr.reconfigure(errors="backslashreplace")
+    app()

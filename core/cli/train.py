@@ -1,0 +1,147 @@
+"""``resight train APP DATA --out RUN``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from core.cli.shared import (
+    EXTRA,
+    app_options,
+    existing,
+    guarded,
+    headline,
+    print_rows,
+    say,
+    settings_of,
+    show_json,
+    table,
+)
+
+if TYPE_CHECKING:
+    from core.config import Plan
+
+__all__ = ["register"]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command("train", context_settings=EXTRA)(train)
+
+
+def train(
+    context: typer.Context,
+    app: str = typer.Argument(None, help="Name of the app; see `resight apps`."),
+    data: str = typer.Argument(None, help="Folder or table of labelled images."),
+    out: Path = typer.Option(..., "--out", "-o", help="The run directory; resumed if incomplete."),
+    task: str = typer.Option(None, "--task", help="What to predict: a task of the app, or a kind."),
+    label: str = typer.Option(None, "--label", help="Column of the table that holds the label."),
+    group: str = typer.Option(None, "--group", help="Column that may never straddle a split."),
+    card: str = typer.Option(None, "--card", help="Data card to use, or none."),
+    allow_outside: bool = typer.Option(
+        False, "--allow-outside", help="Let a table name files outside of its folder."
+    ),
+    plan: Path = typer.Option(None, "--plan", help="Run the plan.yaml of an earlier run again."),
+    preset: str = typer.Option(None, "--preset", help="probe, fast, default or best."),
+    backbone: str = typer.Option(None, "--backbone", help="Any residual network by its timm name."),
+    weights: str = typer.Option(
+        None, "--weights", help="hub (timm's own, cached), none, or a .safetensors file."
+    ),
+    size: str = typer.Option(None, "--size", help="Training size, HEIGHTxWIDTH in pixels."),
+    head: str = typer.Option(None, "--head", help="auto, multiclass or ordinal."),
+    epochs: int = typer.Option(None, "--epochs", help="Passes over the training images."),
+    minutes: float = typer.Option(None, "--minutes", help="Time budget that the epochs must fit."),
+    batch: int = typer.Option(None, "--batch", help="Images per optimiser step."),
+    folds: int = typer.Option(None, "--folds", help="Cross-validate with this many grouped folds."),
+    seed: int = typer.Option(None, "--seed", help="Of every random choice."),
+    workers: int = typer.Option(None, "--workers", help="Processes that load images."),
+    device: str = typer.Option(None, "--device", help="auto, cpu, gpu or mps."),
+    devices: str = typer.Option(None, "--devices", help="How many devices, as Lightning takes it."),
+    strategy: str = typer.Option(
+        None, "--strategy", help="Of several devices, as Lightning takes it."
+    ),
+    num_nodes: int = typer.Option(None, "--num-nodes", help="Machines that train together."),
+    precision: str = typer.Option(None, "--precision", help="32-true, bf16-mixed or 16-mixed."),
+    settings: list[str] = typer.Option(
+        [], "--set", help="Any other setting: NAME=VALUE. May be repeated."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
+) -> None:
+    """Check, plan, fine-tune, calibrate, and evaluate what was held out."""
+    with guarded(as_json=as_json):
+        from core.app import find_app  # noqa: PLC0415  (loads the app)
+        from core.config import read_plan  # noqa: PLC0415
+
+        flags = settings_of(
+            settings,
+            {
+                "preset": preset,
+                "backbone": backbone,
+                "weights": weights,
+                "size_px": size,
+                "head": head,
+                "epochs": epochs,
+                "minutes": minutes,
+                "batch": batch,
+                "folds": folds,
+                "seed": seed,
+                "workers": workers,
+                "device": device,
+                "devices": devices,
+                "strategy": strategy,
+                "num_nodes": num_nodes,
+                "precision": precision,
+            },
+        )
+        name = app or (read_plan(plan)[0].app if plan else None)
+        options = app_options(find_app(name), "train", context.args) if name else {}
+        from core.train import train as run  # noqa: PLC0415  (imports torch)
+
+        result = run(
+            app,
+            existing([data])[0] if data else None,
+            out,
+            flags=flags,
+            task=task,
+            label=label,
+            group=group,
+            card=card,
+            allow_outside=allow_outside,
+            options=options,
+            plan_file=plan,
+            on_plan=(lambda _plan, _words: None) if as_json else _show_plan,
+        )
+        if as_json:
+            show_json(result)
+            return
+        say()
+        say(result["run"]["intended_use"])
+        say(headline(result["metrics"]))
+        say()
+        say(print_rows(result["metrics"]))
+        for caution in result["metrics"].get("cautions", []):
+            say(f"note: {caution}")
+        say()
+        say(f"open {out / 'report.html'}")
+        say(f"use  resight predict {out} IMAGES --out PREDICTIONS")
+
+
+def _show_plan(plan: Plan, words: Mapping[str, Any]) -> None:
+    """Print what was found and what will be done, before it is done."""
+    for sentence in (
+        words["group_rule"] or "No group is known: leakage cannot be checked.",
+        words["split_rule"],
+        *words["notes"],
+    ):
+        if sentence:
+            say(f"data: {sentence}")
+    for check in words["audit"].get("checks", []):
+        if check["verdict"] == "warning":
+            say(f"check: {check['title']}: {check['words']}")
+    say()
+    rows = [row for row in plan.rows() if row[2] != "core default"]
+    say(table(rows, ("setting", "value", "because")))
+    say()

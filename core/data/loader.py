@@ -1,0 +1,179 @@
+"""From the prepared store to batches, such that a batch depends on nothing but its number.
+
+The order of images is a function of (seed, epoch), the random changes of an
+image are a function of (seed, epoch, image), and both are computed from the
+optimiser's step. So the same training gives the same batches with any number
+of workers, and a training that was killed goes on exactly where it stopped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from core.seeds import mix_seed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from core.app import App
+    from core.data.prepared import Prepared
+
+__all__ = ["StepSampler", "TrainImages", "eval_batches", "resize_to", "train_loader"]
+
+Batch = dict[str, torch.Tensor]
+
+
+def resize_to(pixels: NDArray[Any], size_px: tuple[int, int]) -> NDArray[Any]:
+    """The whole stored image at another size; nothing is cut off.
+
+    Args:
+        pixels: (H, W, C).
+        size_px: (H, W) wanted.
+    """
+    if pixels.shape[:2] == tuple(size_px):
+        return pixels
+    shrinks = pixels.shape[0] > size_px[0]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = cv2.resize(np.ascontiguousarray(pixels), size_px[::-1], interpolation=how)
+    return resized.reshape(*size_px, pixels.shape[2])
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One image to load: which row, in which epoch, at which size."""
+
+    row: int
+    epoch: int
+    size_px: tuple[int, int]
+
+
+class TrainImages(Dataset[Batch]):
+    """Augmented training images.
+
+    Args:
+        store: prepared images.
+        y: (N,) or (N, K) targets of the store's rows.
+        app: gives the augmentation.
+        augment: whether to use it.
+        seed: of all random changes.
+    """
+
+    def __init__(
+        self, store: Prepared, y: NDArray[np.int_], *, app: App, augment: bool, seed: int
+    ) -> None:
+        self.store = store
+        self.y = torch.from_numpy(y)
+        self.app = app
+        self.augment = augment
+        self.seed = seed
+        self._pipelines: dict[tuple[int, int], Any] = {}
+
+    def __getitem__(self, draw: Draw) -> Batch:  # type: ignore[override]
+        """Pixels (C, H, W) and target of one draw."""
+        pixels = np.array(self.store[draw.row])
+        if self.augment:
+            if draw.size_px not in self._pipelines:
+                # Threads of OpenCV inside a worker only fight for the same cores.
+                cv2.setNumThreads(0)
+                self._pipelines[draw.size_px] = self.app.augment(draw.size_px)
+            pipeline = self._pipelines[draw.size_px]
+            image_id = self.store.table["image_id"].iloc[draw.row]
+            pipeline.set_random_seed(mix_seed(self.seed, draw.epoch, image_id))
+            pixels = pipeline(image=pixels)["image"]
+        else:
+            pixels = resize_to(pixels, draw.size_px)
+        if pixels.ndim == 2:
+            pixels = pixels[..., None]
+        chw = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        return {"pixels": torch.from_numpy(chw), "y": self.y[draw.row]}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pipelines are built anew in each worker."""
+        return {**self.__dict__, "_pipelines": {}}
+
+
+class StepSampler(Sampler[list[Draw]]):
+    """Batches of an epoch, from any step on.
+
+    Args:
+        rows: row numbers to draw from.
+        batch: images per batch; a short last batch is dropped unless it is the only one.
+        seed: of the order.
+        weights: how often each row is drawn, relative; None draws each once.
+        size_of: epoch -> (H, W) of its images.
+        step: returns the number of optimiser steps done so far.
+        shard, shards: this process and the number of processes that share the work.
+    """
+
+    def __init__(
+        self,
+        rows: NDArray[np.int_],
+        *,
+        batch: int,
+        seed: int,
+        weights: NDArray[np.float64] | None,
+        size_of: Callable[[int], tuple[int, int]],
+        step: Callable[[], int],
+        shard: int = 0,
+        shards: int = 1,
+    ) -> None:
+        self.rows = np.sort(rows)
+        self.batch = batch
+        self.seed = seed
+        self.weights = weights
+        self.size_of = size_of
+        self.step = step
+        self.shard = shard
+        self.shards = shards
+
+    def __len__(self) -> int:
+        return max(1, len(self.rows) // (self.batch * self.shards))
+
+    def order(self, epoch: int) -> NDArray[np.int_]:
+        """Row numbers in the order of an epoch."""
+        rng = np.random.default_rng(mix_seed("order", self.seed, epoch))
+        if self.weights is None:
+            return rng.permutation(self.rows)
+        chance = self.weights / self.weights.sum()
+        return rng.choice(self.rows, size=len(self.rows), p=chance)
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        epoch, done = divmod(self.step(), len(self))
+        order, size_px = self.order(epoch), self.size_of(epoch)
+        for number in range(done, len(self)):
+            start = (number * self.shards + self.shard) * self.batch
+            rows = order[start : start + self.batch]
+            yield [Draw(int(row), epoch, size_px) for row in rows]
+
+
+def train_loader(
+    images: TrainImages, sampler: StepSampler, *, workers: int, pin: bool
+) -> DataLoader[Batch]:
+    """A loader over the batches of a sampler."""
+    return DataLoader(
+        images,
+        batch_sampler=sampler,
+        num_workers=workers,
+        pin_memory=pin,
+        persistent_workers=workers > 0,
+        # fork after torch has started threads can hang; spawn cannot.
+        multiprocessing_context="spawn" if workers else None,
+    )
+
+
+def eval_batches(
+    store: Prepared, rows: NDArray[np.int_], *, size_px: tuple[int, int], batch: int
+) -> Iterator[tuple[NDArray[np.int_], torch.Tensor]]:
+    """Rows and their pixels (N, C, H, W), whole and unchanged, in order."""
+    for start in range(0, len(rows), batch):
+        block = rows[start : start + batch]
+        pixels = np.stack([resize_to(store[row], size_px).transpose(2, 0, 1) for row in block])
+        yield block, torch.from_numpy(np.ascontiguousarray(pixels))

@@ -1,0 +1,429 @@
+"""Decode and prepare once: a memory-mapped store of pixels, shared by epochs, workers and runs.
+
+Every image is read by the app's one reader, put through the app's one
+preparation at 1.15 times the training size, and kept in segments under
+``RESIGHT_HOME`` (default: the user's cache folder). The key of an image is its
+content and the preparation, so a changed file or preparation recomputes what it
+must and nothing else. A segment appears whole or not at all; a killed
+preparation goes on with the images that are still missing.
+
+This module knows neither splits nor models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.errors import ImageError, RunError
+from core.outputs import atomic_file, check_space, sha256_file, write_json
+from core.progress import track
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from core.app import App
+
+__all__ = [
+    "STORE_SCALE",
+    "Form",
+    "Preparation",
+    "Prepared",
+    "cache_home",
+    "prepare_one",
+    "prepare_table",
+    "store_size",
+]
+
+# Stored pixels over training pixels: room for augmentation to zoom without blurring.
+STORE_SCALE = 1.15
+SEGMENT = 256
+# Manifest columns that say what an image is called or is, not how it looks.
+_NOT_PIXELS = {"image_id", "path", "label", "group", "split", "status", "reason"}
+
+
+@dataclass(frozen=True)
+class Form:
+    """Channels and dtype that every prepared image of a run has."""
+
+    channels: int
+    dtype: str
+
+    def conform(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Pixels in this form, by one rule: grey is repeated, depth is rescaled linearly.
+
+        Raises:
+            ImageError: no rule leads from what was read to this form.
+        """
+        if pixels.ndim != 3:
+            msg = f"has {pixels.ndim} axes where rows, columns and channels were expected"
+            raise ImageError(msg)
+        if pixels.shape[2] == 1 and self.channels == 3:
+            pixels = np.repeat(pixels, 3, axis=2)
+        if pixels.shape[2] != self.channels:
+            msg = f"has {pixels.shape[2]} channels where {self.channels} were expected"
+            raise ImageError(msg)
+        have, want = pixels.dtype.name, self.dtype
+        if have == want:
+            return pixels
+        if (have, want) == ("uint16", "uint8"):
+            # 65535 / 255 = 257 exactly, so black and white stay black and white.
+            return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+        if (have, want) == ("uint8", "uint16"):
+            return pixels.astype(np.uint16) * 257
+        if want == "float32" and have in {"uint8", "uint16"}:
+            return pixels.astype(np.float32) / (255 if have == "uint8" else 65535)
+        msg = f"holds {have} values where {want} were expected"
+        raise ImageError(msg)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How pixels of a run are made: the app, the size, the form, and proof that it is still so.
+
+    Attributes:
+        app: name.
+        size_px: (H, W) the network is trained at.
+        form: channels and dtype.
+        probe: the preparation of three synthetic pictures, averaged to a coarse
+            grid: equal grids mean the same recipe, whatever the code looks like.
+        hash: of all of that, and of the exact bytes on this machine.
+    """
+
+    app: str
+    size_px: tuple[int, int]
+    form: Form
+    probe: tuple[float, ...]
+    hash: str
+
+    @classmethod
+    def of(cls, app: App, size_px: tuple[int, int], form: Form) -> Preparation:
+        """The preparation that an app performs now."""
+        digest = hashlib.sha256(
+            json.dumps([app.name, list(size_px), form.channels, form.dtype]).encode()
+        )
+        grid: list[float] = []
+        transform = app.prepare(store_size(size_px))
+        for picture in _synthetic_pictures(form):
+            pixels = transform({"image": picture})["image"]
+            digest.update(np.ascontiguousarray(pixels).tobytes())
+            scale = 255.0 / float(_full_scale(form.dtype))
+            blocks = [
+                block.mean() * scale
+                for rows in np.array_split(np.asarray(pixels, dtype=np.float64), 6, axis=0)
+                for block in np.array_split(rows, 6, axis=1)
+            ]
+            grid.extend(round(float(value), 2) for value in blocks)
+        return cls(app.name, size_px, form, tuple(grid), digest.hexdigest())
+
+    def require_same(self, app: App) -> None:
+        """Refuse to go on when the app prepares pixels otherwise than it did for this run.
+
+        Raises:
+            RunError: some block of the probe differs by more than one grey level.
+        """
+        now = Preparation.of(app, self.size_px, self.form)
+        worst = max((abs(a - b) for a, b in zip(self.probe, now.probe, strict=True)), default=0.0)
+        if worst > 1.0:
+            msg = (
+                f"The preparation of {app.name!r} has changed since this run was trained (by up to "
+                f"{worst:.0f} of 255 grey levels), so its scores would mean something else. "
+                f"Install "
+                "the resight version named in run.json, or train again."
+            )
+            raise RunError(msg)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain content for ``run.json``."""
+        return {
+            "app": self.app,
+            "size_px": list(self.size_px),
+            "channels": self.form.channels,
+            "dtype": self.form.dtype,
+            "probe": list(self.probe),
+            "hash": self.hash,
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Preparation:
+        """The inverse of ``as_dict``."""
+        height, width = content["size_px"]
+        return cls(
+            content["app"],
+            (int(height), int(width)),
+            Form(int(content["channels"]), content["dtype"]),
+            tuple(content["probe"]),
+            content["hash"],
+        )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Prepared images, by row.
+
+    Attributes:
+        table: one row per manifest row that is ok, in its order: image_id,
+            status, reason, quality, affine (nine numbers, row by row), and the
+            app's prepared columns.
+        shape: (H, W, C) of every image.
+        maps: one memory map per segment, (n, H, W, C).
+        where: (N, 2) segment and slot of each row; -1 where it failed.
+    """
+
+    table: pd.DataFrame
+    shape: tuple[int, int, int]
+    maps: list[NDArray[Any]] = field(repr=False)
+    where: NDArray[np.int_] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.where)
+
+    def __getitem__(self, row: int) -> NDArray[Any]:
+        """Pixels (H, W, C) of one row; a view of the file.
+
+        Raises:
+            IndexError: the row failed and has no pixels.
+        """
+        segment, slot = self.where[row]
+        if segment < 0:
+            msg = f"row {row} has no pixels: {self.table['reason'].iloc[row]}"
+            raise IndexError(msg)
+        return self.maps[segment][slot]
+
+
+def cache_home() -> Path:
+    """Where prepared pixels are kept: ``RESIGHT_HOME``, or the user's cache folder."""
+    given = os.environ.get("RESIGHT_HOME")
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return (Path(base) if base else Path.home() / ".cache") / "resight"
+
+
+def store_size(size_px: tuple[int, int]) -> tuple[int, int]:
+    """(H, W) of stored images for a training size."""
+    return (round(size_px[0] * STORE_SCALE), round(size_px[1] * STORE_SCALE))
+
+
+def prepare_one(
+    app: App, transform: Any, row: Mapping[str, Any], preparation: Preparation
+) -> dict[str, Any]:
+    """Read and prepare one image; never raises for a bad one.
+
+    Returns:
+        ``image`` (H, W, C) and the other keys of ``App.prepare``, or ``error``
+        with a one-line reason.
+    """
+    try:
+        pixels = preparation.form.conform(app.read(row))
+        done = dict(transform({**row, "image": pixels}))
+        done["image"] = _checked(np.asarray(done["image"]), preparation)
+    # Decoders raise anything; one bad file must cost one row, never the batch.
+    except Exception as error:
+        return {"error": one_line(error)}
+    return done
+
+
+def _checked(image: NDArray[Any], preparation: Preparation) -> NDArray[Any]:
+    """The prepared pixels, if they are what the store and the network expect."""
+    expected = (*store_size(preparation.size_px), preparation.form.channels)
+    if image.shape != expected or image.dtype.name != preparation.form.dtype:
+        msg = f"was prepared as {image.shape} {image.dtype} instead of {expected}"
+        raise ImageError(msg)
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        msg = "holds values that are not numbers"
+        raise ImageError(msg)
+    return np.ascontiguousarray(image)
+
+
+def one_line(error: BaseException) -> str:
+    """A reason that fits in a table cell."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, ImageError):
+        text = f"{type(error).__name__}: {text}" if str(error) else text
+    return text[:300]
+
+
+def prepare_table(
+    manifest: pd.DataFrame,
+    *,
+    app: App,
+    preparation: Preparation,
+    home: Path | None = None,
+    workers: int = 2,
+    title: str = "preparing",
+) -> Prepared:
+    """Prepare every row that is ok, taking from the store what it already holds.
+
+    Args:
+        manifest: rows with an absolute ``path``; rows that are not ok are left out.
+        app: gives ``read`` and ``prepare``.
+        preparation: size and form.
+        home: folder of the store; default ``cache_home()``.
+        workers: threads; decoders release the interpreter lock.
+        title: of the progress bar.
+
+    Raises:
+        OutputError: the store does not fit on the disk.
+    """
+    rows: list[dict[str, Any]] = manifest[manifest["status"] == "ok"].to_dict("records")
+    folder = (home or cache_home()) / "prepared" / preparation.hash[:24]
+    folder.mkdir(parents=True, exist_ok=True)
+    keys = _content_keys(rows, workers)
+    shape = (*store_size(preparation.size_px), preparation.form.channels)
+    known = _read_index(folder)
+    # Images that failed are tried again: a missing codec may be there now.
+    held = {key for key, (_, entry) in known.items() if entry["slot"] >= 0}
+    missing = [(key, row) for key, row in zip(keys, rows, strict=True) if key not in held]
+    fresh = list(dict(missing).items())
+    size = int(np.prod(shape)) * np.dtype(preparation.form.dtype).itemsize
+    check_space(folder, int(1.05 * size * len(fresh)) + 50_000_000 * bool(fresh))
+    with track(title, len(fresh)) as advance:
+        for block in _blocks(fresh, SEGMENT):
+            _write_segment(folder, block, app, preparation, workers, advance)
+    return _open(folder, keys, rows, shape, app)
+
+
+def _write_segment(
+    folder: Path,
+    block: Sequence[tuple[str, Mapping[str, Any]]],
+    app: App,
+    preparation: Preparation,
+    workers: int,
+    advance: Any,
+) -> None:
+    """Prepare some images and write them as one segment: pixels first, then the index."""
+    transform = app.prepare(store_size(preparation.size_px))
+
+    def work(entry: tuple[str, Mapping[str, Any]]) -> dict[str, Any]:
+        done = prepare_one(app, transform, entry[1], preparation)
+        advance(1)
+        return done
+
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        results = list(pool.map(work, block))
+    index: dict[str, dict[str, Any]] = {}
+    pixels: list[NDArray[Any]] = []
+    for (key, _), done in zip(block, results, strict=True):
+        entry: dict[str, Any] = {"slot": -1, "reason": done.get("error", "")}
+        if "error" not in done:
+            entry["slot"] = len(pixels)
+            pixels.append(done["image"])
+            affine = np.asarray(done.get("affine", np.eye(3)), dtype=np.float64)
+            entry["affine"] = [float(v) for v in affine.ravel()]
+            entry["quality"] = str(done.get("quality", ""))
+            for column in app.prepared_columns:
+                entry[column] = _plain(done.get(column))
+        index[key] = entry
+    name = hashlib.sha256("".join(key for key, _ in block).encode()).hexdigest()[:16]
+    if pixels:
+        with atomic_file(folder / f"{name}.npy") as stream:
+            np.lib.format.write_array(stream, np.stack(pixels), allow_pickle=False)
+    write_json(folder / f"{name}.json", index)
+
+
+def _open(
+    folder: Path,
+    keys: Sequence[str],
+    rows: Sequence[Mapping[str, Any]],
+    shape: tuple[int, int, int],
+    app: App,
+) -> Prepared:
+    """Map the segments that hold these images."""
+    import pandas as pd  # noqa: PLC0415  (keeps the module light for workers)
+
+    known = _read_index(folder)
+    maps: list[NDArray[Any]] = []
+    numbers: dict[str, int] = {}
+    where = np.full((len(keys), 2), -1)
+    records = []
+    for i, (key, row) in enumerate(zip(keys, rows, strict=True)):
+        segment, entry = known[key]
+        if entry["slot"] >= 0:
+            if segment not in numbers:
+                numbers[segment] = len(maps)
+                maps.append(np.load(folder / f"{segment}.npy", mmap_mode="r", allow_pickle=False))
+            where[i] = numbers[segment], entry["slot"]
+        record = {
+            "image_id": row["image_id"],
+            "status": "ok" if entry["slot"] >= 0 else "failed",
+            "reason": entry["reason"],
+            "quality": entry.get("quality", ""),
+            "affine": entry.get("affine", [float("nan")] * 9),
+        }
+        record.update({column: entry.get(column) for column in app.prepared_columns})
+        records.append(record)
+    columns = ["image_id", "status", "reason", "quality", "affine", *app.prepared_columns]
+    return Prepared(pd.DataFrame(records, columns=columns), shape, maps, where)
+
+
+def _read_index(folder: Path) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Content key -> (segment, entry) of every complete segment; the latest wins."""
+    known: dict[str, tuple[str, dict[str, Any]]] = {}
+    for file in sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime_ns):
+        with suppress(ValueError, OSError):
+            for key, entry in json.loads(file.read_text(encoding="utf-8")).items():
+                if entry["slot"] < 0 or file.with_suffix(".npy").is_file():
+                    known[key] = (file.stem, entry)
+    return known
+
+
+def _content_keys(rows: Sequence[Mapping[str, Any]], workers: int) -> list[str]:
+    """One key per row: the file's bytes and the columns that may change its pixels."""
+
+    def content(path: str) -> str:
+        try:
+            return sha256_file(Path(path))
+        except OSError as error:
+            return f"unreadable {error.errno} {path}"
+
+    paths = sorted({str(row["path"]) for row in rows})
+    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
+        by_path = dict(zip(paths, pool.map(content, paths), strict=True))
+    keys = []
+    for row in rows:
+        extras = {k: str(v) for k, v in sorted(row.items()) if k not in _NOT_PIXELS}
+        text = json.dumps([by_path[str(row["path"])], extras], sort_keys=True)
+        keys.append(hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest())
+    return keys
+
+
+def _blocks(entries: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Consecutive blocks of at most ``size`` entries."""
+    for start in range(0, len(entries), size):
+        yield entries[start : start + size]
+
+
+def _full_scale(dtype: str) -> float:
+    """The largest value a picture of this dtype has."""
+    return {"uint8": 255.0, "uint16": 65535.0}.get(dtype, 1.0)
+
+
+def _synthetic_pictures(form: Form) -> Iterator[NDArray[Any]]:
+    """Three small pictures that exercise a preparation: a ramp, a disc, a texture."""
+    full = _full_scale(form.dtype)
+    rows, columns = np.mgrid[0:240, 0:320].astype(np.float64)
+    ramp = (rows / 239 + columns / 319) / 2
+    disc = ((rows - 120) ** 2 + (columns - 150) ** 2 < 95**2) * (0.3 + 0.5 * columns / 319)
+    texture = 0.5 + 0.4 * np.sin(rows / 5.0) * np.cos(columns / 7.0)
+    for plane in (ramp, disc, texture):
+        tint = np.linspace(1.0, 0.6, form.channels)
+        yield (plane[..., None] * tint * full).astype(form.dtype)
+
+
+def _plain(value: Any) -> Any:
+    """A scalar that JSON can hold."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -1,0 +1,337 @@
+"""``resight evaluate``: every number of a report, from a predictions table and nothing else.
+
+The held-out split of a run and a new labelled folder go through the same lines.
+Thresholds and temperature are those stored in the run; nothing is chosen here.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from core.app import Task, Unit, find_app
+from core.config import read_plan_rows
+from core.evaluation.summary import summarise
+from core.outputs import claim, is_complete, seal, unseal, write_bytes, write_json, write_text
+from core.predictions import csv_text
+from core.report.blocks import ReportContext
+from core.report.page import write_report
+from core.run import load_run, task_from_dict
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from core.data.prepared import Prepared
+    from core.model.network import Network
+
+__all__ = ["evaluate", "report_run"]
+
+Look = Callable[[str], "NDArray[Any]"]
+
+
+def report_run(
+    out: Path,
+    *,
+    predictions: pd.DataFrame,
+    probe: pd.DataFrame,
+    manifest: pd.DataFrame,
+    store: Prepared,
+    network: Network,
+) -> dict[str, Any]:
+    """Write predictions, metrics and the report of a training into its run.
+
+    Args:
+        out: the run directory; holds ``run.json``, ``plan.yaml`` and ``audit.json``.
+        predictions: rows of every split; those without a score and without a
+            failure (training rows) are left out.
+        probe: the same rows scored by the probe on frozen features.
+        manifest: with splits.
+        store: prepared images, for pictures.
+        network: for saliency maps.
+    """
+    run = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    split = final_split(predictions)
+    judged = predictions[
+        (predictions["split"].fillna("") != "train") | (predictions["status"] != "ok")
+    ]
+    judged = judged.reset_index(drop=True)
+    write_table(out / "predictions", judged)
+    evaluation, decisions = numbers(judged, run=run, split=split)
+    known = judged["image_id"][judged["split"] == split]
+    beside = probe[probe["image_id"].isin(known)].reset_index(drop=True)
+    baseline, _ = numbers(beside, run={**run, "temperature": 1.0}, split=split, plain=True)
+    evaluation["probe"] = baseline["metrics"]
+    picture, saliency = _pictures(store, network, run)
+    _write(
+        out,
+        evaluation,
+        decisions,
+        judged[judged["split"] == split].reset_index(drop=True),
+        run=run,
+        manifest=manifest,
+        picture=picture,
+        saliency=saliency,
+    )
+    return evaluation
+
+
+def evaluate(
+    run_path: Path,
+    data: Path | None,
+    out: Path,
+    *,
+    label: str | None = None,
+    group: str | None = None,
+    card: str | None = None,
+    allow_outside: bool = False,
+    options: Mapping[str, Any] | None = None,
+    prevalence: float | None = None,
+) -> dict[str, Any]:
+    """Report on the held-out split of a run, or on a new labelled folder.
+
+    Args:
+        run_path: a complete run.
+        data: a labelled folder or table; None takes the run's own held-out predictions.
+        out: directory of the report; replaced if it holds an earlier one.
+        label: column of the labels, where it is not the run's own.
+        group: column of the groups.
+        card: data card to use; None lets the layout decide.
+        allow_outside: whether a table may name files outside of its folder.
+        options: the app's own.
+        prevalence: of the positive classes where the model will be used, in (0, 1).
+
+    Returns:
+        the content of ``metrics.json`` and where the files are.
+
+    Raises:
+        ResightError: the run or the data must change.
+    """
+    run = load_run(run_path)
+    with claim(out):
+        _only_ours(out)
+        unseal(out)
+        if data is None:
+            predictions = read_table(run_path / "predictions")
+            split = final_split(predictions)
+            manifest = pd.read_parquet(run_path / "manifest.parquet")
+            picture, saliency, notes = None, None, []
+        else:
+            from core.predict import score_labelled  # noqa: PLC0415  (imports torch)
+
+            scored = score_labelled(
+                run,
+                data,
+                label=label,
+                group=group,
+                card=card,
+                allow_outside=allow_outside,
+                options=options or {},
+            )
+            predictions, manifest, notes = scored.predictions, scored.manifest, scored.notes
+            picture, saliency = scored.picture, scored.saliency
+            split = "new data"
+            write_table(out / "predictions", predictions)
+        evaluation, decisions = numbers(
+            predictions, run=run.content, split=split, prevalence=prevalence
+        )
+        evaluation["cautions"] = [*notes, *evaluation.get("cautions", [])]
+        evaluation["about"]["model_id"] = run.model_id
+        _write(
+            out,
+            evaluation,
+            decisions,
+            predictions[predictions["split"] == split].reset_index(drop=True),
+            run=run.content,
+            manifest=manifest,
+            picture=picture,
+            saliency=saliency,
+            beside=run_path,
+        )
+        seal(out)
+    return {"out": str(out), "metrics": evaluation, "n_failed": _n_failed(predictions)}
+
+
+def numbers(
+    predictions: pd.DataFrame,
+    *,
+    run: Mapping[str, Any],
+    split: str,
+    prevalence: float | None = None,
+    plain: bool = False,
+) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
+    """Metrics and decisions of one split.
+
+    Args:
+        predictions: rows of any split; only those of ``split`` are counted, and
+            rows that failed before they could be given one.
+        run: the content of ``run.json``.
+        split: whose rows are judged.
+        prevalence: see ``evaluate``.
+        plain: leave out subgroups and units, for a baseline beside the headline.
+    """
+    app = find_app(run["app"])
+    task = task_from_dict(run["task"])
+    rows = predictions[predictions["split"].fillna("") == split].reset_index(drop=True)
+    units = [
+        Unit(name=u["name"], columns=tuple(u["columns"]), rule=u["rule"]) for u in run["units"]
+    ]
+    present = [name for name in app.subgroups if name in rows.columns]
+    return summarise(
+        rows,
+        task=task,
+        metrics=[metric for metric in app.metrics if fits(metric.name, task)],
+        units=[] if plain else units,
+        subgroups=[] if plain else present,
+        split=split,
+        operating_points=run["operating_points"],
+        temperature=float(run["temperature"]),
+        link=run["members"][0]["network"]["link"],
+        seed=int(run["seed"]),
+        group_word=run["group"],
+        prevalence=prevalence,
+        resamples=200 if plain else 2000,
+    )
+
+
+def fits(name: str, task: Task) -> bool:
+    """Whether a metric makes sense for the kind of task."""
+    ordered = name in {"quadratic_kappa", "linear_kappa", "mean_absolute_error", "lins_concordance"}
+    return task.kind == "ordinal" or not ordered
+
+
+def final_split(predictions: pd.DataFrame) -> str:
+    """The split a report speaks of: test, else out-of-fold, else validation."""
+    present = set(predictions["split"].dropna())
+    for name in ("test", "out-of-fold", "val"):
+        if name in present:
+            return name
+    return "test"
+
+
+def write_table(stem: Path, table: pd.DataFrame) -> None:
+    """A table as Parquet, for programs, and as CSV, for people."""
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    write_bytes(stem.with_suffix(".parquet"), buffer.getvalue())
+    write_text(stem.with_suffix(".csv"), csv_text(table))
+
+
+def read_table(stem: Path) -> pd.DataFrame:
+    """A table written by ``write_table``."""
+    return pd.read_parquet(stem.with_suffix(".parquet"))
+
+
+def _write(
+    out: Path,
+    evaluation: dict[str, Any],
+    decisions: Mapping[str, pd.DataFrame],
+    predictions: pd.DataFrame,
+    *,
+    run: Mapping[str, Any],
+    manifest: pd.DataFrame,
+    picture: Look | None,
+    saliency: Look | None,
+    beside: Path | None = None,
+) -> None:
+    """Write metrics, decisions and the page."""
+    write_json(out / "metrics.json", evaluation)
+    for unit, table in decisions.items():
+        if unit != "image":
+            write_table(out / f"decisions_{unit}", table)
+    source = beside or out
+    write_report(
+        out,
+        ReportContext(
+            app=find_app(run["app"]),
+            task=task_from_dict(run["task"]),
+            evaluation=evaluation,
+            predictions=predictions,
+            decisions=decisions,
+            manifest=manifest,
+            run=run,
+            audit=_json(source / "audit.json"),
+            log=_csv(source / "log.csv"),
+            plan=read_plan_rows(source / "plan.yaml"),
+            picture=picture,
+            saliency=saliency,
+        ),
+    )
+
+
+def _pictures(store: Prepared, network: Network, run: Mapping[str, Any]) -> tuple[Look, Look]:
+    """Functions that give the prepared picture and the saliency map of an image."""
+    from core.data.loader import resize_to  # noqa: PLC0415  (imports torch)
+    from core.report.saliency import saliency_map  # noqa: PLC0415
+
+    place = {image_id: row for row, image_id in enumerate(store.table["image_id"])}
+    size = run["members"][0]["preparation"]["size_px"]
+    size_px = (int(size[0]), int(size[1]))
+
+    def pixels(image_id: str) -> NDArray[Any]:
+        return resize_to(store[place[image_id]], size_px)
+
+    def picture(image_id: str) -> NDArray[Any]:
+        return visible(pixels(image_id))
+
+    def saliency(image_id: str) -> NDArray[Any]:
+        import torch  # noqa: PLC0415
+
+        batch = torch.from_numpy(np.ascontiguousarray(pixels(image_id).transpose(2, 0, 1)))[None]
+        return saliency_map(network, batch, class_index=None, target_layer=network.last_stage)
+
+    return picture, saliency
+
+
+def visible(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Prepared pixels as a picture (H, W, 3) uint8 that a person can look at."""
+    values = pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
+    if values.dtype == np.uint8:
+        return np.ascontiguousarray(values)
+    values = values.astype(np.float64)
+    low, high = np.percentile(values, [0.5, 99.5])
+    return np.asarray(np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255, dtype=np.uint8)
+
+
+def _only_ours(out: Path) -> None:
+    """Refuse to write among files that are not an earlier report."""
+    from core.errors import OutputError  # noqa: PLC0415
+
+    others = [f.name for f in out.iterdir() if f.name != ".lock"]
+    if (
+        others
+        and not is_complete(out)
+        and "metrics.json" not in others
+        and "predictions.csv" not in others
+    ):
+        msg = (
+            f"{out}: holds files that resight did not write (first: {sorted(others)[0]}). "
+            f"Choose another --out."
+        )
+        raise OutputError(msg)
+    if "run.json" in others:
+        msg = f"{out}: is a run. Choose another --out for the report."
+        raise OutputError(msg)
+
+
+def _n_failed(predictions: pd.DataFrame) -> int:
+    """Inputs without a score that were not left out on purpose."""
+    return int((predictions["status"] == "failed").sum())
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Content of a file that may be absent."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _csv(path: Path) -> pd.DataFrame | None:
+    """A table that may be absent or empty."""
+    if not path.is_file() or path.stat().st_size < 3:
+        return None
+    return pd.read_csv(path)

@@ -1,0 +1,359 @@
+"""Train one network on given rows: probe, fine-tuning, the better of the two, its scores.
+
+A run has one member; a cross-validated run has one per fold. The rows a member
+is judged on are never seen here except to be scored at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader
+
+from core.data.loader import StepSampler, TrainImages, eval_batches, train_loader
+from core.model.backbone import LoadedWeights, create_backbone
+from core.model.checkpoint import build_network, load_weights, save_network
+from core.model.familiarity import Familiarity, fit_familiarity
+from core.model.fitting import fit
+from core.model.heads import Probe, fit_probe, loss_of
+from core.model.inference import pick_device, run_batches
+from core.model.recipe import parameter_groups
+from core.progress import log, track
+from core.scores import decide, link_of, scores_from_logits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from core.app import App, Task
+    from core.config import TrainConfig
+    from core.data.prepared import Preparation, Prepared
+    from core.model.network import Network
+
+__all__ = ["Data", "Trained", "train_member"]
+
+EVAL_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Data:
+    """Prepared images with their targets; rows are rows of the store.
+
+    Attributes:
+        store: prepared pixels.
+        y: (N,) class indices or (N, K) zeros and ones.
+        groups: (N,) group of each row; its own image_id where it has none.
+    """
+
+    store: Prepared
+    y: NDArray[np.int_]
+    groups: NDArray[np.object_]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One trained network and what it says of the rows it was not trained on.
+
+    Attributes:
+        network: the kept one, in evaluation mode.
+        description: what ``build_network`` needs, for ``run.json``.
+        weights: what it started from.
+        familiarity: of its embeddings.
+        unfamiliar_above: the 99th percentile of validation distances.
+        kept: ``fine-tuned`` or ``probe``.
+        best_epoch: 1-based, 0 for the probe.
+        probe: penalty, log-losses and held-out logits of the probe, for comparison.
+        probe_logits: (N, L) of the probe; NaN for rows not asked for.
+        logits: (N, L) of the kept network; NaN for training rows.
+        distance: (N,) embedding distance; NaN for training rows.
+        log: one row per epoch.
+    """
+
+    network: Network
+    description: dict[str, Any]
+    weights: LoadedWeights
+    familiarity: Familiarity
+    unfamiliar_above: float
+    kept: str
+    best_epoch: int
+    probe: dict[str, Any]
+    probe_logits: NDArray[np.float64]
+    logits: NDArray[np.float64]
+    distance: NDArray[np.float64]
+    log: pd.DataFrame
+
+
+class _Whole(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
+    """Validation batches for Lightning: whole images, unchanged."""
+
+    def __init__(self, data: Data, rows: NDArray[np.int_], size_px: tuple[int, int]) -> None:
+        self.data = data
+        self.rows = rows
+        self.size_px = size_px
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.rows) / EVAL_BATCH)
+
+    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
+        rows = self.rows[number * EVAL_BATCH : (number + 1) * EVAL_BATCH]
+        block = eval_batches(self.data.store, rows, size_px=self.size_px, batch=EVAL_BATCH)
+        _, pixels = next(iter(block))
+        return {"pixels": pixels, "y": torch.from_numpy(self.data.y[rows])}
+
+
+def train_member(
+    app: App,
+    task: Task,
+    config: TrainConfig,
+    data: Data,
+    *,
+    preparation: Preparation,
+    rows: Mapping[str, NDArray[np.int_]],
+    work: Path,
+) -> Trained:
+    """Train on ``rows["train"]``, choose on ``rows["val"]``, score ``val`` and ``held``.
+
+    Args:
+        app: gives the augmentation and the first metric.
+        task: with its class order.
+        config: resolved settings.
+        data: prepared images.
+        preparation: of the store.
+        rows: train, val, held: row numbers without failures.
+        work: folder of resume points; may hold those of a killed training.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config.seed)
+    size_px = preparation.size_px
+    backbone, weights = create_backbone(
+        config.backbone, weights=config.weights, in_channels=preparation.form.channels
+    )
+    link = link_of(task, config.head)
+    description = {
+        "backbone": config.backbone,
+        "channels": preparation.form.channels,
+        "dtype": preparation.form.dtype,
+        "pool": config.pool,
+        "link": link,
+        "mean": list(weights.mean),
+        "std": list(weights.std),
+        "dropout": config.dropout,
+        "norms": "train" if config.batchnorm == "train" else "frozen",
+        "frozen_stages": config.freeze_stages,
+    }
+    network = build_network(description, n_classes=len(task.classes), backbone=backbone)
+    if config.batchnorm == "recalibrate":
+        _recalibrate(network, data, rows["train"], size_px)
+    device = pick_device(config.device)
+    scored = np.concatenate([rows["val"], rows["held"]])
+    everything = np.concatenate([rows["train"], scored])
+    probe, embeddings = _probe(
+        network.to(device), task, config, data, rows, everything, work, size_px
+    )
+    network.head.start_from(probe.head.to(device))
+    n_train = len(rows["train"])
+    with torch.no_grad():
+        z = probe.head(torch.from_numpy(embeddings).to(device)).double().cpu().numpy()
+    probe_logits = _scatter(len(data.y), everything, z)
+    y_val = data.y[rows["val"]]
+    start = float(
+        loss_of(link, torch.from_numpy(probe_logits[rows["val"]]), torch.from_numpy(y_val))
+    )
+    facts = {
+        "penalty": probe.penalty,
+        "cross_validated_log_loss": {f"{c:g}": round(v, 6) for c, v in probe.log_loss.items()},
+        "val_log_loss": start,
+    }
+    log.info("probe on frozen features: validation log-loss %.4f", start)
+    kept, best_epoch, curve = "probe", 0, pd.DataFrame()
+    if config.epochs:
+        fitted = _fine_tune(app, task, config, data, network, rows, work, size_px, start)
+        curve = fitted.log
+        if fitted.best is not None:
+            kept, best_epoch = "fine-tuned", fitted.best_epoch
+            load_weights(fitted.best, network)
+            network.to(device)
+        else:
+            # No epoch beat the probe: the untouched backbone with the probe's head is kept.
+            log.info("fine-tuning did not lower the validation log-loss; the probe is kept")
+            _load_start(network, work)
+    network.eval()
+    if kept == "fine-tuned":
+        batches = eval_batches(data.store, everything, size_px=size_px, batch=EVAL_BATCH)
+        with track("scoring", len(everything)) as advance:
+            z, embeddings = run_batches(network, batches, advance=advance)
+    familiarity = fit_familiarity(
+        embeddings[:n_train], embeddings[n_train : n_train + len(rows["val"])]
+    )
+    distance = familiarity.distance(embeddings[n_train:])
+    return Trained(
+        network=network.cpu(),
+        description=description,
+        weights=weights,
+        familiarity=familiarity,
+        unfamiliar_above=float(np.percentile(distance[: len(rows["val"])], 99)),
+        kept=kept,
+        best_epoch=best_epoch,
+        probe=facts,
+        probe_logits=_scatter(len(data.y), scored, probe_logits[scored]),
+        logits=_scatter(len(data.y), scored, z[n_train:]),
+        distance=_scatter(len(data.y), scored, distance[:, None])[:, 0],
+        log=curve,
+    )
+
+
+def _probe(
+    network: Network,
+    task: Task,
+    config: TrainConfig,
+    data: Data,
+    rows: Mapping[str, NDArray[np.int_]],
+    everything: NDArray[np.int_],
+    work: Path,
+    size_px: tuple[int, int],
+) -> tuple[Probe, NDArray[np.float32]]:
+    """Frozen features of every row, and the head fitted on the training rows alone."""
+    cache = work / "features.npz"
+    if cache.is_file():
+        with np.load(cache, allow_pickle=False) as stored:
+            embeddings = stored["embeddings"]
+        load_weights(work / "start.safetensors", network)
+    else:
+        save_network(work / "start.safetensors", network)
+        batches = eval_batches(data.store, everything, size_px=size_px, batch=EVAL_BATCH)
+        with track("frozen features", len(everything)) as advance:
+            _, embeddings = run_batches(network, batches, advance=advance)
+        _save_array(cache, embeddings)
+    n_train = len(rows["train"])
+    probe = fit_probe(
+        embeddings[:n_train],
+        data.y[rows["train"]],
+        data.groups[rows["train"]],
+        link=network.head.link,
+        n_classes=len(task.classes),
+        seed=config.seed,
+    )
+    network.head.start_from(probe.head)
+    save_network(work / "start.safetensors", network)
+    return probe, embeddings
+
+
+def _fine_tune(
+    app: App,
+    task: Task,
+    config: TrainConfig,
+    data: Data,
+    network: Network,
+    rows: Mapping[str, NDArray[np.int_]],
+    work: Path,
+    size_px: tuple[int, int],
+    start: float,
+) -> Any:
+    """Run the fitting on these rows."""
+    images = TrainImages(data.store, data.y, app=app, augment=config.augment, seed=config.seed)
+    small_until = round(config.small_share * (config.epochs or 0))
+    small = tuple(max(32, 32 * round(config.small_scale * side / 32)) for side in size_px)
+    weights, shift = None, None
+    if config.imbalance == "sqrt" and network.head.link == "softmax":
+        weights, shift = _draw_weights(data.y[np.sort(rows["train"])], len(task.classes))
+
+    def sampler(step: Callable[[], int]) -> StepSampler:
+        return StepSampler(
+            rows["train"],
+            batch=config.batch or 32,
+            seed=config.seed,
+            weights=weights,
+            size_of=lambda epoch: (small[0], small[1]) if epoch < small_until else size_px,
+            step=step,
+        )
+
+    def loader(step: Callable[[], int]) -> DataLoader[Any]:
+        pin = pick_device(config.device).type == "cuda"
+        return train_loader(images, sampler(step), workers=config.workers or 0, pin=pin)
+
+    return fit(
+        network,
+        config,
+        groups=parameter_groups(network, config),
+        train=loader,
+        val=DataLoader(_Whole(data, rows["val"], size_px), batch_size=None),
+        steps_per_epoch=len(sampler(lambda: 0)),
+        folder=work,
+        start_log_loss=start,
+        score=_first_metric(app, task, network.head.link),
+        prior_shift=shift,
+    )
+
+
+def _first_metric(
+    app: App, task: Task, link: str
+) -> Callable[[NDArray[np.float64], NDArray[np.int_]], float] | None:
+    """The app's first metric as a function of logits, for the progress line."""
+    from core.app import Cases  # noqa: PLC0415  (only needed here)
+    from core.errors import MetricError  # noqa: PLC0415
+
+    if not app.metrics:
+        return None
+    metric = app.metrics[0]
+
+    def score(logits: NDArray[np.float64], y: NDArray[np.int_]) -> float:
+        scores = scores_from_logits(logits, link=link)
+        try:
+            return float(
+                metric.compute(Cases(y, scores, decide(scores, task=task), np.ones(len(y))))
+            )
+        except MetricError:
+            return float("nan")
+
+    return score
+
+
+def _draw_weights(y: NDArray[np.int_], n_classes: int) -> tuple[NDArray[np.float64], torch.Tensor]:
+    """Chances that draw a class by the square root of its size, and the shift of the priors."""
+    counts = np.bincount(y, minlength=n_classes).astype(np.float64)
+    drawn = np.sqrt(counts) / np.sqrt(counts).sum()
+    natural = counts / counts.sum()
+    ratio = np.where(counts > 0, drawn / np.where(counts > 0, natural, 1.0), 1.0)
+    return 1 / np.sqrt(counts[y]), torch.from_numpy(np.log(ratio)).float()
+
+
+def _recalibrate(
+    network: Network, data: Data, rows: NDArray[np.int_], size_px: tuple[int, int]
+) -> None:
+    """Take the normalisation statistics from one pass over the training images."""
+    for module in network.backbone.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.reset_running_stats()
+            module.momentum = None  # a cumulative average
+            module.train()
+    with torch.no_grad():
+        for _, pixels in eval_batches(data.store, rows, size_px=size_px, batch=EVAL_BATCH):
+            network.embed(pixels)
+    network.eval()
+
+
+def _load_start(network: Network, work: Path) -> None:
+    """Go back to the backbone and head that training started from."""
+    load_weights(work / "start.safetensors", network)
+
+
+def _scatter(n: int, rows: NDArray[np.int_], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values of some rows in an array of all, NaN elsewhere."""
+    out = np.full((n, values.shape[1]), np.nan)
+    out[rows] = values
+    return out
+
+
+def _save_array(path: Path, embeddings: NDArray[np.float32]) -> None:
+    """Write an array whole or not at all."""
+    from core.outputs import atomic_file  # noqa: PLC0415
+
+    with atomic_file(path) as stream:
+        np.savez(stream, embeddings=embeddings)

@@ -1,0 +1,150 @@
+"""Weights that load without running code, and resume points that survive a kill.
+
+A run's model is ``model.safetensors`` (weights and normalisation constants)
+and what ``run.json`` says about it. Lightning's own checkpoint writer copies
+through another file system and swallows a refusal to write, so resume points go
+through ``core.outputs.atomic_file`` and are read back before an older one goes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from pytorch_lightning.plugins.io import CheckpointIO
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from core.errors import RunError
+from core.model.backbone import create_backbone
+from core.model.familiarity import Familiarity
+from core.model.heads import Head
+from core.model.network import Network, pool_width
+from core.outputs import atomic_file, write_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "AtomicCheckpointIO",
+    "build_network",
+    "latest_resume_point",
+    "load_member",
+    "load_weights",
+    "save_network",
+]
+
+# Resume points kept: the newest may be the one a power cut tore.
+KEEP = 2
+_FAMILIARITY = "familiarity."
+
+
+class AtomicCheckpointIO(CheckpointIO):
+    """Resume points that are whole or absent; loading runs no foreign code."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Write to the same directory, sync, rename, read back, then drop old ones."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_file(target) as stream:
+            torch.save(checkpoint, stream)
+        self.load_checkpoint(target)
+        for old in sorted(target.parent.glob("step-*.ckpt"))[:-KEEP]:
+            old.unlink()
+
+    def load_checkpoint(
+        self, path: Any, map_location: Any = "cpu", weights_only: Any = True
+    ) -> dict[str, Any]:
+        """Read a resume point; only tensors and plain values are accepted."""
+        content: dict[str, Any] = torch.load(
+            path, map_location=map_location or "cpu", weights_only=True
+        )
+        return content
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove a resume point."""
+        Path(path).unlink(missing_ok=True)
+
+
+def latest_resume_point(folder: Path) -> Path | None:
+    """The newest resume point that can be read, or None."""
+    for path in sorted(folder.glob("step-*.ckpt"), reverse=True):
+        try:
+            AtomicCheckpointIO().load_checkpoint(path)
+        # A torn file can make the unpickler raise anything; the one before is whole.
+        except Exception:
+            continue
+        return path
+    return None
+
+
+def build_network(content: Mapping[str, Any], *, n_classes: int, backbone: Any = None) -> Network:
+    """The network that ``run.json`` describes, with random weights unless a backbone is given.
+
+    Args:
+        content: backbone, channels, dtype, pool, link, mean, std, dropout, norms, frozen_stages.
+        n_classes: K.
+        backbone: an already created timm network.
+    """
+    if backbone is None:
+        backbone, _ = create_backbone(
+            content["backbone"], weights="none", in_channels=int(content["channels"])
+        )
+    head = Head(content["link"], pool_width(backbone, content["pool"]), n_classes)
+    return Network(
+        backbone,
+        head,
+        pool=content["pool"],
+        mean=tuple(content["mean"]),
+        std=tuple(content["std"]),
+        dtype=content["dtype"],
+        dropout=float(content.get("dropout", 0.0)),
+        norms=content.get("norms", "frozen"),
+        frozen_stages=int(content.get("frozen_stages", 0)),
+    )
+
+
+def save_network(path: Path, network: Network, familiarity: Familiarity | None = None) -> None:
+    """Write weights and buffers, and where training images lie, whole or not at all."""
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    if familiarity is not None:
+        for key, array in familiarity.tensors().items():
+            state[f"{_FAMILIARITY}{key}"] = torch.from_numpy(np.ascontiguousarray(array))
+    write_bytes(path, save(state, metadata={"format": "pt"}))
+
+
+def load_weights(path: Path, network: Network) -> None:
+    """Load weights saved by ``save_network`` into a network of the same shape.
+
+    Raises:
+        RunError: the file is absent, damaged, or of another network.
+    """
+    try:
+        state = load_file(path)
+        network.load_state_dict({k: v for k, v in state.items() if not k.startswith(_FAMILIARITY)})
+    except (SafetensorError, OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        msg = f"{path}: cannot be loaded ({reason}). Copy the run again from where it was trained."
+        raise RunError(msg) from error
+
+
+def load_member(
+    path: Path, content: Mapping[str, Any], *, n_classes: int
+) -> tuple[Network, Familiarity]:
+    """Read one member of a run: the network that ``run.json`` describes, ready to score.
+
+    Raises:
+        RunError: the file is absent, damaged, or of another network.
+    """
+    network = build_network(content, n_classes=n_classes)
+    load_weights(path, network)
+    tensors = {
+        key.removeprefix(_FAMILIARITY): value.numpy()
+        for key, value in load_file(path).items()
+        if key.startswith(_FAMILIARITY)
+    }
+    return network.eval(), Familiarity.from_tensors(tensors)

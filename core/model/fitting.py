@@ -1,0 +1,261 @@
+"""One training: Lightning's Trainer around a network, resumable at any step.
+
+The averaged network with the lowest validation log-loss is kept. The starting
+point (the probe's head on the untouched backbone) is validated as well, so
+that fine-tuning that does not help is not used.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+
+from core.errors import ResightError
+from core.model.checkpoint import AtomicCheckpointIO, latest_resume_point, save_network
+from core.model.classifier import Classifier
+from core.outputs import atomic_file
+from core.progress import log
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import numpy as np
+    import torch
+    from torch.utils.data import DataLoader
+
+    from core.config import TrainConfig
+    from core.model.network import Network
+
+__all__ = ["Fitted", "StoppedError", "fit"]
+
+
+class StoppedError(ResightError):
+    """The user stopped the training; the run can be resumed."""
+
+    exit_code = 130
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training leaves.
+
+    Attributes:
+        best: file of the kept weights; None if no epoch beat the start.
+        best_epoch: 1-based; 0 if none did.
+        log: one row per epoch: epoch, step, train_loss, val_log_loss, val_score, seconds.
+    """
+
+    best: Path | None
+    best_epoch: int
+    log: pd.DataFrame
+
+
+class _Keeper(Callback):
+    """Keeps the best averaged weights, writes resume points, records the learning curve."""
+
+    def __init__(self, folder: Path, *, start: float, every_s: float, patience: int) -> None:
+        self.folder = folder
+        self.every_s = every_s
+        self.patience = patience
+        self.best_epoch = 0
+        self.best_loss = start
+        self.rows: list[dict[str, float]] = []
+        self._since = time.monotonic()
+        self._epoch_start = time.monotonic()
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed training must know."""
+        return {"best_epoch": self.best_epoch, "best_loss": self.best_loss, "rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up where the resume point was."""
+        self.best_epoch = state_dict["best_epoch"]
+        self.best_loss = state_dict["best_loss"]
+        self.rows = list(state_dict["rows"])
+
+    def best_file(self) -> Path:
+        """Weights of the best epoch."""
+        return self.folder / f"best-{self.best_epoch:04d}.safetensors"
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._epoch_start = time.monotonic()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        due = time.monotonic() - self._since > self.every_s
+        # The end of an epoch writes its own, after validation.
+        if due and batch_idx + 1 < trainer.num_training_batches:
+            self._write(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking or not isinstance(pl_module, Classifier):
+            return
+        epoch = len(self.rows) + 1
+        train_loss = trainer.callback_metrics.get("train_loss")
+        loss = pl_module.val_log_loss
+        self.rows.append(
+            {
+                "epoch": epoch,
+                "step": trainer.global_step,
+                "train_loss": float(train_loss) if train_loss is not None else float("nan"),
+                "val_log_loss": loss,
+                "val_score": pl_module.val_score,
+                "seconds": round(time.monotonic() - self._epoch_start, 1),
+            }
+        )
+        # A loss that is not a number compares as false and is never best.
+        if loss < self.best_loss:
+            self.best_loss, self.best_epoch = loss, epoch
+            if trainer.is_global_zero:
+                save_network(self.best_file(), pl_module.judged)
+        elif epoch - self.best_epoch >= self.patience:
+            trainer.should_stop = True
+        log.info(
+            "epoch %d/%s: train loss %.4f, validation log-loss %.4f, score %.4f%s, %.0f s",
+            epoch,
+            trainer.max_epochs,
+            self.rows[-1]["train_loss"],
+            loss,
+            pl_module.val_score,
+            " (best)" if self.best_epoch == epoch else "",
+            self.rows[-1]["seconds"],
+        )
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._write(trainer)
+        for old in self.folder.glob("best-*.safetensors"):
+            if old != self.best_file():
+                old.unlink(missing_ok=True)
+
+    def _write(self, trainer: pl.Trainer) -> None:
+        """Write a resume point."""
+        trainer.save_checkpoint(self.folder / f"step-{trainer.global_step:08d}.ckpt")
+        self._since = time.monotonic()
+
+
+def fit(
+    network: Network,
+    config: TrainConfig,
+    *,
+    groups: list[dict[str, Any]],
+    train: Callable[[Callable[[], int]], DataLoader[Any]],
+    val: DataLoader[Any],
+    steps_per_epoch: int,
+    folder: Path,
+    start_log_loss: float,
+    score: Callable[[np.ndarray, np.ndarray], float] | None,
+    prior_shift: torch.Tensor | None = None,
+) -> Fitted:
+    """Train, or go on training from the newest resume point in ``folder``.
+
+    Args:
+        network: with the probe's head.
+        config: resolved settings; ``epochs`` at least 1.
+        groups: for the optimiser.
+        train: makes the loader; receives a function that tells the steps done.
+        val: whole validation images.
+        steps_per_epoch: batches of an epoch.
+        folder: of resume points and logs, kept until the run is complete.
+        start_log_loss: of the starting point on validation.
+        score: the app's first metric, for people to look at.
+        prior_shift: see ``Classifier``.
+
+    Raises:
+        StoppedError: the user stopped it; the folder holds a resume point.
+        DivergedError: the loss stopped being a number.
+    """
+    epochs = config.epochs or 1
+    folder.mkdir(parents=True, exist_ok=True)
+    module = Classifier(
+        network,
+        config,
+        groups=groups,
+        total_steps=epochs * steps_per_epoch,
+        score=score,
+        prior_shift=prior_shift,
+    )
+    keeper = _Keeper(
+        folder,
+        start=start_log_loss,
+        every_s=60 * config.checkpoint_minutes,
+        patience=max(2, round(config.patience * epochs)),
+    )
+    for noisy in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    trainer = pl.Trainer(
+        accelerator=config.device,
+        devices=config.devices,
+        strategy=config.strategy,
+        num_nodes=config.num_nodes,
+        precision=config.precision or "32-true",  # type: ignore[arg-type]
+        max_epochs=epochs,
+        gradient_clip_val=config.clip,
+        callbacks=[keeper, *_bars()],
+        plugins=[AtomicCheckpointIO()],
+        logger=[
+            CSVLogger(folder, name="", version="steps"),
+            TensorBoardLogger(folder, name="", version="tensorboard"),
+        ],
+        log_every_n_steps=max(1, min(10, steps_per_epoch)),
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=_on_terminal(),
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+    resume = latest_resume_point(folder)
+    if resume is not None:
+        log.info("going on from %s", resume.name)
+    loader = train(lambda: trainer.global_step)
+    with warnings.catch_warnings():
+        # Lightning suggests more workers; on a processor they would only compete.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+        warnings.filterwarnings(
+            "ignore", message=".*resuming from a checkpoint that ended before the epoch.*"
+        )
+        trainer.fit(
+            module,
+            train_dataloaders=loader,
+            val_dataloaders=val,
+            ckpt_path=str(resume) if resume else None,
+            weights_only=True,
+        )
+    if trainer.interrupted:
+        keeper._write(trainer)
+        msg = "Stopped. The run is kept; the same command goes on from here."
+        raise StoppedError(msg)
+    table = pd.DataFrame(keeper.rows)
+    with atomic_file(folder / "log.csv") as stream:
+        table.to_csv(stream, index=False, lineterminator="\n")
+    return Fitted(keeper.best_file() if keeper.best_epoch else None, keeper.best_epoch, table)
+
+
+def _on_terminal() -> bool:
+    """Whether a progress bar has somebody to look at it."""
+    return sys.stderr.isatty()
+
+
+def _bars() -> list[Callback]:
+    """Lightning's bar on a terminal, nothing in a log."""
+    if not _on_terminal():
+        return []
+    from pytorch_lightning.callbacks import RichProgressBar  # noqa: PLC0415
+
+    return [RichProgressBar()]

@@ -1,0 +1,212 @@
+"""From pooled features to logits: the heads, their losses, and the probe that starts them.
+
+    softmax      K logits, one weight row per class
+    cumulative   K - 1 logits of one weight row and ordered thresholds:
+                 P(y > k) = sigmoid(w . f - t_k), the proportional odds model
+    sigmoid      K independent logits
+
+The probe is the same head fitted alone on frozen features with an L2 penalty.
+Its solution starts fine-tuning, so that the first steps do not tear up the
+backbone for the sake of a random head (Kumar et al. 2022, arXiv 2202.10054).
+The links in numpy are in ``core.scores``; a test keeps the two equal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (the name every torch reader knows)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Head", "Probe", "fit_probe", "loss_of", "n_logits"]
+
+# Inverse strengths of the penalty that the probe chooses from, as in scikit-learn's C.
+PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+PROBE_FOLDS = 4
+
+
+def n_logits(link: str, n_classes: int) -> int:
+    """How many logits a head has."""
+    return n_classes - 1 if link == "cumulative" else n_classes
+
+
+class Head(nn.Module):
+    """A linear head of any link.
+
+    Args:
+        link: ``softmax``, ``cumulative`` or ``sigmoid``.
+        n_features: D.
+        n_classes: K.
+    """
+
+    def __init__(self, link: str, n_features: int, n_classes: int) -> None:
+        super().__init__()
+        self.link = link
+        rows = 1 if link == "cumulative" else n_classes
+        self.weight = nn.Parameter(torch.zeros(rows, n_features))
+        # cumulative: the first threshold, then the logs of the steps between them,
+        # which keeps the thresholds in order whatever the optimiser does.
+        self.bias = nn.Parameter(torch.zeros(n_logits(link, n_classes)))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, D) features -> (N, L) logits."""
+        if self.link != "cumulative":
+            return F.linear(features, self.weight, self.bias)
+        steps = torch.cat([self.bias[:1], self.bias[1:].exp()])
+        return features @ self.weight.T - steps.cumsum(0)
+
+    def start_from(self, other: Head) -> None:
+        """Copy the solution of another head of the same shape."""
+        with torch.no_grad():
+            self.weight.copy_(other.weight)
+            self.bias.copy_(other.bias)
+
+
+def loss_of(
+    link: str, logits: Tensor, y: Tensor, *, smoothing: float = 0.0, reduction: str = "mean"
+) -> Tensor:
+    """Negative log-likelihood of the labels.
+
+    Args:
+        link: of the head.
+        logits: (N, L).
+        y: (N,) class indices; (N, K) zeros and ones for the sigmoid link.
+        smoothing: label smoothing; only the softmax and sigmoid links have it.
+        reduction: ``mean`` or ``none``.
+    """
+    if link == "softmax":
+        return F.cross_entropy(logits, y, label_smoothing=smoothing, reduction=reduction)
+    if link == "sigmoid":
+        target = y.to(logits.dtype) * (1 - smoothing) + 0.5 * smoothing
+        loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(1)
+        return loss if reduction == "none" else loss.mean()
+    # log(s(a) - s(b)) = log s(a) + log s(-b) + log(1 - exp(b - a)) for a > b, which
+    # stays finite where the two sigmoids are equal to the last digit.
+    n = logits.shape[1]
+    above = torch.where(y > 0, y - 1, 0)
+    below = torch.where(y < n, y, 0)
+    a = logits.gather(1, above[:, None])[:, 0]
+    b = logits.gather(1, below[:, None])[:, 0]
+    first, last = y == 0, y == n
+    inner = torch.where(first | last, torch.full_like(a, -1.0), b - a).clamp(max=-1e-6)
+    log_p = (
+        torch.where(first, torch.zeros_like(a), F.logsigmoid(a))
+        + torch.where(last, torch.zeros_like(b), F.logsigmoid(-b))
+        + torch.where(first | last, torch.zeros_like(a), torch.log(-torch.expm1(inner)))
+    )
+    return -log_p if reduction == "none" else -log_p.mean()
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A head fitted on frozen features.
+
+    Attributes:
+        head: for features as they come; the standardisation is folded in.
+        penalty: the chosen inverse strength of the L2 penalty.
+        log_loss: cross-validated, per penalty.
+        out_of_fold: (N, L) logits of each training row from the fit that did not see its group.
+    """
+
+    head: Head
+    penalty: float
+    log_loss: dict[float, float]
+    out_of_fold: NDArray[np.float64]
+
+
+def fit_probe(
+    features: NDArray[np.float32],
+    y: NDArray[np.int_],
+    groups: NDArray[np.object_],
+    *,
+    link: str,
+    n_classes: int,
+    seed: int,
+) -> Probe:
+    """Fit the head alone, its penalty chosen by cross-validated log-loss over groups.
+
+    Args:
+        features: (N, D) of the training rows.
+        y: (N,) class indices, or (N, K) for the sigmoid link.
+        groups: (N,) rows of one group stay in one fold.
+        link: of the head.
+        n_classes: K.
+        seed: of the folds.
+    """
+    mean = features.mean(0)
+    # Channels that never fire would divide by zero; they carry nothing.
+    std = np.maximum(features.std(0), 1e-3 * max(float(features.std()), 1e-6))
+    x = torch.from_numpy(((features - mean) / std).astype(np.float64))
+    target = torch.from_numpy(np.asarray(y))
+    folds = _folds(y, groups, seed)
+    out = {c: np.zeros((len(x), n_logits(link, n_classes))) for c in PENALTIES}
+    for held in folds:
+        kept = np.setdiff1d(np.arange(len(x)), held)
+        head = Head(link, x.shape[1], n_classes).double()
+        for penalty in PENALTIES:  # each solution starts the next, weaker penalty
+            _minimise(head, x[kept], target[kept], penalty)
+            with torch.no_grad():
+                out[penalty][held] = head(x[held]).numpy()
+    losses = {c: float(loss_of(link, torch.from_numpy(z), target).mean()) for c, z in out.items()}
+    best = min(losses, key=lambda c: losses[c])
+    head = Head(link, x.shape[1], n_classes).double()
+    for penalty in PENALTIES[: PENALTIES.index(best) + 1]:
+        _minimise(head, x, target, penalty)
+    return Probe(_fold_in(head, mean, std), best, losses, out[best])
+
+
+def _folds(y: NDArray[np.int_], groups: NDArray[np.object_], seed: int) -> list[NDArray[np.int_]]:
+    """Row numbers of each held-out fold: grouped, and stratified as far as groups allow."""
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold  # noqa: PLC0415
+
+    n_groups = len(np.unique(groups.astype(str)))
+    folds = min(PROBE_FOLDS, n_groups)
+    strata = y if y.ndim == 1 else y @ (2 ** np.arange(y.shape[1]))
+    _, counts = np.unique(strata, return_counts=True)
+    if counts.min() >= folds:
+        splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    else:
+        splitter = GroupKFold(folds, shuffle=True, random_state=seed)
+    return [held for _, held in splitter.split(np.zeros(len(y)), strata, groups.astype(str))]
+
+
+def _minimise(head: Head, x: Tensor, y: Tensor, penalty: float) -> None:
+    """L-BFGS on the summed loss plus half the squared norm of the weights over C."""
+    optimiser = torch.optim.LBFGS(
+        head.parameters(),
+        max_iter=200,
+        tolerance_grad=1e-5,
+        tolerance_change=1e-9,
+        line_search_fn="strong_wolfe",
+    )
+
+    def closure() -> Tensor:
+        optimiser.zero_grad()
+        loss = loss_of(head.link, head(x), y) + 0.5 * head.weight.square().sum() / (
+            penalty * len(x)
+        )
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimiser.step(closure)  # type: ignore[arg-type]
+
+
+def _fold_in(head: Head, mean: NDArray[np.float32], std: NDArray[np.float32]) -> Head:
+    """The same function of features that are not standardised."""
+    folded = Head(head.link, head.weight.shape[1], 1)
+    weight = head.weight.detach() / torch.from_numpy(std.astype(np.float64))
+    shift = weight @ torch.from_numpy(mean.astype(np.float64))
+    bias = head.bias.detach().clone()
+    if head.link == "cumulative":
+        bias[0] += shift[0]
+    else:
+        bias -= shift
+    folded.weight = nn.Parameter(weight.float())
+    folded.bias = nn.Parameter(bias.float())
+    return folded

@@ -1,0 +1,105 @@
+"""One network: stored pixels in, logits and an embedding out.
+
+Everything that turns pixels into scores is inside: the scale of the stored
+dtype, the normalisation constants (buffers, so they travel with the weights),
+the timm backbone, the pooling of its last stages, and the head.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from core.model.backbone import stage_of
+
+if TYPE_CHECKING:
+    from core.model.heads import Head
+
+__all__ = ["Network", "pool_width"]
+
+# Largest value of each stored dtype; float images are taken as they are.
+SCALES = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
+
+
+def pool_width(backbone: nn.Module, pool: str) -> int:
+    """How many features the pooling of these stages gives."""
+    widths: list[int] = [info["num_chs"] for info in backbone.feature_info]  # type: ignore[union-attr,attr-defined]
+    return sum(widths[-2:]) if pool == "last_two" else widths[-1]
+
+
+class Network(nn.Module):
+    """Backbone, pooling and head, with the input scale and normalisation inside.
+
+    Args:
+        backbone: a timm network without classifier.
+        head: see ``core.model.heads``.
+        pool: ``last`` or ``last_two``: the stages whose average feeds the head.
+        mean, std: per channel, for pixels scaled to [0, 1].
+        dtype: of the stored pixels: uint8, uint16 or float32.
+        dropout: before the head, in training.
+        norms: ``frozen`` (statistics stay as loaded) or ``train``.
+        frozen_stages: stages whose weights stay as loaded: 1 is the stem, 2 the
+            stem and the first stage, and so on.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: Head,
+        *,
+        pool: str,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        dtype: str = "uint8",
+        dropout: float = 0.0,
+        norms: str = "frozen",
+        frozen_stages: int = 0,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+        self.pool = pool
+        self.dropout = nn.Dropout(dropout)
+        self.norms = norms
+        scale = SCALES[dtype]
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * scale)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * scale)
+        for name, parameter in backbone.named_parameters():
+            if stage_of(backbone, name) < frozen_stages:
+                parameter.requires_grad_(False)
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """(N, C, H, W) stored pixels -> (N, D) pooled features."""
+        x = (pixels.to(self.mean.dtype) - self.mean) / self.std
+        x = x.contiguous(memory_format=torch.channels_last)
+        if self.pool == "last":
+            return self._average(self.backbone.forward_features(x))  # type: ignore[operator]
+        # Five feature maps: the stem and four stages; 3 is the last but one.
+        last, (before,) = self.backbone.forward_intermediates(x, indices=[3])  # type: ignore[operator]
+        return torch.cat([self._average(before), self._average(last)], dim=1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(N, C, H, W) stored pixels -> (N, L) logits."""
+        logits: Tensor = self.head(self.dropout(self.embed(pixels)))
+        return logits
+
+    def train(self, mode: bool = True) -> Network:
+        """Training mode, except for normalisation statistics that stay as loaded."""
+        super().train(mode)
+        if mode and self.norms == "frozen":
+            for module in self.backbone.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
+    @property
+    def last_stage(self) -> str:
+        """Name of the module whose output a saliency map explains."""
+        return "backbone." + str(self.backbone.feature_info[-1]["module"])  # type: ignore[union-attr,index]
+
+    @staticmethod
+    def _average(maps: Tensor) -> Tensor:
+        """Average over rows and columns."""
+        return maps.mean(dim=(2, 3))

@@ -1,0 +1,519 @@
+"""``resight train``: check, plan, fine-tune, calibrate, evaluate what was held out.
+
+The steps stand in the order the data takes them. Each leaves a file, so that
+the same command after a kill goes on with the step that was not finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.app import CONTRACT, App, Source, Task, find_app
+from core.config import Plan, Question, TrainConfig, check_settings, read_plan, write_plan
+from core.data.audit import audit, image_facts_of, merge_duplicates
+from core.data.prepared import Form, Preparation, prepare_table
+from core.data.split import draw_folds, draw_split
+from core.errors import ConfigError, ManifestError, RunError
+from core.evaluate import report_run
+from core.evaluation.calibration import fit_temperature
+from core.member import Data, Trained, train_member
+from core.model.checkpoint import save_network
+from core.model.recipe import Facts, machine, resolve
+from core.outputs import claim, is_complete, seal, sha256_file, write_bytes, write_json, write_text
+from core.predictions import predictions_of
+from core.progress import log
+from core.run import SCHEMA, load_run, task_from_dict, task_to_dict, versions
+from core.scores import encode, link_of
+from core.tables import check_manifest, check_splits
+
+__all__ = ["train"]
+
+Plans = Callable[[Plan, Mapping[str, Any]], None]
+
+
+def train(
+    app_name: str | None,
+    data: Path | None,
+    out: Path,
+    *,
+    flags: Mapping[str, Any] | None = None,
+    task: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    card: str | None = None,
+    allow_outside: bool = False,
+    options: Mapping[str, Any] | None = None,
+    plan_file: Path | None = None,
+    on_plan: Plans = lambda _plan, _words: None,
+) -> dict[str, Any]:
+    """Fine-tune a network on a labelled folder or table, and judge it on what was held out.
+
+    Args:
+        app_name: the app; None takes it from the plan file.
+        data: folder or table; None takes it from the plan file.
+        out: the run directory; made if absent, resumed if incomplete.
+        flags: settings of ``TrainConfig`` given by the user.
+        task: name of a task of the app, or a kind; None takes the first.
+        label: column of the labels; None takes the task's.
+        group: column that may never straddle a split; None takes the app's rule.
+        card: data card to use; None lets the layout decide.
+        allow_outside: whether a table may name files outside of its folder.
+        options: the app's own.
+        plan_file: a ``plan.yaml`` to run again.
+        on_plan: called with the plan and the words about the data before training starts.
+
+    Returns:
+        the run's ``run.json`` content with ``headline`` and ``files`` added.
+
+    Raises:
+        ResightError: the data, the settings or the output must change.
+    """
+    settings = check_settings(flags or {}, "command line")
+    planned: dict[str, Any] = {}
+    question = _question(app_name, data, task, label, group, card, allow_outside, options)
+    if plan_file is not None:
+        asked, planned = read_plan(plan_file)
+        given = {k: v for k, v in question.items() if v not in (None, False, {})}
+        question = {**asked.model_dump(), **given}
+    if not question["app"] or not question["data"]:
+        msg = "Neither an app with data nor a plan was given. Pass APP DATA, or --plan FILE."
+        raise ConfigError(msg)
+    asked = Question.model_validate(question)
+    app = find_app(asked.app)
+    _keep_apart(out, Path(asked.data))
+    with claim(out):
+        wish = json.loads(json.dumps([asked.model_dump(), {**planned, **settings}], sort_keys=True))
+        if is_complete(out):
+            _same_wish(out, wish)
+            log.info("%s is complete already; nothing was done", out)
+            return _result(out)
+        if (out / "wish.json").is_file():
+            _same_wish(out, wish)
+        write_json(out / "wish.json", wish)
+        _train(app, asked, options or {}, planned, settings, out, on_plan)
+        return _result(out)
+
+
+def _train(
+    app: App,
+    question: Question,
+    options: Mapping[str, Any],
+    planned: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    out: Path,
+    on_plan: Plans,
+) -> None:
+    """The steps, inside the claimed directory."""
+    wanted = {**app.config, **planned, **settings}
+    manifest, task, words = _look(app, question, options, wanted, out)
+    facts = _facts(manifest, words["audit"], task, wanted)
+    plan = resolve(question, facts, app_defaults=app.config, plan=planned, flags=settings)
+    config = plan.config
+    write_text(out / "plan.yaml", write_plan(plan))
+    on_plan(plan, words)
+
+    form = Form(*words["form"])
+    preparation = Preparation.of(app, config.size_px or (224, 224), form)
+    rows = manifest.copy()
+    rows["path"] = [str(Path(words["root"]) / path) for path in rows["path"]]
+    store = prepare_table(rows, app=app, preparation=preparation, workers=cores())
+    ok = manifest[manifest["status"] == "ok"].reset_index(drop=True)
+    ok = ok.merge(
+        store.table.drop(columns=["status", "reason", "affine"]), on="image_id", validate="1:1"
+    )
+    ok["status"], ok["reason"] = store.table["status"], store.table["reason"]
+    group = ok["group"].fillna("").astype(str)
+    data = Data(
+        store=store,
+        y=encode(list(ok["label"].astype(str)), task),
+        groups=group.where(group != "", ok["image_id"]).to_numpy(dtype=object),
+    )
+    usable = (ok["status"] == "ok").to_numpy()
+    parts = _parts(ok, usable, task, config)
+    members = []
+    for number, part in enumerate(parts):
+        if len(parts) > 1:
+            log.info("fold %d of %d", number + 1, len(parts))
+        work = out / "checkpoints" / f"member-{number}"
+        members.append(
+            train_member(app, task, config, data, preparation=preparation, rows=part, work=work)
+        )
+    _finish(
+        app, task, question, config, words, out, manifest, ok, data, parts, members, preparation
+    )
+
+
+def _finish(
+    app: App,
+    task: Task,
+    question: Question,
+    config: TrainConfig,
+    words: Mapping[str, Any],
+    out: Path,
+    manifest: pd.DataFrame,
+    ok: pd.DataFrame,
+    data: Data,
+    parts: Sequence[Mapping[str, np.ndarray]],
+    members: Sequence[Trained],
+    preparation: Preparation,
+) -> None:
+    """Calibrate, write the run, score what was held out, report, and declare it complete."""
+    link = link_of(task, config.head)
+    entries = []
+    for number, member in enumerate(members):
+        name = "model.safetensors" if len(members) == 1 else f"member-{number}.safetensors"
+        save_network(out / name, member.network, member.familiarity)
+        entries.append(
+            {
+                "weights": name,
+                "network": member.description,
+                "preparation": preparation.as_dict(),
+                "kept": member.kept,
+                "best_epoch": member.best_epoch,
+                "probe": member.probe,
+            }
+        )
+    logits, distance, probe_logits, heat, temperature = _calibrate(data, parts, members, link)
+    digest = hashlib.sha256("".join(sha256_file(out / e["weights"]) for e in entries).encode())
+    run = {
+        "schema": SCHEMA,
+        "contract": CONTRACT,
+        "app": app.name,
+        "title": app.title,
+        "intended_use": app.intended_use,
+        "task": task_to_dict(task),
+        "group": app.group,
+        "group_rule": words["group_rule"],
+        "split_rule": words["split_rule"],
+        "cards": words["cards"],
+        "members": entries,
+        "start": members[0].weights.as_dict(),
+        "temperature": temperature,
+        "operating_point": None,
+        "operating_points": [],
+        "unfamiliar_above": float(np.median([m.unfamiliar_above for m in members])),
+        "units": [{"name": u.name, "columns": list(u.columns), "rule": u.rule} for u in app.units],
+        "seed": config.seed,
+        "n_images": {
+            split: int((ok["split"] == split).sum()) for split in ("train", "val", "test")
+        },
+        "data_sha256": hashlib.sha256(
+            manifest.drop(columns=["path"]).to_csv(index=False).encode("utf-8", "surrogateescape")
+        ).hexdigest(),
+        "versions": versions(),
+        "model_id": sha256_file(out / entries[0]["weights"])[:12]
+        if len(entries) == 1
+        else digest.hexdigest()[:12],
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    if len(members) > 1:
+        ok = ok.assign(split=ok["split"].where(ok["split"] == "test", "out-of-fold"))
+    write_json(out / "run.json", run)
+    curves = pd.concat(
+        [m.log.assign(member=i) for i, m in enumerate(members) if len(m.log)] or [pd.DataFrame()],
+        ignore_index=True,
+    )
+    write_text(out / "log.csv", curves.to_csv(index=False, lineterminator="\n"))
+    score = {
+        "app": app,
+        "task": task,
+        "link": link,
+        "temperature": heat,
+        "threshold": None,
+        "unfamiliar_above": run["unfamiliar_above"],
+        "model_id": run["model_id"],
+    }
+    report_run(
+        out,
+        predictions=_with_skipped(predictions_of(ok, logits, distance, **score), manifest),
+        probe=predictions_of(ok, probe_logits, distance, **{**score, "temperature": 1.0}),
+        manifest=manifest,
+        store=data.store,
+        network=members[0].network,
+    )
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    for name in ("words.json",):
+        (out / name).unlink(missing_ok=True)
+    seal(out)
+
+
+def _calibrate(
+    data: Data,
+    parts: Sequence[Mapping[str, np.ndarray]],
+    members: Sequence[Trained],
+    link: str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+    """Logits, distances, probe logits and temperature of each row, and the run's temperature.
+
+    With one member the temperature comes from validation. With folds it comes
+    from the out-of-fold logits; a row's own temperature then from the other
+    folds only, so that no row helps to judge itself.
+    """
+    n = len(data.y)
+    logits = np.full((n, members[0].logits.shape[1]), np.nan)
+    probe, distance, heat = logits.copy(), np.full(n, np.nan), np.ones(n)
+    if len(members) == 1:
+        val = parts[0]["val"]
+        temperature = fit_temperature(members[0].logits[val], data.y[val], link=link)
+        heat[:] = temperature
+        return members[0].logits, members[0].distance, members[0].probe_logits, heat, temperature
+    folds = [part["fold"] for part in parts]
+    for rows, member in zip(folds, members, strict=True):
+        logits[rows], distance[rows] = member.logits[rows], member.distance[rows]
+        probe[rows] = member.probe_logits[rows]
+    everything = np.concatenate(folds)
+    # Rows of a given test split were seen by no member: the ensemble scores them.
+    shared = np.setdiff1d(parts[0]["held"], everything)
+    logits[shared] = np.mean([m.logits[shared] for m in members], axis=0)
+    probe[shared] = np.mean([m.probe_logits[shared] for m in members], axis=0)
+    distance[shared] = np.mean([m.distance[shared] for m in members], axis=0)
+    for rows in folds:
+        others = np.setdiff1d(everything, rows)
+        heat[rows] = fit_temperature(logits[others], data.y[others], link=link)
+    temperature = fit_temperature(logits[everything], data.y[everything], link=link)
+    heat[shared] = temperature
+    return logits, distance, probe, heat, temperature
+
+
+def _parts(
+    ok: pd.DataFrame, usable: np.ndarray, task: Task, config: TrainConfig
+) -> list[dict[str, np.ndarray]]:
+    """Row numbers of train, val and held for each member."""
+
+    def rows(mask: Any) -> np.ndarray:
+        return np.flatnonzero(np.asarray(mask) & usable)
+
+    if config.folds == 1:
+        split = ok["split"]
+        return [
+            {
+                "train": rows(split == "train"),
+                "val": rows(split == "val"),
+                "held": rows(split == "test"),
+            }
+        ]
+    given = (ok["split"] == "test").to_numpy()
+    folds = np.full(len(ok), -1)
+    folds[~given] = draw_folds(ok[~given], task=task, folds=config.folds, seed=config.seed)
+    parts = []
+    for fold in range(config.folds):
+        inner = ok[(folds != fold) & ~given].assign(split="")
+        # Choosing the epoch needs rows of its own, or the fold would judge its own choice.
+        chosen, _ = draw_split(inner, task=task, seed=config.seed + fold, val=config.val, test=0.0)
+        is_val = ok["image_id"].isin(chosen.loc[chosen["split"] == "val", "image_id"]).to_numpy()
+        parts.append(
+            {
+                "train": rows((folds != fold) & ~is_val & ~given),
+                "val": rows(is_val),
+                "held": rows((folds == fold) | given),
+                "fold": rows(folds == fold),
+            }
+        )
+    return parts
+
+
+def _look(
+    app: App,
+    question: Question,
+    options: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    out: Path,
+) -> tuple[pd.DataFrame, Task, dict[str, Any]]:
+    """Manifest with splits, and the audit: new, or as a killed training left them."""
+    task = chosen_task(app, question.task, question.label)
+    found = app.index(
+        Source(
+            paths=(Path(question.data),),
+            labelled=True,
+            task=task,
+            label=question.label,
+            group=question.group,
+            allow_outside=question.allow_outside,
+            options={**options, **({"card": question.card} if question.card else {})},
+        )
+    )
+    check_manifest(found.table, labelled=True)
+    check_splits(found.table)
+    if (out / "words.json").is_file():
+        table = pd.read_parquet(out / "manifest.parquet")
+        _same_data(table, found.table, out)
+        words = json.loads((out / "words.json").read_text(encoding="utf-8"))
+        words["audit"] = json.loads((out / "audit.json").read_text(encoding="utf-8"))
+        return table, task_from_dict(words["task"]), words
+    labels = found.table.loc[found.table["status"] == "ok", "label"]
+    task = task.with_classes(sorted(set(labels.astype(str))))
+    audited = audit(found, app=app, task=task, progress=True, workers=cores())
+    table, sentences = draw_split(
+        merge_duplicates(found.table, audited),
+        task=task,
+        seed=int(wanted.get("seed", 0)),
+        val=float(wanted.get("val", 0.15)),
+        test=float(wanted.get("test", 0.2)) if int(wanted.get("folds", 1)) == 1 else 0.0,
+    )
+    check_splits(table)
+    words = {
+        "task": task_to_dict(task),
+        "group_rule": found.group_rule,
+        "split_rule": " ".join(part for part in (found.split_rule, *sentences) if part),
+        "notes": list(found.notes),
+        "cards": list(found.cards),
+        "root": str(found.root),
+        "form": list(_form(audited)),
+    }
+    write_json(out / "audit.json", audited)
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    write_bytes(out / "manifest.parquet", buffer.getvalue())
+    # Written last: with it the look at the data is finished.
+    write_json(out / "words.json", words)
+    return table, task, {**words, "audit": audited}
+
+
+def chosen_task(app: App, name: str | None, label: str | None) -> Task:
+    """The task asked for; a label column named alone keeps the kind of the first task."""
+    task = app.task(name)
+    if label is not None and label != task.label:
+        from dataclasses import replace  # noqa: PLC0415
+
+        return replace(task, label=label)
+    return task
+
+
+def cores() -> int:
+    """Processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _facts(
+    manifest: pd.DataFrame, audited: Mapping[str, Any], task: Task, wanted: Mapping[str, Any]
+) -> Facts:
+    """What the rules look at."""
+    ok = manifest[manifest["status"] == "ok"]
+    train_rows = ok[ok["split"] == "train"]
+    n_train = len(train_rows)
+    if int(wanted.get("folds", 1)) > 1:
+        n_train = round(
+            len(ok) * (1 - 1 / int(wanted["folds"])) * (1 - float(wanted.get("val", 0.15)))
+        )
+        train_rows = ok
+    counts = np.atleast_2d(encode(list(train_rows["label"].astype(str)), task))
+    per_class = (
+        np.bincount(counts.ravel(), minlength=len(task.classes))
+        if task.kind != "multilabel"
+        else counts.sum(0)
+    )
+    facts = image_facts_of(audited)
+    has_gpu, has_bf16, n_cores = machine(str(wanted.get("device", "auto")))
+    return Facts(
+        n_train=n_train,
+        n_classes=len(task.classes),
+        rarest=int(per_class.min()),
+        size_px=(int(facts["height"].median()), int(facts["width"].median())),
+        has_gpu=has_gpu,
+        has_bf16=has_bf16,
+        cores=n_cores,
+    )
+
+
+def _form(audited: Mapping[str, Any]) -> tuple[int, str]:
+    """Channels and dtype of the run: those of most images; colour wins over grey."""
+    facts = image_facts_of(audited)
+    channels = int(facts["channels"].max())
+    if channels > 3 or set(facts["channels"]) <= {1}:
+        channels = int(facts["channels"].mode().iloc[0])
+    return channels, str(facts["dtype"].mode().iloc[0])
+
+
+def _question(
+    app: str | None,
+    data: Path | None,
+    task: str | None,
+    label: str | None,
+    group: str | None,
+    card: str | None,
+    allow_outside: bool,
+    options: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The question as plain values."""
+    return {
+        "app": app,
+        "data": None if data is None else str(data.resolve()),
+        "task": task,
+        "label": label,
+        "group": group,
+        "card": card,
+        "allow_outside": allow_outside,
+        "options": {
+            k: v if isinstance(v, bool | int | float) else str(v)
+            for k, v in (options or {}).items()
+        },
+    }
+
+
+def _keep_apart(out: Path, data: Path) -> None:
+    """Refuse to write into the data: the next run would take our files for images."""
+    if data.is_dir() and out.resolve().is_relative_to(data.resolve()):
+        msg = (
+            f"{out}: lies inside the data folder {data}. Inputs are never changed; choose "
+            f"another --out."
+        )
+        raise ManifestError(msg)
+
+
+def _same_wish(out: Path, wish: Any) -> None:
+    """Refuse to mix two different trainings in one directory."""
+    file = out / "wish.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    if before == wish:
+        return
+    changed = "everything"
+    if before is not None:
+        flat = [{**part[0], **part[1]} for part in (before, wish)]
+        names = sorted(n for n in set(flat[0]) | set(flat[1]) if flat[0].get(n) != flat[1].get(n))
+        changed = ", ".join(f"{n} was {flat[0].get(n)!r}, is {flat[1].get(n)!r}" for n in names[:3])
+    msg = (
+        f"{out}: holds a run that was asked for otherwise ({changed}). Choose another --out, or "
+        "remove that directory."
+    )
+    raise RunError(msg)
+
+
+def _same_data(before: pd.DataFrame, now: pd.DataFrame, out: Path) -> None:
+    """Refuse to resume on other data than the training began with."""
+    old, new = (set(zip(t["image_id"], t["label"].fillna(""), strict=True)) for t in (before, now))
+    if old != new:
+        first = sorted(str(entry[0]) for entry in old ^ new)[0]
+        msg = (
+            f"{out}: the data changed since this training began ({len(old ^ new)} differences, "
+            f"first: "
+            f"{first}). Restore the data to resume, or choose another --out to train on it as "
+            f"it is."
+        )
+        raise RunError(msg)
+
+
+def _with_skipped(predictions: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Add the rows that were skipped, so that every input has its row."""
+    skipped = manifest[manifest["status"] != "ok"]
+    if not len(skipped):
+        return predictions
+    rows = skipped[[c for c in predictions.columns if c in skipped.columns]].copy()
+    return pd.concat([predictions, rows], ignore_index=True)
+
+
+def _result(out: Path) -> dict[str, Any]:
+    """What the command shows of a complete run."""
+    run = load_run(out)
+    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    return {"out": str(out), "run": dict(run.content), "metrics": metrics}

@@ -1,0 +1,160 @@
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+
+from core.model.checkpoint import AtomicCheckpointIO, latest_resume_point
+from core.model.classifier import learning_rate
+
+# Small trainings, each in a process of its own so that it can be killed. All are forks of one
+# that has done the imports, which cost far more than the trainings.
+PROGRAM = textwrap.dedent(
+    """
+    import hashlib, os, signal, sys
+    from pathlib import Path
+    import numpy as np, pandas as pd, torch
+    import albumentations as A
+    from torch.utils.data import DataLoader, Dataset
+    from core.config import TrainConfig
+    from core.data.loader import StepSampler, TrainImages, eval_batches, train_loader
+    from core.data.prepared import Prepared
+    from core.model.backbone import create_backbone
+    from core.model.checkpoint import build_network
+    from core.model.classifier import Classifier
+    from core.model.fitting import fit
+    from core.model.recipe import parameter_groups
+
+    root = Path(sys.argv[1])
+
+    class App:
+        @staticmethod
+        def augment(size):
+            return A.Compose([A.Resize(*size), A.HorizontalFlip(), A.RandomBrightnessContrast(p=1)])
+
+    class Val(Dataset):
+        def __len__(self): return 1
+        def __getitem__(self, i):
+            return {"pixels": pixels_val, "y": torch.from_numpy(y[:8])}
+
+    rng = np.random.default_rng(0)
+    n = 32
+    pixels = rng.integers(0, 255, (n, 40, 40, 3), dtype=np.uint8)
+    y = np.arange(n) % 2
+    pixels[y == 1, :20] //= 3
+    table = pd.DataFrame({"image_id": [f"i{k}" for k in range(n)], "reason": ""})
+    where = np.stack([np.zeros(n, int), np.arange(n)], 1)
+    store = Prepared(table, (40, 40, 3), [pixels], where)
+    pixels_val = next(iter(eval_batches(store, np.arange(8), size_px=(32, 32), batch=8)))[1]
+    config = TrainConfig(backbone="test_resnet", weights="none", epochs=3, batch=8, device="cpu",
+                         lr_head=1e-3, lr_backbone=1e-3, dropout=0.2, batchnorm="train",
+                         precision="32-true", checkpoint_minutes=0.0, patience=1.0)
+    def training(folder, kill_at=-1):
+        torch.manual_seed(0)
+        backbone, weights = create_backbone("test_resnet", weights="none", in_channels=3)
+        network = build_network(
+            {"channels": 3, "dtype": "uint8", "pool": "last_two", "link": "softmax",
+             "mean": weights.mean, "std": weights.std, "dropout": 0.2, "norms": "train",
+             "frozen_stages": 0}, n_classes=2, backbone=backbone)
+        if kill_at >= 0:
+            plain = Classifier.on_train_batch_start
+            def deadly(self, batch, batch_idx):
+                if self.global_step == kill_at:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                plain(self, batch, batch_idx)
+            Classifier.on_train_batch_start = deadly
+        images = TrainImages(store, y, app=App, augment=True, seed=0)
+        def loader(step):
+            sampler = StepSampler(np.arange(n), batch=8, seed=0, weights=None,
+                                  size_of=lambda epoch: (32, 32), step=step)
+            return train_loader(images, sampler, workers=0, pin=False)
+        done = fit(network, config, groups=parameter_groups(network, config), train=loader,
+                   val=DataLoader(Val(), batch_size=None), steps_per_epoch=4, folder=folder,
+                   start_log_loss=1e9, score=None)
+        return hashlib.sha256(done.best.read_bytes()).hexdigest() + " " + str(len(done.log))
+
+    def forked(name, folder, kill_at=-1):
+        child = os.fork()
+        if child == 0:
+            (root / name).write_text(training(root / folder, kill_at))
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+        assert killed if kill_at >= 0 else status == 0, status
+
+    forked("whole", "a")
+    for step in (4, 6):
+        forked("none", f"killed-{step}", step)
+        points = sorted(p.name for p in (root / f"killed-{step}").glob("step-*.ckpt"))
+        (root / f"points-{step}").write_text(" ".join(points))
+        forked(f"resumed-{step}", f"killed-{step}")
+    """
+)
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("trainings")
+    (root / "training.py").write_text(PROGRAM)
+    done = subprocess.run(
+        [sys.executable, str(root / "training.py"), str(root)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
+    )
+    assert done.returncode == 0, done.stderr
+    return root
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and fork are POSIX")
+@pytest.mark.parametrize(
+    ("step", "points"),
+    [
+        pytest.param(4, "step-00000003.ckpt step-00000004.ckpt", id="at an epoch boundary"),
+        pytest.param(6, "step-00000005.ckpt step-00000006.ckpt", id="inside an epoch"),
+    ],
+)
+def test_killed_training_ends_with_the_same_bits(trainings: Path, step: int, points: str) -> None:
+    assert (trainings / f"points-{step}").read_text() == points
+    assert (trainings / f"resumed-{step}").read_text() == (trainings / "whole").read_text()
+
+
+def test_torn_resume_point_is_passed_over(tmp_path: Path) -> None:
+    writer = AtomicCheckpointIO()
+    writer.save_checkpoint({"step": torch.tensor(1)}, tmp_path / "step-00000001.ckpt")
+    writer.save_checkpoint({"step": torch.tensor(2)}, tmp_path / "step-00000002.ckpt")
+    newest = tmp_path / "step-00000002.ckpt"
+    newest.write_bytes(newest.read_bytes()[:100])
+    assert latest_resume_point(tmp_path) == tmp_path / "step-00000001.ckpt"
+
+
+def test_two_resume_points_are_kept(tmp_path: Path) -> None:
+    writer = AtomicCheckpointIO()
+    for step in range(4):
+        writer.save_checkpoint({"step": step}, tmp_path / f"step-{step:08d}.ckpt")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000002.ckpt", "step-00000003.ckpt"]
+
+
+def test_resume_point_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path / 'canary'}",)
+
+    torch.save({"x": Evil()}, tmp_path / "step-00000001.ckpt")
+    with pytest.raises(pickle.UnpicklingError):
+        AtomicCheckpointIO().load_checkpoint(tmp_path / "step-00000001.ckpt")
+    assert latest_resume_point(tmp_path) is None
+    assert not (tmp_path / "canary").exists()
+
+
+def test_learning_rate_rises_then_falls_to_its_floor() -> None:
+    rates = [learning_rate(s, total=100, warmup=0.1, final=0.01) for s in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == rates[9] == 1.0
+    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert rates[100] == pytest.approx(0.01)

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from core.model.heads import Head, fit_probe, loss_of
+
+
+def blobs(n: int, k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, k, n)
+    x = rng.normal(size=(n, 6)) + 3.0
+    x[:, 0] += 1.2 * y
+    return x.astype(np.float32), y
+
+
+def test_probe_finds_the_solution_of_scikit_learn() -> None:
+    x, y = blobs(300, 3)
+    probe = fit_probe(x, y, np.arange(300).astype(object), link="softmax", n_classes=3, seed=0)
+    z = (x - x.mean(0)) / x.std(0)
+    reference = LogisticRegression(C=probe.penalty, max_iter=2000, tol=1e-8).fit(z, y)
+    with torch.no_grad():
+        p = torch.softmax(probe.head(torch.from_numpy(x)), 1).numpy()
+    np.testing.assert_allclose(p, reference.predict_proba(z), atol=2e-3)
+
+
+def test_ordinal_probe_orders_its_thresholds_and_beats_chance() -> None:
+    x, y = blobs(400, 4)
+    probe = fit_probe(x, y, np.arange(400).astype(object), link="cumulative", n_classes=4, seed=0)
+    with torch.no_grad():
+        logits = probe.head(torch.from_numpy(x))
+    assert (logits[:, :-1] > logits[:, 1:]).all()
+    assert float(loss_of("cumulative", logits, torch.from_numpy(y))) < np.log(4) - 0.2
+
+
+def test_rows_of_one_group_share_a_fold() -> None:
+    # Each group is one picture shown ten times with a label drawn at random: out of
+    # fold there is nothing to learn, within a fold there is everything.
+    rng = np.random.default_rng(1)
+    x = np.repeat(rng.normal(size=(40, 30)), 10, axis=0).astype(np.float32)
+    y = np.repeat(rng.permutation(np.tile([0, 1], 20)), 10)
+    groups = np.repeat(np.arange(40), 10).astype(object)
+    grouped = fit_probe(x, y, groups, link="softmax", n_classes=2, seed=0)
+    loose = fit_probe(x, y, np.arange(400).astype(object), link="softmax", n_classes=2, seed=0)
+    assert min(grouped.log_loss.values()) > 0.6
+    assert min(loose.log_loss.values()) < 0.3
+
+
+def test_smallest_possible_training_set_still_gives_a_head() -> None:
+    x = np.array([[0.0, 1.0], [1.0, 0.0], [0.1, 1.1], [1.1, 0.2]], dtype=np.float32)
+    y = np.array([0, 1, 0, 1])
+    groups = np.array(["a", "b", "c", "d"], dtype=object)
+    probe = fit_probe(x, y, groups, link="softmax", n_classes=2, seed=0)
+    assert all(np.isfinite(v) for v in probe.log_loss.values())
+
+
+@pytest.mark.parametrize(("link", "shape"), [("softmax", (3,)), ("cumulative", (2,)), ("sigmoid", (3,))])
+def test_head_gives_as_many_logits_as_its_link_needs(link: str, shape: tuple[int, ...]) -> None:
+    assert Head(link, 4, 3)(torch.zeros(1, 4)).shape[1:] == shape

@@ -1,0 +1,125 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core.errors import LockedError, OutputError
+from core.outputs import (
+    LOCK_NAME,
+    atomic_file,
+    check_space,
+    claim,
+    csv_safe,
+    is_complete,
+    seal,
+    unseal,
+    write_json,
+    write_text,
+)
+
+
+def test_failed_write_leaves_the_old_file_and_no_remains(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    write_text(target, "old")
+    with pytest.raises(RuntimeError), atomic_file(target) as stream:
+        stream.write(b"half")
+        raise RuntimeError
+    assert target.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    with atomic_file(target) as stream:
+        stream.write(b"all")
+        assert not target.exists()
+    assert target.read_bytes() == b"all"
+
+
+def test_seal_names_every_file_and_unseal_marks_incomplete(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "x")
+    (tmp_path / "sub").mkdir()
+    write_text(tmp_path / "sub" / "b.txt", "y")
+    assert not is_complete(tmp_path)
+    seal(tmp_path)
+    files = json.loads((tmp_path / "MANIFEST.json").read_text())["files"]
+    assert sorted(files) == ["a.txt", "sub/b.txt"]
+    unseal(tmp_path)
+    assert not is_complete(tmp_path)
+
+
+def test_second_owner_is_refused_and_the_first_unharmed(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib\n"
+        "from core.outputs import claim\n"
+        "with claim(pathlib.Path(sys.argv[1])):\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    owner = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert owner.stdout is not None
+    assert owner.stdout.readline() == "held\n"
+    with pytest.raises(LockedError, match=str(owner.pid)) as caught, claim(tmp_path):
+        pass
+    assert caught.value.exit_code == 4
+    assert (tmp_path / LOCK_NAME).exists()
+    owner.communicate()
+    assert owner.returncode == 0
+    with claim(tmp_path):
+        pass
+
+
+def test_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
+    code = "import os, pathlib, sys\nfrom core.outputs import claim\n"
+    code += "with claim(pathlib.Path(sys.argv[1])):\n    os.kill(os.getpid(), 9)\n"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert (tmp_path / LOCK_NAME).exists()
+    (tmp_path / ".run.json.123.partial").write_text("half")
+    with claim(tmp_path):
+        # What the dead process left half written goes with its lock.
+        assert not (tmp_path / ".run.json.123.partial").exists()
+    assert not (tmp_path / LOCK_NAME).exists()
+
+
+def test_lock_of_another_host_is_never_taken_over(tmp_path: Path) -> None:
+    (tmp_path / LOCK_NAME).write_text(json.dumps({"pid": 1, "host": "elsewhere", "boot": "x"}))
+    with pytest.raises(LockedError, match="elsewhere"), claim(tmp_path):
+        pass
+
+
+def test_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(OutputError, match="in the way"), claim(tmp_path / "out"):
+        pass
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs a user who can be refused")
+def test_read_only_folder_is_refused_with_advice(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="may not write"), claim(tmp_path / "out"):
+        pass
+
+
+def test_space_is_checked_before_writing(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="are free"):
+        check_space(tmp_path / "not" / "yet", 10**18)
+
+
+def test_same_content_is_the_same_bytes(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": 1, "a": [1.5, None]})
+    write_json(tmp_path / "b.json", {"a": [1.5, None], "b": 1})
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
+def test_cells_that_a_spreadsheet_would_run_are_neutralised(cell: str) -> None:
+    assert csv_safe(cell) == "'" + cell
