@@ -5,7 +5,6 @@ Their numbers come from the run, its audit and its manifest, not from the metric
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -28,11 +27,6 @@ __all__ = [
     "training_blocks",
 ]
 
-# Words of a step of the flow that leads out of it.
-OUT = re.compile(
-    r"fail|skip|exclu|without|unread|ungrad|unscored|left out|dropped|missing", re.IGNORECASE
-)
-
 
 def case_blocks(context: ReportContext, group: str) -> list[Block]:
     """The flow of cases, failures, and classes by split."""
@@ -43,7 +37,7 @@ def case_blocks(context: ReportContext, group: str) -> list[Block]:
         detail = quantity(n, str(step.get("unit") or "image")) if n is not None else ""
         if groups is not None:
             detail += f" of {quantity(groups, group)}"
-        is_aside = bool(step.get("aside", OUT.search(str(step["step"]))))
+        is_aside = bool(step.get("aside"))
         boxes.append(plots_data.FlowBox(title=str(step["step"]), detail=detail, aside=is_aside))
     if boxes:
         blocks.append(plots_data.flow(boxes, title="Flow of cases."))

@@ -150,10 +150,12 @@ def reasons(rows: Sequence[Mapping[str, Any]]) -> str:
     """Why numbers of these rows are missing or to be read with care; each reason once."""
     told: dict[str, list[str]] = {}
     for row in rows:
-        if row.get("reason"):
+        # The reason of a missing number starts with the words that stand in its place.
+        why = str(row.get("reason") or "").removeprefix(f"{UNDEFINED}: ").rstrip(".")
+        if why:
             what = str(row.get("title") or row.get("name"))
             of = f" ({row['of']})" if row.get("of") else ""
-            told.setdefault(str(row["reason"]).rstrip("."), []).append(what + of)
+            told.setdefault(why, []).append(what + of)
     parts = []
     for reason, names in told.items():
         shown = list(dict.fromkeys(names))

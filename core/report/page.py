@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ResightError
 from core.outputs import write_text
 from core.report.blocks import Block, Text
+from core.report.breakdown import failure_blocks, operating_blocks, subgroup_blocks, use_blocks
 from core.report.checklist import checklist_blocks
 from core.report.gallery import error_blocks
 from core.report.html import render_page
@@ -70,12 +71,13 @@ def report_html(context: ReportContext) -> str:
     sections: list[tuple[str, Sequence[Block]]] = [
         ("", _first_screen(context)),
         ("Cases and their flow", case_blocks(context, group)),
-        ("Results", results.numbers()),
+        ("Results", [*results.numbers(), *failure_blocks(results)]),
         ("Results by class", results.classes()),
-        ("Operating points", results.operating_points()),
+        ("Operating points", operating_blocks(results)),
         ("Discrimination", results.discrimination()),
-        ("Calibration and use of the scores", results.calibration()),
-        ("Subgroups", results.subgroups(headline)),
+        ("Calibration", results.calibration()),
+        ("Use of the scores", use_blocks(results)),
+        ("Subgroups", subgroup_blocks(results)),
         ("Leakage and shortcuts", leakage_blocks(context, group, named)),
         ("Fine-tuned network and probe", results.probe(headline)),
         ("Learning curves", training_blocks(context)),
@@ -106,11 +108,12 @@ def verdict(context: ReportContext) -> str:
     unit = str(headline.get("unit") or "image")
     cases = quantity(headline.get("n") or about.get("n_images") or 0, unit)
     n_groups = headline.get("n_groups") or about.get("n_groups")
-    if n_groups and group != unit:
+    if n_groups and group != unit and about.get("grouped", True):
         cases += f" of {quantity(n_groups, group)}"
     name = _inside(str(headline.get("title") or headline["name"]))
     if headline.get("value") is None:
-        reason = headline.get("reason") or "no reason is recorded"
+        reason = str(headline.get("reason") or "no reason is recorded")
+        reason = reason.removeprefix(f"{UNDEFINED}: ").rstrip(".")
         return f"{_on(about, cases, group)}, {name} is {UNDEFINED}: {reason}."
     between = interval(headline)
     told = f" ({level_words([headline])} {between})" if between else ", with no interval"
@@ -123,8 +126,8 @@ def cautions(context: ReportContext) -> list[str]:
     about = context.evaluation.get("about") or {}
     if context.run and not context.run.get("group_rule"):
         found.append(
-            f"The data do not say which images belong to one {_group(context)}; leakage between "
-            "training and test cannot be checked, and intervals may be too narrow."
+            f"Whether training and test share a {_group(context)} cannot be checked: the data do not "
+            f"say which images belong to one."
         )
     if about.get("exploratory"):
         found.append("Exploratory: the operating point was chosen on the cases it is judged on.")

@@ -1,0 +1,316 @@
+"""The sections that break a result down: operating points, use of the scores, subgroups, failures.
+
+Nothing is computed here; a number that ``metrics.json`` does not hold is not shown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from core.report import plots
+from core.report.blocks import Block, Figure, Table, Text
+from core.report.numbers import (
+    count,
+    estimate,
+    interval,
+    level_words,
+    number,
+    pick,
+    plural,
+    reasons,
+    value_words,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from core.report.results import Results
+
+    Row = Mapping[str, Any]
+
+__all__ = ["failure_blocks", "operating_blocks", "subgroup_blocks", "use_blocks"]
+
+# Keys of an operating point in metrics.json, and their words.
+RATES = (
+    ("sensitivity", "Sensitivity"),
+    ("specificity", "Specificity"),
+    ("ppv", "Positive predictive value"),
+    ("npv", "Negative predictive value"),
+    ("recall_rate", "Called positive"),
+)
+# What to expect of a thousand cases.
+EXPECTED = (
+    ("called", "called positive"),
+    ("found", "rightly"),
+    ("false_alarms", "wrongly"),
+    ("missed", "positive cases missed"),
+)
+
+
+def operating_blocks(results: Results) -> list[Block]:
+    """Thresholds, where they came from, and what they give here."""
+    points = results.evaluation.get("operating_points") or []
+    if not points:
+        return []
+    lines = []
+    for point in points:
+        standing = "in force" if point.get("active") else "set before this evaluation"
+        if point.get("exploratory"):
+            standing = "exploratory: chosen on the cases it is judged on"
+        chosen = point.get("chosen_on") or point.get("split") or point.get("source") or ""
+        lines.append(
+            {
+                "Operating point": str(point["name"]),
+                "Threshold": number(point["threshold"]),
+                "Chosen on": str(chosen),
+                "Counted by": str(point.get("unit") or ""),
+                "Standing": standing,
+            }
+        )
+    frame = pd.DataFrame(lines)
+    blocks: list[Block] = [
+        Table(frame.loc[:, (frame != "").any()], title="Thresholds", numeric=("Threshold",))
+    ]
+    for point in points:
+        blocks.extend(_point_blocks(point))
+    names = {str(point["name"]) for point in points}
+    results.claim(r for r in pick(results.rows, subgroup="") if r.get("of") in names)
+    return blocks
+
+
+def _point_blocks(point: Mapping[str, Any]) -> list[Block]:
+    """What one operating point gives: rates, the table of hits and misses, expected counts."""
+    if point.get("reason"):
+        return [Text(f"{point['name']}: {point['reason']}.", "note")]
+    blocks: list[Block] = []
+    lines, told = [], []
+    for key, title in RATES:
+        rate = point.get(key)
+        if rate:
+            row = {**rate, "title": title, "percent": True}
+            told.append(row)
+            lines.append(
+                {
+                    "Measure": title,
+                    "Value": value_words(row),
+                    level_words([point]): interval(row),
+                    "Cases": f"{count(rate['x'])} of {count(rate['n'])}",
+                }
+            )
+    if lines:
+        frame = pd.DataFrame(lines)
+        blocks.append(
+            Table(
+                frame,
+                title=f"At {point['name']}",
+                note=reasons(told),
+                numeric=tuple(frame.columns[1:]),
+            )
+        )
+    counts = point.get("counts")
+    if counts:
+        frame = pd.DataFrame(
+            {
+                "": ["Positive", "Negative"],
+                "Called positive": [count(counts["tp"]), count(counts["fp"])],
+                "Not called": [count(counts["fn"]), count(counts["tn"])],
+            }
+        )
+        numeric = ("Called positive", "Not called")
+        blocks.append(Table(frame, title="Hits and misses (rows: truth)", numeric=numeric))
+    blocks.extend(_expected(point.get("at_prevalence")))
+    return blocks
+
+
+def _expected(found: Mapping[str, Any] | None) -> list[Block]:
+    """Predictive values and counts where the model will be used."""
+    if not found:
+        return []
+    where = f"Where {number(found['prevalence'], percent=True)} of cases are positive"
+    if found.get("reason"):
+        return [Text(f"{where}: {found['reason']}.", "note")]
+    values = []
+    for key, words in RATES[2:4]:
+        low, high = found.get(f"{key}_low"), found.get(f"{key}_high")
+        row = {"value": found.get(key), "low": low, "high": high, "percent": True}
+        values.append(f"{words.lower()} {estimate(row)}")
+    per = found.get("per_1000") or {}
+    counts = ", ".join(f"{number(per[key])} {words}" for key, words in EXPECTED if key in per)
+    expected = f" Of 1,000 cases: {counts}." if counts else ""
+    return [Text(f"{where}, if these resemble the cases tested: {'; '.join(values)}.{expected}")]
+
+
+def use_blocks(results: Results) -> list[Block]:
+    """Net benefit of acting on the score, and the error left when cases are referred."""
+    blocks: list[Block] = []
+    for entry in results.curves.get("risk_coverage") or []:
+        blocks.extend(_referral(entry))
+    decision = results.curves.get("decision")
+    if decision:
+        x = decision["threshold"]
+        model = plots.Line(
+            name="this model",
+            x=x,
+            y=decision["model"],
+            low=decision.get("low") or (),
+            high=decision.get("high") or (),
+        )
+        others = [
+            plots.Line(name=words, x=x, y=decision[key])
+            for key, words in (("all", "act on all"), ("none", "act on none"))
+            if decision.get(key)
+        ]
+        note = f"Net benefit of acting on the score of {results.words_of(decision.get('of'))}."
+        blocks.append(plots.decision_curve([model, *others], title="Decision curve.", note=note))
+    return blocks
+
+
+def _referral(entry: Mapping[str, Any]) -> list[Block]:
+    """What is left when the least certain cases go to a person."""
+    blocks: list[Block] = []
+    lines = []
+    for row in entry.get("rows") or []:
+        shown = {**row, "value": row["error"], "percent": True}
+        lines.append(
+            {
+                "Referred": number(row["referred"], percent=True),
+                "Decided": count(row["n"]),
+                "Errors": count(row["errors"]),
+                "Error among them": estimate(shown),
+            }
+        )
+    if lines:
+        frame = pd.DataFrame(lines)
+        note = "The cases with the lowest score of the decided class are referred first."
+        blocks.append(
+            Table(
+                frame,
+                title="Referring the least certain cases",
+                note=note,
+                numeric=tuple(frame.columns),
+            )
+        )
+    if entry.get("x"):
+        line = plots.Line(
+            name="error",
+            x=entry["x"],
+            y=entry["y"],
+            low=entry.get("low") or (),
+            high=entry.get("high") or (),
+        )
+        note = "Error among the cases that are still decided."
+        blocks.append(plots.risk_coverage(line, title="Risk and coverage.", note=note))
+    return blocks
+
+
+def subgroup_blocks(results: Results) -> list[Block]:
+    """A forest plot of the headline, and a line for each subgroup."""
+    rows = [row for row in results.rows if row.get("subgroup")]
+    headline = results.headline()
+    if not rows or headline is None:
+        return []
+    results.claim(rows)
+    blocks: list[Block] = []
+    same = pick(rows, name=headline["name"], of="", unit=headline.get("unit"))
+    if same:
+        blocks.append(_forest(same, headline))
+    compared = {
+        (str(one["column"]), str(one["subgroup"])): one
+        for one in results.evaluation.get("subgroups") or []
+    }
+    heads = {_measure(row): row for row in rows}
+    lines = []
+    for name in dict.fromkeys(str(row["subgroup"]) for row in rows):
+        column, _, value = name.partition("=")
+        some = pick(rows, subgroup=name)
+        line = {
+            "Column": column,
+            "Subgroup": value or "(empty)",
+            "Cases": count(some[0].get("n") or 0),
+            plural(results.group).capitalize(): count(some[0].get("n_groups") or 0),
+        }
+        by_measure = {_measure(row): row for row in some}
+        line |= {head: estimate(by_measure[head]) if head in by_measure else "" for head in heads}
+        one = compared.get((column, value))
+        if one:
+            line["Against the rest"] = f"{_difference(one, headline)}{one.get('verdict') or ''}"
+        lines.append(line)
+    frame = pd.DataFrame(lines).fillna("")
+    numeric = tuple(name for name in frame.columns[2:] if name != "Against the rest")
+    told = reasons([{**row, "of": row["subgroup"]} for row in rows])
+    against = (
+        " Differences to the rest: p values after Holm's correction for all of them."
+        if compared
+        else ""
+    )
+    note = f"In brackets the {level_words(rows)}.{against} {told}".strip()
+    blocks.append(Table(frame, title="By subgroup", note=note, numeric=numeric))
+    return blocks
+
+
+def _measure(row: Row) -> str:
+    """The heading of a number in the table of subgroups."""
+    of = f": {row['of']}" if row.get("of") else ""
+    return f"{row.get('title') or row['name']}{of}"
+
+
+def _difference(one: Mapping[str, Any], headline: Row) -> str:
+    """A difference to the rest with its interval, and a semicolon."""
+    if one.get("difference") is None:
+        return ""
+    row = {**one, "value": one["difference"], "percent": headline.get("percent")}
+    return f"{estimate(row)}; "
+
+
+def _forest(rows: Sequence[Row], headline: Row) -> Figure:
+    """Everybody first, then each column of subgroups under its own heading."""
+    shown: list[dict[str, Any]] = [{**headline, "label": "All", "text": estimate(headline)}]
+    column = None
+    for row in rows:
+        name, _, value = str(row["subgroup"]).partition("=")
+        if name != column:
+            shown.append({"label": name, "heading": True})
+            column = name
+        shown.append({**row, "label": value or "(empty)", "text": estimate(row)})
+    title = str(headline.get("title") or headline["name"])
+    return plots.forest(
+        shown,
+        title=f"{title} by subgroup.",
+        x=title,
+        reference=headline.get("value"),
+        note=f"Squares: value; lines: {level_words(rows)}; dotted: all cases.",
+        percent=bool(headline.get("percent")),
+    )
+
+
+def failure_blocks(results: Results) -> list[Block]:
+    """Numbers with failures left out and counted."""
+    found = results.evaluation.get("failures")
+    if not found or not found.get("rows"):
+        return []
+    lines = [
+        {
+            "Measure": str(row["title"]),
+            "Counted by": str(row.get("unit") or ""),
+            "Cases without a score": str(row["words"]).capitalize(),
+            "Value": value_words(row),
+            "Interval": interval(row),
+            "Of": f"{count(row['x'])} of {count(row['n'])}",
+        }
+        for row in found["rows"]
+    ]
+    frame = pd.DataFrame(lines)
+    flagged = found.get("n_flagged") or 0
+    note = f"Failed: {count(found['n_failed'])} of {count(found['n_total'])}."
+    if flagged:
+        note += f" Flagged for their quality: {count(flagged)}."
+    return [
+        Table(
+            frame,
+            title="With failures counted",
+            note=f"{note} {reasons(found['rows'])}".strip(),
+            numeric=("Value", "Interval", "Of"),
+        )
+    ]
