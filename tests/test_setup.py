@@ -500,12 +500,15 @@ def test_an_environment_is_made_once_and_kept_up_to_date(
     stamp = clone / ".venv" / "resight.json"
     written = stamp.stat().st_mtime_ns
 
-    start = time.perf_counter()
-    second = run(clone, "install", **offline)
-    elapsed = time.perf_counter() - start
-    assert (second.returncode, second.stderr) == (0, "")
-    assert stamp.stat().st_mtime_ns == written
-    assert elapsed < 1
+    elapsed = []
+    for _ in range(3):
+        start = time.perf_counter()
+        again = run(clone, "install", **offline)
+        elapsed.append(time.perf_counter() - start)
+        assert (again.returncode, again.stderr) == (0, "")
+        assert stamp.stat().st_mtime_ns == written
+    # 0.05 s; the best of three, for the machine may be busy.
+    assert min(elapsed) < 1
 
     # A change of the project alone reinstalls the project alone.
     project = clone / "pyproject.toml"
@@ -555,6 +558,29 @@ def test_two_calls_at_once_and_a_killed_one_leave_a_whole_environment(
     assert stamp["root"] == str(clone)
     made = clone / ".venv" / bootstrap.BIN / "python"
     assert bootstrap.output_of([str(made), "-c", "import core, setuptools"]) is not None
+
+
+@posix_only
+def test_an_install_that_outlives_its_call_is_waited_for(clone: Path) -> None:
+    # uv goes on when the call that started it is killed; the next call must not meet it.
+    log, warm = clone.parent / "log", clone.parent / "cache"
+    (warm / "archive-v0").mkdir(parents=True)
+    uv = script(
+        clone.parent / "bin" / "uv",
+        f'case "$1" in --version) echo uv 0.13.9; exit;; cache) echo {warm}; exit;; esac\n'
+        f"echo start >> {log}; sleep 1; echo end >> {log}; exit 1",
+    )
+    command = [sys.executable, str(clone / "bootstrap.py"), "install"]
+    env = {"PATH": f"{uv.parent}:{os.environ['PATH']}", "HOME": str(clone.parent)}
+    first = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not log.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    first.kill()
+    first.wait()
+    done = subprocess.run(command, env=env, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert log.read_text(encoding="utf-8").split() == ["start", "end", "start", "end"]
 
 
 # --- conftest.py -------------------------------------------------------------------------
