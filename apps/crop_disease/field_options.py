@@ -1,0 +1,69 @@
+"""What a user may say about rasters of a field on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from core.app import Option
+
+__all__ = ["OPTIONS"]
+
+EVERY = ("check", "train", "evaluate", "predict")
+LABELLED = ("check", "train", "evaluate")
+OPTIONS = (
+    Option(name="tile", help="Side of a tile: 224px or 10m.", verbs=EVERY),
+    Option(
+        name="overlap",
+        help="Of neighbouring tiles: 25%, 56px or 2m; default 25% for a map, none for training.",
+        verbs=EVERY,
+    ),
+    Option(name="bands", help="The file's bands in order: RGBN, RGNRe, R,G,B,-.", verbs=EVERY),
+    Option(name="indices", help="Vegetation indices as further channels: NDVI,ExG.", verbs=EVERY),
+    Option(
+        name="full-scale",
+        help="The stored value that stands for 1, such as 10000.",
+        verbs=EVERY,
+        type=float,
+    ),
+    Option(name="crs", help="System of a raster that names none: EPSG:32615.", verbs=EVERY),
+    Option(name="within", help="Polygons of the field: only there.", verbs=EVERY, type=Path),
+    Option(
+        name="least-valid",
+        help="Share of a tile that must hold a measurement; default 0.5.",
+        verbs=EVERY,
+        type=float,
+    ),
+    Option(name="labels", help="Polygons or points with classes.", verbs=LABELLED, type=Path),
+    Option(name="label-column", help="Its column that holds the class.", verbs=LABELLED),
+    Option(
+        name="label-share",
+        help="Share of a tile that its class must cover; default 0.5.",
+        verbs=LABELLED,
+        type=float,
+    ),
+    Option(name="background", help="Class of ground that no polygon covers.", verbs=LABELLED),
+    Option(name="block", help="Side of the blocks of a spatial split: 60m.", verbs=LABELLED),
+    Option(
+        name="buffer",
+        help="Ground between blocks; default and at least the side of a tile.",
+        verbs=LABELLED,
+    ),
+    Option(
+        name="match-gsd",
+        help="Cut tiles of the ground size of training, whatever the sampling distance.",
+        verbs=("evaluate", "predict"),
+        type=bool,
+    ),
+    Option(
+        name="rates",
+        help="Table of class, rate, unit: writes a prescription map.",
+        verbs=("predict",),
+        type=Path,
+    ),
+    Option(
+        name="confusion",
+        help="A run, or a table of true classes by map classes, to correct areas with.",
+        verbs=("predict",),
+        type=Path,
+    ),
+)
