@@ -589,6 +589,8 @@ def clean_environment() -> "dict[str, str]":
     env.setdefault("UV_NATIVE_TLS", env["UV_SYSTEM_CERTS"])
     # Single wheels of PyTorch's libraries are over half a gigabyte.
     env.setdefault("UV_HTTP_TIMEOUT", "300")
+    # Compiling 15,000 files takes a minute of two idle cores, and many of busy ones.
+    env.setdefault("UV_COMPILE_BYTECODE_TIMEOUT", "600")
     return env
 
 
