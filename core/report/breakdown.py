@@ -137,7 +137,9 @@ def _expected(found: Mapping[str, Any] | None) -> list[Block]:
         row = {"value": found.get(key), "low": low, "high": high, "percent": True}
         values.append(f"{words.lower()} {estimate(row)}")
     per = found.get("per_1000") or {}
-    counts = ", ".join(f"{number(per[key])} {words}" for key, words in EXPECTED if key in per)
+    counts = ", ".join(
+        f"{number(per[key], places=1)} {words}" for key, words in EXPECTED if key in per
+    )
     expected = f" Of 1,000 cases: {counts}." if counts else ""
     return [Text(f"{where}, if these resemble the cases tested: {'; '.join(values)}.{expected}")]
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from core.report import plots_data
 from core.report.blocks import Block, Table, Text
-from core.report.numbers import count, number, quantity
+from core.report.numbers import count, interval, number, quantity, reasons, value_words
 from core.tables import SPLITS
 
 if TYPE_CHECKING:
@@ -115,74 +115,56 @@ def leakage_blocks(context: ReportContext, group: str, headline: str) -> list[Bl
                 "warning",
             )
         )
-    lines = []
-    for key, words in _FINDINGS:
-        found = _found(audit, key)
-        if found is not None:
-            lines.append({"Looked for": words, "Found": count(found)})
+    lines = [
+        {"Check": str(check["title"]), "Verdict": str(check["verdict"]), "In words": check["words"]}
+        for check in audit.get("checks") or []
+        if not str(check["name"]).startswith("shortcut_")
+    ]
     if lines:
-        blocks.append(Table(pd.DataFrame(lines), title="Duplicates and labels", numeric=("Found",)))
+        blocks.append(Table(pd.DataFrame(lines), title="The data, looked at before training"))
     blocks.extend(_shortcuts(audit, headline))
     return blocks
 
 
-# Keys of audit.json and what they count.
-_FINDINGS = (
-    ("exact_duplicates", "Images with the same pixels"),
-    ("near_duplicates", "Images that look nearly the same"),
-    ("crossing_duplicates", "Of these, in different splits"),
-    ("conflicts", "Same image with different labels"),
-    ("tiny_classes", "Classes with very few images"),
-    ("unreadable", "Files that cannot be read"),
-)
-
-
-def _found(audit: Mapping[str, Any], key: str) -> int | None:
-    """How many findings of a kind the audit lists; None if it did not look."""
-    value = audit.get(key)
-    if isinstance(value, bool) or value is None:
-        return None
-    if isinstance(value, int):
-        return value
-    if isinstance(value, dict) and isinstance(value.get("n"), int):
-        return int(value["n"])
-    return len(value) if isinstance(value, list | dict) else None
-
-
 def _shortcuts(audit: Mapping[str, Any], headline: str) -> list[Block]:
     """Baselines that never see the subject, beside the headline."""
-    lines = []
-    found = audit.get("shortcuts") or {}
-    entries = (
-        [{"name": k, **v} for k, v in found.items() if isinstance(v, dict)]
-        if isinstance(found, dict)
-        else found
-    )
-    for entry in entries:
-        value = entry.get("balanced_accuracy", entry.get("value"))
-        if value is None:
-            continue
-        chance = entry.get("chance")
+    lines, told = [], []
+    for entry in audit.get("shortcuts") or []:
+        what = _SHORTCUTS.get(str(entry["name"]), str(entry["name"]))
+        told.append({"title": what, "reason": entry.get("reason")})
         lines.append(
             {
-                "Predicted from": str(entry.get("title") or entry.get("name")),
-                "Balanced accuracy": number(value, percent=True),
-                "By chance": "" if chance is None else number(chance, percent=True),
+                "Predicted from": what,
+                "Balanced accuracy": value_words({**entry, "percent": True}),
+                "95 % interval": interval({**entry, "percent": True}),
+                "By chance": number(entry["chance"], percent=True),
+                "Images": count(entry["n"]),
             }
         )
     if not lines:
         return []
     frame = pd.DataFrame(lines)
+    note = (
+        "How well a small forest predicts the label without the subject of the picture, on groups "
+        "not seen. Far above chance, a network could do the same."
+    )
     beside = f"This model: {headline}." if headline else ""
     return [
         Table(
             frame,
             title="Shortcuts",
-            note="How well the label is predicted without the subject of the picture; far above "
-            f"chance means that a network could do the same. {beside}".strip(),
-            numeric=("Balanced accuracy", "By chance"),
+            note=" ".join(filter(None, [note, beside, reasons(told)])),
+            numeric=tuple(frame.columns[1:]),
         )
     ]
+
+
+# What each baseline of the audit sees, in words.
+_SHORTCUTS = {
+    "file": "size, bytes and format of the file",
+    "colour": "mean colour of the image",
+    "border": "patches along the border",
+}
 
 
 def training_blocks(context: ReportContext) -> list[Block]:

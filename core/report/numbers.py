@@ -39,26 +39,25 @@ NBSP = "\N{NO-BREAK SPACE}"
 MINUS = "\N{MINUS SIGN}"
 
 
-def number(value: float, *, percent: bool = False) -> str:
+def number(value: float, *, percent: bool = False, places: int | None = None) -> str:
     """A number in words: one decimal of a percentage, three decimals otherwise.
 
-    What is not exactly zero or one never reads as if it were.
+    Unless the decimals are given, what is not exactly zero or one never reads as
+    if it were.
 
     >>> number(0.9478, percent=True).replace(NBSP, " "), number(0.9996, percent=True)[:-2]
     ('94.8 %', '99.96')
-    >>> number(0.81234), number(1234.5), number(-0.25)[1:]
-    ('0.812', '1,234.5', '0.250')
+    >>> number(0.81234), number(1234.5), number(-0.25)[1:], number(49.96, places=1)
+    ('0.812', '1,234.5', '0.250', '50.0')
     """
-    scaled = 100 * value if percent else value
-    places = 1 if percent or abs(scaled) >= 100 else 3
-    bound = 100.0 if percent else 1.0
-    text = f"{scaled:,.{places}f}"
-    while (
-        places < 6 and scaled not in {0.0, bound} and float(text.replace(",", "")) in {0.0, bound}
-    ):
-        places += 1
-        text = f"{scaled:,.{places}f}"
-    if float(text.replace(",", "")) == 0:
+    scaled, bound = (100 * value, 100.0) if percent else (value, 1.0)
+    usual = 1 if percent or abs(scaled) >= 100 else 3
+    for decimals in range(usual, 7) if places is None else (places,):
+        text = f"{scaled:,.{decimals}f}"
+        shown = float(text.replace(",", ""))
+        if shown not in {0.0, bound} or scaled in {0.0, bound}:
+            break
+    if shown == 0:
         text = text.lstrip("-")
     return text.replace("-", MINUS) + (f"{NBSP}%" if percent else "")
 

@@ -41,6 +41,9 @@ RESTRICTED = re.compile(
     r"\bnc\b|non-?commercial|research[- ]only|no[- ]derivatives|\bnd\b", re.IGNORECASE
 )
 
+# Checks of the audit whose warning a reader must know before the numbers.
+LEAKS = re.compile(r"copies_across|groups_across|labels|shortcut_")
+
 
 def write_report(out: Path, context: ReportContext) -> list[Path]:
     """Write ``report.html`` and ``model_card.md``.
@@ -123,14 +126,17 @@ def verdict(context: ReportContext) -> str:
 def cautions(context: ReportContext) -> list[str]:
     """What the reader must know before the numbers, each once."""
     found = [str(sentence) for sentence in context.evaluation.get("cautions") or []]
-    about = context.evaluation.get("about") or {}
     if context.run and not context.run.get("group_rule"):
         found.append(
-            f"Whether training and test share a {_group(context)} cannot be checked: the data do not "
-            f"say which images belong to one."
+            f"Whether training and test share a {_group(context)} cannot be checked: the data do "
+            "not say which images belong to one."
         )
-    if about.get("exploratory"):
-        found.append("Exploratory: the operating point was chosen on the cases it is judged on.")
+    points = context.evaluation.get("operating_points") or []
+    if any(point.get("exploratory") for point in points):
+        found.append("Exploratory: an operating point was chosen on the cases it is judged on.")
+    for check in context.audit.get("checks") or []:
+        if check["verdict"] == "warning" and LEAKS.match(str(check["name"])):
+            found.append(str(check["words"]))
     start = context.run.get("start") or {}
     licences = {"pretrained weights": start.get("licence"), **(context.run.get("licences") or {})}
     for what, licence in licences.items():

@@ -328,7 +328,7 @@ def decision_curve(
         ylabel="Net benefit per case",
     )
     axes.grid()
-    axes.legend(loc="upper right")
+    axes.legend(loc="best")
     return finish(canvas, title, note, _long(lines, "threshold", "net benefit"))
 
 

@@ -117,7 +117,7 @@ class Results:
     def calibration(self) -> list[Block]:
         """Numbers and diagrams of scores read as probabilities."""
         blocks = [*self._matching(CALIBRATION), *self._line_of_calibration()]
-        diagrams = {name: rows for name, rows in (self.curves.get("reliability") or {}).items()}
+        diagrams = self.curves.get("reliability") or {}
         if any(row["n"] for rows in diagrams.values() for row in rows):
             blocks.append(
                 plots.reliability(
@@ -237,8 +237,8 @@ class Results:
             )
         why = reasons([{"title": "Calibration line", "reason": line.get("reason")}])
         note = (
-            f"Of {self.words_of(line.get('of'))}, on the scale of log odds. A slope below 1: scores too "
-            f"extreme. In the large below 0: scores too high. {why}"
+            f"Of {self.words_of(line.get('of'))}, on the scale of log odds. A slope below 1: "
+            f"scores too extreme. In the large below 0: scores too high. {why}"
         )
         return [
             Table(
