@@ -251,7 +251,8 @@ def _divide(
 ) -> NDArray[np.float64]:
     """The ratio, NaN where the denominator is 0."""
     above, below = np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+    found = np.full(above.shape, np.nan)
+    return np.asarray(np.divide(above, below, out=found, where=below > 0))
 
 
 def _mean_of_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -63,8 +63,9 @@ def ranking_curves(level: Level) -> dict[str, list[dict[str, Any]]]:
                     "unit": level.unit,
                     "n": level.n,
                     "n_events": int(truth.sum()),
-                    "x": curve.x.tolist(),
-                    "y": curve.y.tolist(),
+                    # More digits than this are not told apart on paper.
+                    "x": curve.x.round(6).tolist(),
+                    "y": curve.y.round(6).tolist(),
                     "threshold": [float(t) if np.isfinite(t) else None for t in curve.threshold],
                 }
             )

@@ -152,7 +152,7 @@ class Ranking:
         above = np.cumsum(positive, axis=1)
         total = above[:, -1] * negative.sum(axis=1)
         won = np.einsum("bs,bs->b", above - 0.5 * positive, negative)
-        return np.divide(won, total, out=np.full(len(won), np.nan), where=total > 0)
+        return np.asarray(np.divide(won, total, out=np.full(len(won), np.nan), where=total > 0))
 
     @staticmethod
     def _precision(
@@ -164,7 +164,8 @@ class Ranking:
         precision = np.divide(above, called, out=np.zeros_like(above), where=called > 0)
         total = above[:, -1]
         gained = np.einsum("bs,bs->b", precision, positive)
-        return np.divide(gained, total, out=np.full(len(gained), np.nan), where=total > 0)
+        found = np.full(len(gained), np.nan)
+        return np.asarray(np.divide(gained, total, out=found, where=total > 0))
 
 
 def auroc(y: ArrayLike, score: ArrayLike, *, weight: ArrayLike | None = None) -> float:
@@ -352,8 +353,8 @@ def _by_class(
 def indicator(y: NDArray[Any], n_classes: int) -> NDArray[np.int_]:
     """Class indices as (N, K) zeros and ones; such a table is returned as it is."""
     if y.ndim == 2:
-        return y.astype(np.int_)
-    return (y[:, None] == np.arange(n_classes)).astype(np.int_)
+        return np.asarray(y.astype(np.int_))
+    return np.asarray((y[:, None] == np.arange(n_classes)).astype(np.int_))
 
 
 def macro_auroc(y: ArrayLike, scores: ArrayLike, *, weight: ArrayLike | None = None) -> float:

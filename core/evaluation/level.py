@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEW_EVENTS",
-    "SOME_EVENTS",
     "Level",
     "Spec",
     "metric_row",
@@ -42,8 +41,9 @@ __all__ = [
 
 # Below this many cases of a class its numbers are too few to judge.
 FEW_EVENTS = 10
-# Below this many they are to be read with caution.
-SOME_EVENTS = 100
+# Below this many groups of a class a bootstrapped area is too narrow (86 % coverage with 10
+# groups, 91 % with 20 in the manner of tests/test_coverage.py).
+FEW_GROUPS_OF_CLASS = 20
 
 
 @dataclass(frozen=True)
@@ -489,7 +489,11 @@ def interval_of(
 
 
 def _area(level: Level, spec: Spec, value: float, replicates: NDArray[np.float64]) -> Interval:
-    """DeLong or bootstrap; Newcombe's where few cases or a perfect result defeat both."""
+    """DeLong or bootstrap; Newcombe's where few cases or a perfect result defeat both.
+
+    DeLong's on the logit scale, which covers 94 to 95 % where the plain one covers
+    89 to 93 % (20 to 60 positive cases, area 0.9).
+    """
     truth, score = spec.truth, spec.score
     if truth is None or score is None:
         msg = f"The area {spec.name} has no labels and scores."
@@ -499,8 +503,8 @@ def _area(level: Level, spec: Spec, value: float, replicates: NDArray[np.float64
     if plan.is_independent:
         if min(n_1, n_0) < FEW_EVENTS:
             return newcombe_auroc(value, n_1, n_0, level=confidence)
-        return delong(truth, score, level=confidence)
-    if value in {0.0, 1.0} or min(n_1, n_0) < FEW_EVENTS:
+        return delong(truth, score, level=confidence, scale="logit")
+    if value in {0.0, 1.0} or min(n_1, n_0) < FEW_GROUPS_OF_CLASS:
         return newcombe_auroc(value, n_1, n_0, level=confidence, word=plan.word)
     return bootstrap_interval(value, replicates, plan, level=confidence)
 

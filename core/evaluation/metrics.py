@@ -79,7 +79,8 @@ def weighted_means(values: NDArray[np.float64], weights: Weights) -> NDArray[np.
 
 def ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
     """The ratio, NaN where the denominator is 0."""
-    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)
+    found = np.full(np.shape(above), np.nan)
+    return np.asarray(np.divide(above, below, out=found, where=below > 0))
 
 
 def positive_part(

@@ -173,7 +173,7 @@ def outcome_strata(
     # What is left of a class may be few groups; those join the largest stratum.
     largest = numbers[sizes.argmax()]
     small = numbers[sizes < MIN_GROUPS]
-    return np.where(np.isin(stratum, small), largest, stratum).astype(np.int_)
+    return np.asarray(np.where(np.isin(stratum, small), largest, stratum).astype(np.int_))
 
 
 def bootstrap(
@@ -284,7 +284,7 @@ def bootstrap_interval(
         )
         return Interval(low=None, high=None, level=level, reason=reason)
     if float(known.max() - known.min()) <= 1e-12 * max(1.0, abs(value)):
-        if groups_of is not None and sum(groups_of) and min(abs(value), abs(value - 1)) < 1e-12:
+        if groups_of and max(groups_of) > 0 and min(abs(value), abs(value - 1)) < 1e-12:
             return exact_on_groups(round(value), groups_of, level=level, word=plan.word)
         reason = (
             f"interval withheld: every resample gives {value:.4g}, so there is no spread to measure"

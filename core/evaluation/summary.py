@@ -591,6 +591,12 @@ def _cautions(
         words = enough_events(int(truth.sum()), int(len(truth) - truth.sum()), of="positive cases")
         if words:
             found.append(words)
+        held = main.groups_in(truth == 1)
+        if not main.plan.is_independent and held < FEW_GROUPS:
+            found.append(
+                f"Only {held} {plural(word, held)} with a positive case: intervals of what is "
+                "found among them may be too narrow."
+            )
     else:
         few = [
             f"{task.title(name)} ({int(main.holds(i).sum())})"

@@ -269,14 +269,14 @@ def _noisy_or(
 
     def any_of(share: NDArray[np.float64]) -> NDArray[np.float64]:
         # The floor keeps a certain row (log of 0) finite; exp brings it back to 0.
-        return 1 - np.exp(_sums(np.log(np.maximum(1 - share, 1e-300)), of, n_units))
+        return np.asarray(1 - np.exp(_sums(np.log(np.maximum(1 - share, 1e-300)), of, n_units)))
 
     if task.kind == "multilabel":
         return any_of(rows)
     if task.kind in {"binary", "ordinal"}:
         above = any_of(np.clip(1 - np.cumsum(rows, axis=1)[:, :-1], 0.0, 1.0))
         edges = np.column_stack([np.ones(n_units), above, np.zeros(n_units)])
-        return np.clip(edges[:, :-1] - edges[:, 1:], 0.0, 1.0)
+        return np.asarray(np.clip(edges[:, :-1] - edges[:, 1:], 0.0, 1.0))
     if not task.positive:
         msg = (
             f"The unit {unit.name!r} has the rule noisy_or, but the task {task.name!r} names no "
@@ -341,7 +341,7 @@ def _table(
 ) -> pd.DataFrame:
     """One decisions table; ``owner`` is the row of each image."""
     n = len(ids)
-    known = np.isfinite(scores).all(axis=1)
+    known = np.asarray(np.isfinite(scores).all(axis=1))
     shape = (n, len(task.classes)) if task.kind == "multilabel" else (n,)
     predicted, decided = np.zeros(shape, dtype=np.int_), np.zeros(shape, dtype=np.int_)
     if known.any():
