@@ -220,9 +220,9 @@ def _eight_bit_factor(stored: NDArray[Any], header: Dataset, choice: str) -> flo
         return 1.0
     kind, _, index = choice.partition(":")
     if kind == "lut":
-        begin = float(_lut(header["VOILUTSequence"][int(index)], header)[0])
+        begin = float(_voi_lut(header, int(index))[0])
     else:
-        centre, width, _ = _windows(header)[int(index)]
+        centre, width, _ = _window(header, int(index))
         begin = centre - width / 2
     highest = float(_modality(np.array([stored.max()], dtype=np.float64), header)[0])
     return ((1 << bits) - 1) / 255 if begin >= highest else 1.0
@@ -247,16 +247,26 @@ def _voi(values: Values, header: Dataset, choice: str, *, limits: tuple[float, f
         low, high = limits
         return np.clip((values - low) / ((high - low) or 1.0), 0.0, 1.0)
     if kind == "lut":
-        luts = list(header.get("VOILUTSequence") or ())
-        if int(index) >= len(luts):
-            refuse(f"has {len(luts)} VOI LUTs; number {index} is asked for (from 0)")
-        first, table, bits = _lut(luts[int(index)], header)
+        first, table, bits = _voi_lut(header, int(index))
         return _looked_up(values, first, table) / ((1 << bits) - 1)
-    windows = _windows(header)
-    if int(index) >= len(windows) or not _is_usable(windows[int(index)]):
-        refuse(f"has {len(windows)} windows; number {index} is asked for (from 0)")
-    centre, width, function = windows[int(index)]
+    centre, width, function = _window(header, int(index))
     return _FUNCTIONS[function](values, centre, width)
+
+
+def _voi_lut(header: Dataset, index: int) -> tuple[int, Values, int]:
+    """One of the header's VOI LUTs; see ``_lut``."""
+    luts = list(header.get("VOILUTSequence") or ())
+    if index >= len(luts):
+        refuse(f"has {len(luts)} VOI LUTs; number {index} is asked for (from 0)")
+    return _lut(luts[index], header)
+
+
+def _window(header: Dataset, index: int) -> tuple[float, float, str]:
+    """One of the header's windows; see ``_windows``."""
+    windows = _windows(header)
+    if index >= len(windows) or not _is_usable(windows[index]):
+        refuse(f"has {len(windows)} windows; number {index} is asked for (from 0)")
+    return windows[index]
 
 
 def _linear(values: Values, centre: float, width: float) -> Values:

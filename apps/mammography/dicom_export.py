@@ -171,15 +171,25 @@ def _side(source: Dataset) -> str:
     return value if value in {"L", "R"} else ""
 
 
+def _orientation(source: Dataset) -> tuple[str, str] | None:
+    """Direction of rows and columns in one letter each; None where the header gives none.
+
+    Oblique views give several letters (``AF``), of which highdicom takes one;
+    CBIS-DDSM writes the view here.
+    """
+    value = source.get("PatientOrientation")
+    parts = [] if value is None or isinstance(value, str) else [str(v)[:1] for v in value]
+    is_known = len(parts) == 2 and all(v and v in "APLRHF" for v in parts)
+    return (parts[0], parts[1]) if is_known else None
+
+
 def _capture(
     source: Dataset, picture: NDArray[np.uint8], context: ExportContext, number: int
 ) -> Dataset:
     """The image with the model's attention drawn on it."""
     import highdicom as hd  # noqa: PLC0415  (see write_objects)
 
-    # A header may give "AF": one letter each is what highdicom accepts.
-    orientation = [str(v)[:1] for v in source.get("PatientOrientation") or ()]
-    is_known = len(orientation) == 2 and all(v in "APLRHF" and v for v in orientation)
+    orientation = _orientation(source)
     spacing = source.get("PixelSpacing") or source.get("ImagerPixelSpacing")
     data = hd.sc.SCImage.from_ref_dataset(
         ref_dataset=source,
@@ -192,12 +202,12 @@ def _capture(
         series_number=FIRST_SERIES,
         instance_number=number,
         manufacturer="resight",
-        patient_orientation=(orientation[0], orientation[1]) if is_known else ("P", "F"),
+        patient_orientation=orientation or ("P", "F"),
         laterality=_side(source) or None,
         # Annotated as whole numbers, meant as millimetres.
         pixel_spacing=(float(spacing[0]), float(spacing[1])) if spacing else None,  # type: ignore[arg-type]
     )
-    if not is_known:
+    if orientation is None:
         data["PatientOrientation"].value = None
     data.ImageType = ["DERIVED", "SECONDARY"]
     data.DerivationDescription = RESEARCH
@@ -244,7 +254,7 @@ def _segmentation(
         device_serial_number=str(context.run.get("model_id") or "unknown"),
         content_description="Where the model looked; no finding.",
     )
-    data.PatientOrientation = source.get("PatientOrientation") or ""
+    data.PatientOrientation = list(_orientation(source) or ()) or ""
     return _marked(data, "region of attention")
 
 
