@@ -218,10 +218,6 @@ def subgroup_blocks(results: Results) -> list[Block]:
     same = pick(rows, name=headline["name"], of="", unit=headline.get("unit"))
     if same:
         blocks.append(_forest(same, headline))
-    compared = {
-        (str(one["column"]), str(one["subgroup"])): one
-        for one in results.evaluation.get("subgroups") or []
-    }
     heads = {_measure(row): row for row in rows}
     lines = []
     for name in dict.fromkeys(str(row["subgroup"]) for row in rows):
@@ -235,35 +231,41 @@ def subgroup_blocks(results: Results) -> list[Block]:
         }
         by_measure = {_measure(row): row for row in some}
         line |= {head: estimate(by_measure[head]) if head in by_measure else "" for head in heads}
-        one = compared.get((column, value))
-        if one:
-            line["Against the rest"] = f"{_difference(one, headline)}{one.get('verdict') or ''}"
         lines.append(line)
     frame = pd.DataFrame(lines).fillna("")
-    numeric = tuple(name for name in frame.columns[2:] if name != "Against the rest")
     told = reasons([{**row, "of": row["subgroup"]} for row in rows])
-    against = (
-        " Differences to the rest: p values after Holm's correction for all of them."
-        if compared
-        else ""
-    )
-    note = f"In brackets the {level_words(rows)}.{against} {told}".strip()
-    blocks.append(Table(frame, title="By subgroup", note=note, numeric=numeric))
+    note = f"In brackets the {level_words(rows)}. {told}".strip()
+    blocks.append(Table(frame, title="By subgroup", note=note, numeric=tuple(frame.columns[2:])))
+    blocks.extend(_against_rest(results, headline))
     return blocks
+
+
+def _against_rest(results: Results, headline: Row) -> list[Block]:
+    """Each subgroup against everybody else, by the headline."""
+    lines = []
+    for one in results.evaluation.get("subgroups") or []:
+        row = {**one, "value": one.get("difference"), "percent": headline.get("percent")}
+        lines.append(
+            {
+                "Column": str(one["column"]),
+                "Subgroup": str(one["subgroup"]),
+                "Difference to the rest": value_words(row),
+                level_words([headline]): interval(row),
+                "In words": str(one.get("verdict") or ""),
+            }
+        )
+    if not lines:
+        return []
+    frame = pd.DataFrame(lines)
+    title = f"{headline.get('title') or headline['name']} against the rest"
+    note = "p values are corrected for all comparisons of this table by Holm's method."
+    return [Table(frame, title=title, note=note, numeric=tuple(frame.columns[2:4]))]
 
 
 def _measure(row: Row) -> str:
     """The heading of a number in the table of subgroups."""
     of = f": {row['of']}" if row.get("of") else ""
     return f"{row.get('title') or row['name']}{of}"
-
-
-def _difference(one: Mapping[str, Any], headline: Row) -> str:
-    """A difference to the rest with its interval, and a semicolon."""
-    if one.get("difference") is None:
-        return ""
-    row = {**one, "value": one["difference"], "percent": headline.get("percent")}
-    return f"{estimate(row)}; "
 
 
 def _forest(rows: Sequence[Row], headline: Row) -> Figure:
@@ -275,7 +277,9 @@ def _forest(rows: Sequence[Row], headline: Row) -> Figure:
         if name != column:
             shown.append({"label": name, "heading": True})
             column = name
-        shown.append({**row, "label": value or "(empty)", "text": estimate(row)})
+        is_little = row.get("low") is None and "too few" in str(row.get("reason"))
+        text = f"{estimate(row)}, too few to judge" if is_little else estimate(row)
+        shown.append({**row, "label": value or "(empty)", "text": text})
     title = str(headline.get("title") or headline["name"])
     return plots.forest(
         shown,

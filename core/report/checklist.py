@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.report.blocks import Block, Table, Text
-from core.report.numbers import NBSP, count, pick, quantity
+from core.report.numbers import NBSP, count, pick, quantity, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +36,7 @@ def checklist_blocks(context: ReportContext, headings: Sequence[str]) -> list[Bl
         {
             "Asked for": asked,
             "By": by.replace(" ", NBSP),
-            "Here": _capital(answer(context, headings) or OPEN),
+            "Here": sentences(answer(context, headings) or OPEN),
         }
         for asked, by, answer in _ITEMS
     ]
@@ -52,11 +52,6 @@ def checklist_blocks(context: ReportContext, headings: Sequence[str]) -> list[Bl
             note="C: CLAIM 2024. T: TRIPOD+AI. S: STARD-AI." + ("" if left else " All answered."),
         ),
     ]
-
-
-def _capital(text: str) -> str:
-    """With a capital letter first."""
-    return text[:1].upper() + text[1:]
 
 
 def _about(context: ReportContext) -> Mapping[str, Any]:
@@ -86,7 +81,7 @@ def _split(context: ReportContext, _headings: Sequence[str]) -> str:
     if not (rule or group or about.get("group")):
         return ""
     by = f"Divided by {about.get('group') or context.run.get('group')}" if group else ""
-    return " ".join(f"{_capital(str(part)).rstrip('.')}." for part in (by, group, rule) if part)
+    return sentences(by, group, rule)
 
 
 def _internal(context: ReportContext, _headings: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from core.report import plots_data
 from core.report.blocks import Block, Table, Text
-from core.report.numbers import count, interval, number, quantity, reasons, value_words
+from core.report.numbers import count, interval, number, quantity, reasons, sentences, value_words
 from core.tables import SPLITS
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def case_blocks(context: ReportContext, group: str) -> list[Block]:
         )
     for key, words in (("group_rule", "Groups"), ("split_rule", "Split")):
         if context.run.get(key):
-            blocks.append(Text(f"{words}: {context.run[key]}"))
+            blocks.append(Text(f"{words}: {sentences(context.run[key])}"))
     blocks.extend(_failures(context))
     return blocks
 

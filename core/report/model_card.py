@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from core.report.html import clean
-from core.report.numbers import estimate, level_words, pick
+from core.report.numbers import estimate, level_words, pick, sentences
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from core.report.blocks import ReportContext
 
@@ -42,7 +42,7 @@ def model_card(context: ReportContext, verdict: str, cautions: Sequence[str]) ->
         str((m.get("network") or {}).get("backbone") or "") for m in run.get("members") or []
     ]
     front = yaml.safe_dump(_front(context, title, networks), sort_keys=False, allow_unicode=True)
-    rows = pick(context.evaluation.get("metrics") or [], of="", subgroup="")
+    rows = _overall(context)
     lines = [
         f"# {plain(title)}",
         "",
@@ -70,7 +70,7 @@ def model_card(context: ReportContext, verdict: str, cautions: Sequence[str]) ->
         "",
         "## Training data",
         "",
-        plain(f"{run.get('group_rule') or ''} {run.get('split_rule') or ''}".strip()) or STATE,
+        plain(sentences(run.get("group_rule"), run.get("split_rule"))) or STATE,
         "",
         "## Evaluation",
         "",
@@ -106,10 +106,16 @@ def plain(text: object) -> str:
     return re.sub(r"([\\`*_\[\]<>|#~!])", r"\\\1", clean(text).replace("\n", " "))
 
 
+def _overall(context: ReportContext) -> list[Mapping[str, Any]]:
+    """The numbers of everybody, as the model is used."""
+    rows = pick(context.evaluation.get("metrics") or [], of="", subgroup="")
+    return [row for row in rows if not row["name"].endswith("_before")]
+
+
 def _front(context: ReportContext, title: str, networks: Sequence[str]) -> dict[str, Any]:
     """The metadata that the Hub reads."""
     about = context.evaluation.get("about") or {}
-    rows = pick(context.evaluation.get("metrics") or [], of="", subgroup="")
+    rows = _overall(context)
     measured = [
         {
             "type": HUB_NAMES.get(row["name"], row["name"]),

@@ -30,6 +30,7 @@ __all__ = [
     "plural",
     "quantity",
     "reasons",
+    "sentences",
     "value_words",
 ]
 
@@ -161,6 +162,16 @@ def reasons(rows: Sequence[Mapping[str, Any]]) -> str:
         more = f" and {len(shown) - 6} more" if len(shown) > 6 else ""
         parts.append(f"{', '.join(shown[:6])}{more}: {reason}.")
     return " ".join(parts)
+
+
+def sentences(*parts: object) -> str:
+    """Parts as sentences: a capital first, a full stop last; empty ones are left out.
+
+    >>> sentences("drawn by leaf", "", "seed 0.")
+    'Drawn by leaf. Seed 0.'
+    """
+    texts = [str(part).strip().rstrip(".") for part in parts if part]
+    return " ".join(f"{text[0].upper()}{text[1:]}." for text in texts if text)
 
 
 def metrics_table(

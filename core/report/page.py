@@ -134,9 +134,11 @@ def cautions(context: ReportContext) -> list[str]:
     points = context.evaluation.get("operating_points") or []
     if any(point.get("exploratory") for point in points):
         found.append("Exploratory: an operating point was chosen on the cases it is judged on.")
-    for check in context.audit.get("checks") or []:
-        if check["verdict"] == "warning" and LEAKS.match(str(check["name"])):
-            found.append(str(check["words"]))
+    found.extend(
+        str(check["words"])
+        for check in context.audit.get("checks") or []
+        if check["verdict"] == "warning" and LEAKS.match(str(check["name"]))
+    )
     start = context.run.get("start") or {}
     licences = {"pretrained weights": start.get("licence"), **(context.run.get("licences") or {})}
     for what, licence in licences.items():

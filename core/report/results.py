@@ -141,7 +141,7 @@ class Results:
         lines = []
         for row in pick(self.evaluation.get("probe") or [], of="", subgroup=""):
             same = pick(self.rows, name=row["name"], of="", subgroup="", unit=row.get("unit"))
-            if same:
+            if same and not row["name"].endswith("_before"):
                 lines.append(
                     {
                         "Measure": str(row.get("title") or row["name"]),
