@@ -151,8 +151,11 @@ def _clouds(shape: tuple[int, ...], cells: tuple[int, ...], rng: np.random.Gener
 
 def _lay(canvas: Floats, opacity: Floats, colour: Floats | tuple[float, float, float]) -> None:
     """Lay a colour over the canvas, in place."""
-    alpha = opacity[..., None]
-    canvas += alpha * (np.asarray(colour, np.float32) - canvas)
+    tone = np.asarray(colour, np.float32)
+    # Channel by channel: numpy is slow where its innermost axis has three entries.
+    for channel in range(3):
+        plane = canvas[..., channel]
+        plane += opacity * (tone[..., channel] - plane)
 
 
 # --- the leaf -------------------------------------------------------------------------------

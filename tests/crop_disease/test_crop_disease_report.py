@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 from PIL import Image
 
 from apps.crop_disease import APP
@@ -130,31 +129,39 @@ def test_severity_is_silent_where_it_is_unknown_or_the_task() -> None:
     assert by_severity(context(task=graded)) == []
 
 
-BORDER = {"title": "border", "balanced_accuracy": 0.62, "chance": 1 / 3}
+BORDER = {"name": "border", "value": 0.62, "low": 0.55, "high": 0.7, "chance": 1 / 3, "n": 12}
+BORDER |= {"reason": "", "is_warning": True}
+SIZE = {**BORDER, "name": "file", "value": 0.9}
 
 
-@pytest.mark.parametrize(
-    "shortcuts", [{"border": BORDER}, [{"name": "size", "value": 1}, {"name": "border", **BORDER}]]
-)
-def test_the_border_stands_beside_the_model_and_chance(shortcuts: Any) -> None:
+def test_the_border_stands_beside_the_model_and_chance() -> None:
     own = {"name": "balanced_accuracy", "value": 0.9, "low": 0.8, "high": 0.95, "unit": "leaf"}
+    of_rust = {**own, "of": "rust", "value": 0.1}
     table, words = background_control(
-        context(audit={"shortcuts": shortcuts}, evaluation={"metrics": [own]})
+        context(audit={"shortcuts": [SIZE, BORDER]}, evaluation={"metrics": [of_rust, own]})
     )
     assert isinstance(table, Table)
     assert isinstance(words, Text)
     shown = [text.replace("\xa0", " ") for text in table.frame["balanced accuracy"]]
     assert shown[0].startswith("90.0 % (80.0 to 95.0 %")
-    assert shown[1:] == ["62.0 %", "33.3 %"]
+    assert shown[1].startswith("62.0 % (55.0 to 70.0 %")
+    assert shown[2] == "33.3 %"
     assert words.tone == "warning"
     assert "29 percentage points" in words.text
 
 
 def test_a_border_near_chance_gives_no_warning() -> None:
-    audit = {"shortcuts": {"border": {**BORDER, "balanced_accuracy": 0.36}}}
+    audit = {"shortcuts": [{**BORDER, "value": 0.36, "is_warning": False}]}
     assert [type(block) for block in background_control(context(audit=audit))] == [Table]
+
+
+def test_a_border_that_could_not_be_asked_says_why() -> None:
+    audit = {"shortcuts": [{**BORDER, "value": None, "reason": "all images are of one class"}]}
+    (block,) = background_control(context(audit=audit))
+    assert isinstance(block, Text)
+    assert "all images are of one class" in block.text
 
 
 def test_without_an_audit_there_is_no_control() -> None:
     assert background_control(context()) == []
-    assert background_control(context(audit={"shortcuts": {"size": {"value": 0.5}}})) == []
+    assert background_control(context(audit={"shortcuts": [SIZE]})) == []
