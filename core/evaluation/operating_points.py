@@ -43,7 +43,8 @@ __all__ = [
     "two_by_two",
 ]
 
-RULES = ("sensitivity", "specificity", "recall-rate", "youden", "cost")
+# Targets that are a share to reach.
+SHARES = ("sensitivity", "specificity", "recall-rate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,7 @@ def parse_target(text: str) -> tuple[str, float, float]:
             missed, alarm = (float(part) for part in value.split(":"))
             if missed > 0 and alarm > 0 and np.isfinite(missed + alarm):
                 return name, missed, alarm
-        elif name in RULES:
+        elif name in SHARES:
             target = float(value.removesuffix("%")) / (100 if value.endswith("%") else 1)
             if 0 < target <= 1:
                 return name, target, 0.0
