@@ -154,7 +154,7 @@ def _first_screen(context: ReportContext) -> list[Block]:
     task = context.task
     classes = ", ".join(task.title(name) for name in task.classes[:12])
     more = f" and {len(task.classes) - 12} more" if len(task.classes) > 12 else ""
-    asked = f"Asked: {task.name.replace('_', ' ')}, {len(task.classes)} classes ({classes}{more})."
+    asked = f"Asked: {task.name.replace('_', ' ')} ({classes}{more})."
     return [
         Text(verdict(context), "verdict"),
         *(Text(sentence, "warning") for sentence in cautions(context)),

@@ -1,0 +1,530 @@
+"""The report: made from the numbers of metrics.json alone, honest where they are missing."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from core.app import App, Metric, Section, Task
+from core.errors import MetricError, OutputError
+from core.evaluation.metrics import macro_f1
+from core.evaluation.summary import summarise
+from core.report import pdf
+from core.report.blocks import ReportContext, Text
+from core.report.html import render_page
+from core.report.model_card import model_card
+from core.report.numbers import count, number
+from core.report.page import cautions, report_html, verdict, write_report
+from core.tables import logit_columns, score_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CLASSES = ("healthy", "leaf_miner", "rust")
+TASK = Task(
+    name="stress",
+    kind="multiclass",
+    classes=CLASSES,
+    positive=CLASSES[1:],
+    titles={"leaf_miner": "leaf miner"},
+)
+HOSTILE = '<script>alert("=1+1")</script><img src=x onerror=x>$a_b$'
+
+
+def predictions(task: Task = TASK, n: int = 90, *, seed: int = 0) -> pd.DataFrame:
+    """Scored images of n/3 leaves, one of them failed; mostly right."""
+    rng = np.random.default_rng(seed)
+    k = len(task.classes)
+    y = np.arange(n) % k
+    logits = rng.normal(0, 1, (n, k))
+    logits[np.arange(n), y] += 1.8
+    scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    names = np.array(task.classes)
+    table = pd.DataFrame(
+        {
+            "image_id": [f"i{i:03d}" for i in range(n)],
+            "path": [f"leaves/{i:03d}.jpg" for i in range(n)],
+            "status": "ok",
+            "reason": "",
+            "quality": "",
+            "predicted": names[scores.argmax(axis=1)],
+            "decision": names[scores.argmax(axis=1)],
+            "label": names[y],
+            "group": [f"g{i // 3}" for i in range(n)],
+            "split": "test",
+            "camera": np.where(np.arange(n) % 2, "A", "B"),
+        }
+    )
+    table[score_columns(task.classes)] = scores
+    table[logit_columns(k)] = logits
+    table.loc[n - 1, ["status", "reason"]] = ["failed", "the file ends too early"]
+    table.loc[n - 1, ["predicted", "decision"]] = ""
+    table.loc[n - 1, [*score_columns(task.classes), *logit_columns(k)]] = np.nan
+    return table
+
+
+def evaluate(table: pd.DataFrame, task: Task = TASK, **more: Any) -> dict[str, Any]:
+    """The content of metrics.json, read back as JSON."""
+    settings = {
+        "subgroups": ("camera",),
+        "operating_points": [{"name": "youden", "threshold": 0.5, "chosen_on": "val"}],
+        "metrics": (METRIC,),
+        "split": "test",
+        "group_word": "leaf",
+        "resamples": 200,
+        "prevalence": 0.05,
+        **more,
+    }
+    content, _ = summarise(table, task=task, **settings)
+    found: dict[str, Any] = json.loads(json.dumps(content, allow_nan=False))
+    return found
+
+
+METRIC = Metric(name="macro_f1", title="Macro-F1", compute=macro_f1, percent=True)
+
+
+def app_with(*sections: Section) -> App:
+    """An app of which only the words matter here."""
+
+    def unused(*_args: Any) -> Any:
+        pytest.fail("a report needs no data")
+
+    return App(
+        name="crop_disease",
+        title="Leaves",
+        intended_use="Helps scouts.",
+        tasks=(TASK,),
+        index=unused,
+        group="leaf",
+        read=unused,
+        prepare=unused,
+        augment=unused,
+        units=(),
+        metrics=(METRIC,),
+        sections=sections,
+        phantom=unused,
+    )
+
+
+def context(evaluation: dict[str, Any], table: pd.DataFrame, **more: Any) -> ReportContext:
+    """A context with no more than a table of predictions gives."""
+    settings: dict[str, Any] = {
+        "app": None,
+        "task": TASK,
+        "evaluation": evaluation,
+        "predictions": table,
+        "decisions": {},
+        "manifest": pd.DataFrame(),
+        **more,
+    }
+    return ReportContext(**settings)
+
+
+def rich(evaluation: dict[str, Any], table: pd.DataFrame, word: str = "leaf") -> ReportContext:
+    """A context in which everything is known, and every name is ``word``."""
+
+    def picture(_image_id: str) -> np.ndarray:
+        return np.full((32, 48, 3), 90, dtype=np.uint8)
+
+    def saliency(_image_id: str) -> np.ndarray:
+        return np.linspace(0, 1, 32 * 48, dtype=np.float32).reshape(32, 48)
+
+    return context(
+        {**evaluation, "probe": evaluation["metrics"], "cautions": [word]},
+        table,
+        app=app_with(Section(title=word, build=lambda _: [Text(word)])),
+        manifest=table[["image_id", "path", "label", "group", "split", "status", "reason"]],
+        run={
+            "title": word,
+            "group": word,
+            "group_rule": word,
+            "split_rule": word,
+            "cards": [word],
+            "members": [{"network": {"backbone": word}, "kept": "fine-tuned", "best_epoch": 2}],
+            "start": {"source": word, "licence": f"{word} cc-by-nc-4.0"},
+            "versions": {"resight": word},
+            "model_id": word,
+            "temperature": 1.2,
+        },
+        audit={
+            "checks": [{"name": "labels", "title": word, "verdict": "warning", "words": word}],
+            "shortcuts": [
+                {"name": word, "value": 0.4, "low": 0.3, "high": 0.5, "chance": 0.3, "n": 9},
+                {"name": "file", "value": None, "chance": 0.3, "n": 9, "reason": word},
+            ],
+        },
+        log=pd.DataFrame({"epoch": [1, 2], "train_loss": [1.0, 0.5], "val_score": [0.4, 0.6]}),
+        plan=pd.DataFrame({"setting": [word], "value": [word], "reason": [word]}),
+        picture=picture,
+        saliency=saliency,
+    )
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return predictions()
+
+
+@pytest.fixture(scope="module")
+def evaluation(table: pd.DataFrame) -> dict[str, Any]:
+    return evaluate(table)
+
+
+@pytest.fixture(scope="module")
+def plain(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """Without what is drawn, which takes most of the time."""
+    rows = [row for row in evaluation["metrics"] if not row["subgroup"]]
+    return {**evaluation, "metrics": rows, "curves": {}, "confusion": {}, "flow": []}
+
+
+@pytest.fixture(scope="module")
+def page(evaluation: dict[str, Any], table: pd.DataFrame) -> str:
+    return report_html(context(evaluation, table))
+
+
+@pytest.fixture(scope="module")
+def rich_page(evaluation: dict[str, Any], table: pd.DataFrame) -> str:
+    return report_html(rich(evaluation, table))
+
+
+class Reader(HTMLParser):
+    """Tags, attributes and words; every tag must be closed in its turn."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(page)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in {"meta", "img"}:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] not in {"style", "script", "text"}:
+            self.words.append(data)
+
+
+def words_of(page: str) -> str:
+    """What a reader reads, figures left out."""
+    return " ".join(" ".join(Reader(page).words).split())
+
+
+def section(page: str, anchor: str) -> str:
+    """The words of one section."""
+    start = page.index(f'<section id="{anchor}"')
+    return words_of(page[start : page.index("</section>", start)] + "</section>")
+
+
+NUMERAL = re.compile(r"(?<![\w./])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
+
+
+def leaves(content: Any) -> Iterator[Any]:
+    """Every value in a JSON document, and every key."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield key
+            yield from leaves(value)
+    elif isinstance(content, list):
+        for value in content:
+            yield from leaves(value)
+    else:
+        yield content
+
+
+def test_every_number_on_the_page_stands_in_metrics_json(
+    page: str, evaluation: dict[str, Any]
+) -> None:
+    known: set[str] = set()
+    for leaf in leaves(evaluation):
+        if isinstance(leaf, str):
+            known.update(NUMERAL.findall(leaf))
+        elif isinstance(leaf, int | float) and not isinstance(leaf, bool):
+            ways = [number(leaf), number(leaf, percent=True), number(leaf, places=1), count(leaf)]
+            known.update(NUMERAL.findall(" ".join([*ways, str(leaf), f"{100 * leaf:g}"])))
+    # The year of a guideline, and the thousand in "of 1,000 cases".
+    known |= {"2024", "1,000"}
+    # Scores of single cases come from the predictions, which this section lists.
+    start = page.index('<section id="errors"')
+    rest = page[:start] + page[page.index("</section>", start) + len("</section>") :]
+    seen = NUMERAL.findall(words_of(rest))
+    assert len(seen) > 500
+    assert {numeral for numeral in seen if numeral not in known} == set()
+
+
+def test_the_headline_on_the_page_is_that_of_metrics_json(
+    page: str, evaluation: dict[str, Any]
+) -> None:
+    row = next(r for r in evaluation["metrics"] if r["name"] == "macro_f1" and not r["subgroup"])
+    value, low, high = (f"{100 * row[key]:.1f}" for key in ("value", "low", "high"))
+    told = words_of(page)
+    assert (
+        "On 89 images of 30 leaves never used for training or tuning, macro-F1 was "
+        f"{value} % (95 % interval {low} to {high} %)."
+    ) in told.replace("\xa0", " ")
+
+
+def test_every_row_of_metrics_json_is_on_the_page(page: str, evaluation: dict[str, Any]) -> None:
+    told = words_of(page)
+    for row in evaluation["metrics"]:
+        if row["value"] is not None and row["name"] != "support":
+            shown = number(row["value"], percent=bool(row["percent"]))
+            assert shown.removesuffix("\xa0%") in told, row
+
+
+def test_same_context_same_bytes(
+    rich_page: str, evaluation: dict[str, Any], table: pd.DataFrame
+) -> None:
+    assert report_html(rich(evaluation, table)) == rich_page
+
+
+def test_nothing_is_fetched(rich_page: str) -> None:
+    assert "://" not in re.sub(r"data:image/jpeg;base64,[\w+/=]+", "", rich_page)
+    for name, value in Reader(rich_page).attributes:
+        if name in {"src", "href"}:
+            assert value.startswith(("#", "data:image/"))
+
+
+def test_hostile_names_never_become_markup(rich_page: str) -> None:
+    classes = (HOSTILE, "leaf_miner", "rust")
+    task = replace(TASK, classes=classes, positive=(HOSTILE,), name=HOSTILE)
+    rows = predictions(task).assign(camera=HOSTILE)
+    rows.loc[::2, "camera"] = "B"
+    rows["path"] = HOSTILE
+    rows.loc[rows["status"] == "failed", "reason"] = HOSTILE
+    points = [{"name": HOSTILE, "threshold": 0.5, "chosen_on": HOSTILE, "exploratory": True}]
+    found = evaluate(rows, task, operating_points=points, group_word=HOSTILE)
+    hostile = replace(rich(found, rows, HOSTILE), task=task)
+    reader = Reader(report_html(hostile))
+    assert set(reader.tags) == set(Reader(rich_page).tags)
+    assert reader.tags.count("script") == 1
+    assert not any(name.startswith("on") for name, _ in reader.attributes)
+    assert any(HOSTILE in words for words in reader.words)
+    card = model_card(hostile, verdict(hostile), cautions(hostile))
+    body = card.split("\n---\n", 1)[1]
+    assert not re.search(r"(?<!\\)<(script|img)", body)
+
+
+def test_undefined_is_said_with_its_reason() -> None:
+    task = replace(TASK, classes=(*CLASSES, "phoma"), positive=())
+    rows = predictions().assign(score_phoma=0.0)
+    found = evaluate(rows, task, operating_points=[])
+    told = words_of(report_html(context(found, rows, task=task)))
+    recall = next(r for r in found["metrics"] if r["name"] == "recall" and r["of"] == "phoma")
+    assert recall["value"] is None
+    assert "phoma 0 not estimable not estimable" in told
+    assert "Recall (phoma)" in told
+    assert "no case is of this class" in told
+    assert "not estimable: not estimable" not in told
+    assert not re.search(r"\b(nan|None|inf)\b", told)
+
+
+def test_an_undefined_headline_gives_no_number(table: pd.DataFrame) -> None:
+    row = {
+        "name": "auroc",
+        "title": "AUROC",
+        "of": "",
+        "unit": "image",
+        "value": None,
+        "n": 9,
+        "reason": "not estimable: no case is positive",
+    }
+    found = {"about": {"split": "test", "group": "leaf"}, "metrics": [row]}
+    assert verdict(context(found, table)) == (
+        "On 9 images never used for training or tuning, AUROC is not estimable: "
+        "no case is positive."
+    )
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ("test", "never used for training or tuning"),
+        ("out-of-fold", "each scored by networks that had not seen its leaf"),
+        ("val", "also served to choose the model"),
+        ("new data", "(new data)"),
+    ],
+)
+def test_the_verdict_says_what_the_cases_had_to_do_with_training(
+    evaluation: dict[str, Any], table: pd.DataFrame, split: str, words: str
+) -> None:
+    about = {**evaluation["about"], "split": split}
+    assert words in verdict(context({**evaluation, "about": about}, table))
+
+
+def test_groups_nobody_knows_are_not_counted_as_leaves(table: pd.DataFrame) -> None:
+    rows = table.assign(group="")
+    found = evaluate(rows, operating_points=[], subgroups=())
+    some = context(found, rows, run={"group": "leaf", "group_rule": ""})
+    assert "leaves" not in verdict(some)
+    assert any("cannot be checked" in sentence for sentence in cautions(some))
+
+
+def test_what_limits_the_result_stands_before_it(rich_page: str) -> None:
+    told = words_of(rich_page)
+    first_screen = told[: told.index("Contents")]
+    assert "For research use; not a medical device." in first_screen
+    assert "Helps scouts." in first_screen
+    assert "The licence of the pretrained weights (leaf cc-by-nc-4.0) restricts use" in first_screen
+    assert first_screen.count("Caution.") >= 2
+
+
+def test_an_exploratory_threshold_is_marked(plain: dict[str, Any], table: pd.DataFrame) -> None:
+    points = [{**plain["operating_points"][0], "exploratory": True}]
+    some = context({**plain, "operating_points": points}, table)
+    assert any("Exploratory" in sentence for sentence in cautions(some))
+    assert "exploratory: chosen on the cases it is judged on" in words_of(report_html(some))
+
+
+def test_a_free_licence_needs_no_caution(table: pd.DataFrame, evaluation: dict[str, Any]) -> None:
+    run = {"group_rule": "by leaf", "start": {"licence": "apache-2.0"}}
+    sentences = cautions(context(evaluation, table, run=run))
+    assert not any("licence" in sentence for sentence in sentences)
+
+
+def test_failures_are_counted_and_named(page: str) -> None:
+    told = section(page, "cases-and-their-flow")
+    assert "Failed: no score 1 image" in told
+    assert "leaves/089.jpg failed the file ends too early" in told
+    # 89 scored of 90: each number once without the failure and once with it as wrong.
+    results = section(page, "results")
+    assert "Failed: left out" in results
+    assert "Failed: counted as wrong" in results
+    assert re.search(r"\d+ of 89 .* \d+ of 90", results)
+
+
+def test_sections_of_an_app_appear_in_their_place(
+    plain: dict[str, Any], table: pd.DataFrame
+) -> None:
+    def broken(_context: ReportContext) -> list[Text]:
+        msg = "no pair of classes was confused"
+        raise MetricError(msg)
+
+    app = app_with(
+        Section(title="Confused pairs", build=lambda c: [Text(f"of {len(c.predictions)}")]),
+        Section(title="Empty", build=lambda _: []),
+        Section(title="Broken", build=broken),
+    )
+    page = report_html(context(plain, table, app=app))
+    assert section(page, "confused-pairs") == "Confused pairs of 90"
+    assert 'id="empty"' not in page
+    assert "could not be made: no pair of classes was confused" in section(page, "broken")
+
+
+def test_a_fault_of_ours_in_a_section_is_not_hidden(
+    plain: dict[str, Any], table: pd.DataFrame
+) -> None:
+    app = app_with(Section(title="Fault", build=lambda _: [Text("a" + 1)]))  # type: ignore[operator]
+    with pytest.raises(TypeError):
+        report_html(context(plain, table, app=app))
+
+
+def test_the_surest_errors_come_first(page: str, table: pd.DataFrame) -> None:
+    wrong = table[(table["status"] == "ok") & (table["predicted"] != table["label"])]
+    sure = wrong[score_columns(CLASSES)].max(axis=1)
+    names = re.findall(r"leaves/\d+\.jpg", section(page, "errors"))
+    assert names[0] == wrong.loc[sure.idxmax(), "path"]
+    assert set(names) <= set(wrong["path"])
+
+
+def test_errors_have_pictures_named_by_their_file(rich_page: str) -> None:
+    names = [value for name, value in Reader(rich_page).attributes if name == "alt"]
+    assert names
+    assert all(re.match(r"leaves/\d+\.jpg: true .* decided ", value) for value in names)
+
+
+def test_the_checklist_answers_what_is_known_and_leaves_the_rest(page: str, rich_page: str) -> None:
+    bare, full = (section(p, "checklist-for-reporting") for p in (page, rich_page))
+    assert bare.count("The user must state.") > full.count("The user must state.") > 3
+    assert "Helps scouts." in full
+
+
+@pytest.mark.parametrize("kind", ["binary", "ordinal", "multilabel"])
+def test_every_kind_of_task_has_a_report(kind: Any) -> None:
+    classes = ("a", "b") if kind == "binary" else ("a", "b", "c")
+    task = Task(name="t", kind=kind, classes=classes, positive=("b",))
+    rows = predictions(task, 40).drop(columns=["logit_0"])
+    found = evaluate(rows, task, metrics=(), operating_points=[])
+    told = words_of(report_html(context(found, rows, task=task)))
+    assert "On 39 images" in told
+    assert not re.search(r"\b(nan|None)\b", told)
+
+
+def test_numbers_alone_make_a_report(table: pd.DataFrame) -> None:
+    told = words_of(report_html(context({"metrics": []}, table)))
+    assert "No number could be computed on these cases." in told
+
+
+def test_both_files_are_written_and_nothing_else(
+    tmp_path: Path, plain: dict[str, Any], table: pd.DataFrame
+) -> None:
+    some = context(plain, table)
+    files = write_report(tmp_path, some)
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+    assert [file.name for file in files] == ["report.html", "model_card.md"]
+    assert files[0].read_text(encoding="utf-8") == report_html(some)
+
+
+def test_the_model_card_repeats_the_numbers(
+    evaluation: dict[str, Any], table: pd.DataFrame
+) -> None:
+    some = rich(evaluation, table)
+    card = model_card(some, verdict(some), cautions(some))
+    _, front, body = card.split("---\n", 2)
+    meta = yaml.safe_load(front)
+    assert meta["pipeline_tag"] == "image-classification"
+    measured = {m["name"]: m["value"] for m in meta["model-index"][0]["results"][0]["metrics"]}
+    row = next(r for r in evaluation["metrics"] if r["name"] == "macro_f1" and not r["subgroup"])
+    assert measured["Macro-F1, by image"] == row["value"]
+    assert "not a medical device" in body
+    assert f"{100 * row['value']:.1f}" in body
+
+
+SMALL = render_page("Leaves", lead="", sections=[("", [Text("words on paper")])])
+
+
+def test_a_page_becomes_a_pdf(tmp_path: Path) -> None:
+    source, target = tmp_path / "a.html", tmp_path / "a.pdf"
+    source.write_text(SMALL, encoding="utf-8")
+    try:
+        engine = pdf.write_pdf(source, target)
+    except OutputError:
+        pytest.skip("this machine has neither WeasyPrint with Pango nor Chromium")
+    assert engine in {"weasyprint", "chromium"}
+    assert target.read_bytes().startswith(b"%PDF-")
+
+
+def test_without_an_engine_the_user_is_told_to_print(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "a.html"
+    source.write_text(SMALL, encoding="utf-8")
+    # None makes the import fail, as where the package is absent; no browser is on an empty path.
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(OutputError, match="print it to PDF from the browser"):
+        pdf.write_pdf(source, tmp_path / "a.pdf")
+    assert not (tmp_path / "a.pdf").exists()
