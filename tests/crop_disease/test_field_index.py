@@ -1,0 +1,461 @@
+"""From rasters to a manifest: what is a tile, what is its class, what may not straddle a split."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from apps.crop_disease.field import (
+    OUTPUT_COLUMNS,
+    facts_of,
+    index_field,
+    is_tile,
+    read_tile,
+    window_of,
+)
+from apps.crop_disease.field_files import is_field
+from apps.crop_disease.field_options import OPTIONS
+from apps.crop_disease.field_phantom import (
+    CLASSES,
+    Form,
+    plan_field,
+    write_field_phantom,
+    write_mosaic,
+)
+from core.app import Source, Task
+from core.data.split import draw_split
+from core.errors import ConfigError, ImageError, ManifestError
+from core.tables import check_manifest, check_splits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+rasterio = pytest.importorskip("rasterio")
+geopandas = pytest.importorskip("geopandas")
+
+TASK = Task(name="disease", kind="multiclass")
+
+
+def source(
+    *paths: Path, labelled: bool = False, group: str | None = None, **options: Any
+) -> Source:
+    """What a user points at; options with ``_`` for ``-``."""
+    return Source(
+        paths=paths,
+        labelled=labelled,
+        task=TASK,
+        group=group,
+        options={name.replace("_", "-"): value for name, value in options.items()},
+    )
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A field of 826 x 826 px with its labels."""
+    return write_field_phantom(tmp_path_factory.mktemp("field"), 300, 3)
+
+
+def test_a_map_reaches_every_valid_pixel(phantom: Path) -> None:
+    found = index_field(source(phantom / "mosaic.tif", tile="64px", overlap="25%"))
+    with rasterio.open(phantom / "mosaic.tif") as raster:
+        valid = raster.read(4) > 0
+    reached = np.zeros(valid.shape, int)
+    for row in found.table.to_dict("records"):
+        top, left, height, width = window_of(row)
+        reached[top : top + height, left : left + width] += 1
+        share = valid[top : top + height, left : left + width].mean()
+        assert row["valid_fraction"] == pytest.approx(share, abs=1e-6)
+        assert (row["status"] == "ok") == (share >= 0.5)
+    assert (reached > 0).all()
+    assert found.table["reason"].str.contains("of it is valid, and 50% is needed").any()
+    check_manifest(found.table, labelled=False)
+
+
+def test_rows_stand_in_storage_order_and_sort_there(phantom: Path) -> None:
+    table = index_field(source(phantom / "mosaic.tif", tile="64px")).table
+    places = list(zip(table["row_off"], table["col_off"], strict=True))
+    assert places == sorted(places)
+    assert list(table["image_id"]) == sorted(table["image_id"])
+    assert table["image_id"].is_unique
+
+
+def test_a_tile_is_the_pixels_of_its_window(phantom: Path) -> None:
+    found = index_field(source(phantom / "mosaic.tif", tile="64px"))
+    row = found.table[found.table["valid_fraction"] == 1].iloc[5].to_dict()
+    top, left, height, width = window_of(row)
+    with rasterio.open(phantom / "mosaic.tif") as raster:
+        expected = raster.read([1, 2, 3])[:, top : top + height, left : left + width]
+        x, y = raster.xy(top + height / 2 - 0.5, left + width / 2 - 0.5)
+    pixels = read_tile({**row, "path": str(found.root / row["path"])})
+    assert np.array_equal(pixels, expected.transpose(1, 2, 0))
+    assert (row["x"], row["y"]) == pytest.approx((x, y), abs=1e-6)
+    assert 8.3 < row["lon"] < 8.4
+    assert 49.0 < row["lat"] < 49.1
+
+
+def test_a_damaged_raster_costs_its_tiles_a_reason(tmp_path: Path, phantom: Path) -> None:
+    path = tmp_path / "mosaic.tif"
+    data = (phantom / "mosaic.tif").read_bytes()
+    found = index_field(source(shutil.copy(phantom / "mosaic.tif", path), tile="64px"))
+    row = found.table[found.table["status"] == "ok"].iloc[-1].to_dict()
+    path.write_bytes(data[: len(data) // 2] + b"\0" * (len(data) - len(data) // 2))
+    with pytest.raises(ImageError, match="cannot be read"):
+        read_tile({**row, "path": str(path)})
+
+
+def test_polygons_give_classes(phantom: Path) -> None:
+    found = index_field(source(phantom, labelled=True, tile="32px"))
+    truth = plan_field(826, 826, seed=3)
+    ok = found.table[found.table["status"] == "ok"]
+    assert set(ok["label"]) == set(CLASSES)
+    for row in ok.to_dict("records"):
+        centre = row["row_off"] + 16, row["col_off"] + 16
+        names = [
+            f.name
+            for f in truth.foci
+            # Well inside or well outside of the ellipse; between, either is right.
+            if ((centre[0] - f.row) / (f.high - 24)) ** 2
+            + ((centre[1] - f.col) / (f.wide - 24)) ** 2
+            < 1
+        ]
+        far = all(
+            ((centre[0] - f.row) / (f.high + 24)) ** 2 + ((centre[1] - f.col) / (f.wide + 24)) ** 2
+            > 1
+            for f in truth.foci
+        )
+        if names or far:
+            assert row["label"] == (names[0] if names else "healthy")
+
+
+def test_a_mixed_tile_is_left_out_with_the_shares(phantom: Path) -> None:
+    found = index_field(source(phantom, labelled=True, tile="32px", label_share=0.95))
+    mixed = found.table[found.table["reason"].str.contains("no class covers 95%")]
+    assert len(mixed) > 0
+    assert (mixed["label"] == "").all()
+    assert (mixed["status"] == "skipped").all()
+
+
+def test_points_give_classes_and_contradictions_are_told(tmp_path: Path, phantom: Path) -> None:
+    # Pixels of 5 cm from (451000, 5433000): the tile at row 384, col 384 spans 19.2 to 20.8 m.
+    places = [(400, 400, "rust"), (401, 402, "rust"), (464, 400, "wilt"), (465, 401, "rust")]
+    points = geopandas.GeoDataFrame(
+        {"what": [name for *_, name in places]},
+        geometry=geopandas.points_from_xy(
+            [451_000 + c * 0.05 for _, c, _ in places], [5_433_000 - r * 0.05 for r, *_ in places]
+        ),
+        crs="EPSG:32632",
+    ).to_crs("EPSG:4326")
+    points.to_file(tmp_path / "points.geojson", engine="pyogrio")
+    found = index_field(
+        source(
+            phantom / "mosaic.tif",
+            labelled=True,
+            tile="32px",
+            labels=tmp_path / "points.geojson",
+            label_column="what",
+            block="320px",
+        )
+    )
+    named = found.table[found.table["label"] != ""]
+    assert list(named["label"]) == ["rust"]
+    torn = found.table[found.table["reason"].str.contains("points of several classes")]
+    assert len(torn) == 1
+    assert "rust, wilt" in torn["reason"].iloc[0]
+
+
+def test_ground_without_a_polygon_is_background_where_that_is_named(
+    tmp_path: Path, phantom: Path
+) -> None:
+    labels = geopandas.read_file(phantom / "labels.gpkg", engine="pyogrio")
+    labels[labels["label"] != "healthy"].to_file(tmp_path / "l.gpkg", engine="pyogrio")
+    without = index_field(
+        source(phantom / "mosaic.tif", labelled=True, tile="32px", labels=tmp_path / "l.gpkg")
+    )
+    assert without.table["reason"].eq("no label lies on it").any()
+    named = index_field(
+        source(
+            phantom / "mosaic.tif",
+            labelled=True,
+            tile="32px",
+            labels=tmp_path / "l.gpkg",
+            background="well",
+        )
+    )
+    assert set(named.table.loc[named.table["status"] == "ok", "label"]) == {"rust", "well", "wilt"}
+
+
+@pytest.mark.parametrize("extra", [{}, {"overlap": "50%"}, {"buffer": "3m"}, {"buffer": "1px"}])
+def test_blocks_keep_at_least_a_tile_apart(phantom: Path, extra: dict[str, Any]) -> None:
+    found = index_field(source(phantom, labelled=True, tile="32px", **extra))
+    table = found.table
+    assert "between blocks lies at least the side of a tile" in found.group_rule
+    top, left = table["row_off"].to_numpy(), table["col_off"].to_numpy()
+    apart = np.maximum(
+        np.abs(top[:, None] - top[None]) - 32, np.abs(left[:, None] - left[None]) - 32
+    )
+    other = table["group"].to_numpy()[:, None] != table["group"].to_numpy()[None]
+    assert apart[other].min() >= (60 if extra.get("buffer") == "3m" else 32)
+    assert table["group"].nunique() >= 16
+
+
+def test_a_drawn_split_never_breaks_a_block(phantom: Path) -> None:
+    found = index_field(source(phantom, labelled=True, tile="24px"))
+    labels = set(found.table.loc[found.table["status"] == "ok", "label"])
+    table, _ = draw_split(found.table, task=TASK.with_classes(sorted(labels)), seed=1)
+    check_splits(table)
+
+
+def test_fields_and_flights_can_be_the_group(phantom: Path, tmp_path: Path) -> None:
+    for name in ("north", "south"):
+        folder = tmp_path / name
+        folder.mkdir()
+        shutil.copy(phantom / "mosaic.tif", folder / f"{name}_field.tif")
+        shutil.copy(phantom / "labels.gpkg", folder / "labels.gpkg")
+    by_field = index_field(source(tmp_path, labelled=True, tile="32px", group="field"))
+    assert set(by_field.table["group"]) == {"north_field", "south_field"}
+    by_flight = index_field(source(tmp_path, labelled=True, tile="32px", group="flight"))
+    assert set(by_flight.table["group"]) == {"north", "south"}
+    with pytest.raises(ManifestError, match="--group farm: tiles know their block, field, flight"):
+        index_field(source(tmp_path, labelled=True, tile="32px", group="farm"))
+
+
+def test_class_folders_of_geotiff_tiles(tmp_path: Path) -> None:
+    truth = plan_field(64, 64, seed=1)
+    for name in ("healthy", "rust"):
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            write_mosaic(
+                tmp_path / name / f"{i}.tif", replace(truth, seed=i), Form(bands="RGB", tiled=False)
+            )
+    assert is_field(source(tmp_path, labelled=True))
+    found = index_field(source(tmp_path, labelled=True))
+    assert list(found.table["label"]) == ["healthy", "healthy", "rust", "rust"]
+    assert (found.table["height"] == 64).all()
+
+
+def test_a_raster_without_labels_says_how_to_give_them(tmp_path: Path, phantom: Path) -> None:
+    path = shutil.copy(phantom / "mosaic.tif", tmp_path / "mosaic.tif")
+    with pytest.raises(ManifestError, match=r"nothing says which class.*--labels FILE"):
+        index_field(source(path, labelled=True))
+
+
+def test_a_webodm_project_is_its_orthophoto(tmp_path: Path, phantom: Path) -> None:
+    project = tmp_path / "may"
+    (project / "odm_orthophoto").mkdir(parents=True)
+    (project / "images").mkdir()
+    (project / "images" / "DJI_0001.JPG").write_bytes(b"\xff\xd8\xff")
+    (project / "odm_dem").mkdir()
+    shutil.copy(phantom / "mosaic.tif", project / "odm_orthophoto" / "odm_orthophoto.tif")
+    shutil.copy(phantom / "mosaic.tif", project / "odm_dem" / "dsm.tif")
+    assert is_field(source(project))
+    table = index_field(source(project, tile="128px")).table
+    assert set(table["path"]) == {"odm_orthophoto/odm_orthophoto.tif"}
+    assert set(table["flight"]) == {"may"}
+
+
+def test_photos_of_leaves_are_no_field(tmp_path: Path) -> None:
+    from PIL import Image  # noqa: PLC0415  (only here)
+
+    (tmp_path / "rust").mkdir()
+    picture = Image.fromarray(np.zeros((20, 20, 3), np.uint8))
+    picture.save(tmp_path / "rust" / "a.tif")
+    assert not is_field(source(tmp_path))
+    assert not is_field(source(tmp_path / "rust" / "a.tif"))
+    picture.save(tmp_path / "rust" / "b.jpg")
+    assert not is_field(source(tmp_path, tile="10m"))
+    assert not is_field(source())
+    assert is_tile({"row_off": 0})
+    for row in ({}, {"row_off": ""}, {"row_off": float("nan")}, {"row_off": None}):
+        assert not is_tile(row)
+
+
+def test_only_the_field_counts_within_its_boundary(tmp_path: Path, phantom: Path) -> None:
+    from shapely.geometry import box  # noqa: PLC0415  (an extra)
+
+    # The left half of the raster, 413 px of 5 cm.
+    half = geopandas.GeoDataFrame(
+        {"name": ["west"]},
+        geometry=[box(451_000, 5_432_000, 451_000 + 413 * 0.05, 5_434_000)],
+        crs="EPSG:32632",
+    )
+    half.to_crs("EPSG:4326").to_file(tmp_path / "half.geojson", engine="pyogrio")
+    found = index_field(
+        source(phantom / "mosaic.tif", tile="64px", within=tmp_path / "half.geojson")
+    )
+    ok = found.table[found.table["status"] == "ok"]
+    assert set(ok["field"]) == {"west"}
+    assert (ok["col_off"] + 32 <= 413).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "word"),
+    [
+        ("gone.gpkg", None, "there is no such file"),
+        ("a.kml", "<kml/>", "is no kind of file known"),
+        ("a.geojson", "{", "cannot be read"),
+    ],
+)
+def test_boundaries_that_cannot_be_read_are_named(
+    tmp_path: Path, phantom: Path, name: str, content: str | None, word: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(ManifestError, match=word):
+        index_field(source(phantom / "mosaic.tif", within=tmp_path / name))
+
+
+def test_a_boundary_elsewhere_and_a_column_that_is_not_there(tmp_path: Path, phantom: Path) -> None:
+    from shapely.geometry import box  # noqa: PLC0415  (an extra)
+
+    far = geopandas.GeoDataFrame({"name": ["x"]}, geometry=[box(0, 0, 1, 1)], crs="EPSG:4326")
+    far.to_file(tmp_path / "far.gpkg", engine="pyogrio")
+    with pytest.raises(ManifestError, match=r"none of its 1 shapes lies on mosaic\.tif"):
+        index_field(source(phantom / "mosaic.tif", within=tmp_path / "far.gpkg"))
+    with pytest.raises(ManifestError, match=r"has no column 'sort' \(it has: label\)"):
+        index_field(source(phantom, labelled=True, label_column="sort"))
+
+
+def test_tiles_in_metres_show_the_same_ground_at_any_sampling(tmp_path: Path) -> None:
+    sizes = []
+    for gsd in (0.05, 0.1):
+        truth = plan_field(512, 512, seed=1, gsd_m=gsd)
+        path = write_mosaic(tmp_path / f"{gsd}.tif", truth)
+        found = index_field(source(path, tile="3.2m"))
+        sizes.append((found.table["width"].iloc[0], found.table["tile_m"].iloc[0]))
+    assert [width for width, _ in sizes] == [64, 32]
+    assert sizes[0][1] == pytest.approx(sizes[1][1], rel=1e-3)
+    both = index_field(source(tmp_path, tile="64px"))
+    assert any("differ in ground sampling distance, 5 cm to 10 cm" in n for n in both.notes)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "word"),
+    [
+        ({"tile": "big"}, ConfigError, "--tile big"),
+        ({"tile": "2px"}, ManifestError, "nothing can be seen"),
+        ({"tile": "0.1m"}, ManifestError, "is 2 px at"),
+        ({"overlap": "99%"}, ManifestError, "90 % is the most"),
+        ({"match_gsd": True}, ManifestError, "does not say on which ground size"),
+        ({"bands": "RGBNRe"}, ImageError, "names 5 bands, and the file has 3 beside its alpha"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    phantom: Path, options: dict[str, Any], error: type[Exception], word: str
+) -> None:
+    with pytest.raises(error, match=word):
+        index_field(source(phantom / "mosaic.tif", **options))
+
+
+def test_a_run_that_tells_its_training_is_compared_with(tmp_path: Path, phantom: Path) -> None:
+    trained = index_field(source(phantom, labelled=True, tile="32px"))
+    facts = facts_of(trained.table)
+    assert facts["tile_px"] == 32
+    assert facts["reading"] == "R=1 G=2 B=3 alpha=4"
+    finer = write_mosaic(tmp_path / "finer.tif", plan_field(512, 512, seed=1, gsd_m=0.02))
+
+    class Knowing(Source):
+        """A source as a run that predicts would hand it over."""
+
+        run = {"facts": facts}  # noqa: RUF012  (a constant)
+
+    def ask(path: Path, **options: Any) -> Source:
+        return Knowing(paths=(path,), labelled=False, task=TASK, options=options)
+
+    found = index_field(ask(finer))
+    assert (found.table["width"] == 32).all()
+    assert any("2.5 times larger. Pass --match-gsd" in note for note in found.notes)
+    matched = index_field(ask(finer, **{"match-gsd": True}))
+    # 32 px of 5 cm are 80 px of 2 cm.
+    assert (matched.table["width"] == 80).all()
+    assert not any("times" in note for note in matched.notes)
+    two = tmp_path / "two.tif"
+    with rasterio.open(finer) as full:
+        profile = {**full.profile, "count": 2, "photometric": "MINISBLACK"}
+        with rasterio.open(two, "w", **profile) as target:
+            target.write(full.read([1, 2]))
+    with pytest.raises(ManifestError, match=r"gives 2 channels .* trained on 3 \(R, G, B\)"):
+        index_field(ask(two))
+
+
+def test_an_empty_raster_is_refused(tmp_path: Path) -> None:
+    path = write_mosaic(
+        tmp_path / "a.tif", plan_field(256, 256, seed=1), Form(bands="RGB", nodata=0)
+    )
+    with rasterio.open(path, "r+") as target:
+        target.write(np.zeros((3, 256, 256), np.uint8))
+    with pytest.raises(ManifestError, match="holds no valid pixel; all is nodata"):
+        index_field(source(path))
+
+
+def test_in_a_folder_one_bad_raster_costs_one_row(tmp_path: Path, phantom: Path) -> None:
+    shutil.copy(phantom / "mosaic.tif", tmp_path / "a.tif")
+    (tmp_path / "b.tif").write_bytes(b"nothing")
+    table = index_field(source(tmp_path, tile="128px")).table
+    bad = table[table["path"] == "b.tif"]
+    assert list(bad["status"]) == ["skipped"]
+    assert "is not a GeoTIFF that can be read" in bad["reason"].iloc[0]
+    check_manifest(table, labelled=False)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        Form(bands="RGB", nodata=0, tiled=False),
+        Form(bands="RGBA", dtype="uint16"),
+        Form(bands="RGBNRe", dtype="float32", nodata=-10000),
+    ],
+)
+def test_every_form_of_mosaic_gives_the_same_tiles(tmp_path: Path, form: Form) -> None:
+    truth = plan_field(512, 512, seed=4)
+    path = write_mosaic(tmp_path / "a.tif", truth, form)
+    plain = write_mosaic(tmp_path / "b.tif", truth)
+    found, same = (index_field(source(p, tile="64px")).table for p in (path, plain))
+    assert np.array_equal(found["valid_fraction"], same["valid_fraction"])
+    row = found[found["status"] == "ok"].iloc[0]
+    assert read_tile({**row, "path": str(path)}).dtype == np.dtype(form.dtype)
+
+
+def test_real_rasters_are_tiled_or_refused(shared: Path) -> None:
+    folder = shared / "geotiff"
+    if not folder.is_dir():
+        pytest.skip("needs the real rasters of ../shared/data/geotiff, which are not here")
+    # Counted by hand from the sizes: 177 x 161 px is 4 x 4 tiles of 64 px with 25 % overlap.
+    found = index_field(source(folder / "615.tif", tile="64px"))
+    assert len(found.table) == 16
+    pixels = read_tile({**found.table.iloc[5], "path": str(folder / "615.tif")})
+    assert pixels.shape == (64, 64, 5)
+    assert pixels.dtype == np.float32
+    assert str(found.table["reading"].iloc[0]) == "R=1 G=2 B=3 B4=4 B5=5"
+    for name in ("rgb.tif", "rasterio_RGBA.byte.tif"):
+        table = index_field(source(folder / name, tile="64px")).table
+        assert set(table["status"]) == {"ok", "skipped"}
+        assert table["reading"].iloc[0] == "R=1 G=2 B=3 alpha=4"
+    refused = {
+        "cropped_empty.tif": (ManifestError, "holds no valid pixel"),
+        "gray.tif": (ImageError, "a surface model"),
+        "rgb_uint16.tif": (ImageError, "names no coordinate reference system"),
+    }
+    for name, (error, word) in refused.items():
+        with pytest.raises(error, match=word):
+            index_field(source(folder / name))
+    plots = index_field(
+        source(
+            folder / "615.tif",
+            tile="16px",
+            overlap="0px",
+            within=folder / "square_crop_with_plot_ids.geojson",
+        )
+    )
+    assert set(plots.table.loc[plots.table["status"] == "ok", "field"]) == {"888"}
+
+
+def test_options_and_columns_are_what_is_read() -> None:
+    names = {option.name for option in OPTIONS}
+    assert len(names) == len(OPTIONS)
+    assert all(option.help.endswith(".") for option in OPTIONS)
+    assert {"tile", "overlap", "within", "labels", "bands", "rates"} <= names
+    assert "reading" not in OUTPUT_COLUMNS

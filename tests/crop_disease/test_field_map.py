@@ -1,0 +1,562 @@
+"""From scores of tiles to maps, zones, areas, rates and a page: every number against the truth."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from apps.crop_disease.areas import corrected_areas, read_confusion
+from apps.crop_disease.field import field_mask, index_field, window_of
+from apps.crop_disease.field_outputs import affected_classes, write_field
+from apps.crop_disease.field_phantom import (
+    CLASSES,
+    Form,
+    plan_field,
+    write_field_phantom,
+    write_mosaic,
+)
+from apps.crop_disease.mapping import NODATA, STEPS, blend, write_maps
+from apps.crop_disease.prescription import read_rates
+from apps.crop_disease.raster import Reading, describe
+from apps.crop_disease.spatial import label_of_tiles, read_shapes
+from core.app import ExportContext, Source, Task
+from core.errors import ManifestError, MetricError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+rasterio = pytest.importorskip("rasterio")
+pyogrio = pytest.importorskip("pyogrio")
+Affine = pytest.importorskip("affine").Affine
+
+TASK = Task(name="disease", kind="multiclass", classes=CLASSES, titles={"rust": "<b>rust</b>"})
+
+
+def tiles_of(path: Path, **options: Any) -> pd.DataFrame:
+    """The tiles of a raster, with absolute paths."""
+    found = index_field(Source(paths=(path,), labelled=False, task=TASK, options=options))
+    return found.table.assign(path=str(path))
+
+
+def with_truth(tiles: pd.DataFrame, labels: Path, sure: float = 0.96) -> pd.DataFrame:
+    """Scores of a model that errs only where a tile is mixed."""
+    facts = describe(Path(tiles["path"].iloc[0]))
+    shapes = read_shapes(labels, facts, column="label")
+    windows = [window_of(row) for row in tiles.to_dict("records")]
+    names = [n for n, _ in label_of_tiles(shapes, windows, background="", least_share=0.0)]
+    for name in CLASSES:
+        rest = (1 - sure) / (len(CLASSES) - 1)
+        score = np.where(np.array(names) == name, sure, rest)
+        tiles = tiles.assign(**{f"score_{name}": np.where(tiles["status"] == "ok", score, np.nan)})
+    return tiles.assign(predicted=names, decision=names)
+
+
+def context(tiles: pd.DataFrame, out: Path, **options: Any) -> ExportContext:
+    """What an export receives after a prediction."""
+    scores = [c for c in tiles if str(c).startswith("score_")]
+    kept = ["image_id", *scores, "predicted", "decision"]
+
+    def read(image_id: str) -> Any:
+        raise NotImplementedError(image_id)
+
+    return ExportContext(
+        out=out,
+        predictions=tiles[kept],
+        decisions={},
+        manifest=tiles.drop(columns=kept[1:]),
+        task=TASK,
+        run={"intended_use": "For <tests>."},
+        options=options,
+        read=read,
+    )
+
+
+@pytest.fixture(scope="module")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A field of 826 x 826 px, 41 m on a side, with its labels."""
+    return write_field_phantom(tmp_path_factory.mktemp("field"), 300, 3)
+
+
+@pytest.fixture(scope="module")
+def mapped(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything that a prediction writes for it."""
+    out = tmp_path_factory.mktemp("out")
+    (out / "rates.csv").write_text("class,rate,unit\nhealthy,0,L/ha\nrust,1.5,L/ha\nwilt,2,L/ha\n")
+    (out / "confusion.csv").write_text(
+        ",healthy,rust,wilt\nhealthy,96,3,1\nrust,2,47,1\nwilt,2,0,48\n"
+    )
+    tiles = with_truth(
+        tiles_of(phantom / "mosaic.tif", tile="24px", overlap="50%"), phantom / "labels.gpkg"
+    )
+    files = write_field(
+        context(tiles, out, rates=out / "rates.csv", confusion=out / "confusion.csv")
+    )
+    folder = out / "maps" / "mosaic"
+    assert {f.resolve() for f in files} == {f.resolve() for f in folder.iterdir()}
+    return folder
+
+
+# ---- blending
+
+
+def test_one_tile_is_its_own_score() -> None:
+    score, reached = blend(
+        (0, 0, 4, 6), np.array([[1, 1, 2, 3]]), np.array([[0.25, 0.75]], np.float32)
+    )
+    assert reached.sum() == 6
+    assert np.allclose(score[0][reached], 0.25)
+    assert np.allclose(score[1][reached], 0.75)
+
+
+def test_two_tiles_fade_into_each_other_by_hand() -> None:
+    # Tiles of 8 px at columns 0 and 4, scores 0 and 1. At column 4 the first is 3.5 px from
+    # its edge and the second 0.5: 0.5 / 4 = 0.125; then .375, .625, .875.
+    tiles = np.array([[0, 0, 1, 8], [0, 4, 1, 8]])
+    score, _ = blend((0, 0, 1, 12), tiles, np.array([[0.0], [1.0]], np.float32))
+    assert np.allclose(score[0, 0], [0, 0, 0, 0, 0.125, 0.375, 0.625, 0.875, 1, 1, 1, 1])
+
+
+def test_windows_of_a_map_fit_together() -> None:
+    rng = np.random.default_rng(0)
+    tiles = np.array([[r, c, 16, 16] for r in range(0, 50, 11) for c in range(0, 50, 11)])
+    scores = rng.dirichlet([1, 1, 1], len(tiles)).astype(np.float32)
+    whole, _ = blend((0, 0, 60, 60), tiles, scores)
+    for row in range(0, 60, 25):
+        for col in range(0, 60, 25):
+            part, _ = blend((row, col, min(25, 60 - row), min(25, 60 - col)), tiles, scores)
+            assert np.array_equal(part, whole[:, row : row + 25, col : col + 25])
+    assert np.allclose(whole.sum(axis=0), 1, atol=1e-5)
+
+
+# ---- rasters
+
+
+def test_the_map_has_the_grid_of_the_mosaic(phantom: Path, mapped: Path) -> None:
+    with rasterio.open(phantom / "mosaic.tif") as source:
+        for name in ("scores.tif", "classes.tif"):
+            with rasterio.open(mapped / name) as found:
+                assert found.crs == source.crs
+                assert found.shape == source.shape
+                for col, row in ((0, 0), (source.width, 0), (0, source.height), source.shape[::-1]):
+                    assert found.transform @ (col, row) == pytest.approx(
+                        source.transform @ (col, row), abs=1e-9
+                    )
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform"),
+    [
+        ("EPSG:4326", Affine(5e-7, 0, 8.123456789, 0, -5e-7, 49.987654321)),
+        ("EPSG:3857", Affine(0.07, 0, 904_250.125, 0, -0.07, 6_288_000.75)),
+        (
+            "EPSG:32632",
+            Affine.translation(451_000.3, 5_433_000.7)
+            @ Affine.rotation(20)
+            @ Affine.scale(0.05, -0.05),
+        ),
+    ],
+)
+def test_any_system_and_rotation_comes_back_exactly(
+    tmp_path: Path, crs: str, transform: Any
+) -> None:
+    path = write_mosaic(tmp_path / "a.tif", plan_field(300, 280, seed=1))
+    with rasterio.open(path) as source:
+        bands, profile = source.read(), source.profile
+    with rasterio.open(path, "w", **{**profile, "crs": crs, "transform": transform}) as target:
+        target.write(bands)
+    tiles = tiles_of(path, tile="64px")
+    for i, name in enumerate(CLASSES):
+        tiles[f"score_{name}"] = [0.2, 0.7, 0.1][i]
+    out = tmp_path / "out"
+    out.mkdir()
+    write_field(context(tiles.assign(predicted="rust", decision="rust"), out))
+    for name in ("scores.tif", "classes.tif"):
+        with rasterio.open(out / "maps" / "a" / name) as found:
+            assert found.crs == rasterio.crs.CRS.from_user_input(crs)
+            for corner in ((0, 0), (280, 300)):
+                assert found.transform @ corner == pytest.approx(transform @ corner, abs=1e-9)
+    # The zones lie on the ground where the pixels lie.
+    zones = pyogrio.read_dataframe(out / "maps" / "a" / "zones.gpkg")
+    with rasterio.open(out / "maps" / "a" / "classes.tif") as found:
+        for shape in zones.geometry:
+            point = shape.representative_point()
+            col, row = ~found.transform @ (point.x, point.y)
+            assert found.read(1)[int(row), int(col)] == 1
+
+
+def test_nodata_is_nodata_in_every_output(phantom: Path, mapped: Path) -> None:
+    with rasterio.open(phantom / "mosaic.tif") as source:
+        valid = source.read(4) > 0
+    tiles = tiles_of(phantom / "mosaic.tif", tile="24px", overlap="50%")
+    reached = np.zeros(valid.shape, bool)
+    for row in tiles[tiles["status"] == "ok"].to_dict("records"):
+        top, left, height, width = window_of(row)
+        reached[top : top + height, left : left + width] = True
+    with rasterio.open(mapped / "scores.tif") as found:
+        assert found.nodata == NODATA
+        for band in found.read():
+            assert np.array_equal(band != NODATA, valid & reached)
+    with rasterio.open(mapped / "classes.tif") as found:
+        assert found.nodata == NODATA
+        assert np.array_equal(found.read(1) != NODATA, valid & reached)
+        assert np.array_equal(found.dataset_mask() > 0, valid & reached)
+
+
+def test_scores_are_the_blend_in_steps_and_the_class_is_the_highest(mapped: Path) -> None:
+    with rasterio.open(mapped / "scores.tif") as found:
+        assert found.descriptions == CLASSES
+        assert found.scales == (1 / STEPS,) * 3
+        stored = found.read()
+    with rasterio.open(mapped / "classes.tif") as found:
+        index = found.read(1)
+        assert found.colormap(1)[1] == (213, 94, 0, 255)
+        assert [found.tags()[f"class_{i}"] for i in range(3)] == list(CLASSES)
+    shown = index != NODATA
+    assert np.abs(stored[:, shown].sum(axis=0, dtype=int) - STEPS).max() <= 2
+    first, second = np.sort(stored[:, shown].astype(int), axis=0)[[-1, -2]]
+    clear = first - second > 1
+    assert np.array_equal(stored[:, shown].argmax(axis=0)[clear], index[shown][clear])
+
+
+def offsets(path: Path) -> list[tuple[int, int, int]]:
+    """(offset of the directory, width, offset of the first block) of each image of a TIFF."""
+    data = path.read_bytes()
+    assert data[:4] == b"II*\0"
+    found, place = [], struct.unpack("<I", data[4:8])[0]
+    while place:
+        n = struct.unpack("<H", data[place : place + 2])[0]
+        tags = {}
+        for i in range(n):
+            tag, kind, count, value = struct.unpack(
+                "<HHII", data[place + 2 + 12 * i : place + 14 + 12 * i]
+            )
+            tags[tag] = (kind, count, value)
+        kind, count, value = tags[324]
+        first = value if count == 1 else struct.unpack("<I", data[value : value + 4])[0]
+        width = tags[256][2] & 0xFFFF
+        found.append((place, width, first))
+        place = struct.unpack("<I", data[place + 2 + 12 * n : place + 6 + 12 * n])[0]
+    return found
+
+
+@pytest.mark.parametrize("name", ["scores.tif", "classes.tif"])
+def test_maps_are_cloud_optimised(mapped: Path, name: str) -> None:
+    with rasterio.open(mapped / name) as found:
+        assert found.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        assert found.block_shapes[0] == (512, 512)
+        assert found.overviews(1) == [2]
+    directories = offsets(mapped / name)
+    # All directories before all pixels, and the pixels of overviews before those of the map.
+    assert [width for _, width, _ in directories] == [826, 413]
+    assert max(place for place, *_ in directories) < min(first for *_, first in directories)
+    assert directories[1][2] < directories[0][2]
+
+
+@pytest.mark.skipif(shutil.which("gdalinfo") is None, reason="needs gdalinfo (Debian: gdal-bin)")
+def test_gdals_own_tools_open_everything(mapped: Path) -> None:
+    for name in ("scores.tif", "classes.tif"):
+        told = json.loads(
+            subprocess.run(
+                ["gdalinfo", "-json", mapped / name], capture_output=True, check=True, text=True
+            ).stdout
+        )
+        assert told["size"] == [826, 826]
+        assert told["bands"][0]["noDataValue"] == NODATA
+    for name in ("zones.gpkg", "tiles.gpkg", "hotspots.geojson", "prescription.shp"):
+        told = subprocess.run(
+            ["ogrinfo", "-so", "-al", mapped / name], capture_output=True, check=True, text=True
+        )
+        assert "Feature Count" in told.stdout
+
+
+def test_a_finished_map_is_kept_and_a_changed_one_is_not(phantom: Path, tmp_path: Path) -> None:
+    path = phantom / "mosaic.tif"
+    tiles = with_truth(tiles_of(path, tile="64px"), phantom / "labels.gpkg")
+    asked: list[int] = []
+
+    def run(table: pd.DataFrame) -> Any:
+        asked.clear()
+        mask = field_mask(path, Reading.parse(table["reading"].iloc[0]))
+
+        def counted(window: tuple[int, int, int, int]) -> Any:
+            asked.append(1)
+            return mask(window)
+
+        return write_maps(
+            table,
+            classes=CLASSES,
+            facts=describe(path),
+            mask=counted,
+            out=tmp_path,
+            decide=lambda scores: scores.argmax(axis=1),
+        )
+
+    (tmp_path / ".scores.tif.99.partial").write_bytes(b"left by a killed job")
+    first = run(tiles)
+    assert asked
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["classes.tif", "scores.tif"]
+    before = (tmp_path / "scores.tif").read_bytes()
+    assert run(tiles) == first
+    assert not asked
+    # The same tiles in another order are the same map, to the byte.
+    (tmp_path / "scores.tif").unlink()
+    run(tiles.sample(frac=1, random_state=1))
+    assert (tmp_path / "scores.tif").read_bytes() == before
+    run(tiles.assign(score_rust=tiles["score_rust"] * 0.9))
+    assert asked
+
+
+def test_a_failed_write_leaves_no_half_map(phantom: Path, tmp_path: Path) -> None:
+    tiles = with_truth(tiles_of(phantom / "mosaic.tif", tile="64px"), phantom / "labels.gpkg")
+
+    def broken(window: tuple[int, int, int, int]) -> Any:
+        if window[0]:
+            raise KeyboardInterrupt
+        return np.ones(window[2:], bool)
+
+    with pytest.raises(KeyboardInterrupt):
+        write_maps(
+            tiles,
+            classes=CLASSES,
+            facts=describe(phantom / "mosaic.tif"),
+            mask=broken,
+            out=tmp_path,
+            decide=lambda scores: scores.argmax(axis=1),
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_multilabel_task_has_scores_and_no_classes(phantom: Path, tmp_path: Path) -> None:
+    tiles = with_truth(tiles_of(phantom / "mosaic.tif", tile="64px"), phantom / "labels.gpkg")
+    base = context(tiles, tmp_path)
+    task = Task(name="symptoms", kind="multilabel", classes=CLASSES)
+    files = write_field(ExportContext(**{**base.__dict__, "task": task}))
+    assert sorted(f.name for f in files) == ["scores.tif", "tiles.gpkg", "tiles.qml"]
+
+
+# ---- zones and areas
+
+
+def test_areas_agree_with_the_truth(phantom: Path, mapped: Path) -> None:
+    truth = json.loads((phantom / "truth.json").read_text())["area_m2"]
+    table = pd.read_csv(mapped / "summary.csv").set_index("class")
+    zones = pyogrio.read_dataframe(mapped / "zones.gpkg")
+    for name in CLASSES:
+        on_map = table.loc[name, "area_ha"] * 1e4
+        # Tiles of 24 px at half overlap place an edge to within a few pixels.
+        assert on_map == pytest.approx(truth[name], rel=0.06)
+        assert zones.loc[zones["class"] == name, "area_m2"].sum() == pytest.approx(on_map, rel=1e-3)
+        # The matrix given is worse than this model, so its interval must hold the truth.
+        assert table.loc[name, "low_ha"] * 1e4 <= truth[name] * 1.02
+        assert table.loc[name, "high_ha"] * 1e4 >= truth[name] * 0.98
+    assert table["share"].sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_a_zone_per_focus_with_its_place(mapped: Path) -> None:
+    truth = plan_field(826, 826, seed=3)
+    zones = pyogrio.read_dataframe(mapped / "zones.gpkg")
+    for focus in truth.foci:
+        x, y = truth.transform @ (focus.col, focus.row)
+        hit = zones[[shape.covers(_point(x, y)) for shape in zones.geometry]]
+        assert list(hit["class"]) == [focus.name]
+        area = np.pi * focus.high * focus.wide * truth.gsd_m**2
+        assert hit["area_m2"].iloc[0] == pytest.approx(area, rel=0.1)
+        assert 0.8 < hit["score"].iloc[0] <= 0.96
+    assert zones["zone"].tolist() == list(range(1, len(zones) + 1))
+    assert zones["area_m2"].is_monotonic_decreasing
+
+
+def _point(x: float, y: float) -> Any:
+    from shapely import Point  # noqa: PLC0415  (an extra)
+
+    return Point(x, y)
+
+
+def test_hot_spots_lie_in_foci_and_the_largest_comes_first(mapped: Path) -> None:
+    spots = pd.read_csv(mapped / "hotspots.csv")
+    assert set(spots["class"]) <= {"rust", "wilt"}
+    weight = spots["area_m2"] * spots["score"]
+    assert weight.is_monotonic_decreasing
+    zones = pyogrio.read_dataframe(mapped / "zones.geojson")
+    for spot in spots.to_dict("records"):
+        shape = zones.loc[zones["zone"] == spot["zone"], "geometry"].iloc[0]
+        assert shape.covers(_point(spot["lon"], spot["lat"]))
+
+
+def test_tiles_are_written_with_scores_or_the_reason(phantom: Path, mapped: Path) -> None:
+    written = pyogrio.read_dataframe(mapped / "tiles.gpkg")
+    table = tiles_of(phantom / "mosaic.tif", tile="24px", overlap="50%")
+    assert list(written["image_id"]) == list(table["image_id"])
+    ok = written["status"] == "ok"
+    assert written.loc[ok, "score_rust"].notna().all()
+    assert (written.loc[~ok, "reason"].str.len() > 0).all()
+    first = written.geometry.iloc[0].bounds
+    assert first == pytest.approx((451_000, 5_433_000 - 1.2, 451_001.2, 5_433_000), abs=1e-9)
+
+
+def test_the_confusion_of_an_evaluation_is_counted(tmp_path: Path) -> None:
+    rows = [("healthy", "healthy", "ok")] * 5 + [("rust", "healthy", "ok")] * 2
+    rows += [("wilt", "wilt", "failed")]
+    pd.DataFrame(rows, columns=["decision", "label", "status"]).assign(split="test").to_parquet(
+        tmp_path / "predictions.parquet"
+    )
+    counts = read_confusion(tmp_path, CLASSES)
+    assert counts.tolist() == [[5, 0, 0], [2, 0, 0], [0, 0, 0]]
+    with pytest.raises(MetricError, match="fewer than two tiles"):
+        corrected_areas([1, 1, 1], counts)
+    with pytest.raises(ManifestError, match="holds no predictions"):
+        read_confusion(tmp_path / "..", CLASSES)
+    (tmp_path / "c.csv").write_text(",healthy\nhealthy,3\n")
+    with pytest.raises(ManifestError, match="no row and column for rust, wilt"):
+        read_confusion(tmp_path / "c.csv", CLASSES)
+
+
+def test_a_perfect_classifier_changes_no_area() -> None:
+    found = corrected_areas([10.0, 5.0], [[50, 0], [0, 20]])
+    assert found.area.tolist() == [10.0, 5.0]
+    assert found.low.tolist() == found.high.tolist() == [10.0, 5.0]
+    assert found.accuracy == 1
+
+
+# ---- rates
+
+
+def test_a_prescription_has_a_rate_and_unit_per_zone(mapped: Path) -> None:
+    rates = {"healthy": 0.0, "rust": 1.5, "wilt": 2.0}
+    zones = pyogrio.read_dataframe(mapped / "zones.gpkg")
+    for name in ("prescription.shp", "prescription.geojson"):
+        found = pyogrio.read_dataframe(mapped / name)
+        assert found.crs.to_epsg() == 4326
+        assert list(found["Rate"]) == [rates[c] for c in zones["class"]]
+        assert set(found["Unit"]) == {"L/ha"}
+        assert found["Area_ha"].sum() == pytest.approx(zones["area_ha"].sum())
+        back = found.to_crs(zones.crs)
+        assert back.area.sum() == pytest.approx(zones.area.sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("class,rate\nrust,1\n", "has no column unit"),
+        ("class,rate,unit\nrust,1,L/ha\n", "no rate for healthy, wilt"),
+        ("class,rate,unit\nrust,lots,L/ha\nhealthy,0,L/ha\nwilt,1,L/ha\n", "'lots', which is no"),
+        (
+            "class,rate,unit\nrust,-1,L/ha\nhealthy,0,L/ha\nwilt,1,L/ha\n",
+            "'-1', which is no amount",
+        ),
+        ("class,rate,unit\nrust,nan,L/ha\nhealthy,0,L/ha\nwilt,1,L/ha\n", "'nan', which is no"),
+        ("class,rate,unit\nrust,1,L/ha\nhealthy,0,kg/ha\nwilt,1,L/ha\n", "several units"),
+        ("class,rate,unit\nrust,1,\nhealthy,0,L/ha\nwilt,1,L/ha\n", "has no unit"),
+        ("class,rate,unit\nrust,1,a\nrust,2,a\nhealthy,0,a\nwilt,1,a\n", "'rust' has two rates"),
+        ("class,rate,unit\nrot,1,a\nrust,2,a\nhealthy,0,a\nwilt,1,a\n", "rot is no class of the"),
+    ],
+)
+def test_rates_that_make_no_sense_are_refused(tmp_path: Path, text: str, word: str) -> None:
+    (tmp_path / "rates.csv").write_text(text)
+    with pytest.raises(ManifestError, match=word):
+        read_rates(tmp_path / "rates.csv", CLASSES)
+
+
+# ---- the page and the styles
+
+
+def test_the_page_names_no_host_and_escapes_words(mapped: Path) -> None:
+    page = (mapped / "map.html").read_text()
+    assert "For &lt;tests&gt;." in page
+    assert "<b>rust</b>" not in page
+    assert "default-src 'none'" in page
+    # Leaflet names its own page in an attribution that is switched off, and XML its namespaces.
+    hosts = {part.split("/")[0] for part in page.split("://")[1:]}
+    assert hosts <= {"leafletjs.com", "www.w3.org", "leafletjs.com\\", "github.com"}
+
+
+def test_leaflet_comes_with_its_licence() -> None:
+    folder = Path(__file__).parents[2] / "apps" / "crop_disease" / "vendor" / "leaflet"
+    assert "BSD 2-Clause" in (folder / "LICENSE").read_text()
+    assert "Leaflet 1.9.4" in (folder / "leaflet.js").read_text()[:60]
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium")
+def test_the_page_draws_in_a_browser(mapped: Path, tmp_path: Path) -> None:
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    told = subprocess.run(
+        [
+            "chromium",
+            *flags,
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--virtual-time-budget=3000",
+            "--dump-dom",
+            (mapped / "map.html").as_uri(),
+        ],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=180,
+    ).stdout
+    spots = pd.read_csv(mapped / "hotspots.csv")
+    # Set by the last line of the script: all before it ran.
+    assert f'data-ready="{len(spots)}"' in told
+    assert told.count('class="leaflet-image-layer') == 2
+    assert told.count("leaflet-marker-icon number") == len(spots)
+    assert "&lt;b&gt;rust&lt;/b&gt;" in told
+
+
+def test_styles_name_every_class(mapped: Path) -> None:
+    from xml.etree import ElementTree as Xml  # noqa: PLC0415  (our own files)
+
+    raster = Xml.fromstring((mapped / "classes.qml").read_text())
+    labels = [entry.get("label") for entry in raster.iter("paletteEntry")]
+    assert labels == list(CLASSES)
+    for name, column in (("zones.qml", "class"), ("tiles.qml", "predicted")):
+        style = Xml.fromstring((mapped / name).read_text())
+        assert next(style.iter("renderer-v2")).get("attr") == column
+        assert [c.get("value") for c in style.iter("category")] == list(CLASSES)
+
+
+def test_affected_classes_are_the_positive_or_the_unwell() -> None:
+    assert affected_classes(TASK) == ["rust", "wilt"]
+    asked = Task(name="t", kind="multiclass", classes=CLASSES, positive=("wilt",))
+    assert affected_classes(asked) == ["wilt"]
+
+
+def test_photos_leave_no_maps(tmp_path: Path) -> None:
+    photos = pd.DataFrame({"image_id": ["a"], "path": ["/a.jpg"], "predicted": ["rust"]})
+    assert write_field(context(photos.assign(decision="rust"), tmp_path)) == []
+
+
+# ---- the phantom
+
+
+@pytest.mark.parametrize("form", [Form(), Form(bands="RGBNRe", dtype="float32", nodata=-1)])
+def test_the_phantom_is_the_same_for_a_seed(tmp_path: Path, form: Form) -> None:
+    truth = plan_field(600, 560, seed=5)
+    first = write_mosaic(tmp_path / "a.tif", truth, form).read_bytes()
+    assert write_mosaic(tmp_path / "b.tif", truth, form).read_bytes() == first
+    assert (
+        write_mosaic(tmp_path / "c.tif", plan_field(600, 560, seed=6), form).read_bytes() != first
+    )
+
+
+def test_the_truth_is_what_the_pixels_show(tmp_path: Path) -> None:
+    truth = plan_field(826, 826, seed=3)
+    path = write_mosaic(tmp_path / "a.tif", truth)
+    with rasterio.open(path) as source:
+        valid = (source.read(4) > 0).sum()
+    # UTM at this place is 0.08 % larger than the ground.
+    assert sum(truth.area_m2().values()) == pytest.approx(valid * 0.05**2, rel=2e-3)
+    by_hand = sum(np.pi * f.high * f.wide for f in truth.foci if f.name == "rust") * 0.05**2
+    assert truth.area_m2()["rust"] == pytest.approx(by_hand, rel=2e-3)
+    assert {f.name for f in truth.foci} == {"rust", "wilt"}
+    clear: Callable[[Any, Any], float] = lambda a, b: np.hypot(a.row - b.row, a.col - b.col)  # noqa: E731
+    for i, one in enumerate(truth.foci):
+        for other in truth.foci[i + 1 :]:
+            assert clear(one, other) > max(one.high, one.wide) + max(other.high, other.wide)
