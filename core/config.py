@@ -47,8 +47,10 @@ class TrainConfig(BaseModel):
     epochs: int | None = Field(None, ge=0, le=10_000, description="passes over the training images")
     minutes: float | None = Field(None, gt=0, description="time budget that the epochs must fit")
     batch: int | None = Field(None, ge=1, le=4096, description="images per optimiser step")
-    lr_head: float = Field(5e-4, gt=0, description="peak learning rate of the head")
-    lr_backbone: float = Field(2e-4, gt=0, description="peak learning rate of the last stage")
+    # The head starts from the probe's solution and sees thousands of features at once: with
+    # AdamW's equal steps 5e-4 undid that solution within 30 steps on 1,180 leaf photos.
+    lr_head: float = Field(5e-5, gt=0, description="peak learning rate of the head")
+    lr_backbone: float = Field(8e-5, gt=0, description="peak learning rate of the last stage")
     stage_decay: float = Field(
         0.5, gt=0, le=1, description="learning rate of a stage over that of the next"
     )

@@ -7,6 +7,7 @@ is judged on are never seen here except to be scored at the end.
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from core.data.prepared import Preparation, Prepared
     from core.model.network import Network
 
-__all__ = ["Data", "Trained", "train_member"]
+__all__ = ["Data", "Trained", "epochs_within", "train_member"]
 
 EVAL_BATCH = 16
 
@@ -130,25 +131,9 @@ def train_member(
         work: folder of resume points; may hold those of a killed training.
     """
     work.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(config.seed)
     size_px = preparation.size_px
-    backbone, weights = create_backbone(
-        config.backbone, weights=config.weights, in_channels=preparation.form.channels
-    )
-    link = link_of(task, config.head)
-    description = {
-        "backbone": config.backbone,
-        "channels": preparation.form.channels,
-        "dtype": preparation.form.dtype,
-        "pool": config.pool,
-        "link": link,
-        "mean": list(weights.mean),
-        "std": list(weights.std),
-        "dropout": config.dropout,
-        "norms": "train" if config.batchnorm == "train" else "frozen",
-        "frozen_stages": config.freeze_stages,
-    }
-    network = build_network(description, n_classes=len(task.classes), backbone=backbone)
+    network, description, weights = _new_network(task, config, preparation)
+    link = network.head.link
     if config.batchnorm == "recalibrate":
         _recalibrate(network, data, rows["train"], size_px)
     device = pick_device(config.device)
@@ -207,6 +192,77 @@ def train_member(
         distance=_scatter(len(data.y), scored, distance[:, None])[:, 0],
         log=curve,
     )
+
+
+def epochs_within(
+    task: Task,
+    config: TrainConfig,
+    data: Data,
+    *,
+    preparation: Preparation,
+    rows: Mapping[str, NDArray[np.int_]],
+    members: int,
+) -> int:
+    """How many epochs fit into ``config.minutes``, measured on a few steps with the real network.
+
+    The frozen features, one validation per epoch and the final scoring are
+    counted in; the report, some tens of seconds, is not.
+
+    Args:
+        task: with its class order.
+        config: resolved settings; ``minutes`` is the budget.
+        data: prepared images.
+        preparation: of the store.
+        rows: train, val, held.
+        members: networks that share the budget.
+    """
+    network, _, _ = _new_network(task, config, preparation)
+    device = pick_device(config.device)
+    network.to(device).train()
+    batch = config.batch or 32
+    few = rows["train"][: min(batch, len(rows["train"]))]
+    y = torch.from_numpy(data.y[few]).to(device)
+    _, pixels = next(eval_batches(data.store, few, size_px=preparation.size_px, batch=len(few)))
+    seconds = {"step": 0.0, "score": 0.0}
+    for _ in range(3):  # the first of each is a warm-up
+        start = time.monotonic()
+        loss_of(network.head.link, network(pixels.to(device)).float(), y).backward()  # type: ignore[no-untyped-call]
+        seconds["step"] = (time.monotonic() - start) / len(few)
+    for _ in range(2):
+        start = time.monotonic()
+        run_batches(network, [(few, pixels)])
+        seconds["score"] = (time.monotonic() - start) / len(few)
+    n_train, n_val = len(rows["train"]), len(rows["val"])
+    everything = n_train + n_val + len(rows["held"])
+    fixed = 2 * everything * seconds["score"]
+    # A tenth on top of the step: loading, augmentation, the optimiser.
+    epoch = 1.1 * n_train * seconds["step"] + n_val * seconds["score"]
+    left = 60.0 * (config.minutes or 0.0) / members - fixed
+    return max(0, int(left / epoch))
+
+
+def _new_network(
+    task: Task, config: TrainConfig, preparation: Preparation
+) -> tuple[Network, dict[str, Any], LoadedWeights]:
+    """A network to be trained, its description for ``run.json``, and what it starts from."""
+    torch.manual_seed(config.seed)
+    backbone, weights = create_backbone(
+        config.backbone, weights=config.weights, in_channels=preparation.form.channels
+    )
+    description = {
+        "backbone": config.backbone,
+        "channels": preparation.form.channels,
+        "dtype": preparation.form.dtype,
+        "pool": config.pool,
+        "link": link_of(task, config.head),
+        "mean": list(weights.mean),
+        "std": list(weights.std),
+        "dropout": config.dropout,
+        "norms": "train" if config.batchnorm == "train" else "frozen",
+        "frozen_stages": config.freeze_stages,
+    }
+    network = build_network(description, n_classes=len(task.classes), backbone=backbone)
+    return network, description, weights
 
 
 def _probe(

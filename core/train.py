@@ -27,7 +27,8 @@ from core.data.split import draw_folds, draw_split
 from core.errors import ConfigError, ManifestError, RunError
 from core.evaluate import report_run
 from core.evaluation.calibration import fit_temperature
-from core.member import Data, Trained, train_member
+from core.member import Data, Trained, epochs_within, train_member
+from core.model.backbone import require_weights
 from core.model.checkpoint import save_network
 from core.model.recipe import Facts, machine, resolve
 from core.outputs import claim, is_complete, seal, sha256_file, write_bytes, write_json, write_text
@@ -101,6 +102,8 @@ def train(
         if (out / "wish.json").is_file():
             _same_wish(out, wish)
         write_json(out / "wish.json", wish)
+        wanted = {**TrainConfig().model_dump(), **app.config, **planned, **settings}
+        require_weights(str(wanted["backbone"]), str(wanted["weights"]))
         _train(app, asked, options or {}, planned, settings, out, on_plan)
         return _result(out)
 
@@ -141,6 +144,10 @@ def _train(
     )
     usable = (ok["status"] == "ok").to_numpy()
     parts = _parts(ok, usable, task, config)
+    if config.minutes and "epochs" not in settings:
+        plan = _within_budget(plan, words, out, task, data, preparation, parts)
+        config = plan.config
+        on_plan(plan, words)
     members = []
     for number, part in enumerate(parts):
         if len(parts) > 1:
@@ -152,6 +159,36 @@ def _train(
     _finish(
         app, task, question, config, words, out, manifest, ok, data, parts, members, preparation
     )
+
+
+def _within_budget(
+    plan: Plan,
+    words: dict[str, Any],
+    out: Path,
+    task: Task,
+    data: Data,
+    preparation: Preparation,
+    parts: Sequence[Mapping[str, np.ndarray]],
+) -> Plan:
+    """The plan with as many epochs as fit the time given; measured once, then kept."""
+    if "epochs" not in words:
+        rule = plan.config.epochs or 0
+        fit = epochs_within(
+            task, plan.config, data, preparation=preparation, rows=parts[0], members=len(parts)
+        )
+        words["epochs"] = min(rule, fit)
+        # A resumed training must not measure again: it would become another training.
+        write_json(out / "words.json", {k: v for k, v in words.items() if k != "audit"})
+    epochs = words["epochs"]
+    reason = f"what fits into {plan.config.minutes:g} minutes on this machine"
+    plan = plan.model_copy(
+        update={
+            "config": plan.config.model_copy(update={"epochs": epochs}),
+            "reasons": {**plan.reasons, "epochs": reason},
+        }
+    )
+    write_text(out / "plan.yaml", write_plan(plan))
+    return plan
 
 
 def _finish(

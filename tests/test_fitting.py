@@ -3,6 +3,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -137,7 +138,8 @@ def test_two_resume_points_are_kept(tmp_path: Path) -> None:
     writer = AtomicCheckpointIO()
     for step in range(4):
         writer.save_checkpoint({"step": step}, tmp_path / f"step-{step:08d}.ckpt")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["step-00000002.ckpt", "step-00000003.ckpt"]
+    kept = sorted(p.name for p in tmp_path.iterdir())
+    assert kept == ["step-00000002.ckpt", "step-00000003.ckpt"]
 
 
 def test_resume_point_that_would_run_code_is_refused(tmp_path: Path) -> None:
@@ -156,5 +158,5 @@ def test_learning_rate_rises_then_falls_to_its_floor() -> None:
     rates = [learning_rate(s, total=100, warmup=0.1, final=0.01) for s in range(101)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] == 1.0
-    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a >= b for a, b in pairwise(rates[10:]))
     assert rates[100] == pytest.approx(0.01)

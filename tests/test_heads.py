@@ -54,6 +54,8 @@ def test_smallest_possible_training_set_still_gives_a_head() -> None:
     assert all(np.isfinite(v) for v in probe.log_loss.values())
 
 
-@pytest.mark.parametrize(("link", "shape"), [("softmax", (3,)), ("cumulative", (2,)), ("sigmoid", (3,))])
+@pytest.mark.parametrize(
+    ("link", "shape"), [("softmax", (3,)), ("cumulative", (2,)), ("sigmoid", (3,))]
+)
 def test_head_gives_as_many_logits_as_its_link_needs(link: str, shape: tuple[int, ...]) -> None:
     assert Head(link, 4, 3)(torch.zeros(1, 4)).shape[1:] == shape

@@ -24,9 +24,14 @@ from core.outputs import (
 def test_failed_write_leaves_the_old_file_and_no_remains(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     write_text(target, "old")
-    with pytest.raises(RuntimeError), atomic_file(target) as stream:
-        stream.write(b"half")
-        raise RuntimeError
+
+    def dies_half_way() -> None:
+        with atomic_file(target) as stream:
+            stream.write(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        dies_half_way()
     assert target.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 

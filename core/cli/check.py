@@ -32,7 +32,11 @@ def check(
     out: Path = typer.Option(None, "--out", "-o", help="Directory of audit.html and audit.json."),
     task: str = typer.Option(None, "--task", help="What to predict: a task of the app, or a kind."),
     label: str = typer.Option(None, "--label", help="Column of the table that holds the label."),
-    group: str = typer.Option(None, "--group", help="Column that may never straddle a split."),
+    group: str = typer.Option(
+        None,
+        "--group",
+        help="What may never straddle a split: a column, image_id, parent or name:REGEX.",
+    ),
     card: str = typer.Option(None, "--card", help="Data card to use, or none."),
     allow_outside: bool = typer.Option(
         False, "--allow-outside", help="Let a table name files outside of its folder."

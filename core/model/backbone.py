@@ -22,7 +22,7 @@ from torch import nn
 from core.errors import ConfigError, WeightsError
 from core.outputs import sha256_file
 
-__all__ = ["LoadedWeights", "create_backbone", "stage_of"]
+__all__ = ["LoadedWeights", "create_backbone", "require_weights", "stage_of"]
 
 # The files of timm whose networks are residual in every block.
 RESIDUAL = ("resnet", "resnetv2", "resnest", "res2net", "sknet", "regnet")
@@ -92,21 +92,15 @@ def create_backbone(
             note="random weights: everything is learned from these images alone",
         )
         return backbone, loaded
-    file, source = (_hub_file(name, cfg), f"hub: {cfg.get('hf_hub_id') or cfg.get('url')}")
-    metadata: dict[str, str] = {}
-    if weights != "hub":
+    if weights == "hub":
+        file, source = _hub_file(name, cfg), f"hub: {cfg.get('hf_hub_id')}"
+    else:
         file, source = Path(weights), Path(weights).name
     state, metadata = _read_state(file)
     if "input_mean" in metadata and "input_std" in metadata:
         mean = tuple(float(part) for part in metadata["input_mean"].split(","))
         std = tuple(float(part) for part in metadata["input_std"].split(","))
-    expected = metadata.get("architecture", "")
-    if expected and expected.split(".")[0] != name.split(".", maxsplit=1)[0]:
-        msg = (
-            f"{file}: these weights are for {expected}, not for {name}. "
-            f"Pass --backbone {expected.split('.')[0]}, or a file made for {name}."
-        )
-        raise WeightsError(msg)
+    _check_architecture(file, metadata, name)
     matched, missing, unused, note = _load(backbone, state, cfg, in_channels, file, name)
     return backbone, LoadedWeights(
         source=source,
@@ -119,6 +113,20 @@ def create_backbone(
         licence=str(cfg.get("license") or metadata.get("source", "")),
         note=note,
     )
+
+
+def require_weights(name: str, weights: str) -> None:
+    """Refuse at once what ``create_backbone`` would refuse later, before any image is read.
+
+    Raises:
+        ConfigError: no such network, or not a residual one.
+        WeightsError: the weights are absent, or are not weights.
+    """
+    cfg = dict(_create(name, 3).pretrained_cfg)
+    if weights == "hub":
+        _hub_file(name, cfg)
+    elif weights != "none":
+        _check_architecture(Path(weights), _read_state(Path(weights))[1], name)
 
 
 def stage_of(backbone: nn.Module, parameter: str) -> int:
@@ -222,6 +230,17 @@ def _read_state(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         raise WeightsError(msg) from error
     state = content.get("state_dict", content) if isinstance(content, dict) else {}
     return {k: v for k, v in state.items() if isinstance(v, torch.Tensor)}, {}
+
+
+def _check_architecture(file: Path, metadata: dict[str, str], name: str) -> None:
+    """Refuse weights that say they are for another network."""
+    expected = metadata.get("architecture", "").partition(".")[0]
+    if expected and expected != name.partition(".")[0]:
+        msg = (
+            f"{file}: these weights are for {expected}, not for {name}. "
+            f"Pass --backbone {expected}, or a file made for {name}."
+        )
+        raise WeightsError(msg)
 
 
 def _load(

@@ -227,6 +227,10 @@ def fit(
         # Lightning suggests more workers; on a processor they would only compete.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
+        # Frozen normalisation and the averaged network are meant to be in evaluation mode.
+        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+        # torch renamed a class that Lightning 2.6 still asks for by its old name.
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
         warnings.filterwarnings(
             "ignore", message=".*resuming from a checkpoint that ended before the epoch.*"
         )

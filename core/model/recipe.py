@@ -121,6 +121,8 @@ def _rules(
     n = facts.n_train
     batch = int(known.get("batch") or (32 if n >= 320 else max(4, min(16, n // 8))))
     updates = 400 if n < 500 else 600 if n < 2_000 else 1_500 if n < 5_000 else 3_000
+    if not (facts.has_gpu or random_start):
+        updates = round(0.4 * updates)
     epochs = max(4, min(60, round(updates * batch / max(n, 1))))
     where = "an accelerator" if facts.has_gpu else "a processor"
     rules: dict[str, tuple[Any, str]] = {
@@ -133,7 +135,7 @@ def _rules(
             f"{n:,} training images",
         ),
         "freeze_stages": (
-            (2, "on a processor: stem and first stage hold general edges and cost most time")
+            (3, "on a processor: the first stages hold general edges and cost most of the time")
             if not facts.has_gpu
             else (0, "on an accelerator: all stages are tuned")
         ),
@@ -172,7 +174,7 @@ def _rules(
 def _size_rule(facts: Facts) -> tuple[tuple[int, int], str]:
     """A size with the images' own shape, in whole strides of the network."""
     height, width = facts.size_px
-    side = 288 if facts.has_gpu else 272
+    side = 288 if facts.has_gpu else 224
     aspect = min(3.0, max(1 / 3, width / height))
     rows = min(height, (side * side / aspect) ** 0.5)
     size = (

@@ -1,0 +1,59 @@
+"""What the documents say is run: commands, options, files."""
+
+import os
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from core.app import find_app
+from core.cli.main import app as cli
+from core.cli.page import page
+
+ROOT = Path(__file__).resolve().parent.parent
+# Added to each training of a document, so that it takes seconds and no download.
+TINY = shlex.split("--backbone test_resnet --weights none --epochs 1 --batch 8 --size 64")
+
+
+def commands(file: Path) -> list[str]:
+    """Lines starting with `$ resight` in the console blocks of a document."""
+    blocks = re.findall(r"```console\n(.*?)```", file.read_text(encoding="utf-8"), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line[2:] for line in lines if line.startswith("$ resight")]
+
+
+def test_commands_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    phantom = find_app("crop_disease").phantom
+    phantom(tmp_path / "leaves", 70, 1)
+    phantom(tmp_path / "other_farm", 40, 2)
+    found = commands(ROOT / "README.md")
+    assert any(line.startswith("resight train") for line in found)
+    for line in found:
+        words = shlex.split(line, comments=True)[1:]
+        if words[0] == "demo":
+            continue  # run by `make demo`; it takes a minute
+        done = CliRunner().invoke(cli, words + (TINY if words[0] == "train" else []))
+        assert done.exit_code == 0, f"{line}\n{done.output}"
+
+
+def test_page_of_commands_is_what_the_commands_say() -> None:
+    written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert written == page(), "run: python -m core.cli.page > docs/cli.md"
+
+
+def test_files_that_documents_name_exist() -> None:
+    for file in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        for link in re.findall(r"\]\(([^)#:]+)\)", file.read_text(encoding="utf-8")):
+            assert (file.parent / link).exists(), f"{file.name} names {link}"
+
+
+def test_tree_in_the_readme_names_every_package() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for folder in (ROOT / "core", ROOT / "apps"):
+        for entry in sorted(os.scandir(folder), key=lambda e: e.name):
+            if entry.name.startswith("__") or not (entry.is_dir() or entry.name.endswith(".py")):
+                continue
+            assert entry.name.removesuffix(".py") in text, f"the tree lacks {entry.name}"
