@@ -24,13 +24,23 @@ if TYPE_CHECKING:
 
     from core.app import Task
 
-__all__ = ["draw_folds", "draw_split", "group_keys", "merge_groups"]
+__all__ = [
+    "class_members",
+    "draw_folds",
+    "draw_split",
+    "group_keys",
+    "merge_groups",
+    "stratified_folds",
+]
 
 # Groups of each class that every split must have: one alone has no spread at all.
 LEAST_GROUPS = 2
 
 # Images of a class below which its numbers are little more than anecdotes.
 FEW_IMAGES = 10
+
+# Begins the name of a group made of images that only belong together as copies.
+COPIES = "copies of "
 
 # Draws tried until every class stands in every split often enough.
 _TRIES = 5
@@ -129,7 +139,7 @@ def draw_folds(table: pd.DataFrame, *, task: Task, folds: int, seed: int) -> NDA
     scarce = {name: n for name, n in classes.group_counts().items() if n < folds}
     if scarce:
         raise ManifestError(_too_few(scarce, folds, f"one for each of the {folds} folds"))
-    fold = _folds(classes.strata, classes.groups, folds, seed)
+    fold = stratified_folds(classes.strata, classes.groups, folds, seed)
     result = np.full(len(table), -1, dtype=np.int_)
     result[positions[order]] = fold
     return result
@@ -166,7 +176,7 @@ def merge_groups(table: pd.DataFrame, pairs: Iterable[tuple[str, str]]) -> pd.Da
     for image_id, own in zip(table["image_id"], table["group"].fillna(""), strict=True):
         top = root(keys[image_id])
         is_joined = top != keys[image_id] or sizes[top] > 1
-        named.append((top[2:] if top[0] == "g" else f"copies of {top[2:]}") if is_joined else own)
+        named.append((top[2:] if top[0] == "g" else COPIES + top[2:]) if is_joined else own)
     return table.assign(group=named)
 
 
@@ -179,12 +189,26 @@ def group_keys(table: pd.DataFrame) -> list[str]:
     ]
 
 
+def class_members(
+    ok: pd.DataFrame, task: Task
+) -> tuple[NDArray[np.object_], NDArray[np.object_], list[list[str]]]:
+    """Group key, stratum and label names of each usable row.
+
+    Raises:
+        ManifestError: the rows are of one class.
+    """
+    classes = _Classes(ok, task)
+    return classes.groups, classes.strata, classes.labels
+
+
 class _Classes:
     """Labels and groups of the usable images, in the order of their ids."""
 
     def __init__(self, ok: pd.DataFrame, task: Task) -> None:
         self.groups = np.array(group_keys(ok), dtype=object)
-        self.is_grouped = bool((ok["group"].fillna("") != "").any())
+        names = ok["group"].fillna("").astype(str)
+        self.has_copies = bool(names.str.startswith(COPIES).any())
+        self.is_grouped = bool(((names != "") & ~names.str.startswith(COPIES)).any())
         labels = ok["label"].fillna("").astype(str)
         many = task.kind == "multilabel"
         self.labels = [
@@ -267,7 +291,9 @@ def _draw(
         raise ManifestError(_too_few(scarce, needed, f"{LEAST_GROUPS} for each split"))
     parts, of = _fraction(share, len(set(classes.groups[rows])), rows.size)
     for attempt in range(_TRIES):
-        fold = _folds(classes.strata[rows], classes.groups[rows], of, seed * _TRIES + attempt)
+        fold = stratified_folds(
+            classes.strata[rows], classes.groups[rows], of, seed * _TRIES + attempt
+        )
         aside = np.zeros(len(pool), dtype=bool)
         aside[rows[fold < parts]] = True
         _top_up(classes, pool & ~aside, aside, keep=needed - LEAST_GROUPS, need=LEAST_GROUPS)
@@ -307,15 +333,23 @@ def _top_up(
                 del members[group]
 
 
-def _folds(
+def stratified_folds(
     strata: NDArray[np.object_], groups: NDArray[np.object_], n_folds: int, seed: int
 ) -> NDArray[np.int_]:
-    """The fold of each row by scikit-learn's StratifiedGroupKFold; the plain one is faster."""
+    """The fold of each row (N,), by scikit-learn's StratifiedGroupKFold.
+
+    Args:
+        strata: (N,) what should be spread evenly.
+        groups: (N,) what stays whole.
+        n_folds: how many.
+        seed: of the shuffling.
+    """
     from sklearn.model_selection import (  # noqa: PLC0415  (1.8 s to import)
         StratifiedGroupKFold,
         StratifiedKFold,
     )
 
+    # Where every row stands for itself the plain draw is the same and much faster.
     is_plain = len(set(groups)) == len(groups)
     kind = StratifiedKFold if is_plain else StratifiedGroupKFold
     draw = kind(n_splits=n_folds, shuffle=True, random_state=seed % 2**32)
@@ -366,11 +400,13 @@ def _too_few(scarce: dict[str, int], needed: int, why: str) -> str:
 
 def _manner(classes: _Classes, seed: int) -> str:
     """The end of a sentence that says how it was drawn."""
+    copies = " Copies of one image stay together." if classes.has_copies else ""
     if classes.is_grouped:
-        return f", stratified by class, with every group in one split (seed {seed})."
+        whole = ", stratified by class, with every group in one split"
+        return f"{whole} (seed {seed}).{copies}"
     return (
-        f", stratified by class (seed {seed}). No group is known, so images that belong together "
-        "may stand in different splits; this cannot be checked."
+        f", stratified by class (seed {seed}).{copies} No group is known, so images that belong "
+        "together may stand in different splits; this cannot be checked."
     )
 
 

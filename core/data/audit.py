@@ -1,0 +1,361 @@
+"""What is wrong with the data, found before anything is trained on them.
+
+Every file is decoded in full, then: what cannot be read, what is there twice,
+what contradicts itself, what is too little, what leaks between splits, and what
+would let a network guess the label without looking. Each check ends in a
+verdict - passed, warning, or cannot be checked - and in a sentence.
+
+This module changes no file and draws no split.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from core.data.duplicates import NearPair, exact_copies, near_copies
+from core.data.facts import Facts, measure_all
+from core.data.shortcuts import Shortcut, shortcuts
+from core.data.split import FEW_IMAGES, LEAST_GROUPS, merge_groups
+from core.errors import LeakageError, ManifestError
+from core.tables import SPLITS, check_splits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from core.app import App, Manifest, Task
+
+__all__ = ["PASSED", "UNKNOWN", "WARNING", "audit", "image_facts_of", "merge_duplicates"]
+
+PASSED, WARNING, UNKNOWN = "passed", "warning", "cannot be checked"
+
+# Times as many images as the rarest class from which the commonest drowns it.
+_IMBALANCED = 20
+
+_FACT_COLUMNS = (
+    *("image_id", "height", "width", "channels", "dtype", "bytes", "format"),
+    *("sha256", "brightness", "contrast"),
+)
+
+_ASKED = {
+    "file": "size, bytes and format of the file",
+    "colour": "the mean colour of the image",
+    "border": "twelve patches along the border",
+}
+
+_ADVICE = {
+    "file": "A network can learn the camera or the site instead of the subject. Take all classes "
+    "from the same sources.",
+    "colour": "That may be the sign itself, or the light and the camera of each class: compare "
+    "images of one source.",
+    "border": "The background differs between classes. Compare the model's result with this "
+    "number, and look at where it looks.",
+}
+
+
+@dataclass(frozen=True)
+class _Check:
+    """One line of the audit."""
+
+    name: str
+    title: str
+    verdict: str
+    words: str
+
+
+def audit(
+    manifest: Manifest, *, app: App, task: Task, progress: bool = False, workers: int = 1
+) -> dict[str, Any]:
+    """Look at every image of a manifest; the content of ``audit.json``.
+
+    Args:
+        manifest: labelled; rows that are not ok are counted only.
+        app: whose ``read`` decodes.
+        task: with its classes.
+        progress: whether to show a bar where there is a terminal.
+        workers: threads.
+
+    Returns:
+        Plain values: ``checks`` (name, title, verdict, words), ``counts``,
+        ``classes``, ``unreadable``, ``exact``, ``near``, ``conflicts``,
+        ``shortcuts``, ``formats``, ``sizes``, ``images`` (one list per fact).
+    """
+    from core.progress import track  # noqa: PLC0415  (rich is only wanted here)
+
+    ok = manifest.table[manifest.table["status"] == "ok"]
+    with track("reading", len(ok) if progress else 0) as done:
+        measured = measure_all(ok, manifest.root, read=app.read, workers=workers, done=done)
+    facts = {entry.image_id: entry for entry in measured}
+    bad = [entry for entry in measured if entry.reason]
+    rows = ok[~ok["image_id"].isin([entry.image_id for entry in bad])]
+    exact = exact_copies(measured)
+    near, is_complete = near_copies(measured)
+    label = dict(zip(rows["image_id"], rows["label"].fillna(""), strict=True))
+    conflicts = _conflicts(exact, near, label)
+    try:
+        asked = shortcuts(rows, facts, task)
+    except ManifestError as error:
+        asked = [Shortcut(name, None, None, None, 0.0, len(rows), str(error)) for name in _ASKED]
+    checks = [
+        _readable(len(ok), bad),
+        _classes(rows, task, app.group),
+        _labels(conflicts),
+        _exact(exact),
+        _near(near, is_complete=is_complete),
+        _copies_across(rows, exact, near),
+        _groups_across(rows, manifest, app.group),
+        _forms([entry for entry in measured if not entry.reason]),
+        *(_shortcut(entry) for entry in asked),
+    ]
+    return {
+        "app": app.name,
+        "task": task.name,
+        "root": str(manifest.root),
+        "counts": {
+            "rows": len(manifest.table),
+            "ok": len(ok),
+            "skipped": len(manifest.table) - len(ok),
+            "unreadable": len(bad),
+        },
+        "checks": [asdict(check) for check in checks],
+        "classes": _class_table(rows, task),
+        "unreadable": [{"image_id": e.image_id, "reason": e.reason} for e in bad],
+        "exact": exact,
+        "near": [asdict(pair) for pair in near],
+        "conflicts": conflicts,
+        "shortcuts": [{**asdict(entry), "is_warning": entry.is_warning} for entry in asked],
+        "formats": _count(entry.format for entry in measured if not entry.reason),
+        "sizes": _count(f"{e.width} x {e.height}" for e in measured if not e.reason),
+        "images": {
+            column: [getattr(entry, column) for entry in measured if not entry.reason]
+            for column in _FACT_COLUMNS
+        },
+    }
+
+
+def image_facts_of(audited: Mapping[str, Any]) -> pd.DataFrame:
+    """One row per image that was read: its id, size, channels, dtype, format, hash, brightness."""
+    import pandas as pd  # noqa: PLC0415
+
+    return pd.DataFrame(audited["images"], columns=list(_FACT_COLUMNS))
+
+
+def merge_duplicates(table: pd.DataFrame, audited: Mapping[str, Any]) -> pd.DataFrame:
+    """The manifest with groups joined that share copies, so that a drawn split keeps them together.
+
+    Joins only inside a split that the data give; see ``merge_groups``.
+    """
+    pairs = [(copies[0], other) for copies in audited["exact"] for other in copies[1:]]
+    pairs += [(pair["first"], pair["second"]) for pair in audited["near"]]
+    return merge_groups(table, pairs)
+
+
+def _readable(n: int, bad: Sequence[Facts]) -> _Check:
+    title = "Files can be read"
+    if not bad:
+        return _Check("readable", title, PASSED, f"All {n:,} images were decoded in full.")
+    words = (
+        f"{len(bad):,} of {_n(n, 'image')} cannot be read (first: {bad[0].reason}) Such a file "
+        "stays in every table as failed and is used for nothing."
+    )
+    return _Check("readable", title, WARNING, words)
+
+
+def _classes(rows: pd.DataFrame, task: Task, group: str) -> _Check:
+    title = "Enough of every class"
+    counts = {name: sum(by_split.values()) for name, by_split in _class_table(rows, task).items()}
+    said = []
+    absent = [name for name, n in counts.items() if not n]
+    small = [f"{name} ({n})" for name, n in counts.items() if 0 < n < FEW_IMAGES]
+    if absent:
+        said.append(f"No image of {', '.join(absent)}.")
+    if small:
+        said.append(
+            f"Fewer than {FEW_IMAGES} images of {', '.join(small)}; a split needs at least "
+            f"{3 * LEAST_GROUPS} images of each class, each of another {group}."
+        )
+    ranked = sorted(((n, name) for name, n in counts.items() if n), reverse=True)
+    most, least = (ranked[0], ranked[-1]) if ranked else ((0, ""), (0, ""))
+    if least[0] and most[0] >= _IMBALANCED * least[0]:
+        said.append(
+            f"{most[1]} has {most[0] / least[0]:.0f} times the images of {least[1]}: accuracy says "
+            "little here, look at balanced accuracy and at each class."
+        )
+    if said:
+        return _Check("classes", title, WARNING, " ".join(said))
+    words = (
+        f"{len(ranked)} classes, of {least[0]:,} ({least[1]}) to {most[0]:,} ({most[1]}) images."
+    )
+    return _Check("classes", title, PASSED, words)
+
+
+def _labels(conflicts: Sequence[Mapping[str, Any]]) -> _Check:
+    title = "Copies agree about the class"
+    if not conflicts:
+        return _Check("labels", title, PASSED, "No two copies have different classes.")
+    first = conflicts[0]
+    words = (
+        f"{_n(len(conflicts), 'set')} of copies with different classes (first: "
+        f"{_pairs_of(first['image_ids'], first['labels'])}). One of the labels is wrong: look at "
+        "these images first."
+    )
+    return _Check("labels", title, WARNING, words)
+
+
+def _exact(exact: Sequence[Sequence[str]]) -> _Check:
+    title = "No image twice"
+    if not exact:
+        return _Check("exact", title, PASSED, "No two files hold the same pixels.")
+    extra = sum(len(ids) - 1 for ids in exact)
+    words = (
+        f"{_n(extra, 'image')} with the pixels of another, in {_n(len(exact), 'set')} (first: "
+        f"{' = '.join(exact[0][:3])}). They add no information and count double."
+    )
+    return _Check("exact", title, WARNING, words)
+
+
+def _near(near: Sequence[NearPair], *, is_complete: bool) -> _Check:
+    title = "No picture twice"
+    limit = "" if is_complete else " Only the closest candidates were compared; there may be more."
+    if not near:
+        verdict = PASSED if is_complete else UNKNOWN
+        words = f"No two images show the same thing; mirrored copies are not looked for.{limit}"
+        return _Check("near", title, verdict, words)
+    words = (
+        f"{_n(len(near), 'pair')} of images of the same thing, re-saved or taken again (first: "
+        f"{near[0].first} and {near[0].second}). A split that is drawn keeps them together.{limit}"
+    )
+    return _Check("near", title, WARNING, words)
+
+
+def _copies_across(
+    rows: pd.DataFrame, exact: Sequence[Sequence[str]], near: Sequence[NearPair]
+) -> _Check:
+    title = "No copy in two splits"
+    split = dict(zip(rows["image_id"], rows["split"].fillna(""), strict=True))
+    if not any(split.values()):
+        words = "The data give no split; when one is drawn, copies stay together."
+        return _Check("copies_across", title, PASSED, words)
+    pairs = [(ids[0], other) for ids in exact for other in ids[1:]]
+    pairs += [(pair.first, pair.second) for pair in near]
+    crossing = [(a, b) for a, b in pairs if split[a] != split[b]]
+    if not crossing:
+        words = "No copy of an image stands in another split of those given."
+        return _Check("copies_across", title, PASSED, words)
+    a, b = crossing[0]
+    words = (
+        f"{_n(len(crossing), 'pair')} of copies in different splits of those given (first: {a} "
+        f"in {split[a]}, {b} in {split[b]}). The result will look better than it is. Remove one of "
+        "each pair, or leave the split out and let one be drawn."
+    )
+    return _Check("copies_across", title, WARNING, words)
+
+
+def _groups_across(rows: pd.DataFrame, manifest: Manifest, group: str) -> _Check:
+    title = f"No {group} in two splits"
+    known = rows[rows["group"].fillna("") != ""]
+    if not len(known):
+        words = (
+            f"Nothing says which images show the same {group}. If some do, they may stand in "
+            "different splits and make the result look better than it is. Name a column: --group."
+        )
+        return _Check("groups_across", title, UNKNOWN, words)
+    try:
+        check_splits(rows)
+    except LeakageError as error:
+        return _Check("groups_across", title, WARNING, str(error))
+    bare = len(rows) - len(known)
+    note = f" {bare:,} images have none and count as their own." if bare else ""
+    done = (
+        "and none stands in two splits"
+        if rows["split"].fillna("").any()
+        else "kept whole when a split is drawn"
+    )
+    n_groups = known["group"].nunique()
+    words = f"{n_groups:,} groups of {len(known):,} images, {done}. {manifest.group_rule}{note}"
+    return _Check("groups_across", title, PASSED if not bare else UNKNOWN, words)
+
+
+def _forms(read: Sequence[Facts]) -> _Check:
+    title = "Images are of one kind"
+    kinds = Counter(f"{e.channels} channel{'s' * (e.channels != 1)} of {e.dtype}" for e in read)
+    formats, sizes = Counter(e.format for e in read), Counter((e.width, e.height) for e in read)
+    pixels = sorted(e.width * e.height for e in read)
+    told = f"{', '.join(formats)}; {_n(len(sizes), 'size')}"
+    if pixels:
+        low, high = (min(read, key=_area), max(read, key=_area))
+        told += f", {low.width} x {low.height} to {high.width} x {high.height} pixels"
+    if len(kinds) > 1:
+        mixed = ", ".join(f"{n:,} x {kind}" for kind, n in kinds.most_common())
+        words = (
+            f"Images differ in depth or colour ({mixed}); they become alike on the way in, but ask "
+            f"whether they come from different machines. {told}."
+        )
+        return _Check("forms", title, WARNING, words)
+    if pixels and pixels[-1] > 16 * pixels[0]:
+        words = (
+            f"Images differ widely in size: {told}. What is visible in one may be lost in another."
+        )
+        return _Check("forms", title, WARNING, words)
+    return _Check("forms", title, PASSED, f"{next(iter(kinds), 'no images')}; {told}.")
+
+
+def _shortcut(entry: Shortcut) -> _Check:
+    name, title = f"shortcut_{entry.name}", f"The label is not told by {_ASKED[entry.name]}"
+    if entry.value is None:
+        return _Check(name, title, UNKNOWN, f"Not asked: {entry.reason}.")
+    words = (
+        f"From {_ASKED[entry.name]} alone the class is foretold with a balanced accuracy of "
+        f"{entry.value:.0%} (95 % interval {entry.low:.0%} to {entry.high:.0%}; chance is "
+        f"{entry.chance:.0%}) in {entry.n:,} images, on groups not seen."
+    )
+    if entry.is_warning:
+        return _Check(name, title, WARNING, f"{words} {_ADVICE[entry.name]}")
+    return _Check(name, title, PASSED, words)
+
+
+def _conflicts(
+    exact: Sequence[Sequence[str]], near: Sequence[NearPair], label: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """Copies whose labels differ, with these labels."""
+    sets = [(list(ids), "exact") for ids in exact]
+    sets += [([pair.first, pair.second], "near") for pair in near]
+    return [
+        {"kind": kind, "image_ids": ids, "labels": [label[i] for i in ids]}
+        for ids, kind in sets
+        if len({label[i] for i in ids}) > 1
+    ]
+
+
+def _class_table(rows: pd.DataFrame, task: Task) -> dict[str, dict[str, int]]:
+    """Images of each class in each split; the split is empty where it is not yet drawn."""
+    counts: dict[str, dict[str, int]] = {name: {} for name in task.classes}
+    for label, split in zip(rows["label"].fillna(""), rows["split"].fillna(""), strict=True):
+        names = label.split(task.label_separator) if task.kind == "multilabel" else [label]
+        for name in filter(None, names):
+            of_class = counts.setdefault(name, {})
+            of_class[split] = of_class.get(split, 0) + 1
+    order = ("", *SPLITS)
+    return {name: {s: n[s] for s in order if s in n} for name, n in counts.items()}
+
+
+def _count(values: Any) -> dict[str, int]:
+    """How often each value occurs, the commonest first, twenty at most."""
+    return dict(Counter(values).most_common(20))
+
+
+def _area(entry: Facts) -> int:
+    return entry.width * entry.height
+
+
+def _pairs_of(ids: Sequence[str], labels: Sequence[str]) -> str:
+    """Ids with their labels, for a sentence."""
+    return ", ".join(f"{i} is {label}" for i, label in zip(ids[:3], labels[:3], strict=True))
+
+
+def _n(n: int, word: str) -> str:
+    """So many of it: ``1 pair``, ``2 pairs``."""
+    return f"{n:,} {word}{'s' * (n != 1)}"

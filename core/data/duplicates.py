@@ -1,0 +1,141 @@
+"""Which images are copies of each other: the same pixels, or the same picture taken again.
+
+Candidates for near copies are pairs whose two perceptual hashes are close.
+Hashes alone would call half of a well-framed data set copies (all leaves lie
+alike, all retinas are round), so a candidate counts only if its fine detail
+agrees as well, at the best shift of a few pixels. On 1,433 leaf photos and 878
+retinal photos (BRACOL and EyePACS subsets) the pairs seen to show the same
+leaf or eye score 0.74 to 0.97, and the highest score of any other pair is 0.58;
+of 322 mammograms (mini-MIAS) without copies the highest is 0.58 as well.
+Mirrored or turned copies are not looked for.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.data.facts import DETAIL_PX
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from core.data.facts import Facts
+
+__all__ = ["NEAR", "NearPair", "exact_copies", "near_copies"]
+
+# Agreement of fine detail from which two images count as copies; see above.
+NEAR = 0.65
+
+# Bits of 64 by which the hashes of candidates may differ. All pairs that are
+# copies in the sets named above lie below 8; there is room for a crop.
+_PHASH_BITS = 12
+_DHASH_BITS = 16
+
+# Pixels of 64 by which one image may be shifted against the other.
+_SHIFT_PX = 5
+
+# Candidates that are compared in detail, the closest first; 50 microseconds each.
+_MOST_CANDIDATES = 300_000
+
+_BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class NearPair:
+    """Two images that show the same; ``agreement`` is that of the fine detail, up to 1."""
+
+    first: str
+    second: str
+    agreement: float
+
+
+def exact_copies(facts: Sequence[Facts]) -> list[list[str]]:
+    """Sets of images with equal pixels, whatever their files; ids sorted."""
+    same: dict[str, list[str]] = defaultdict(list)
+    for entry in facts:
+        if not entry.reason:
+            same[entry.sha256].append(entry.image_id)
+    return sorted(sorted(ids) for ids in same.values() if len(ids) > 1)
+
+
+def near_copies(facts: Sequence[Facts]) -> tuple[list[NearPair], bool]:
+    """Pairs that show the same without being equal, and whether all candidates were compared.
+
+    Every pair of images is compared by its hashes, in blocks: 10,000 images
+    take a second. Of images with equal pixels one stands for all.
+    """
+    by_pixels = {entry.sha256: entry for entry in reversed(facts) if entry.detail is not None}
+    kept = sorted(by_pixels.values(), key=lambda entry: entry.image_id)
+    if len(kept) < 2:
+        return [], True
+    first, second, is_complete = _candidates(
+        np.array([entry.phash for entry in kept], dtype=np.uint64),
+        np.array([entry.dhash for entry in kept], dtype=np.uint64),
+    )
+    spectra = _Spectra([entry.detail for entry in kept if entry.detail is not None])
+    pairs = []
+    for start in range(0, len(first), _BLOCK):
+        chosen = slice(start, start + _BLOCK)
+        score = spectra.agreement(first[chosen], second[chosen])
+        for i in np.flatnonzero(score >= NEAR):
+            a, b = sorted((kept[first[start + i]].image_id, kept[second[start + i]].image_id))
+            pairs.append(NearPair(a, b, round(float(score[i]), 3)))
+    return sorted(pairs, key=lambda pair: (-pair.agreement, pair.first, pair.second)), is_complete
+
+
+def _candidates(
+    phash: NDArray[np.uint64], dhash: NDArray[np.uint64]
+) -> tuple[NDArray[np.int_], NDArray[np.int_], bool]:
+    """Pairs with close hashes, and whether these are all; the closest if there are too many."""
+    found = np.zeros((3, 0), dtype=np.int32)
+    is_complete = True
+    for start in range(0, len(phash), _BLOCK):
+        stop = min(start + _BLOCK, len(phash))
+        bits = np.bitwise_count(phash[start:stop, None] ^ phash[None, start:])
+        rows, cols = np.nonzero(bits <= _PHASH_BITS)
+        is_above = cols > rows
+        rows, cols = rows[is_above], cols[is_above]
+        other = np.bitwise_count(dhash[start + rows] ^ dhash[start + cols])
+        total = bits[rows, cols].astype(np.int32) + other
+        is_close = other <= _DHASH_BITS
+        new = np.stack([rows + start, cols + start, total])[:, is_close].astype(np.int32)
+        found = np.concatenate([found, new], axis=1)
+        if found.shape[1] > _MOST_CANDIDATES:
+            found = found[:, np.argsort(found[2], kind="stable")[:_MOST_CANDIDATES]]
+            is_complete = False
+    return found[0].astype(np.int_), found[1].astype(np.int_), is_complete
+
+
+class _Spectra:
+    """Fourier transforms of detail maps, made when first asked for."""
+
+    def __init__(self, details: Sequence[NDArray[np.int8]]) -> None:
+        self._details = details
+        window = np.hanning(DETAIL_PX).astype(np.float32)
+        # The window lets a shift move the picture without its edges counting.
+        self._window = np.outer(window, window)
+        self._made: dict[int, NDArray[np.complex64]] = {}
+
+    def agreement(self, first: NDArray[np.int_], second: NDArray[np.int_]) -> NDArray[np.float64]:
+        """Correlation of the details of each pair (N,), at the best shift."""
+        shape = (DETAIL_PX, DETAIL_PX)
+        one = np.stack([self._spectrum(int(i)) for i in first])
+        two = np.stack([self._spectrum(int(i)) for i in second])
+        surface = np.fft.irfft2(one * two.conj(), s=shape)
+        near = np.r_[0 : _SHIFT_PX + 1, -_SHIFT_PX:0]
+        return np.asarray(surface[:, near][:, :, near].max(axis=(1, 2)))
+
+    def _spectrum(self, i: int) -> NDArray[np.complex64]:
+        if i not in self._made:
+            detail = self._details[i].astype(np.float32)
+            detail = (detail - detail.mean()) * self._window
+            norm = float(np.linalg.norm(detail))
+            scaled = detail / norm if norm > 0 else detail
+            self._made[i] = np.fft.rfft2(scaled).astype(np.complex64)
+        return self._made[i]

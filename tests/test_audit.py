@@ -1,0 +1,365 @@
+"""What the audit finds: each defect is planted, and the sound data set passes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from apps.crop_disease import APP
+from core.app import Manifest, Source, Task
+from core.data.audit import audit, image_facts_of, merge_duplicates
+from core.data.duplicates import exact_copies, near_copies
+from core.data.facts import Facts, measure
+from core.data.images import read_image
+from core.data.manifest import index_images
+from core.data.shortcuts import shortcuts
+from core.data.split import draw_split
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+TASK = Task(name="t", kind="multiclass", classes=("a", "b"))
+
+
+def leaf(seed: int, *, height: int = 96, width: int = 128) -> NDArray[np.uint8]:
+    """A leaf-like picture: the same layout for all, texture of its own on the leaf."""
+    rng = np.random.default_rng(seed)
+    rows, cols = np.mgrid[0:height, 0:width] / [[[height]], [[width]]] - 0.5
+    noise = Image.fromarray(rng.integers(0, 256, (height, width)).astype(np.uint8))
+    veins = np.asarray(noise.filter(ImageFilter.GaussianBlur(2)), dtype=float) - 127
+    is_leaf = (rows / 0.35) ** 2 + (cols / 0.45) ** 2 < 1
+    grey = np.where(is_leaf, 90 + 2.5 * veins, 225.0)
+    colour = np.stack([grey * 0.6, grey, grey * 0.5], axis=2)
+    return np.where(is_leaf[:, :, None], colour, 225).clip(0, 255).astype(np.uint8)
+
+
+def write(root: Path, name: str, pixels: NDArray[np.uint8], **options: Any) -> Path:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+    return path
+
+
+def sound(root: Path, n: int = 24) -> Path:
+    """Two classes that differ in nothing."""
+    for i in range(n):
+        write(root, f"{'ab'[i % 2]}/{i}.png", leaf(i))
+    return root
+
+
+def manifest_of(root: Path, **options: Any) -> Manifest:
+    return index_images(Source(paths=(root,), labelled=True, task=TASK, **options))
+
+
+def audited(root: Path, **options: Any) -> dict[str, Any]:
+    content = audit(manifest_of(root, **options), app=APP, task=TASK, workers=2)
+    json.dumps(content, allow_nan=False)
+    return content
+
+
+def verdicts(content: dict[str, Any]) -> dict[str, str]:
+    return {check["name"]: check["verdict"] for check in content["checks"]}
+
+
+def words(content: dict[str, Any], name: str) -> str:
+    return next(check["words"] for check in content["checks"] if check["name"] == name)
+
+
+def facts(pixels: dict[str, NDArray[np.uint8]], folder: Path) -> list[Facts]:
+    found = []
+    for name, values in pixels.items():
+        path = write(folder, f"{name}.png", values)
+        found.append(measure(name, path, read_image(path)))
+    return found
+
+
+def test_a_sound_data_set_passes_but_leakage_without_groups_cannot_be_checked(
+    tmp_path: Path,
+) -> None:
+    content = audited(sound(tmp_path))
+    found = verdicts(content)
+    assert found.pop("groups_across") == "cannot be checked"
+    assert set(found.values()) == {"passed"}
+    assert content["counts"] == {"rows": 24, "ok": 24, "skipped": 0, "unreadable": 0}
+    table = image_facts_of(content)
+    assert set(table["height"]) == {96}
+    assert set(table["width"]) == {128}
+    assert set(table["dtype"]) == {"uint8"}
+    assert set(table["format"]) == {"PNG"}
+    assert table["bytes"].tolist() == [
+        (tmp_path / name).stat().st_size for name in table["image_id"]
+    ]
+    # The mean of one image, by hand.
+    first = table.set_index("image_id").loc["a/0.png"]
+    assert first["brightness"] == pytest.approx(leaf(0).mean() / 255, abs=2e-3)
+
+
+def test_unreadable_files_are_named_and_the_others_still_audited(tmp_path: Path) -> None:
+    sound(tmp_path)
+    cut = tmp_path / "a" / "cut.png"
+    cut.write_bytes((tmp_path / "a" / "0.png").read_bytes()[:900])
+    (tmp_path / "b" / "text.jpg").write_text("not a picture at all, only some words in a file")
+    content = audited(tmp_path)
+    assert verdicts(content)["readable"] == "warning"
+    assert "2 of 26 images" in words(content, "readable")
+    assert {entry["image_id"] for entry in content["unreadable"]} == {"a/cut.png", "b/text.jpg"}
+    assert all("\n" not in entry["reason"] for entry in content["unreadable"])
+    assert len(content["images"]["image_id"]) == 24
+
+
+def test_a_reader_that_fails_in_any_way_ends_no_audit(tmp_path: Path) -> None:
+    from dataclasses import replace  # noqa: PLC0415
+
+    def broken(row: Any) -> Any:
+        if row["image_id"] == "a/0.png":
+            msg = "maximum depth\nexceeded"
+            raise RecursionError(msg)
+        return read_image(Path(row["path"]))
+
+    app = replace(APP, read=broken)
+    content = audit(manifest_of(sound(tmp_path)), app=app, task=TASK)
+    assert content["unreadable"] == [
+        {"image_id": "a/0.png", "reason": "RecursionError: maximum depth exceeded"}
+    ]
+
+
+# --- copies ------------------------------------------------------------------------------------
+
+
+def test_equal_pixels_are_found_in_whatever_file(tmp_path: Path) -> None:
+    sound(tmp_path)
+    write(tmp_path, "b/again.bmp", leaf(0))
+    content = audited(tmp_path)
+    assert content["exact"] == [["a/0.png", "b/again.bmp"]]
+    assert content["near"] == []
+    assert verdicts(content)["exact"] == "warning"
+    # One picture, two classes.
+    assert verdicts(content)["labels"] == "warning"
+    assert "a/0.png is a, b/again.bmp is b" in words(content, "labels")
+    assert content["conflicts"][0]["labels"] == ["a", "b"]
+
+
+def test_the_shape_counts_in_a_copy(tmp_path: Path) -> None:
+    flat = np.zeros((8, 4, 3), np.uint8)
+    found = facts({"tall": flat, "wide": flat.reshape(4, 8, 3)}, tmp_path)
+    assert exact_copies(found) == []
+
+
+@pytest.mark.parametrize("change", ["jpeg", "half", "brighter", "crop", "blur", "grey"])
+def test_a_changed_copy_is_found(tmp_path: Path, change: str) -> None:
+    pixels = {f"leaf{i}": leaf(i) for i in range(30)}
+    original = Image.fromarray(leaf(7))
+    if change == "jpeg":
+        original.save(tmp_path / "x.jpg", quality=50)
+        copy = Image.open(tmp_path / "x.jpg")
+    elif change == "half":
+        copy = original.resize((64, 48))
+    elif change == "brighter":
+        copy = original.point(lambda value: min(255, int(value * 1.15) + 8))
+    elif change == "crop":
+        copy = original.crop((2, 2, 125, 94))
+    elif change == "blur":
+        copy = original.filter(ImageFilter.GaussianBlur(0.8))
+    else:
+        copy = original.convert("L").convert("RGB")
+    found = facts({**pixels, "copy": np.asarray(copy)}, tmp_path)
+    pairs, is_complete = near_copies(found)
+    assert [(pair.first, pair.second) for pair in pairs] == [("copy", "leaf7")]
+    assert is_complete
+
+
+def test_alike_is_not_the_same(tmp_path: Path) -> None:
+    # Same layout, other leaf: hashes lie close, detail does not agree.
+    found = facts({f"leaf{i}": leaf(i) for i in range(40)}, tmp_path)
+    assert near_copies(found) == ([], True)
+
+
+def test_images_without_any_structure_are_no_near_copies(tmp_path: Path) -> None:
+    blank = {f"blank{i}": np.full((20, 20, 3), 40 + i, np.uint8) for i in range(5)}
+    assert near_copies(facts(blank, tmp_path)) == ([], True)
+
+
+def test_ten_thousand_hashes_are_compared_in_seconds() -> None:
+    import time  # noqa: PLC0415
+
+    from core.data.duplicates import _candidates  # noqa: PLC0415
+
+    rng = np.random.default_rng(0)
+    phash, dhash = rng.integers(0, 2**64, (2, 10_000), dtype=np.uint64)
+    phash[9_000], dhash[9_000] = phash[17] ^ np.uint64(0b1011), dhash[17] ^ np.uint64(0b11)
+    began = time.process_time()
+    first, second, is_complete = _candidates(phash, dhash)
+    assert time.process_time() - began < 5
+    assert (17, 9_000) in set(zip(first.tolist(), second.tolist(), strict=True))
+    # Of 50 million random pairs hardly any is that close in both.
+    assert len(first) < 5
+    assert is_complete
+
+
+def test_copies_in_two_given_splits_are_a_warning_and_stay_together_in_a_drawn_one(
+    tmp_path: Path,
+) -> None:
+    for i in range(12):
+        write(tmp_path, f"train/{'ab'[i % 2]}/{i}.png", leaf(i))
+        write(tmp_path, f"test/{'ab'[i % 2]}/{i}.png", leaf(100 + i))
+    write(tmp_path, "test/a/leak.jpg", leaf(2), quality=85)
+    content = audited(tmp_path)
+    assert verdicts(content)["copies_across"] == "warning"
+    assert "in test" in words(content, "copies_across")
+    assert "in train" in words(content, "copies_across")
+    # Without the given split the copies are one group and cannot be separated.
+    table = manifest_of(tmp_path).table.assign(split="")
+    for seed in range(5):
+        drawn, said = draw_split(merge_duplicates(table, content), task=TASK, seed=seed)
+        split = dict(zip(drawn["image_id"], drawn["split"], strict=True))
+        assert split["test/a/leak.jpg"] == split["train/a/2.png"]
+        assert any("Copies of one image stay together" in sentence for sentence in said)
+        assert any("cannot be checked" in sentence for sentence in said)
+
+
+# --- groups, classes, kinds --------------------------------------------------------------------
+
+
+def test_groups_in_two_given_splits_are_a_warning(tmp_path: Path) -> None:
+    sound(tmp_path)
+    rows = ["path,label,group,split"]
+    rows += [f"{'ab'[i % 2]}/{i}.png,{'ab'[i % 2]},g{i // 4},train" for i in range(24)]
+    (tmp_path / "t.csv").write_text(
+        "\n".join(rows).replace("23.png,b,g5,train", "23.png,b,g5,test")
+    )
+    content = audited(tmp_path / "t.csv")
+    assert verdicts(content)["groups_across"] == "warning"
+    assert "'g5'" in words(content, "groups_across")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    kept = audited(tmp_path / "t.csv")
+    assert verdicts(kept)["groups_across"] == "passed"
+    assert "6 groups of 24 images" in words(kept, "groups_across")
+
+
+def test_small_and_absent_classes_are_named(tmp_path: Path) -> None:
+    sound(tmp_path)
+    write(tmp_path, "c/1.png", leaf(200))
+    task = Task(name="t", kind="multiclass", classes=("a", "b", "c", "d"))
+    content = audit(manifest_of(tmp_path), app=APP, task=task)
+    assert verdicts(content)["classes"] == "warning"
+    assert "No image of d." in words(content, "classes")
+    assert "c (1)" in words(content, "classes")
+    assert content["classes"]["a"] == {"": 12}
+    # With one image no class can be foretold on groups not seen.
+    assert verdicts(content)["shortcut_border"] == "cannot be checked"
+
+
+def test_mixed_depths_are_a_warning(tmp_path: Path) -> None:
+    sound(tmp_path)
+    deep = np.random.default_rng(0).integers(0, 60_000, (96, 128)).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "a" / "deep.png")
+    content = audited(tmp_path)
+    assert verdicts(content)["forms"] == "warning"
+    assert "1 channel of uint16" in words(content, "forms")
+
+
+# --- shortcuts ---------------------------------------------------------------------------------
+
+
+def asked(root: Path, task: Task = TASK) -> dict[str, Any]:
+    manifest = manifest_of(root)
+    rows = manifest.table[manifest.table["status"] == "ok"]
+    found = {
+        image_id: measure(image_id, root / image_id, read_image(root / image_id))
+        for image_id in rows["image_id"]
+    }
+    return {entry.name: entry for entry in shortcuts(rows, found, task)}
+
+
+def test_a_class_with_files_of_its_own_is_found_out(tmp_path: Path) -> None:
+    for i in range(40):
+        name = f"a/{i}.jpg" if i % 2 else f"b/{i}.png"
+        write(tmp_path, name, leaf(i))
+    found = asked(tmp_path)
+    assert found["file"].value == 1.0
+    assert found["file"].is_warning
+
+
+def test_a_class_with_a_background_of_its_own_is_found_out(tmp_path: Path) -> None:
+    for i in range(40):
+        pixels = leaf(i)
+        if i % 2:
+            pixels[:8] = pixels[:8] // 2
+        write(tmp_path, f"{'ab'[i % 2]}/{i}.png", pixels)
+    found = asked(tmp_path)
+    assert found["border"].value == 1.0
+    assert found["border"].is_warning
+    assert found["border"].chance == 0.5
+
+
+def test_random_labels_score_at_chance(tmp_path: Path) -> None:
+    found = asked(sound(tmp_path, 60))
+    for entry in found.values():
+        assert not entry.is_warning
+        assert entry.low <= 0.5 + 0.12
+        assert entry.low <= entry.value <= entry.high
+
+
+def test_a_group_is_never_asked_about_after_it_was_seen(tmp_path: Path) -> None:
+    # Ten backgrounds, one per group, and the label is the group's: only who has
+    # seen the group could tell it, so grouped folds must end near chance.
+    rows = ["path,label,group"]
+    for i in range(80):
+        group = i % 10
+        pixels = leaf(i)
+        pixels[:12] = np.random.default_rng(group).integers(0, 255, 3)
+        write(tmp_path, f"{i}.png", pixels)
+        rows.append(f"{i}.png,{'ab'[group % 2]},g{group}")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    manifest = manifest_of(tmp_path / "t.csv")
+    found = {
+        i: measure(i, tmp_path / i, read_image(tmp_path / i)) for i in manifest.table["image_id"]
+    }
+    grouped = {e.name: e for e in shortcuts(manifest.table, found, TASK)}["border"]
+    alone = manifest.table.assign(group=manifest.table["image_id"])
+    leaking = {e.name: e for e in shortcuts(alone, found, TASK)}["border"]
+    assert leaking.value > 0.95
+    assert grouped.value < 0.8
+
+
+def test_several_labels_are_asked_one_by_one(tmp_path: Path) -> None:
+    many = Task(name="m", kind="multilabel", classes=("p", "q"))
+    rows = ["path,label"]
+    for i in range(48):
+        pixels = leaf(i)
+        if i % 2:
+            pixels[:8] = 60
+        write(tmp_path, f"{i}.png", pixels)
+        labels = [name for name, has in (("p", i % 2), ("q", i % 3 == 0)) if has]
+        rows.append(f"{i}.png,{'|'.join(labels) or '|'}")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    manifest = index_images(Source(paths=(tmp_path / "t.csv",), labelled=True, task=many))
+    found = {
+        i: measure(i, tmp_path / i, read_image(tmp_path / i)) for i in manifest.table["image_id"]
+    }
+    border = {e.name: e for e in shortcuts(manifest.table, found, many)}["border"]
+    # p is told by the border, q is not: about (1 + 0.5) / 2.
+    assert border.chance == 0.5
+    assert 0.6 < border.value < 0.9
+
+
+@pytest.mark.skipif(not REAL.exists(), reason="the real images are not on this machine")
+def test_the_same_real_leaf_photographed_twice_is_found_and_no_other() -> None:
+    folder = REAL / "coffee_leaves"
+    names = ["rust/1022", "rust/813", "rust/760", "rust/764", "phoma/469", "phoma/471"]
+    paths = {name: folder / f"{name}.jpg" for name in names}
+    paths |= {f"other{i}": p for i, p in enumerate(sorted(folder.glob("healthy/*.jpg"))[:60])}
+    found = [measure(name, path, read_image(path)) for name, path in paths.items()]
+    pairs, _ = near_copies(found)
+    assert {(pair.first, pair.second) for pair in pairs} >= {
+        ("rust/1022", "rust/813"),
+        ("rust/760", "rust/764"),
+        ("phoma/469", "phoma/471"),
+    }
+    assert len(pairs) <= 4
