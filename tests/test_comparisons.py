@@ -1,0 +1,147 @@
+"""Tests of differences, families of tests, and sizes of studies."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+from statsmodels.stats.contingency_tables import mcnemar as sm_mcnemar
+from statsmodels.stats.multitest import multipletests
+
+from core.app import Cases
+from core.errors import MetricError
+from core.evaluation import metrics
+from core.evaluation.comparisons import (
+    adjust,
+    bootstrap_p,
+    cases_for_auroc,
+    cases_to_halve,
+    enough_events,
+    mcnemar,
+    mcnemar_of,
+    paired_difference,
+    power_of_auroc,
+)
+from core.evaluation.resampling import resample_groups
+
+
+@pytest.mark.parametrize(("b", "c"), [(150, 86), (3, 9), (0, 5), (4, 4)])
+def test_mcnemar_agrees_with_statsmodels(b: int, c: int) -> None:
+    found, table = mcnemar(b, c), [[10, b], [c, 10]]
+    assert found.p_exact == pytest.approx(sm_mcnemar(table, exact=True).pvalue)
+    plain = sm_mcnemar(table, exact=False, correction=False)
+    assert (found.chi2, found.p) == pytest.approx((plain.statistic, plain.pvalue))
+    if b != c:
+        corrected = sm_mcnemar(table, exact=False, correction=True)
+        assert found.p_corrected == pytest.approx(corrected.pvalue)
+
+
+def test_equal_counts_are_not_more_than_certain() -> None:
+    # Without a floor the correction would turn a difference of 0 into one of -1.
+    assert mcnemar(4, 4).p_corrected == 1.0
+
+
+def test_no_differing_case_has_p_1() -> None:
+    found = mcnemar(0, 0)
+    assert found.p_exact == 1.0
+    assert found.chi2 is None
+
+
+def test_decisions_are_compared_on_being_right() -> None:
+    found = mcnemar_of([0, 1, 2, 2], [0, 1, 0, 1], [1, 1, 2, 0])
+    assert (found.first_only, found.second_only) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("holm", "holm"),
+        ("hochberg", "simes-hochberg"),
+        ("bonferroni", "bonferroni"),
+        ("bh", "fdr_bh"),
+    ],
+)
+def test_adjusted_p_agrees_with_statsmodels(ours: str, theirs: str) -> None:
+    p = np.random.default_rng(0).random(12) ** 3
+    assert adjust(p, method=ours) == pytest.approx(multipletests(p, method=theirs)[1])
+
+
+def test_missing_p_values_do_not_count_in_the_family() -> None:
+    found = adjust([0.01, np.nan, 0.04])
+    assert found[[0, 2]].tolist() == [0.02, 0.04]
+    assert np.isnan(found[1])
+    assert adjust([]).tolist() == []
+    with pytest.raises(MetricError, match=r"\[0, 1\]"):
+        adjust([1.5])
+
+
+def two_models(same: bool) -> tuple[Cases, Cases, np.ndarray]:
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), 3)
+    y = (np.arange(60) % 2)[groups]
+    first = np.clip(0.5 + 0.25 * (2 * y - 1) + 0.2 * rng.normal(size=180), 0.01, 0.99)
+    second = first if same else rng.random(180)
+    cases = []
+    for score in (first, second):
+        scores = np.column_stack([1 - score, score])
+        cases.append(Cases(y, scores, (score > 0.5).astype(int), np.ones(180)))
+    return cases[0], cases[1], groups
+
+
+def test_a_model_compared_with_itself_differs_by_0_with_p_1() -> None:
+    a, b, groups = two_models(same=True)
+    plan = resample_groups(groups, resamples=100)
+    found = paired_difference(
+        partial(metrics.over_weights, metrics.accuracy, a),
+        partial(metrics.over_weights, metrics.accuracy, b),
+        plan,
+    )
+    assert (found.value, found.p) == (0.0, 1.0)
+    assert "same in every resample" in found.interval.reason
+
+
+def test_a_clear_difference_is_found() -> None:
+    a, b, groups = two_models(same=False)
+    plan = resample_groups(groups, outcome=a.y, resamples=400, word="patient")
+    found = paired_difference(
+        partial(metrics.over_weights, metrics.auroc_of_positive, a),
+        partial(metrics.over_weights, metrics.auroc_of_positive, b),
+        plan,
+    )
+    assert found.interval.ends[0] > 0.2
+    assert found.p == pytest.approx(2 / 401)
+    assert "60 patients" in found.interval.method
+
+
+def test_an_undefined_metric_is_not_compared() -> None:
+    a, b, groups = two_models(same=False)
+    one_class = Cases(np.zeros(180, dtype=int), a.scores, a.decided, a.weight)
+    with pytest.raises(MetricError, match="first model"):
+        paired_difference(
+            partial(metrics.over_weights, metrics.auroc_of_positive, one_class),
+            partial(metrics.over_weights, metrics.auroc_of_positive, b),
+            resample_groups(groups, resamples=10),
+        )
+
+
+def test_p_of_resamples_is_never_0_and_never_above_1() -> None:
+    assert bootstrap_p(np.ones(99)) == 0.02
+    assert bootstrap_p(np.zeros(99)) == 1.0
+
+
+def test_power_and_size_are_inverse() -> None:
+    for sides in (1, 2):
+        cases, controls = cases_for_auroc(0.8, power=0.85, ratio=2.5, sides=sides)
+        assert power_of_auroc(0.8, cases, controls, sides=sides) == pytest.approx(0.85)
+    with pytest.raises(MetricError, match=r"0\.5 and 1"):
+        power_of_auroc(0.5, 10, 10)
+
+
+def test_words_about_events() -> None:
+    assert cases_to_halve(50) == 150
+    assert enough_events(100, 100) == ""
+    assert "non-events" in enough_events(200, 5)
+    assert "too few to judge" in enough_events(9, 200)
+    assert "30 events" in enough_events(30, 200)
+    assert "90 more" in enough_events(30, 200)

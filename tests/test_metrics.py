@@ -1,0 +1,146 @@
+"""Metrics that apps name: they pickle, honour weights, and say why they are undefined."""
+
+from __future__ import annotations
+
+import pickle
+from functools import partial
+
+import numpy as np
+import pytest
+
+from core.app import Cases
+from core.errors import MetricError
+from core.evaluation import metrics
+
+RNG = np.random.default_rng(0)
+
+
+def cases_of(n_classes: int, n: int = 80) -> Cases:
+    scores = np.round(RNG.dirichlet(np.ones(n_classes), n), 2)
+    scores /= scores.sum(axis=1, keepdims=True)
+    y = np.r_[np.arange(n_classes), RNG.integers(0, n_classes, n - n_classes)]
+    return Cases(y, scores, scores.argmax(axis=1), np.ones(n))
+
+
+def multilabel(n: int = 80) -> Cases:
+    scores = RNG.random((n, 3))
+    y = (RNG.random((n, 3)) < scores).astype(int)
+    return Cases(y, scores, (scores >= 0.5).astype(int), np.ones(n))
+
+
+SETTINGS = {
+    "sensitivity_at_specificity": {"at_least": 0.8},
+    "specificity_at_sensitivity": {"at_least": 0.8},
+    "sensitivity_at_recall_rate": {"limit": 0.3},
+}
+NAMES = sorted(
+    set(metrics.__all__)
+    - {"is_batched", "over_weights", "positive_part", "ratio", "weighted_means"}
+)
+
+
+def function_of(name: str) -> partial[float]:
+    return partial(getattr(metrics, name), **SETTINGS.get(name, {}))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("n_classes", [2, 3, 4])
+def test_a_weight_is_as_many_copies(name: str, n_classes: int) -> None:
+    cases, compute = cases_of(n_classes), function_of(name)
+    weight = RNG.integers(0, 4, 80)
+    copies = np.repeat(np.arange(80), weight)
+    copied = Cases(
+        cases.y[copies], cases.scores[copies], cases.decided[copies], np.ones(len(copies))
+    )
+    weighted = Cases(cases.y, cases.scores, cases.decided, weight.astype(float))
+    assert compute(weighted) == pytest.approx(compute(copied), abs=1e-12)
+    at_once = metrics.over_weights(compute, cases, np.stack([np.ones(80), weight]))
+    assert at_once == pytest.approx([compute(cases), compute(weighted)], abs=1e-12)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_metrics_pickle_and_are_batched(name: str) -> None:
+    compute = function_of(name)
+    again = pickle.loads(pickle.dumps(compute))
+    assert metrics.is_batched(again)
+    assert again(cases := cases_of(3)) == compute(cases)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_case_is_said_not_invented(name: str) -> None:
+    empty = Cases(np.zeros(0, dtype=int), np.zeros((0, 2)), np.zeros(0, dtype=int), np.zeros(0))
+    with pytest.raises(MetricError, match="not estimable"):
+        function_of(name)(empty)
+    unweighted = cases_of(2)
+    nothing = Cases(unweighted.y, unweighted.scores, unweighted.decided, np.zeros(80))
+    with pytest.raises(MetricError, match="not estimable"):
+        function_of(name)(nothing)
+
+
+def test_one_class_leaves_rankings_undefined() -> None:
+    cases = cases_of(2)
+    alone = Cases(np.zeros(80, dtype=int), cases.scores, np.zeros(80, dtype=int), cases.weight)
+    for name in (
+        "auroc_of_positive",
+        "average_precision_of_positive",
+        "macro_auroc",
+        "quadratic_kappa",
+        "matthews",
+        "sensitivity_of_positive",
+        "probabilistic_f1_of_positive",
+        "lins_concordance",
+        "partial_auroc_of_positive",
+    ):
+        with pytest.raises(MetricError, match="not estimable: "):
+            getattr(metrics, name)(alone)
+    assert metrics.accuracy(alone) == 1.0
+
+
+def test_positive_classes_default_to_the_upper_half() -> None:
+    four = cases_of(4)
+    assert metrics.auroc_of_positive(four) == metrics.auroc_of_positive(four, positive=(2, 3))
+    assert metrics.auroc_of_positive(four) != metrics.auroc_of_positive(four, positive=(1, 2, 3))
+
+
+def test_sums_of_scores_keep_ties() -> None:
+    # 0.1 + 0.2 and 0.3 differ in the last digit.
+    scores = np.array([[0.7, 0.1, 0.2], [0.7, 0.3, 0.0]])
+    cases = Cases(np.array([0, 1]), scores, np.array([0, 0]), np.ones(2))
+    assert metrics.auroc_of_positive(cases, positive=(1, 2)) == 0.5
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "accuracy",
+        "macro_f1",
+        "balanced_accuracy",
+        "macro_auroc",
+        "log_loss",
+        "brier",
+        "expected_calibration_error",
+    ],
+)
+def test_multilabel_cases_have_their_own_numbers(name: str) -> None:
+    assert np.isfinite(getattr(metrics, name)(multilabel()))
+
+
+def test_kappa_of_a_multilabel_task_is_undefined() -> None:
+    with pytest.raises(MetricError):
+        metrics.quadratic_kappa(multilabel())
+
+
+def own(cases: Cases) -> float:
+    if cases.weight[0] == 0:
+        msg = "the first case is needed"
+        raise MetricError(msg)
+    return float(cases.weight.sum())
+
+
+def test_a_metric_of_the_apps_own_is_called_once_for_each_resample() -> None:
+    weights = np.array([[1.0, 2.0], [0.0, 2.0]])
+    two = Cases(np.array([0, 1]), np.eye(2), np.array([0, 1]), np.ones(2))
+    found = metrics.over_weights(own, two, weights)
+    assert found[0] == 3.0
+    assert np.isnan(found[1])
+    assert not metrics.is_batched(own)
