@@ -54,7 +54,8 @@ def test_a_mirrored_breast_is_prepared_to_the_same_pixels() -> None:
 
 @pytest.mark.parametrize("side", ["L", "R"])
 def test_affine_leads_back_to_the_source(side: str) -> None:
-    # One bright square, more than the half percent that becomes white anyway; its centre must come back within half a prepared pixel.
+    # One bright square, more than the half percent that becomes white anyway. Its centre must
+    # come back within half a prepared pixel.
     pixels = picture(side)
     row, column = 190, 60 if side == "L" else 287 - 60
     pixels[row - 15 : row + 16, column - 15 : column + 16] = 65535
