@@ -342,7 +342,7 @@ def to_source(
 
 def absolute(found: Manifest) -> list[dict[str, Any]]:
     """Manifest rows with an absolute ``path``, and the path to show in ``shown``."""
-    rows: list[dict[str, Any]] = found.table.to_dict("records")
+    rows = [{str(k): v for k, v in r.items()} for r in found.table.to_dict("records")]
     for row in rows:
         row["shown"] = row["path"]
         row["path"] = str(found.root / row["path"])

@@ -65,7 +65,7 @@ def predictions_of(
     columns += [c for c in unit_columns(app, list(rows.columns)) if c not in columns]
     columns += [c for c in app.prepared_columns if c in rows.columns and c not in columns]
     table = rows[columns].reset_index(drop=True).copy()
-    scored = np.isfinite(logits).all(axis=1)
+    scored: NDArray[np.bool_] = np.asarray(np.isfinite(logits).all(axis=1))
     table["status"] = rows["status"].to_numpy()
     table["reason"] = rows["reason"].fillna("").to_numpy()
     table["quality"] = rows["quality"].fillna("").to_numpy() if "quality" in rows else ""

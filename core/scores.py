@@ -62,7 +62,7 @@ def scores_from_logits(
     edges = np.concatenate([np.ones((len(z), 1)), above, np.zeros((len(z), 1))], axis=1)
     # The thresholds of the head are ordered, so differences are never negative
     # but for rounding.
-    return np.clip(edges[:, :-1] - edges[:, 1:], 0.0, 1.0)
+    return np.asarray(np.clip(edges[:, :-1] - edges[:, 1:], 0.0, 1.0), dtype=np.float64)
 
 
 def decide(
@@ -91,7 +91,7 @@ def decide(
         if task.kind == "ordinal":
             cumulative = np.cumsum(scores, axis=1)
             return np.asarray((cumulative < 0.5 - 1e-12).sum(axis=1).clip(max=scores.shape[1] - 1))
-        return np.asarray(scores.argmax(axis=1))
+        return np.asarray(scores.argmax(axis=1), dtype=np.int_)
     positive = np.zeros(scores.shape[1], dtype=bool)
     positive[list(task.positive_index)] = True
     called = scores[:, positive].sum(axis=1) >= threshold

@@ -130,7 +130,8 @@ def _check_augment(app: App, form: Form) -> None:
     _require(
         results[0].dtype == image.dtype, f"augment turned {form.dtype} into {results[0].dtype}"
     )
-    np.testing.assert_array_equal(*results, err_msg="augment depends on more than its seed")
+    message = "augment depends on more than its seed"
+    np.testing.assert_array_equal(results[0], results[1], err_msg=message)
 
 
 def _check_path(app: App, data: Path, folder: Path, n_inputs: int) -> None:

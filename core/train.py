@@ -207,7 +207,7 @@ def _finish(
 ) -> None:
     """Calibrate, write the run, score what was held out, report, and declare it complete."""
     link = link_of(task, config.head)
-    entries = []
+    entries: list[dict[str, Any]] = []
     for number, member in enumerate(members):
         name = "model.safetensors" if len(members) == 1 else f"member-{number}.safetensors"
         save_network(out / name, member.network, member.familiarity)

@@ -6,6 +6,7 @@ imports what it needs when it runs, so that ``resight --help`` answers at once.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -55,8 +56,8 @@ def main() -> None:
     # Nothing phones home: this must be set before any library is imported.
     for name in ("NO_ALBUMENTATIONS_UPDATE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
         os.environ.setdefault(name, "1")
-    if hasattr(sys.stdout, "reconfigure"):
+    for stream in (sys.stdout, sys.stderr):
         # A file name that is not UTF-8 must not end a run.
-        sys.stdout.reconfigure(errors="backslashreplace")
-        sys.stderr.reconfigure(errors="backslashreplace")
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     app()

@@ -76,7 +76,7 @@ class TrainImages(Dataset[Batch]):
         self.seed = seed
         self._pipelines: dict[tuple[int, int], Any] = {}
 
-    def __getitem__(self, draw: Draw) -> Batch:  # type: ignore[override]
+    def __getitem__(self, draw: Draw) -> Batch:
         """Pixels (C, H, W) and target of one draw."""
         pixels = np.array(self.store[draw.row])
         if self.augment:

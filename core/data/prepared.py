@@ -199,7 +199,8 @@ class Prepared:
         if segment < 0:
             msg = f"row {row} has no pixels: {self.table['reason'].iloc[row]}"
             raise IndexError(msg)
-        return self.maps[segment][slot]
+        pixels: NDArray[Any] = self.maps[segment][slot]
+        return pixels
 
 
 def cache_home() -> Path:
@@ -277,7 +278,8 @@ def prepare_table(
     Raises:
         OutputError: the store does not fit on the disk.
     """
-    rows: list[dict[str, Any]] = manifest[manifest["status"] == "ok"].to_dict("records")
+    ok = manifest[manifest["status"] == "ok"]
+    rows = [{str(k): v for k, v in r.items()} for r in ok.to_dict("records")]
     folder = (home or cache_home()) / "prepared" / preparation.hash[:24]
     folder.mkdir(parents=True, exist_ok=True)
     keys = _content_keys(rows, workers)

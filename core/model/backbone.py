@@ -77,7 +77,7 @@ def create_backbone(
         WeightsError: the weights are absent or do not fit.
     """
     backbone = _create(name, in_channels)
-    cfg = dict(backbone.pretrained_cfg)
+    cfg: dict[str, Any] = dict(backbone.pretrained_cfg)  # type: ignore[arg-type]
     mean, std = tuple(cfg.get("mean", (0.5,) * 3)), tuple(cfg.get("std", (0.5,) * 3))
     if weights == "none":
         loaded = LoadedWeights(
@@ -122,7 +122,7 @@ def require_weights(name: str, weights: str) -> None:
         ConfigError: no such network, or not a residual one.
         WeightsError: the weights are absent, or are not weights.
     """
-    cfg = dict(_create(name, 3).pretrained_cfg)
+    cfg: dict[str, Any] = dict(_create(name, 3).pretrained_cfg)  # type: ignore[arg-type]
     if weights == "hub":
         _hub_file(name, cfg)
     elif weights != "none":
@@ -131,7 +131,7 @@ def require_weights(name: str, weights: str) -> None:
 
 def stage_of(backbone: nn.Module, parameter: str) -> int:
     """The stage a parameter belongs to: 0 is the stem, 4 the last (and what follows it)."""
-    modules = [info["module"] for info in backbone.feature_info]  # type: ignore[union-attr,attr-defined]
+    modules = [info["module"] for info in backbone.feature_info]  # type: ignore[union-attr]
     for stage in range(1, len(modules)):
         if parameter.startswith(modules[stage] + "."):
             return stage

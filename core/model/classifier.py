@@ -77,6 +77,7 @@ class Classifier(pl.LightningModule):
         self.groups = groups
         self.total_steps = total_steps
         self.score = score
+        self.prior_shift: Tensor | None
         self.register_buffer("prior_shift", prior_shift, persistent=False)
         self.averaged = copy.deepcopy(network) if config.ema else None
         if self.averaged is not None:
@@ -137,7 +138,7 @@ class Classifier(pl.LightningModule):
         done = self.global_step + 1
         decay = min(1 - 1 / max(2.0, 0.1 * self.total_steps), done / (done + 9))
         with torch.no_grad():
-            mine = list(self.averaged.parameters())
+            mine: list[Tensor] = list(self.averaged.parameters())
             theirs = [p.detach() for p in self.network.parameters()]
             torch._foreach_lerp_(mine, theirs, 1 - decay)
             for a, b in zip(self.averaged.buffers(), self.network.buffers(), strict=True):

@@ -194,7 +194,7 @@ def _minimise(head: Head, x: Tensor, y: Tensor, penalty: float) -> None:
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    optimiser.step(closure)  # type: ignore[arg-type]
+    optimiser.step(closure)  # type: ignore[no-untyped-call]
 
 
 def _fold_in(head: Head, mean: NDArray[np.float32], std: NDArray[np.float32]) -> Head:

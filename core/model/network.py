@@ -25,7 +25,7 @@ SCALES = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 
 def pool_width(backbone: nn.Module, pool: str) -> int:
     """How many features the pooling of these stages gives."""
-    widths: list[int] = [info["num_chs"] for info in backbone.feature_info]  # type: ignore[union-attr,attr-defined]
+    widths: list[int] = [info["num_chs"] for info in backbone.feature_info]  # type: ignore[union-attr]
     return sum(widths[-2:]) if pool == "last_two" else widths[-1]
 
 
@@ -64,6 +64,8 @@ class Network(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.norms = norms
         scale = SCALES[dtype]
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * scale)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * scale)
         for name, parameter in backbone.named_parameters():
@@ -97,7 +99,7 @@ class Network(nn.Module):
     @property
     def last_stage(self) -> str:
         """Name of the module whose output a saliency map explains."""
-        return "backbone." + str(self.backbone.feature_info[-1]["module"])  # type: ignore[union-attr,index]
+        return "backbone." + str(self.backbone.feature_info[-1]["module"])  # type: ignore[index]
 
     @staticmethod
     def _average(maps: Tensor) -> Tensor:

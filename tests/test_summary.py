@@ -1,0 +1,461 @@
+"""The content of metrics.json: complete, plain, the same for the same predictions."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn import metrics as sk
+
+from core.app import Cases, Metric, Task, Unit
+from core.errors import MetricError
+from core.evaluation import metrics
+from core.evaluation.subgroups import values_in_words
+from core.evaluation.summary import summarise
+from core.tables import METRICS
+
+BINARY = Task(name="cancer", kind="binary", classes=("no", "yes"), positive=("yes",))
+GRADES = Task(name="grade", kind="ordinal", classes=("0", "1", "2", "3"), positive=("2", "3"))
+KINDS = Task(name="disease", kind="multiclass", classes=("a", "b", "c"))
+LABELS = Task(name="signs", kind="multilabel", classes=("spot", "rust"))
+EYES = (Unit(name="eye", columns=("patient", "side")), Unit(name="patient", columns=("patient",)))
+FAST = {"split": "test", "resamples": 100, "group_word": "patient"}
+
+
+def predictions(task: Task, n: int = 240, seed: int = 0, *, shift: float = 2.0) -> pd.DataFrame:
+    """Three images for each of n / 3 patients, two of the left and one of the right side."""
+    rng = np.random.default_rng(seed)
+    k = len(task.classes)
+    patient = np.repeat(np.arange(n // 3), 3)
+    truth = (np.arange(n // 3) % k)[patient]
+    logits = rng.normal(size=(n, k)) + rng.normal(size=(n // 3, k))[patient]
+    logits[np.arange(n), truth] += shift
+    exp = np.exp(logits / 1.5)
+    scores = exp / exp.sum(axis=1, keepdims=True)
+    labels = [task.classes[i] for i in truth]
+    if task.kind == "multilabel":
+        scores = 1 / (1 + np.exp(-logits / 1.5))
+        flags = rng.random(scores.shape) < scores
+        labels = ["|".join(np.array(task.classes)[row]) for row in flags]
+    table = pd.DataFrame(
+        {
+            "image_id": [f"i{i:04}" for i in range(n)],
+            "path": "x.png",
+            "status": "ok",
+            "reason": "",
+            "quality": "",
+            "label": labels,
+            "group": [f"p{i:03}" for i in patient],
+            "patient": [f"p{i:03}" for i in patient],
+            "side": ["L", "L", "R"] * (n // 3),
+            "camera": np.array(["x", "y"])[patient % 2],
+        }
+    )
+    for name, column in zip(task.classes, scores.T, strict=True):
+        table[f"score_{name}"] = column
+    for i, column in enumerate(logits.T):
+        table[f"logit_{i}"] = column
+    return table
+
+
+def row_of(content: dict[str, Any], name: str, **wanted: str) -> dict[str, Any]:
+    """The one row with this name."""
+    default = {"of": "", "subgroup": "", "unit": "image"} | wanted
+    found = [
+        row
+        for row in content["metrics"]
+        if row["name"] == name and all(row[key] == value for key, value in default.items())
+    ]
+    assert len(found) == 1, (name, wanted, len(found))
+    return found[0]
+
+
+@pytest.mark.parametrize("task", [BINARY, GRADES, KINDS, LABELS], ids=lambda task: task.kind)
+def test_content_is_plain_json_with_every_column_of_the_metrics_table(task: Task) -> None:
+    link = "sigmoid" if task.kind == "multilabel" else "softmax"
+    content, tables = summarise(
+        predictions(task), task=task, units=EYES, subgroups=["camera"], link=link, **FAST
+    )
+    json.dumps(content, allow_nan=False)
+    wanted = [column.name for column in METRICS]
+    for row in content["metrics"]:
+        assert list(row) == wanted
+        assert row["value"] is not None or row["reason"]
+        if row["value"] is not None and row["name"] != "support":
+            assert (row["low"] is None) == (row["high"] is None)
+            assert row["low"] is None or row["low"] <= row["value"] <= row["high"]
+            assert row["method"] or row["reason"]
+    assert list(tables) == ["image", "eye", "patient"]
+    keys = [tuple(row[k] for k in ("name", "of", "unit", "subgroup")) for row in content["metrics"]]
+    assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize("task", [BINARY, GRADES, KINDS, LABELS], ids=lambda task: task.kind)
+def test_same_predictions_in_any_order_give_the_same_content(task: Task) -> None:
+    table = predictions(task)
+    first, _ = summarise(table, task=task, units=EYES, subgroups=["camera"], **FAST)
+    again, _ = summarise(
+        table.sample(frac=1, random_state=3), task=task, units=EYES, subgroups=["camera"], **FAST
+    )
+    assert json.dumps(first) == json.dumps(again)
+
+
+def test_numbers_recompute_with_sklearn() -> None:
+    table = predictions(KINDS)
+    content, _ = summarise(table, task=KINDS, **FAST)
+    y = table["label"].map(KINDS.classes.index)
+    scores = table[["score_a", "score_b", "score_c"]].to_numpy()
+    decided = scores.argmax(axis=1)
+    expected = {
+        "accuracy": sk.accuracy_score(y, decided),
+        "balanced_accuracy": sk.balanced_accuracy_score(y, decided),
+        "macro_f1": sk.f1_score(y, decided, average="macro"),
+        "macro_auroc": sk.roc_auc_score(y, scores, multi_class="ovr"),
+        "log_loss": sk.log_loss(y, scores),
+    }
+    for name, value in expected.items():
+        assert row_of(content, name)["value"] == pytest.approx(value)
+    for k, name in enumerate(KINDS.classes):
+        assert row_of(content, "recall", of=name)["value"] == pytest.approx(
+            sk.recall_score(y == k, decided == k)
+        )
+        assert row_of(content, "auroc", of=name)["value"] == pytest.approx(
+            sk.roc_auc_score(y == k, scores[:, k])
+        )
+        assert row_of(content, "support", of=name)["value"] == (y == k).sum()
+    counts = np.array(content["confusion"]["image"]["counts"])
+    assert (counts == sk.confusion_matrix(y, decided)).all()
+
+
+def test_images_drawn_as_independent_give_narrower_intervals() -> None:
+    table = predictions(KINDS, n=600)
+    by_patient, _ = summarise(table, task=KINDS, **FAST | {"resamples": 400})
+    by_image, _ = summarise(table.assign(group=""), task=KINDS, **FAST | {"resamples": 400})
+    width = {}
+    for name, content in (("patient", by_patient), ("image", by_image)):
+        row = row_of(content, "macro_f1")
+        width[name] = row["high"] - row["low"]
+    assert width["patient"] > 1.2 * width["image"]
+    assert "200 patients" in row_of(by_patient, "macro_f1")["method"]
+    assert any("counts as independent" in words for words in by_image["cautions"])
+    assert not any("counts as independent" in words for words in by_patient["cautions"])
+
+
+def test_the_apps_metric_comes_first_and_is_computed_once() -> None:
+    metric = Metric(
+        name="accuracy", title="Share right", compute=metrics.accuracy, unit="eye", percent=True
+    )
+    content, _ = summarise(predictions(KINDS), task=KINDS, units=EYES, metrics=[metric], **FAST)
+    assert content["metrics"][0]["title"] == "Share right"
+    assert content["about"]["headline"] == "accuracy"
+    assert content["about"]["unit"] == "eye"
+    assert row_of(content, "accuracy", unit="eye")["title"] == "Share right"
+    assert row_of(content, "accuracy", unit="image")["title"] == "Accuracy"
+
+
+def test_a_metric_without_a_unit_is_of_the_highest_and_an_absent_unit_is_said() -> None:
+    named = [
+        Metric(name="f", title="F", compute=metrics.macro_f1),
+        Metric(name="g", title="G", compute=metrics.macro_f1, unit="breast"),
+    ]
+    content, _ = summarise(predictions(KINDS), task=KINDS, units=EYES, metrics=named, **FAST)
+    assert row_of(content, "f", unit="patient")["value"] is not None
+    assert row_of(content, "g", unit="patient")["value"] is not None
+    assert "G is given per patient, for there is no breast." in content["cautions"]
+
+
+def always_undefined(cases: Cases) -> float:
+    msg = f"not estimable: the moon is missing from {len(cases.y)} cases"
+    raise MetricError(msg)
+
+
+def test_an_undefined_number_is_null_with_the_reason_of_its_metric() -> None:
+    metric = Metric(name="moon", title="Moon", compute=always_undefined)
+    content, _ = summarise(predictions(KINDS), task=KINDS, metrics=[metric], **FAST)
+    row = content["metrics"][0]
+    assert row["value"] is None
+    assert row["low"] is None
+    assert row["reason"] == "not estimable: the moon is missing from 240 cases"
+
+
+def test_one_class_alone_leaves_rankings_undefined_in_words() -> None:
+    table = predictions(BINARY)
+    table = table[table["label"] == "no"]
+    content, _ = summarise(table, task=BINARY, **FAST)
+    assert row_of(content, "auroc")["value"] is None
+    assert "both needed" in row_of(content, "auroc")["reason"]
+    assert row_of(content, "recall", of="yes")["value"] is None
+    assert row_of(content, "accuracy")["value"] is not None
+    assert content["calibration"]["reason"].startswith("not estimable")
+    assert content["about"]["absent_classes"] == ["yes"]
+    assert any("No case of 1 of 2 classes: yes" in words for words in content["cautions"])
+
+
+def test_a_missing_class_is_named_never_shifted() -> None:
+    table = predictions(GRADES)
+    table = table[table["label"] != "1"]
+    content, _ = summarise(table, task=GRADES, **FAST)
+    counts = np.array(content["confusion"]["image"]["counts"])
+    assert counts.shape == (4, 4)
+    assert counts[1].sum() == 0
+    assert counts[3].sum() == (table["label"] == "3").sum()
+    y = table["label"].astype(int)
+    decided = np.array([_median(s) for s in table.filter(like="score_").to_numpy()])
+    expected = sk.cohen_kappa_score(y, decided, weights="quadratic", labels=range(4))
+    assert row_of(content, "quadratic_kappa")["value"] == pytest.approx(expected)
+    assert row_of(content, "macro_auroc")["value"] is None
+
+
+def _median(scores: np.ndarray) -> int:
+    """The first grade whose cumulative score reaches one half."""
+    return int((np.cumsum(scores) < 0.5).sum())
+
+
+def test_a_perfect_result_never_has_an_interval_without_width() -> None:
+    table = predictions(BINARY)
+    yes = (table["label"] == "yes").to_numpy()
+    table["score_yes"] = np.where(yes, 0.9, 0.1)
+    table["score_no"] = 1 - table["score_yes"]
+    for group in (table["group"], ""):
+        content, _ = summarise(table.assign(group=group), task=BINARY, **FAST)
+        for name in ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision"):
+            row = row_of(content, name)
+            assert row["value"] == 1.0
+            assert row["low"] < 1.0, name
+            assert row["high"] == 1.0
+        for row in content["metrics"]:
+            assert row["low"] is None or row["low"] < row["high"], row
+        assert "reason" in content["calibration"]
+    grouped = row_of(summarise(table, task=BINARY, **FAST)[0], "accuracy")
+    assert grouped["low"] == pytest.approx(0.025 ** (1 / 80))
+    assert "80 patients" in grouped["method"]
+
+
+def test_few_groups_withhold_intervals_but_keep_values() -> None:
+    content, _ = summarise(predictions(KINDS, n=12), task=KINDS, **FAST)
+    row = row_of(content, "macro_f1")
+    assert row["value"] is not None
+    assert row["low"] is None
+    assert "4 patients are too few" in row["reason"]
+    assert any("intervals are withheld" in words for words in content["cautions"])
+
+
+def with_failures() -> pd.DataFrame:
+    """Two failed images of positives, one skipped, one unlabelled, one of an unknown class."""
+    table = predictions(BINARY)
+    scores = ["score_no", "score_yes", "logit_0", "logit_1"]
+    positive = table.index[table["label"] == "yes"][:2]
+    table.loc[positive, "status"] = "failed"
+    table.loc[0, "status"] = "skipped"
+    table.loc[[0, *positive], scores] = np.nan
+    table.loc[1, "label"] = None
+    table.loc[2, "label"] = "maybe"
+    return table
+
+
+def test_every_image_is_somewhere_in_the_flow() -> None:
+    content, tables = summarise(with_failures(), task=BINARY, units=EYES, **FAST)
+    n = {step["step"]: step["n"] for step in content["flow"]}
+    assert n == {
+        "Images given": 240,
+        "Skipped": 1,
+        "Failed: no score": 2,
+        "Without a label": 1,
+        "Excluded: label unknown to the model": 1,
+        "Images evaluated": 235,
+        "Eyes evaluated": 159,
+        "Patients evaluated": 79,
+    }
+    aside = sum(step["n"] for step in content["flow"] if step.get("aside"))
+    assert aside + n["Images evaluated"] == n["Images given"]
+    assert len(tables["image"]) == 240
+    assert row_of(content, "accuracy")["n"] == 235
+
+
+def test_failures_are_counted_both_ways() -> None:
+    content, _ = summarise(with_failures(), task=BINARY, **FAST)
+    found = content["failures"]
+    # The skipped image has a label and no score, so it is one of them.
+    assert (found["n"], found["n_total"]) == (3, 238)
+    rate = {(row["name"], row["way"]): (row["x"], row["n"]) for row in found["rows"]}
+    right, n = rate["accuracy", "excluded"]
+    assert n == 235
+    assert rate["accuracy", "as_wrong"] == (right, 238)
+    caught, positives = rate["sensitivity", "excluded"]
+    assert rate["sensitivity", "as_wrong"] == (caught, positives + 2)
+    assert rate["sensitivity", "as_positive"] == (caught + 2, positives + 2)
+    cleared, negatives = rate["specificity", "excluded"]
+    assert rate["specificity", "as_positive"] == (cleared, negatives + 1)
+    assert summarise(predictions(BINARY), task=BINARY, **FAST)[0]["failures"] is None
+
+
+def test_images_of_poor_quality_are_shown_with_and_without() -> None:
+    table = predictions(BINARY)
+    table.loc[:9, "quality"] = "too dark"
+    content, _ = summarise(table, task=BINARY, **FAST)
+    assert content["failures"]["n_flagged"] == 10
+    assert row_of(content, "accuracy")["n"] == 240
+    ways = {(row["what"], row["way"]): row["n"] for row in content["failures"]["rows"]}
+    assert ways["failed or flagged", "excluded"] == 230
+
+
+def test_nothing_to_evaluate_is_refused() -> None:
+    table = predictions(BINARY).assign(label="")
+    with pytest.raises(MetricError, match="None of 240 rows has both"):
+        summarise(table, task=BINARY, **FAST)
+
+
+def test_calibration_is_given_before_and_after_scaling() -> None:
+    table = predictions(KINDS)
+    content, _ = summarise(table, task=KINDS, temperature=1.5, **FAST)
+    logits = table[["logit_0", "logit_1", "logit_2"]].to_numpy()
+    scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    y = table["label"].map(KINDS.classes.index)
+    before = row_of(content, "log_loss_before")["value"]
+    assert before == pytest.approx(sk.log_loss(y, scores))
+    assert row_of(content, "log_loss")["value"] != pytest.approx(before, abs=1e-3)
+    bins = content["curves"]["reliability"]
+    assert set(bins) == {"before", "after"}
+    assert sum(one["n"] for one in bins["before"]) == 240
+    bare, _ = summarise(table.drop(columns="logit_0"), task=KINDS, **FAST)
+    assert set(bare["curves"]["reliability"]) == {"after"}
+
+
+POINT = {"name": "screening", "threshold": 0.3, "target": "sensitivity=0.95", "split": "val"}
+
+
+def test_an_operating_point_is_counted_at_and_never_moved() -> None:
+    table = predictions(BINARY)
+    content, _ = summarise(table, task=BINARY, operating_points=[POINT], prevalence=0.01, **FAST)
+    (point,) = content["operating_points"]
+    assert {key: point[key] for key in POINT} == POINT
+    called, yes = table["score_yes"] >= 0.3, table["label"] == "yes"
+    assert point["counts"]["tp"] == (called & yes).sum()
+    sensitivity = row_of(content, "sensitivity", of="screening")
+    assert sensitivity["value"] == pytest.approx(called[yes].mean())
+    assert sensitivity["n"] == yes.sum()
+    assert "40 patients" in sensitivity["method"]
+    at = point["at_prevalence"]
+    assert (
+        at["ppv_low"] < at["ppv"] < at["ppv_high"] < row_of(content, "ppv", of="screening")["value"]
+    )
+    assert at["per_1000"]["found"] + at["per_1000"]["missed"] == pytest.approx(10)
+    shuffled = table.assign(label=table["label"].sample(frac=1, random_state=1).to_numpy())
+    other, _ = summarise(shuffled, task=BINARY, operating_points=[POINT], **FAST)
+    assert other["operating_points"][0]["threshold"] == 0.3
+
+
+def test_the_point_in_force_makes_the_decisions() -> None:
+    table = predictions(BINARY)
+    content, tables = summarise(
+        table, task=BINARY, operating_points=[POINT | {"active": True}], **FAST
+    )
+    decided = tables["image"].set_index("unit_id")["decision"] == "yes"
+    assert (decided.to_numpy() == (table["score_yes"] >= 0.3).to_numpy()).all()
+    assert content["about"]["threshold"] == 0.3
+    accuracy = row_of(content, "accuracy")["value"]
+    assert accuracy == pytest.approx((decided.to_numpy() == (table["label"] == "yes")).mean())
+
+
+def test_a_point_of_a_task_without_positive_classes_says_so() -> None:
+    content, _ = summarise(predictions(KINDS), task=KINDS, operating_points=[POINT], **FAST)
+    assert "no positive classes" in content["operating_points"][0]["reason"]
+    assert content["curves"]["decision"] is None
+
+
+def test_subgroups_are_compared_with_the_rest_as_a_family() -> None:
+    table = predictions(BINARY, n=900)
+    spoilt = (table["camera"] == "x").to_numpy()
+    rng = np.random.default_rng(0)
+    table.loc[spoilt, "score_yes"] = rng.random(spoilt.sum())
+    table["score_no"] = 1 - table["score_yes"]
+    metric = Metric(name="accuracy", title="Accuracy", compute=metrics.accuracy)
+    content, _ = summarise(
+        table, task=BINARY, metrics=[metric], subgroups=["camera", "side"], **FAST
+    )
+    found = {f"{one['column']}={one['subgroup']}": one for one in content["subgroups"]}
+    assert set(found) == {"camera=x", "camera=y", "side=L", "side=R"}
+    worse = found["camera=x"]
+    assert worse["high"] < 0
+    assert worse["verdict"].startswith("lower than the rest")
+    assert worse["difference"] == pytest.approx(-found["camera=y"]["difference"])
+    assert found["side=L"]["verdict"] == "no difference to the rest is shown"
+    raw = sorted(one["p"] for one in found.values())
+    assert min(one["p_holm"] for one in found.values()) == pytest.approx(4 * raw[0])
+    row = row_of(content, "accuracy", subgroup="camera=x")
+    assert row["value"] == worse["value"]
+    assert row["n"] == 450
+    assert row_of(content, "auroc", subgroup="camera=y")["n_events"] == 225
+
+
+def test_a_tiny_subgroup_is_too_few_to_judge() -> None:
+    table = predictions(BINARY)
+    table["camera"] = ["rare"] * 6 + ["usual"] * 234
+    content, _ = summarise(table, task=BINARY, subgroups=["camera"], **FAST)
+    rare = next(one for one in content["subgroups"] if one["subgroup"] == "rare")
+    assert rare["verdict"] == "too few to judge: 6 cases"
+    assert rare["p"] is None
+    assert row_of(content, "accuracy", subgroup="camera=rare")["low"] is None
+
+
+def slow_share(cases: Cases) -> float:
+    return float(np.average(cases.y == cases.decided, weights=cases.weight))
+
+
+def test_a_metric_of_the_apps_own_has_an_interval_and_subgroups() -> None:
+    metric = Metric(name="own", title="Own", compute=slow_share)
+    content, _ = summarise(
+        predictions(BINARY), task=BINARY, metrics=[metric], subgroups=["camera"], **FAST
+    )
+    own, core = content["metrics"][0], row_of(content, "accuracy")
+    assert (own["low"], own["high"]) == pytest.approx((core["low"], core["high"]))
+    assert row_of(content, "own", subgroup="camera=x")["low"] is not None
+
+
+def test_partials_of_named_metrics_work_as_headline() -> None:
+    metric = Metric(
+        name="referable",
+        title="AUROC, referable",
+        compute=partial(metrics.auroc_of_positive, positive=(2, 3)),
+    )
+    content, _ = summarise(predictions(GRADES), task=GRADES, metrics=[metric], **FAST)
+    assert content["metrics"][0]["value"] == pytest.approx(
+        row_of(content, "auroc_positive")["value"]
+    )
+
+
+def test_curves_are_of_the_headline_unit_and_can_be_drawn() -> None:
+    content, tables = summarise(predictions(BINARY), task=BINARY, units=EYES, **FAST)
+    (roc,) = content["curves"]["roc"]
+    assert roc["unit"] == "patient"
+    assert roc["of"] == "yes"
+    area = np.trapezoid(roc["y"], roc["x"])
+    assert area == pytest.approx(row_of(content, "auroc", unit="patient")["value"], abs=1e-4)
+    (refer,) = content["curves"]["risk_coverage"]
+    assert refer["x"][-1] == 1.0
+    assert refer["y"][-1] == pytest.approx(1 - row_of(content, "accuracy", unit="patient")["value"])
+    assert refer["rows"][0]["words"].startswith("refer 0 %")
+    decision = content["curves"]["decision"]
+    assert len(decision["model"]) == len(decision["low"]) == len(decision["threshold"])
+    assert len(tables["patient"]) == 80
+
+
+def test_numbers_of_a_column_are_cut_into_thirds_and_words_kept() -> None:
+    assert set(values_in_words(np.array(["a", "", "b"]))) == {"a", "b", "(empty)"}
+    ages = values_in_words(np.array([f"{v / 2}" for v in range(60)]))
+    assert set(ages) == {"under 10", "10 to below 20", "20 or more"}
+    names = values_in_words(np.array([f"w{i % 20}" for i in range(100)]))
+    assert len(set(names)) == 12
+    assert "other" in names
+
+
+def test_no_interval_is_made_of_one_group() -> None:
+    table = predictions(BINARY).assign(group="p")
+    content, _ = summarise(table, task=BINARY, operating_points=[POINT], **FAST)
+    for row in content["metrics"]:
+        assert row["low"] is None or row["name"] in {"auroc"}, row
+    assert any("Only 1 patient" in words for words in content["cautions"])
