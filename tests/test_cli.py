@@ -3,7 +3,7 @@ import sys
 
 from typer.testing import CliRunner
 
-from core.cli.main import app as cli
+from core.cli.main import build
 
 HEAVY = (
     "torch",
@@ -21,8 +21,8 @@ def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys\n"
         "from typer.testing import CliRunner\n"
-        "from core.cli.main import app\n"
-        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
+        "from core.cli.main import build\n"
+        "assert CliRunner().invoke(build(), ['--help']).exit_code == 0\n"
         f"print([m for m in {HEAVY!r} if m in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -31,13 +31,13 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_every_command_has_help() -> None:
     for command in ("apps", "check", "train", "evaluate", "predict", "demo", "doctor"):
-        done = CliRunner().invoke(cli, [command, "--help"])
+        done = CliRunner().invoke(build(), [command, "--help"])
         assert done.exit_code == 0
         assert "Usage" in done.output
 
 
 def test_unknown_option_is_answered_in_words() -> None:
-    done = CliRunner().invoke(cli, ["check", "crop_disease", ".", "--folds-out", "3"])
+    done = CliRunner().invoke(build(), ["check", "crop_disease", ".", "--folds-out", "3"])
     assert done.exit_code == 2
     assert "--folds-out" in done.output
     assert "Traceback" not in done.output
@@ -45,7 +45,7 @@ def test_unknown_option_is_answered_in_words() -> None:
 
 def test_settings_out_of_range_are_all_named() -> None:
     done = CliRunner().invoke(
-        cli,
+        build(),
         ["train", "crop_disease", ".", "-o", "never", "--set", "lr_head=-1", "--set", "sizes=3"],
     )
     assert done.exit_code == 2
@@ -54,5 +54,5 @@ def test_settings_out_of_range_are_all_named() -> None:
 
 
 def test_doctor_and_apps_answer() -> None:
-    assert "crop_disease" in CliRunner().invoke(cli, ["apps"]).output
-    assert "torch" in CliRunner().invoke(cli, ["doctor"]).output
+    assert "crop_disease" in CliRunner().invoke(build(), ["apps"]).output
+    assert "torch" in CliRunner().invoke(build(), ["doctor"]).output

@@ -6,11 +6,12 @@ import shlex
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from core.app import find_app
-from core.cli.main import app as cli
-from core.cli.page import page
+from core.cli.main import build
+from core.cli.page import page_of
 
 ROOT = Path(__file__).resolve().parent.parent
 # Added to each training of a document, so that it takes seconds and no download.
@@ -35,13 +36,14 @@ def test_commands_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         words = shlex.split(line, comments=True)[1:]
         if words[0] == "demo":
             continue  # run by `make demo`; it takes a minute
-        done = CliRunner().invoke(cli, words + (TINY if words[0] == "train" else []))
+        done = CliRunner().invoke(build(), words + (TINY if words[0] == "train" else []))
         assert done.exit_code == 0, f"{line}\n{done.output}"
 
 
 def test_page_of_commands_is_what_the_commands_say() -> None:
     written = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
-    assert written == page(), "run: python -m core.cli.page > docs/cli.md"
+    made = page_of(get_command(build()))
+    assert written == made, "run: resight page > docs/cli.md"
 
 
 def test_files_that_documents_name_exist() -> None:

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import core.predict
 from core.app import find_app
-from core.cli.main import app as cli
+from core.cli.main import build
 from core.errors import ManifestError, OutputError, RunError
 from core.evaluate import evaluate
 from core.outputs import is_complete
@@ -249,7 +249,7 @@ def test_wrong_folder_ends_in_a_message_and_exit_code_2(
 ) -> None:
     make(tmp_path / "data")
     done = CliRunner().invoke(
-        cli,
+        build(),
         [
             "train",
             "crop_disease",
@@ -284,11 +284,11 @@ def test_prediction_with_failures_exits_3_and_one_without_exits_0(
 ) -> None:
     runner = CliRunner()
     run = str(place / "run")
-    failed = runner.invoke(cli, ["predict", run, str(messy), "-o", str(tmp_path / "a")])
+    failed = runner.invoke(build(), ["predict", run, str(messy), "-o", str(tmp_path / "a")])
     assert failed.exit_code == 3, failed.output
     assert "failed" in failed.output
     fine = runner.invoke(
-        cli, ["predict", run, str(place / "elsewhere"), "-o", str(tmp_path / "b"), "--json"]
+        build(), ["predict", run, str(place / "elsewhere"), "-o", str(tmp_path / "b"), "--json"]
     )
     assert fine.exit_code == 0, fine.output
     assert json.loads(fine.stdout)["n_ok"] == 40

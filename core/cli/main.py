@@ -12,28 +12,37 @@ import sys
 
 import typer
 
-from core.cli import apps, check, demo, doctor, evaluate, predict, train
+from core.cli import apps, check, demo, doctor, evaluate, page, predict, train
 
-__all__ = ["app", "main"]
+__all__ = ["build", "main"]
 
-app = typer.Typer(
-    name="resight",
-    help=(
-        "Fine-tune residual networks on a labelled folder of medical or agricultural images, say "
-        "honestly how good the result is, and apply it to new scans and maps. For research; not a "
-        "medical device."
-    ),
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 done; 2 the input or the command must change; 3 done, but some inputs "
-    "failed; 4 another process holds the output; 130 stopped, can be resumed; 1 a fault of ours.",
+HELP = (
+    "Fine-tune residual networks on a labelled folder of medical or agricultural images, say "
+    "honestly how good the result is, and apply it to new scans and maps. For research; not a "
+    "medical device."
 )
-for module in (apps, check, train, evaluate, predict, demo, doctor):
-    module.register(app)
+EPILOG = (
+    "Exit codes: 0 done; 2 the input or the command must change; 3 done, but some inputs failed; "
+    "4 another process holds the output; 130 stopped, can be resumed; 1 a fault of ours."
+)
 
 
-@app.callback(invoke_without_command=True)
+def build() -> typer.Typer:
+    """The command line, with every command in the order a user meets it."""
+    cli = typer.Typer(
+        name="resight",
+        help=HELP,
+        epilog=EPILOG,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    cli.callback(invoke_without_command=True)(root)
+    for module in (apps, check, train, evaluate, predict, demo, doctor, page):
+        module.register(cli)
+    return cli
+
+
 def root(
     context: typer.Context,
     version: bool = typer.Option(
@@ -60,4 +69,4 @@ def main() -> None:
         # A file name that is not UTF-8 must not end a run.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    app()
+    build()()

@@ -1,37 +1,44 @@
-"""The page of commands, made from the commands themselves.
+"""``resight page``: the page of commands, made from the commands themselves.
 
-    python -m core.cli.page > docs/cli.md
-
-A test compares that file with what the commands say now.
+Kept in ``docs/cli.md``; a test compares that file with what the commands say.
 """
 
 from __future__ import annotations
 
-import sys
+from typing import Any
 
+import typer
 import typer.main
 
-from core.cli.main import app
-
-__all__ = ["page"]
+__all__ = ["page_of", "register"]
 
 HEAD = """# Commands
 
-Made from the commands themselves by `python -m core.cli.page > docs/cli.md`; a test keeps it true.
-The same words mean the same everywhere, and the same command again goes on where it stopped. An
-app may add options of its own to `check`, `train`, `evaluate` and `predict`: its README lists them.
+Made from the commands themselves by `resight page > docs/cli.md`; a test keeps it true. The same
+words mean the same everywhere, and the same command again goes on where it stopped. An app may add
+options of its own to `check`, `train`, `evaluate` and `predict`: its README lists them.
 
 Exit codes: 0 done; 2 the input or the command must change; 3 done, but some inputs failed; 4
 another process holds the output; 130 stopped, can be resumed; 1 a fault of ours.
 """
 
 
-def page() -> str:
+def register(cli: typer.Typer) -> None:
+    """Add the command; it is for those who change resight, so it is not listed."""
+    cli.command("page", hidden=True)(page)
+
+
+def page(context: typer.Context) -> None:
+    """Print the page of commands."""
+    typer.echo(page_of(context.find_root().command), nl=False)
+
+
+def page_of(root: Any) -> str:
     """Markdown: one section per command, one row per argument and option."""
-    root = typer.main.get_command(app)
     parts = [HEAD]
-    for name, command in sorted(root.commands.items()):  # type: ignore[attr-defined]
-        parts.append(f"## resight {name}\n\n{command.help}\n")
+    for name, command in sorted(root.commands.items()):
+        if command.hidden:
+            continue
         rows = []
         for parameter in command.params:
             if parameter.name == "help":
@@ -43,9 +50,6 @@ def page() -> str:
             told = f" (default: {default})" if default not in (None, False, [], ()) else ""
             needed = " Required." if parameter.required else ""
             rows.append(f"| {shown} | {parameter.help}{told}{needed} |")
-        parts.append("\n".join(["| option | meaning |", "|---|---|", *rows]) + "\n")
+        table = "\n".join(["| option | meaning |", "|---|---|", *rows])
+        parts.append(f"## resight {name}\n\n{command.help}\n\n{table}\n")
     return "\n".join(parts)
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())
