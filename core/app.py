@@ -348,7 +348,8 @@ class App:
             empty string, or why the image should not be judged), and the
             columns named in ``prepared_columns``.
         augment: (H, W) -> random transform, an albumentations pipeline over
-            (H, W, C) pixels, for training only; must give exactly that size.
+            (H, W, C) pixels, for training only; must give exactly that size. Its
+            ``set_random_state`` makes it repeat itself.
         units: how scores climb above the image.
         metrics: the first one is the headline.
         subgroups: manifest columns by which every result is broken down.

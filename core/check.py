@@ -232,7 +232,8 @@ def _images(task: Task, manifest: Manifest, content: Mapping[str, Any]) -> list[
         blocks.append(class_counts(counts))
     kinds = [("Format", k, n) for k, n in content["formats"].items()]
     kinds += [("Width x height", k, n) for k, n in content["sizes"].items()]
-    frame = pd.DataFrame(kinds, columns=["Property", "Value", "Images"]).astype(str)
+    shown = [(kind, value, f"{n:,}") for kind, value, n in kinds]
+    frame = pd.DataFrame(shown, columns=["Property", "Value", "Images"])
     note = "The twenty commonest of each."
     return [*blocks, Table(frame, title="Formats and sizes", note=note, numeric=("Images",))]
 

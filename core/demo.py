@@ -29,7 +29,7 @@ SEED = 7
 SETTINGS = {
     "backbone": "test_resnet",
     "weights": "none",
-    "epochs": 12,
+    "epochs": 20,
     "batch": 16,
     "seed": SEED,
 }

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import random
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +125,7 @@ def _check_augment(app: App, form: Form) -> None:
     pipeline = pickle.loads(pickle.dumps(app.augment(SIZE)))
     results = []
     for _ in range(2):
-        pipeline.set_random_seed(5)
+        pipeline.set_random_state(np.random.default_rng(5), random.Random(5))
         results.append(pipeline(image=image)["image"])
     _require(results[0].shape[:2] == SIZE, f"augment gave {results[0].shape} for {SIZE}")
     _require(

@@ -103,7 +103,7 @@ def coverage(studies: int, resamples: int, seed: int) -> dict[str, float]:
 
 
 def test_bootstrap_by_patient_covers_and_by_image_does_not() -> None:
-    found = coverage(studies=150, resamples=300, seed=7)
+    found = coverage(studies=120, resamples=200, seed=7)
     for number in ("sensitivity", "AUROC"):
         assert found[f"{number}, bootstrap of patients"] >= 0.91
         # The planted fault: images drawn as if they were independent.
@@ -153,8 +153,8 @@ def of_newcombe(y: NDArray[np.int_], score: NDArray[np.float64]) -> tuple[float,
 
 @pytest.mark.parametrize("n_positive", [3, 5, 10, 30])
 def test_few_positives_break_delong_but_not_newcombe(n_positive: int) -> None:
-    by_delong = independent(n_positive, 600, 3, of_delong)
-    by_newcombe = independent(n_positive, 600, 3, of_newcombe)
+    by_delong = independent(n_positive, 300, 3, of_delong)
+    by_newcombe = independent(n_positive, 300, 3, of_newcombe)
     assert by_newcombe >= 0.92
     if n_positive < 10:
         assert by_delong < 0.90

@@ -287,7 +287,8 @@ def _forms(read: Sequence[Facts]) -> _Check:
     told = f"{', '.join(formats)}; {_n(len(sizes), 'size')}"
     if pixels:
         low, high = (min(read, key=_area), max(read, key=_area))
-        told += f", {low.width} x {low.height} to {high.width} x {high.height} pixels"
+        least, most = (f"{entry.width} x {entry.height}" for entry in (low, high))
+        told += f", {least} pixels" if least == most else f", {least} to {most} pixels"
     if len(kinds) > 1:
         mixed = ", ".join(f"{n:,} x {kind}" for kind, n in kinds.most_common())
         words = (

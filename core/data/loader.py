@@ -8,6 +8,7 @@ of workers, and a training that was killed goes on exactly where it stopped.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,10 @@ class TrainImages(Dataset[Batch]):
                 self._pipelines[draw.size_px] = self.app.augment(draw.size_px)
             pipeline = self._pipelines[draw.size_px]
             image_id = self.store.table["image_id"].iloc[draw.row]
-            pipeline.set_random_seed(mix_seed(self.seed, draw.epoch, image_id))
+            seed = mix_seed(self.seed, draw.epoch, image_id)
+            # Not set_random_seed: it gives every step the same numbers, so that all the
+            # flips of a pipeline happen together or not at all.
+            pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
             pixels = pipeline(image=pixels)["image"]
         else:
             pixels = resize_to(pixels, draw.size_px)

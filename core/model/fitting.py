@@ -70,18 +70,26 @@ class _Keeper(Callback):
         self.best_epoch = 0
         self.best_loss = start
         self.rows: list[dict[str, float]] = []
+        self.loss_sum, self.batches = 0.0, 0
         self._since = time.monotonic()
         self._epoch_start = time.monotonic()
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training must know."""
-        return {"best_epoch": self.best_epoch, "best_loss": self.best_loss, "rows": self.rows}
+        return {
+            "best_epoch": self.best_epoch,
+            "best_loss": self.best_loss,
+            "rows": self.rows,
+            "loss_sum": self.loss_sum,
+            "batches": self.batches,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up where the resume point was."""
         self.best_epoch = state_dict["best_epoch"]
         self.best_loss = state_dict["best_loss"]
         self.rows = list(state_dict["rows"])
+        self.loss_sum, self.batches = state_dict["loss_sum"], state_dict["batches"]
 
     def best_file(self) -> Path:
         """Weights of the best epoch."""
@@ -98,6 +106,8 @@ class _Keeper(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
+        self.loss_sum += float(outputs["loss"])
+        self.batches += 1
         due = time.monotonic() - self._since > self.every_s
         # The end of an epoch writes its own, after validation.
         if due and batch_idx + 1 < trainer.num_training_batches:
@@ -107,18 +117,18 @@ class _Keeper(Callback):
         if trainer.sanity_checking or not isinstance(pl_module, Classifier):
             return
         epoch = len(self.rows) + 1
-        train_loss = trainer.callback_metrics.get("train_loss")
         loss = pl_module.val_log_loss
         self.rows.append(
             {
                 "epoch": epoch,
                 "step": trainer.global_step,
-                "train_loss": float(train_loss) if train_loss is not None else float("nan"),
+                "train_loss": self.loss_sum / max(1, self.batches),
                 "val_log_loss": loss,
                 "val_score": pl_module.val_score,
                 "seconds": round(time.monotonic() - self._epoch_start, 1),
             }
         )
+        self.loss_sum, self.batches = 0.0, 0
         # A loss that is not a number compares as false and is never best.
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, epoch
