@@ -105,10 +105,11 @@ def coverage(studies: int, resamples: int, seed: int) -> dict[str, float]:
 def test_bootstrap_by_patient_covers_and_by_image_does_not() -> None:
     found = coverage(studies=120, resamples=200, seed=7)
     for number in ("sensitivity", "AUROC"):
-        assert found[f"{number}, bootstrap of patients"] >= 0.91
+        # 120 studies tell a coverage to 2 points, 200 resamples cost another.
+        assert found[f"{number}, bootstrap of patients"] >= 0.90
         # The planted fault: images drawn as if they were independent.
         assert found[f"{number}, bootstrap of images"] < 0.90
-    assert found["sensitivity, ratio estimator (wilson)"] >= 0.91
+    assert found["sensitivity, ratio estimator (wilson)"] >= 0.92
     assert found["sensitivity, Wilson over images"] < 0.92
     assert found["AUROC, DeLong over images"] < 0.90
 

@@ -52,7 +52,7 @@ def predictions(task: Task, n: int = 240, seed: int = 0, *, shift: float = 2.0) 
             "group": [f"p{i:03}" for i in patient],
             "patient": [f"p{i:03}" for i in patient],
             "side": ["L", "L", "R"] * (n // 3),
-            "camera": np.array(["x", "y"])[patient % 2],
+            "camera": np.array(["x", "y"])[(patient // k) % 2],
         }
     )
     for name, column in zip(task.classes, scores.T, strict=True):
