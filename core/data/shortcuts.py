@@ -147,7 +147,7 @@ def _right(
     for number in range(int(fold.max()) + 1):
         held = fold == number
         forest = RandomForestClassifier(
-            n_estimators=40,
+            n_estimators=25,
             min_samples_leaf=4,
             class_weight="balanced",
             random_state=seed,
