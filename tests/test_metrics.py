@@ -33,10 +33,7 @@ SETTINGS = {
     "specificity_at_sensitivity": {"at_least": 0.8},
     "sensitivity_at_recall_rate": {"limit": 0.3},
 }
-NAMES = sorted(
-    set(metrics.__all__)
-    - {"is_batched", "over_weights", "positive_part", "ratio", "weighted_means"}
-)
+NAMES = sorted(set(metrics.__all__) - {"is_batched", "over_weights"})
 
 
 def function_of(name: str) -> partial[float]:

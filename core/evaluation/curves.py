@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import MetricError
-from core.evaluation import metrics as named
+from core.evaluation import batches
 from core.evaluation.discrimination import Curve, pr_points, roc_points
 from core.evaluation.reliability import reliability, top_label
 from core.evaluation.usefulness import decision_curve, risk_coverage
@@ -36,7 +36,7 @@ def questions(level: Level) -> list[tuple[str, NDArray[np.bool_], NDArray[np.flo
     found = []
     positive = task.positive_index
     if positive and task.kind != "multilabel":
-        truth, score, _ = named.positive_part(cases, positive)
+        truth, score, _ = batches.positive_part(cases, positive)
         found.append(("+".join(task.classes[i] for i in positive), truth == 1, score))
     if task.kind != "binary":
         taken = {name for name, _, _ in found}
@@ -108,7 +108,7 @@ def decision_of(level: Level) -> dict[str, Any] | None:
     positive = level.task.positive_index
     if not positive or level.task.kind == "multilabel":
         return None
-    truth, score, _ = named.positive_part(level.cases, positive)
+    truth, score, _ = batches.positive_part(level.cases, positive)
     if not truth.any():
         return None
     found = decision_curve(truth, score, thresholds=THRESHOLDS)

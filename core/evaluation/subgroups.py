@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.app import Cases
+from core.evaluation import batches
 from core.evaluation import metrics as named
 from core.evaluation.comparisons import adjust, bootstrap_p
 from core.evaluation.intervals import Interval
-from core.evaluation.level import FEW_EVENTS, Level, Spec, metric_row, too_few
+from core.evaluation.level import FEW_EVENTS, Level, metric_row, too_few
 from core.evaluation.resampling import bootstrap_interval
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.evaluation.resampling import Resampling
+    from core.evaluation.specs import Spec
 
 __all__ = ["subgroup_rows", "values_in_words"]
 
@@ -39,7 +41,7 @@ SLOW_RESAMPLES = 300
 def values_in_words(values: NDArray[np.str_]) -> NDArray[np.str_]:
     """The subgroup of each case: the value itself, or a third of many numbers.
 
-    >>> sorted(set(values_in_words(np.array([str(i) for i in range(30)]))))
+    >>> sorted(set(values_in_words(np.array([str(i) for i in range(30)])).tolist()))
     ['10 to 19', '20 or more', 'under 10']
     """
     distinct = np.unique(values[values != ""])
@@ -218,7 +220,7 @@ def _row(job: _Job, split: str) -> dict[str, Any]:
     row = metric_row(part, plain, job.value, interval, split=split, subgroup=name)
     caution = f"too few to judge: {part.n} cases" if part.n < FEW_EVENTS else ""
     if spec.kind == "area":
-        truth = named.positive_part(part.cases, part.task.positive_index or None)[0]
+        truth = batches.positive_part(part.cases, part.task.positive_index or None)[0]
         row["n_events"] = int(truth.sum())
         caution = too_few(int(truth.sum()), int(len(truth) - truth.sum())) or caution
     row["reason"] = "; ".join(filter(None, [row["reason"], caution]))

@@ -27,15 +27,15 @@ import numpy as np
 
 from core.app import Cases
 from core.errors import MetricError
-from core.evaluation import curves, failures
+from core.evaluation import batches, curves, failures
 from core.evaluation import metrics as named
 from core.evaluation.agreement import confusion_matrix
 from core.evaluation.calibration import calibration_line
-from core.evaluation.comparisons import enough_events
-from core.evaluation.intervals import check_level, plural
-from core.evaluation.level import Level, Spec, interval_of, metric_row, rows_of, specs_of
-from core.evaluation.operating_points import per_thousand, predictive_values, two_by_two
-from core.evaluation.resampling import MIN_GROUPS
+from core.evaluation.flow import absent_classes, cautions_of, flow_of, is_labelled
+from core.evaluation.intervals import check_level
+from core.evaluation.level import Level, interval_of, metric_row, rows_of
+from core.evaluation.reached import reached
+from core.evaluation.specs import Spec, specs_of
 from core.evaluation.subgroups import subgroup_rows
 from core.evaluation.units import decisions_by_unit, text_of
 from core.scores import encode, scores_from_logits
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 __all__ = ["summarise"]
 
 SCHEMA = 1
-# Fewer groups than this make intervals by group themselves uncertain.
-FEW_GROUPS = 30
 # What is computed in subgroups beside the headline.
 IN_SUBGROUPS = ("accuracy", "auroc", "auroc_positive")
 
@@ -151,17 +149,17 @@ def summarise(
     by_subgroup, compared = subgroup_rows(
         main, chosen, _columns(judged[headline_unit], keep, notes), split=split
     )
-    reached = [
-        _reached(point, levels, highest, prevalence=prevalence, split=split) for point in points
+    counted = [
+        reached(point, levels, highest, prevalence=prevalence, split=split) for point in points
     ]
-    rows += [row for _, some in reached for row in some]
+    rows += [row for _, some in counted for row in some]
     rows += by_subgroup
     bins = {"after": curves.reliability_of(levels.get("image", main))}
     if before is not None and "image" in levels:
         bins = {"before": curves.reliability_of(levels["image"], before)} | bins
     if headline_unit != "image":
         bins[f"after, by {headline_unit}"] = curves.reliability_of(main)
-    flow, excluded = _flow(predictions, tables, judged, task, group_word)
+    flow, excluded = flow_of(predictions, tables, judged, task, group_word)
     content = {
         "schema": SCHEMA,
         "about": {
@@ -182,7 +180,7 @@ def summarise(
             "n_images": len(judged["image"]),
             "n_groups": levels["image"].plan.n_groups if "image" in levels else main.plan.n_groups,
             "grouped": bool((judged["image"]["group"] != "").any()),
-            "absent_classes": _absent(main),
+            "absent_classes": absent_classes(main),
         },
         "prevalence": prevalence,
         "flow": flow,
@@ -203,11 +201,11 @@ def summarise(
             "decision": curves.decision_of(main),
             "risk_coverage": [curves.risk_coverage_of(main)],
         },
-        "operating_points": [point for point, _ in reached],
+        "operating_points": [point for point, _ in counted],
         "subgroups": compared,
         "calibration": _calibration(main),
         "failures": _failures(predictions, tables, headline_unit, task, level, group_word),
-        "cautions": _cautions(main, judged["image"], excluded, notes, group_word),
+        "cautions": cautions_of(main, judged["image"], excluded, notes, group_word),
     }
     return _plain(content), tables
 
@@ -229,17 +227,8 @@ def _named(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _judged(table: pd.DataFrame, task: Task) -> pd.DataFrame:
     """The rows that have a score and a label that is a class of the task."""
-    rows = _labelled(table, task) & (table["n_images"] > 0)
+    rows = is_labelled(table, task) & (table["n_images"] > 0)
     return table[rows].reset_index(drop=True)
-
-
-def _labelled(table: pd.DataFrame, task: Task) -> pd.Series[bool]:
-    """Whether the label of each row is known to the task."""
-    known = set(task.classes)
-    if task.kind == "multilabel":
-        separator = task.label_separator
-        return table["label"].map(lambda text: set(filter(None, text.split(separator))) <= known)
-    return table["label"].isin(known)
 
 
 def _cases(table: pd.DataFrame, task: Task) -> Cases:
@@ -291,11 +280,6 @@ def _headline_first(rows: list[dict[str, Any]], headline: str, unit: str) -> lis
     """The headline's row in front."""
     first = [r for r in rows if r["name"] == headline and r["unit"] == unit and not r["of"]]
     return first + [row for row in rows if row not in first]
-
-
-def _absent(level: Level) -> list[str]:
-    """Classes without a case."""
-    return [name for i, name in enumerate(level.task.classes) if not level.holds(i).any()]
 
 
 def _columns(
@@ -354,105 +338,12 @@ def _rows_before(level: Level, before: Cases, split: str) -> list[dict[str, Any]
     return rows
 
 
-def _reached(
-    point: Mapping[str, Any],
-    levels: Mapping[str, Level],
-    highest: str,
-    *,
-    prevalence: float | None,
-    split: str,
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """What an operating point gives on these cases: its own entry, and rows of METRICS."""
-    unit = point.get("unit") if point.get("unit") in levels else highest
-    level = levels[str(unit)]
-    positive = level.task.positive_index
-    entry = {**point, "unit": unit, "threshold": float(point["threshold"])}
-    if not positive or level.task.kind == "multilabel":
-        entry["reason"] = "the task names no positive classes, so a threshold has no meaning"
-        return entry, []
-    truth, score, _ = named.positive_part(level.cases, positive)
-    groups = None if level.plan.is_independent else level.groups
-    table = two_by_two(
-        truth,
-        score >= float(point["threshold"]),
-        groups=groups,
-        level=level.confidence,
-        word=level.plan.word,
-    )
-    entry["counts"] = {"tp": table.tp, "fp": table.fp, "fn": table.fn, "tn": table.tn}
-    names = {
-        "sensitivity": "Sensitivity",
-        "specificity": "Specificity",
-        "ppv": "Positive predictive value",
-        "npv": "Negative predictive value",
-        "recall_rate": "Called positive",
-    }
-    content = table.as_dict()
-    rows = []
-    for name, title in names.items():
-        rate = content[name]
-        entry[name] = rate
-        among = {"sensitivity": truth == 1, "specificity": truth == 0}.get(name)
-        rows.append(
-            {
-                "name": name,
-                "title": title,
-                "of": point["name"],
-                "unit": level.unit,
-                "split": split,
-                "subgroup": "",
-                "value": rate["value"],
-                "low": rate["low"],
-                "high": rate["high"],
-                "level": level.confidence,
-                "method": rate["method"],
-                "n": rate["n"],
-                "n_groups": level.plan.n_groups if among is None else level.groups_in(among),
-                "n_events": rate["x"],
-                "reason": rate["reason"],
-                "percent": True,
-            }
-        )
-    if prevalence is not None:
-        entry["at_prevalence"] = _at_prevalence(content, prevalence, level.confidence)
-    return entry, rows
-
-
-def _at_prevalence(
-    content: Mapping[str, Any], prevalence: float, confidence: float
-) -> dict[str, Any]:
-    """Predictive values and counts per 1,000 where the model will be used."""
-    sensitivity, specificity = content["sensitivity"], content["specificity"]
-    if sensitivity["value"] is None or specificity["value"] is None:
-        reason = "sensitivity or specificity is not estimable here"
-        return {"prevalence": prevalence, "reason": reason}
-    found = predictive_values(
-        sensitivity["value"],
-        specificity["value"],
-        prevalence,
-        n_positive=_effective(sensitivity),
-        n_negative=_effective(specificity),
-        level=confidence,
-    )
-    counts = per_thousand(sensitivity["value"], specificity["value"], prevalence)
-    return {"prevalence": prevalence, **found, "per_1000": counts}
-
-
-def _effective(rate: Mapping[str, Any]) -> float:
-    """As many independent cases as would give an interval of this width."""
-    n, p = float(rate["n"]), float(rate["value"])
-    if rate["low"] is None or "Wilson," in rate["method"] or p in {0.0, 1.0}:
-        return n
-    half = (float(rate["high"]) - float(rate["low"])) / 2
-    return float(min(n, max(1.0, p * (1 - p) * 1.96**2 / half**2)))
-
-
 def _calibration(level: Level) -> dict[str, Any] | None:
     """Slope, intercept and calibration in the large of the positive classes."""
     positive = level.task.positive_index
     if not positive or level.task.kind == "multilabel":
         return None
-    truth, score, _ = named.positive_part(level.cases, positive)
+    truth, score, _ = batches.positive_part(level.cases, positive)
     groups = None if level.plan.is_independent else level.groups
     about = {"of": "+".join(level.task.classes[i] for i in positive), "unit": level.unit}
     try:
@@ -491,7 +382,7 @@ def _failures(
         )
     found: dict[str, Any] = {}
     for name in dict.fromkeys((unit, "image")):
-        table = tables[name][_labelled(tables[name], task) & (tables[name]["label"] != "")]
+        table = tables[name][is_labelled(tables[name], task) & (tables[name]["label"] != "")]
         if not len(table):
             continue
         flagged = np.zeros(len(table), dtype=bool)
@@ -509,103 +400,6 @@ def _failures(
                 found["rows"] = found["rows"] + one["rows"]
                 found["n_flagged"] = max(found["n_flagged"], one["n_flagged"])
     return found or None
-
-
-def _flow(
-    predictions: pd.DataFrame,
-    tables: Mapping[str, pd.DataFrame],
-    judged: Mapping[str, pd.DataFrame],
-    task: Task,
-    word: str,
-) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """What became of every image, and how many were left out for which reason."""
-    image = tables["image"]
-    status = text_of(predictions["status"])
-    of = dict(zip(text_of(predictions["image_id"]), status, strict=True))
-    state = np.array([of[name] for name in image["unit_id"]])
-    scored = (image["n_images"] > 0).to_numpy()
-    bare = (image["label"] == "").to_numpy()
-    if task.kind == "multilabel":
-        # No label at all is a truth of its own there: nothing is present.
-        bare = np.zeros(len(image), dtype=bool)
-    unknown = ~bare & ~_labelled(image, task).to_numpy()
-
-    def step(words: str, rows: NDArray[np.bool_], **more: Any) -> dict[str, Any]:
-        groups = image["group"].to_numpy()[rows]
-        known = len(set(groups.tolist()) - {""})
-        return {"step": words, "n": int(rows.sum()), "groups": known or None, **more}
-
-    everything = np.ones(len(image), dtype=bool)
-    found = [step("Images given", everything, unit="image")]
-    excluded: dict[str, int] = {}
-    for words, rows in (
-        ("Skipped", state == "skipped"),
-        ("Failed: no score", ~scored & (state != "skipped")),
-        ("Without a label", scored & bare),
-        ("Excluded: label unknown to the model", scored & unknown),
-    ):
-        if rows.any():
-            found.append(step(words, rows, unit="image", aside=True))
-            excluded[words] = int(rows.sum())
-    found.append(step("Images evaluated", scored & ~bare & ~unknown, unit="image"))
-    for name, table in judged.items():
-        if name != "image":
-            known = len(set(table["group"].tolist()) - {""})
-            words = f"{plural(name).capitalize()} evaluated"
-            found.append({"step": words, "n": len(table), "groups": known or None, "unit": name})
-    return found, excluded
-
-
-def _cautions(
-    main: Level,
-    images: pd.DataFrame,
-    excluded: Mapping[str, int],
-    notes: Sequence[str],
-    word: str,
-) -> list[str]:
-    """What a reader must know before believing a number."""
-    found = list(notes)
-    grouped = (images["group"] != "").to_numpy()
-    if not grouped.any():
-        found.append(
-            f"No {word} is known, so every image counts as independent. If images of one {word} "
-            "resemble each other, the intervals are too narrow."
-        )
-    elif not grouped.all():
-        n_bare = int((~grouped).sum())
-        found.append(f"{n_bare:,} images without a {word} count as one {word} each.")
-    n_groups = main.plan.n_groups
-    if n_groups < MIN_GROUPS:
-        found.append(f"Only {n_groups} {plural(word, n_groups)}: intervals are withheld.")
-    elif n_groups < FEW_GROUPS:
-        found.append(f"Only {n_groups} {plural(word)}: the intervals themselves are uncertain.")
-    for words, n in excluded.items():
-        found.append(f"{n:,} {plural('image', n)} left out of the numbers ({words.lower()}).")
-    task = main.task
-    absent = _absent(main)
-    if absent:
-        names = ", ".join(task.title(name) for name in absent[:6])
-        found.append(f"No case of {len(absent)} of {len(task.classes)} classes: {names}.")
-    if task.positive_index and task.kind != "multilabel":
-        truth = named.positive_part(main.cases, task.positive_index)[0]
-        words = enough_events(int(truth.sum()), int(len(truth) - truth.sum()), of="positive cases")
-        if words:
-            found.append(words)
-        held = main.groups_in(truth == 1)
-        if not main.plan.is_independent and held < FEW_GROUPS:
-            found.append(
-                f"Only {held} {plural(word, held)} with a positive case: intervals of what is "
-                "found among them may be too narrow."
-            )
-    else:
-        few = [
-            f"{task.title(name)} ({int(main.holds(i).sum())})"
-            for i, name in enumerate(task.classes)
-            if 0 < main.holds(i).sum() < 10
-        ]
-        if few:
-            found.append(f"Too few cases to judge these classes: {', '.join(few)}.")
-    return list(dict.fromkeys(found))
 
 
 def _plain(value: Any) -> Any:
