@@ -1,0 +1,117 @@
+"""Diabetic retinopathy: from fundus photographs to grades, and from grades to referrals.
+
+This module only states the app. Where the retina is, is found in ``disc``; whether it
+can be graded is judged in ``quality``; ``images`` and ``dicom`` read and prepare,
+``augmentation`` varies; ``index`` and ``layouts`` make the manifest; ``metrics`` says
+what is counted, ``screening`` who is referred, ``report`` and ``exports`` what is told
+and written; ``phantom`` paints the synthetic set.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from apps.retinopathy.exports import write_letters, write_overlays, write_worklist
+from apps.retinopathy.images import PREPARED_COLUMNS, augment, prepare, read
+from apps.retinopathy.index import COLUMNS, index
+from apps.retinopathy.metrics import GRADES, METRICS
+from apps.retinopathy.phantom import write_phantom
+from apps.retinopathy.report import cameras, screening, ungradable, worst_errors
+from apps.retinopathy.screening import UNITS
+from core.app import App, Export, Option, Section, Task
+
+__all__ = ["APP"]
+
+APP = App(
+    name="retinopathy",
+    title="Diabetic retinopathy",
+    intended_use=(
+        "Research on screening for diabetic retinopathy: grades colour fundus photographs of the "
+        "macula on the five-step ICDR scale and orders patients for review by a qualified grader. "
+        "It does not look for macular oedema or any other disease, is not a medical device, was "
+        "tested only on photographs like those of its report, and no patient may be referred, or "
+        "not referred, because of it alone."
+    ),
+    tasks=(
+        Task(
+            name="grade",
+            kind="ordinal",
+            classes=GRADES,
+            positive=("2", "3", "4"),
+            titles={
+                "0": "0 none",
+                "1": "1 mild",
+                "2": "2 moderate",
+                "3": "3 severe",
+                "4": "4 proliferative",
+            },
+        ),
+    ),
+    index=index,
+    group="patient",
+    read=read,
+    prepare=prepare,
+    augment=augment,
+    units=UNITS,
+    metrics=METRICS,
+    subgroups=("camera", "site", "eye", "resolution", "disc_rule"),
+    sections=(
+        Section(title="Screening", build=screening),
+        Section(title="Ungradable photographs", build=ungradable),
+        Section(title="Cameras and kinds of photographs", build=cameras),
+        Section(title="Grades far off", build=worst_errors),
+    ),
+    exports=(
+        Export(
+            name="worklist",
+            help="Patients by urgency, and the eyes and photographs behind them.",
+            write=write_worklist,
+        ),
+        Export(
+            name="overlays",
+            help="PNG files of referred eyes with what moved the score.",
+            write=write_overlays,
+            option="overlays",
+        ),
+        Export(
+            name="letters",
+            help="One plain-language letter per patient as HTML.",
+            write=write_letters,
+            option="letters",
+        ),
+    ),
+    phantom=write_phantom,
+    # At 384 px a photograph of 45 degrees has about 0.035 mm per pixel: a microaneurysm of 0.05
+    # to 0.1 mm is still more than a pixel. More is better where there is a GPU.
+    config={"size_px": (384, 384)},
+    prepared_columns=PREPARED_COLUMNS,
+    output_columns=tuple(COLUMNS),
+    options=(
+        Option(
+            name="overlays",
+            help="Write PNG overlays for eyes that are referred.",
+            verbs=("predict",),
+            type=bool,
+            default=False,
+        ),
+        Option(
+            name="letters",
+            help="Write a letter in plain language for each patient.",
+            verbs=("predict",),
+            type=bool,
+            default=False,
+        ),
+        Option(
+            name="letter-template",
+            help="A jinja2 template of your own for the letters (HTML).",
+            verbs=("predict",),
+            type=Path,
+        ),
+        Option(
+            name="language",
+            help="Language of the letters (en, de), or a YAML file of words.",
+            verbs=("predict",),
+            default="en",
+        ),
+    ),
+)

@@ -1,0 +1,177 @@
+"""A letter per patient in plain language, from a template and a file of words.
+
+The template says where things stand, the file of words what they are called; both
+can be replaced. A template of somebody else is rendered in a sandbox and
+everything put into it is escaped, so that neither a name nor a template can run
+anything. A letter never says more than the decision: a grade is a program's opinion
+until a doctor has confirmed it, and each letter says so.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from apps.retinopathy.exports.worklist import decided
+from apps.retinopathy.metrics import GRADES
+from core.errors import ConfigError
+from core.outputs import write_text
+from core.predictions import csv_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from core.app import ExportContext
+
+__all__ = ["languages", "write_letters"]
+
+FILES = Path(__file__).parent / "letter_files"
+# What every file of words must hold; those below ``grades`` are one sentence per grade.
+WORDS = (
+    *("language", "title", "for", "intro", "left", "right", "eye", "not_judged", "no_photograph"),
+    *("next", "next_refer", "next_repeat", "next_none", "not_final", "symptoms", "contact"),
+)
+
+
+def write_letters(context: ExportContext) -> Sequence[Path]:
+    """Write ``letters/letter-0001.html`` and so on, and ``letters/letters.csv`` that names them.
+
+    In the order of the work list. ``--language`` names a language that comes with this
+    app or a file of words, ``--letter-template`` a template.
+
+    Raises:
+        ConfigError: the template or the words cannot be used.
+    """
+    import pandas as pd  # noqa: PLC0415  (the app's description must load without it)
+
+    if tuple(context.task.classes) != GRADES:
+        msg = (
+            f"--letters: the run predicts {', '.join(context.task.classes[:6])}, and letters are "
+            "about the grades 0 to 4. Leave --letters out."
+        )
+        raise ConfigError(msg)
+    words = _words(context.options.get("language") or "en")
+    template = _template(context.options.get("letter-template"))
+    found = decided(context)
+    folder = context.out / "letters"
+    folder.mkdir(exist_ok=True)
+    written, rows = [], []
+    for number, patient in enumerate(found.patients.to_dict("records"), start=1):
+        eyes = found.eyes[found.eyes["patient"] == patient["patient"]]
+        path = folder / f"letter-{number:04d}.html"
+        content = {str(key): value for key, value in patient.items()}
+        write_text(path, _rendered(template, _facts(content, eyes, words)))
+        written.append(path)
+        rows.append({"letter": path.name, "patient": patient["patient"]})
+    table = folder / "letters.csv"
+    write_text(table, csv_text(pd.DataFrame(rows, columns=["letter", "patient"])))
+    return [*written, table]
+
+
+def languages() -> list[str]:
+    """Languages that letters can be written in without a file of one's own.
+
+    >>> "en" in languages()
+    True
+    """
+    return sorted(file.stem for file in FILES.glob("*.yaml"))
+
+
+def _facts(
+    patient: Mapping[str, Any], eyes: pd.DataFrame, words: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a template is given."""
+    lines = []
+    seen = set()
+    for eye in eyes.sort_values("eye", kind="stable").to_dict("records"):
+        seen.add(eye["eye"])
+        is_judged = eye["grade"] != ""
+        lines.append(
+            {
+                "name": words.get(str(eye["eye"])) or words["eye"],
+                "judged": is_judged,
+                "grade": eye["grade"],
+                "text": words["grades"][eye["grade"]] if is_judged else words["not_judged"],
+            }
+        )
+    # Only where the eyes are told apart is it known that one is missing.
+    absent = [side for side in ("left", "right") if side not in seen] if "" not in seen else []
+    if len(absent) == 1:
+        name = words[absent[0]]
+        lines.append({"name": name, "judged": False, "grade": "", "text": words["no_photograph"]})
+    is_found = bool(patient["is_referable"])
+    key = "next_refer" if is_found else "next_repeat" if patient["referred"] else "next_none"
+    return {
+        "words": words,
+        "patient": patient["patient"],
+        "eyes": lines,
+        "referred": bool(patient["referred"]),
+        "next": words[key],
+    }
+
+
+def _words(language: str) -> dict[str, Any]:
+    """The words of a language, or of a file."""
+    import yaml  # noqa: PLC0415  (only letters need it here)
+
+    own = FILES / f"{language}.yaml"
+    known = language in languages()
+    path = own if known else Path(language)
+    if not known and path.suffix.lower() not in {".yaml", ".yml"}:
+        msg = (
+            f"--language {language}: there are no letters in it (there are: "
+            f"{', '.join(languages())}). Name one of these, or a YAML file of words."
+        )
+        raise ConfigError(msg)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        msg = f"--language {path}: cannot be read as YAML ({error}). Start from a copy of en.yaml."
+        raise ConfigError(msg) from error
+    words = content if isinstance(content, dict) else {}
+    grades = words.get("grades")
+    grades = {str(k): v for k, v in grades.items()} if isinstance(grades, dict) else {}
+    missing = [name for name in WORDS if not isinstance(words.get(name), str)]
+    missing += [f"grades: {grade}" for grade in GRADES if not isinstance(grades.get(grade), str)]
+    if missing:
+        msg = (
+            f"--language {path}: {len(missing)} entries are missing or no text (first: "
+            f"{missing[0]}). A letter would have a hole. Start from a copy of en.yaml."
+        )
+        raise ConfigError(msg)
+    return {**words, "grades": grades}
+
+
+def _template(path: Path | None) -> Any:
+    """A jinja2 template in a sandbox, escaping what is put into it."""
+    from jinja2 import StrictUndefined, TemplateError  # noqa: PLC0415  (only letters need it here)
+    from jinja2.sandbox import SandboxedEnvironment  # noqa: PLC0415
+
+    file = FILES / "letter.html" if path is None else Path(path)
+    environment = SandboxedEnvironment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    try:
+        return environment.from_string(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError, TemplateError) as error:
+        msg = (
+            f"--letter-template {file}: cannot be used ({error}), so no letter can be written. "
+            "Start from a copy of letter.html."
+        )
+        raise ConfigError(msg) from error
+
+
+def _rendered(template: Any, facts: Mapping[str, Any]) -> str:
+    """A letter as text."""
+    from jinja2 import TemplateError  # noqa: PLC0415  (see above)
+
+    try:
+        return str(template.render(facts))
+    except TemplateError as error:
+        msg = (
+            f"--letter-template: cannot be filled in ({error}). A template may use words, patient, "
+            "eyes, referred and next. Start from a copy of letter.html."
+        )
+        raise ConfigError(msg) from error

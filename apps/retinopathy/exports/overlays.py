@@ -1,0 +1,103 @@
+"""Overlays for eyes that are referred: where on the photograph the network looked."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from apps.retinopathy.disc import to_eight_bits
+from apps.retinopathy.exports.worklist import decided
+from core.outputs import write_bytes, write_text
+from core.predictions import csv_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from core.app import ExportContext
+
+__all__ = ["write_overlays"]
+
+# Longer side of an overlay; enough to find a place on the photograph again.
+SIDE_PX = 1024
+
+
+def write_overlays(context: ExportContext) -> Sequence[Path]:
+    """Write ``overlays/overlay-0001.png`` and so on, and ``overlays/overlays.csv`` that names them.
+
+    One for each gradable photograph of an eye with a referable grade, in the order of
+    the work list. An overlay shows what moved the score, not where a lesion is.
+    """
+    import pandas as pd  # noqa: PLC0415  (the app's description must load without it)
+
+    found = decided(context)
+    order = {patient: place for place, patient in enumerate(found.patients["patient"])}
+    eyes = found.eyes[found.eyes["is_referable"]]
+    referable = set(zip(eyes["patient"], eyes["eye"], strict=True))
+    images = found.images[
+        [
+            key in referable and not bad
+            for key, bad in zip(
+                zip(found.images["patient"], found.images["eye"], strict=True),
+                found.images["ungradable"],
+                strict=True,
+            )
+        ]
+    ]
+    images = images.assign(place=images["patient"].map(order)).sort_values(["place", "image_id"])
+    if context.saliency is None or not len(images):
+        return []
+    folder = context.out / "overlays"
+    folder.mkdir(exist_ok=True)
+    written, rows = [], []
+    for number, image_id in enumerate(images["image_id"], start=1):
+        path = folder / f"overlay-{number:04d}.png"
+        picture = _shrunk(to_eight_bits(context.read(str(image_id))))
+        heat = _shrunk_map(context.saliency(str(image_id)), picture.shape[:2])
+        write_bytes(path, _png(_overlay(picture, heat)))
+        written.append(path)
+        rows.append({"overlay": path.name, "image_id": image_id})
+    table = folder / "overlays.csv"
+    write_text(table, csv_text(pd.DataFrame(rows)))
+    return [*written, table]
+
+
+def _overlay(picture: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The photograph as it is, and beside it the map over it."""
+    from core.report.saliency import overlay  # noqa: PLC0415  (imports torch)
+
+    return np.concatenate([picture, overlay(picture, heat)], axis=1)
+
+
+def _shrunk(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture of at most ``SIDE_PX``."""
+    import cv2  # noqa: PLC0415  (as the other imports of pixels)
+
+    scale = SIDE_PX / max(picture.shape[:2])
+    if scale >= 1:
+        return picture
+    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _shrunk_map(heat: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A map at the size of its picture."""
+    import cv2  # noqa: PLC0415  (see above)
+
+    resized = cv2.resize(
+        np.asarray(heat, np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_AREA
+    )
+    return np.asarray(resized, np.float32)
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    """RGB pixels as PNG bytes."""
+    from PIL import Image  # noqa: PLC0415  (only exports encode)
+
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, format="PNG")
+    return stream.getvalue()

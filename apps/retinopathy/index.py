@@ -1,0 +1,248 @@
+"""Which photographs there are, of whose eye, and with which grade.
+
+Public layouts are recognised by their tables (``layouts``); everything else, class
+folders and the user's own tables among them, is read by core. On top of that
+stands what a retina needs: patient, eye, camera and site under one name each, the
+grade in one spelling, and DICOM headers, of which only the eye and the camera's
+maker are kept and the patient becomes a number.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from apps.retinopathy import dicom
+from apps.retinopathy.layouts import (
+    NAMES,
+    Record,
+    eye_of,
+    find_layout,
+    patient_and_eye,
+    read_layout,
+)
+from core.app import Manifest
+from core.data.manifest import EXTENSIONS, GroupRule, index_images, locate
+from core.data.scan import natural_key, readable, scan
+from core.errors import ManifestError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from core.app import Source
+
+__all__ = ["COLUMNS", "index"]
+
+# Columns every manifest of this app has, and the names they go by in tables.
+COLUMNS = {
+    "patient": ("patient", "patient_id", "patientid", "pid", "subject", "subject_id"),
+    "eye": ("eye", "laterality", "side"),
+    "camera": ("camera", "camera_model", "device", "machine"),
+    "site": ("site", "center", "centre", "clinic", "hospital"),
+}
+LABEL_NAMES = ("adjudicated_dr_grade", "dr_grade", "retinopathy grade", "grade", "level")
+GROUP_RULES = (
+    GroupRule(words="the patient", columns=COLUMNS["patient"]),
+    GroupRule(
+        words="the patient: what stands before _left or _right in the name", pattern=NAMES[0]
+    ),
+    GroupRule(words="the patient: what stands before the eye in the name", pattern=NAMES[1]),
+)
+UNGRADABLE = "its grader called it ungradable"
+NO_PATIENT = (
+    "Nothing says which photographs are of one patient. Photographs that are near copies of each "
+    "other are kept in one split, but the two eyes of a patient may be on both sides of it, so "
+    "the result may look better than it is. Add a column patient, or name the files "
+    "<patient>_left and <patient>_right."
+)
+
+_GRADE_WORDS = {
+    **dict.fromkeys(("no dr", "nodr", "normal", "none", "healthy", "no retinopathy"), "0"),
+    **dict.fromkeys(("mild", "mild npdr", "mild dr"), "1"),
+    **dict.fromkeys(("moderate", "moderate npdr", "moderate dr"), "2"),
+    **dict.fromkeys(("severe", "severe npdr", "severe dr"), "3"),
+    **dict.fromkeys(("proliferative", "proliferate dr", "proliferative dr", "pdr"), "4"),
+    **dict.fromkeys(("5", "ungradable", "ungradeable", "reject"), "ungradable"),
+}
+
+
+def index(source: Source) -> Manifest:
+    """The manifest of fundus photographs; see the head of this module.
+
+    Raises:
+        ManifestError: nothing usable is there, or a card named does not fit.
+    """
+    found = _by_layout(source) if source.labelled else None
+    manifest = found or index_images(
+        source,
+        group=GROUP_RULES,
+        extensions=EXTENSIONS | {".dcm", ".dicom"},
+        label_names=LABEL_NAMES,
+    )
+    return _completed(manifest, source)
+
+
+def _by_layout(source: Source) -> Manifest | None:
+    """The manifest of a public set; None if the path is none, or other columns are asked for."""
+    card = str(source.options.get("card") or "")
+    is_grade = source.task.name == "grade" and source.label in {None, source.task.label}
+    if len(source.paths) != 1 or source.group or not is_grade or card == "none":
+        return None
+    path = source.paths[0]
+    folder = path if path.is_dir() else path.parent
+    if not folder.is_dir() or not (path.is_dir() or path.suffix.lower() in {".csv", ".txt"}):
+        return None
+    files = list(scan(folder, extensions=EXTENSIONS))
+    tables = [f.path for f in files if f.path.suffix.lower() in {".csv", ".txt"}]
+    known = find_layout(folder, tables if path.is_dir() else [path], card=card)
+    if known is None:
+        if card:
+            msg = (
+                f"{readable(str(path))}: its tables are not those of the data card {card!r}. "
+                "Leave --card out, or pass --card none to read the folder as it is."
+            )
+            raise ManifestError(msg)
+        return None
+    layout, used = known
+    images = [f.path for f in files if not f.reason]
+    records, notes = read_layout(layout, used, images, folder)
+    table = _table(records, folder)
+    return Manifest(
+        table=table,
+        root=folder,
+        split_rule=f"The split is that of {layout.name}'s own tables." if layout.is_split else "",
+        notes=tuple(notes),
+        cards=(layout.card,),
+    )
+
+
+def _table(records: list[Record], folder: Path) -> pd.DataFrame:
+    """Records as a manifest table, in natural order of the ids."""
+    import pandas as pd  # noqa: PLC0415  (0.5 s to import)
+
+    named = {readable(r.path.relative_to(folder).as_posix()): r for r in records}
+    rows = []
+    for image_id, record in sorted(named.items(), key=lambda pair: natural_key(pair[0])):
+        known = {c: text for c, text in record.cells.items() if _known_name(c)}
+        rows.append(
+            {
+                **known,
+                "image_id": image_id,
+                "path": image_id,
+                "label": record.grade,
+                "group": "",
+                "split": record.split,
+                "status": "skipped" if record.reason else "ok",
+                "reason": record.reason,
+                # What the layout knows goes before a column of the same name.
+                "patient": record.patient or known.get("patient", ""),
+                "eye": record.eye or known.get("eye", ""),
+            }
+        )
+    return pd.DataFrame(rows, dtype="str").fillna("")
+
+
+def _completed(manifest: Manifest, source: Source) -> Manifest:
+    """The manifest with this app's columns, grades in one spelling, and headers read."""
+    table = manifest.table.copy()
+    given = {name: _given(table, name) for name in COLUMNS}
+    names = [patient_and_eye(Path(str(path)).stem) for path in table["path"]]
+    headers = _headers(manifest)
+    people: dict[str, str] = {}
+    filled: dict[str, list[str]] = {name: [] for name in COLUMNS}
+    for i, (by_name, header) in enumerate(zip(names, headers, strict=True)):
+        numbered = ""
+        if header.patient:
+            numbered = people.setdefault(header.patient, f"DICOM patient {len(people) + 1}")
+        filled["patient"].append(given["patient"][i] or by_name[0] or numbered)
+        filled["eye"].append(eye_of(given["eye"][i]) or by_name[1] or header.eye)
+        filled["camera"].append(given["camera"][i] or header.camera)
+        filled["site"].append(given["site"][i])
+    for name, cells in filled.items():
+        if any(cells):
+            table[name] = cells
+        elif name in table:
+            table = table.drop(columns=[name])
+    rule, notes = manifest.group_rule, list(manifest.notes)
+    if not rule and source.group is None and any(filled["patient"]):
+        table["group"] = table["patient"]
+        where = (
+            "the identifier in the DICOM header, replaced by a number" if people else "its number"
+        )
+        n_groups, n_images = _known_groups(table)
+        rule = f"The group is the patient: {where}: {n_groups:,} groups of {n_images:,} images."
+    if source.labelled:
+        notes += _grades_in_one_spelling(table, source)
+        if not rule:
+            notes.append(NO_PATIENT)
+    return Manifest(
+        table=table,
+        root=manifest.root,
+        group_rule=rule,
+        split_rule=manifest.split_rule,
+        notes=tuple(notes),
+        cards=manifest.cards,
+    )
+
+
+def _known_groups(table: pd.DataFrame) -> tuple[int, int]:
+    """Groups of usable images, and how many images have one."""
+    groups = table.loc[table["status"] == "ok", "group"]
+    known = groups[groups != ""]
+    return known.nunique(), len(known)
+
+
+def _given(table: pd.DataFrame, name: str) -> list[str]:
+    """What the columns of this meaning say; the first that is filled in counts."""
+    columns = [c for c in table.columns if _known_name(c) == name]
+    rows = [
+        [re.sub(r"^(\d+)\.0+$", r"\1", str(v or "").strip()) for v in table[c]] for c in columns
+    ]
+    return [next(filter(None, cells), "") for cells in zip(*rows, strict=True)] or [""] * len(table)
+
+
+def _known_name(column: Any) -> str:
+    """The name in ``COLUMNS`` that a column of a table goes by here; empty if none."""
+    plain = re.sub(r"[\s_-]+", "_", str(column).strip().casefold()).removesuffix("_given")
+    return next((name for name, spellings in COLUMNS.items() if plain in spellings), "")
+
+
+def _headers(manifest: Manifest) -> list[dicom.Header]:
+    """The DICOM header of each row, an empty one for other files."""
+    headers = []
+    for path, status in zip(manifest.table["path"], manifest.table["status"], strict=True):
+        file = locate(manifest.root, str(path))
+        is_candidate = status == "ok" and file.suffix.lower() in {".dcm", ".dicom", ""}
+        headers.append(
+            dicom.read_header(file) if is_candidate and dicom.is_dicom(file) else dicom.Header()
+        )
+    return headers
+
+
+def _grades_in_one_spelling(table: pd.DataFrame, source: Source) -> list[str]:
+    """Turn labels into grades in place; ungradable ones are skipped. Returns notes."""
+    if source.task.name != "grade":
+        return []
+    labels = [_grade(str(text or "")) for text in table["label"]]
+    ungradable = [
+        label == "ungradable" and status == "ok"
+        for label, status in zip(labels, table["status"], strict=True)
+    ]
+    table["label"] = ["" if label == "ungradable" else label for label in labels]
+    table.loc[ungradable, "status"] = "skipped"
+    table.loc[ungradable, "reason"] = UNGRADABLE
+    n = sum(ungradable)
+    if not n:
+        return []
+    return [
+        f"{n:,} photographs were called ungradable by their graders. They train nothing, and "
+        "count as referred in the screening table."
+    ]
+
+
+def _grade(label: str) -> str:
+    """A label in the spelling of the task: a digit, ``ungradable``, or as it was."""
+    plain = re.sub(r"[\s_-]+", " ", label.strip().casefold())
+    match = re.fullmatch(r"(?:(?:dr|grade|level|stage|class) ?)?([0-4])(?:\.0+)?", plain)
+    return match[1] if match else _GRADE_WORDS.get(plain.removesuffix(".0"), label.strip())

@@ -1,0 +1,344 @@
+"""What a report on eyes holds beyond the numbers every task has.
+
+Whom a screening programme would refer and miss, with and without those who cannot be
+judged from photographs; why photographs are ungradable; how cameras differ; and the
+eyes whose grade is off by two or more. Rates are of patients, and intervals
+resample or cluster whole patients.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from apps.retinopathy.metrics import GRADES
+from apps.retinopathy.screening import is_ungradable, referrals
+from core.evaluation.operating_points import per_thousand, proportion, two_by_two
+from core.evaluation.units import text_of
+from core.report.blocks import Pictures, Table, Text
+from core.report.numbers import count, estimate, number, quantity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import pandas as pd
+
+    from apps.retinopathy.screening import Referrals
+    from core.report.blocks import Block, ReportContext
+
+__all__ = ["cameras", "screening", "ungradable", "worst_errors"]
+
+# Fewer eyes than this of a grade say next to nothing about it.
+FEW = 10
+# Pictures of eyes that are far off, and their longer side.
+SHOWN, SIDE_PX = 8, 260
+# How photographs may differ, the more telling first.
+_KINDS = (
+    ("camera", "Camera"),
+    ("site", "Site"),
+    ("resolution", "Radius of the disc in the file"),
+    ("disc_rule", "Disc"),
+)
+
+
+def screening(context: ReportContext) -> Sequence[Block]:
+    """Whom the model would refer among 1,000 patients; ungradable eyes counted both ways."""
+    import pandas as pd  # noqa: PLC0415  (the app's description must load without it)
+
+    if not context.task.positive_index or context.task.kind == "multilabel":
+        return []
+    given = context.evaluation.get("prevalence")
+    rows: list[dict[str, str]] = []
+    prevalence = None
+    n_lost = 0
+    for name, threshold in _thresholds(context):
+        found = referrals(context.predictions, task=context.task, threshold=threshold)
+        patients = found.patients[found.patients["label"].isin(context.task.classes)]
+        if not len(patients):
+            return []
+        truth = patients["label"].isin(
+            {context.task.classes[i] for i in context.task.positive_index}
+        )
+        prevalence = float(given) if given else float(truth.mean())
+        lost = patients["ungradable"]
+        n_lost = int(lost.sum())
+        ways = [("left out", ~lost), ("counted as referred", lost | ~lost)]
+        for words, among in ways if n_lost else ways[1:]:
+            part = patients[among]
+            rows.append(
+                {
+                    "Decided by": name,
+                    "Ungradable patients": words if n_lost else "none",
+                    **_rates(truth[among], part["referred"], part["group"], prevalence),
+                }
+            )
+    frame = pd.DataFrame(rows)
+    where = "as stated for the place of use" if given else "that of these patients"
+    note = (
+        f"Counts are for a prevalence of {number(prevalence or 0, percent=True)} referable "
+        f"patients, {where}, and hold where patients are like these. A patient is referable if the "
+        "worse eye is; macular oedema is not among the labels. "
+    )
+    if n_lost:
+        note += (
+            f"{quantity(n_lost, 'patient')} with an eye that no photograph lets be judged: whoever "
+            "cannot be judged has to be seen, so the second way is the one a programme lives with."
+        )
+    blocks: list[Block] = [
+        Table(frame, title="Referral of patients", note=note, numeric=tuple(frame.columns[2:]))
+    ]
+    few = _few(context)
+    if few:
+        blocks.append(
+            Text(
+                f"Too few eyes to judge {', '.join(few)}. Numbers for them, and for what they "
+                "are part of, may be far from the truth.",
+                "warning",
+            )
+        )
+    return blocks
+
+
+def _thresholds(context: ReportContext) -> list[tuple[str, float | None]]:
+    """What referral can be decided by: the grade, and each operating point of the run."""
+    points = context.evaluation.get("operating_points") or []
+    return [
+        ("the grade decided", None),
+        *((str(point["name"]), float(point["threshold"])) for point in points),
+    ]
+
+
+def _rates(
+    truth: pd.Series[bool], referred: pd.Series[bool], group: pd.Series[str], prevalence: float
+) -> dict[str, str]:
+    """Sensitivity and specificity of referral, and what they mean for 1,000 patients."""
+    own = [str(name) or f"\uffff{i}" for i, name in enumerate(group)]
+    table = two_by_two(truth.to_numpy(), referred.to_numpy(), groups=np.array(own), word="patient")
+    cells = {"Patients": count(len(truth))}
+    for title, rate in (("Sensitivity", table.sensitivity), ("Specificity", table.specificity)):
+        cells[title] = estimate(
+            {"value": rate.value, "low": rate.low, "high": rate.high, "percent": True}
+        )
+    sensitivity, specificity = table.sensitivity.value, table.specificity.value
+    if sensitivity is None or specificity is None or not 0 < prevalence < 1:
+        return cells
+    expected = per_thousand(sensitivity, specificity, prevalence)
+    return {
+        **cells,
+        "Referred of 1,000": number(expected["called"], places=0),
+        "of these rightly": number(expected["found"], places=0),
+        "Missed of 1,000": number(expected["missed"], places=1),
+    }
+
+
+def _few(context: ReportContext) -> list[str]:
+    """Grades with too few eyes, in words."""
+    unit = "eye" if "eye" in context.decisions else "image"
+    table = context.decisions.get(unit)
+    if table is None or "label" not in table:
+        return []
+    counts = {name: int((table["label"] == name).sum()) for name in context.task.classes}
+    return [
+        f"{context.task.title(name)} ({quantity(n, unit)})" for name, n in counts.items() if n < FEW
+    ]
+
+
+def ungradable(context: ReportContext) -> Sequence[Block]:
+    """Photographs that say nothing of their eye, and why."""
+    import pandas as pd  # noqa: PLC0415  (see above)
+
+    rows = context.predictions
+    if not len(rows):
+        return []
+    bad = is_ungradable(rows)
+    blocks: list[Block] = []
+    if bad.any():
+        why = [_short(q, r) for q, r in zip(*_texts(rows[bad]), strict=True)]
+        labels = text_of(rows[bad]["label"]) if "label" in rows else [""] * len(why)
+        positive = {context.task.classes[i] for i in context.task.positive_index}
+        table = pd.DataFrame({"why": why, "label": labels})
+        lines = [
+            {
+                "Why": reason,
+                "Photographs": count(len(part)),
+                "Share": number(len(part) / len(rows), percent=True),
+                "Labelled referable": count(int(part["label"].isin(positive).sum())),
+            }
+            for reason, part in sorted(
+                table.groupby("why"), key=lambda pair: (-len(pair[1]), str(pair[0]))
+            )
+        ]
+        note = (
+            f"{count(int(bad.sum()))} of {quantity(len(rows), 'photograph')} of this split. The "
+            "gate is automatic and conservative; its thresholds are in the app's quality module. "
+            "Core's own sections count these photographs with the scores they were given."
+        )
+        frame = pd.DataFrame(lines)
+        blocks.append(
+            Table(frame, title="Not gradable", note=note, numeric=tuple(frame.columns[1:]))
+        )
+    else:
+        words = f"None of {quantity(len(rows), 'photograph')} was found ungradable."
+        blocks.append(Text(words))
+    fallen = _fallen_back(rows)
+    return [*blocks, *([Text(fallen, "note")] if fallen else [])]
+
+
+def _texts(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Quality and reason of rows."""
+    return list(text_of(rows["quality"])), list(text_of(rows["reason"]))
+
+
+def _short(quality: str, reason: str) -> str:
+    """A reason without its numbers, so that like faults count together."""
+    if not quality:
+        return "not read, or left out" if reason else "without a score"
+    kind, _, told = quality.partition(": ")
+    if kind.startswith("not a fundus"):
+        return kind
+    parts = dict.fromkeys(part.split(":")[0].strip() for part in told.split(";"))
+    return f"{kind}: {', '.join(parts)}"
+
+
+def _fallen_back(rows: pd.DataFrame) -> str:
+    """How often no disc was found."""
+    if "disc_rule" not in rows:
+        return ""
+    rule = text_of(rows["disc_rule"])
+    n = int(np.isin(rule, ("outline", "frame")).sum())
+    if not n:
+        return ""
+    return (
+        f"In {quantity(n, 'photograph')} no round edge of the retina was found; they were scaled "
+        "by their lit region or their frame, so lesions in them may look larger or smaller."
+    )
+
+
+def cameras(context: ReportContext) -> Sequence[Block]:
+    """Photographs of each kind: how many, how many gradable, how often right."""
+    import pandas as pd  # noqa: PLC0415  (see above)
+
+    if context.task.kind == "multilabel":
+        return []
+    found = referrals(context.predictions, task=context.task)
+    rows = context.predictions.set_index(text_of(context.predictions["image_id"]))
+    blocks: list[Block] = []
+    for column, title in _KINDS:
+        if column not in rows:
+            continue
+        kind = pd.Series(text_of(rows[column]), index=rows.index)
+        names = [name for name in sorted(set(kind)) if name]
+        if len(names) < 2:
+            continue
+        lines = [
+            _kind_line(name, title, found, set(kind.index[kind == name]), context) for name in names
+        ]
+        frame = pd.DataFrame(lines)
+        blocks.append(
+            Table(
+                frame,
+                title=f"By {title[0].lower()}{title[1:]}",
+                note="Intervals by patient. Kinds see different patients, so a difference between "
+                "two may be one between these; the breakdown by subgroups compares each with the "
+                "rest.",
+                numeric=tuple(frame.columns[1:]),
+            )
+        )
+    return blocks
+
+
+def _kind_line(
+    name: str, title: str, found: Referrals, ids: set[Any], context: ReportContext
+) -> dict[str, str]:
+    """One kind of photograph."""
+    part = found.images[found.images["image_id"].isin(ids)]
+    known = part[part["label"].isin(context.task.classes)]
+    graded = known[known["grade"] != ""]
+    positive = {context.task.classes[i] for i in context.task.positive_index}
+    return {
+        title: name,
+        "Photographs": count(len(part)),
+        "Patients": count(part["patient"].nunique()),
+        "Ungradable": _share(part["ungradable"], part),
+        "Labelled referable": _share(known["label"].isin(positive), known),
+        "Grade right": _share(graded["grade"] == graded["label"], graded),
+        "Referable found": _share(
+            graded["is_referable"][graded["label"].isin(positive)],
+            graded[graded["label"].isin(positive)],
+        ),
+    }
+
+
+def _share(hit: pd.Series[bool], rows: pd.DataFrame) -> str:
+    """A share with its interval by patient."""
+    if not len(hit):
+        return "none"
+    rate = proportion(hit.to_numpy(), rows["patient"].to_numpy(), word="patient")
+    return estimate({"value": rate.value, "low": rate.low, "high": rate.high, "percent": True})
+
+
+def worst_errors(context: ReportContext) -> Sequence[Block]:
+    """Photographs two grades or more off, the farthest first, with what moved the score."""
+    if tuple(context.task.classes) != GRADES or "label" not in context.predictions:
+        return []
+    rows = context.predictions
+    rows = rows[(rows["status"] == "ok") & rows["label"].isin(GRADES)]
+    decided = rows["decision"].where(rows["decision"].isin(GRADES), rows["predicted"])
+    rows = rows.assign(decided=decided, away=decided.astype(int) - rows["label"].astype(int))
+    far = rows[rows["away"].abs() >= 2]
+    if not len(rows):
+        return []
+    missed = int((far["away"] < 0).sum())
+    words = (
+        f"{count(len(far))} of {quantity(len(rows), 'photograph')} are two grades or more off: "
+        f"{count(missed)} too low, {count(len(far) - missed)} too high."
+    )
+    blocks: list[Block] = [Text(words)]
+    far = far.assign(size=far["away"].abs()).sort_values(
+        ["size", "away", "image_id"], ascending=[False, True, True]
+    )
+    pictures = list(_pictured(far.head(SHOWN).to_dict("records"), context))
+    if pictures:
+        blocks.append(
+            Pictures(
+                title="Farthest off",
+                pictures=pictures,
+                note="Right of each photograph, where a map is shown: the regions that raised the "
+                "score. It shows where the network looked, not where a lesion is. Grades are "
+                "those of one or more graders and can be wrong too.",
+            )
+        )
+    return blocks
+
+
+def _pictured(
+    rows: Sequence[Mapping[Any, Any]], context: ReportContext
+) -> Iterator[tuple[bytes, str]]:
+    """Pictures of rows, with their captions."""
+    if context.picture is None:
+        return
+    for row in rows:
+        image_id = str(row["image_id"])
+        picture = context.picture(image_id)
+        shown = [picture]
+        if context.saliency is not None:
+            from core.report.saliency import overlay  # noqa: PLC0415  (imports torch)
+
+            shown.append(overlay(picture, context.saliency(image_id)))
+        quality = f"; {row['quality']}" if row.get("quality") else ""
+        title = context.task.title
+        words = f"{row['path']}: is {title(row['label'])}, called {title(row['decided'])}{quality}"
+        yield _jpeg(np.concatenate(shown, axis=1)), words
+
+
+def _jpeg(pixels: np.ndarray[Any, Any]) -> bytes:
+    """RGB pixels as a small JPEG."""
+    from PIL import Image  # noqa: PLC0415  (only a report draws)
+
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    image.thumbnail((2 * SIDE_PX, SIDE_PX))
+    stream = io.BytesIO()
+    image.save(stream, format="JPEG", quality=88)
+    return stream.getvalue()
