@@ -108,8 +108,8 @@ class Truth:
         for name in CLASSES[1:]:
             ellipses = [
                 affinity.affine_transform(
-                    # 256 sides a quarter: the area is short of the ellipse's by 6e-6.
-                    affinity.scale(Point(f.col, f.row).buffer(1, quad_segs=256), f.wide, f.high),
+                    # 256 sides: the area is short of the ellipse's by 1e-4 of itself.
+                    affinity.scale(Point(f.col, f.row).buffer(1, quad_segs=64), f.wide, f.high),
                     to_map,
                 )
                 for f in self.foci
@@ -153,11 +153,12 @@ def plan_field(
     for _ in range(200 * n_foci):
         if len(foci) == n_foci:
             break
-        high, wide = side * rng.uniform(0.09, 0.17, 2)
+        high, wide = side * rng.uniform(0.08, 0.13, 2)
         row = rng.uniform(0.1 * height + high, 0.9 * height - high)
         col = rng.uniform(0.1 * width + wide, 0.9 * width - wide)
         far = all(
-            np.hypot(f.row - row, f.col - col) > max(f.high, f.wide) + max(high, wide) for f in foci
+            np.hypot(f.row - row, f.col - col) > max(f.high, f.wide) + max(high, wide) + 0.05 * side
+            for f in foci
         )
         if far:
             foci.append(Focus(CLASSES[1 + len(foci) % 2], row, col, float(high), float(wide)))

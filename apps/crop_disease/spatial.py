@@ -162,9 +162,13 @@ def label_of_tiles(
     boxes = np.array([shapely.box(c, r, c + w, r + h) for r, c, h, w in windows])
     tree = shapely.STRtree(shapes.geometries)
     of, shape = tree.query(boxes, predicate="intersects")
-    overlap = shapely.intersection(boxes[of], shapes.geometries[shape])
+    # Most tiles lie wholly in a polygon; cutting is slow and only its edge needs it.
+    shapely.prepare(shapes.geometries)
+    size = shapely.area(boxes[of])
+    edge = ~shapely.covers(shapes.geometries[shape], boxes[of])
+    overlap = shapely.intersection(boxes[of][edge], shapes.geometries[shape][edge])
     # A point has no area; it counts as a whole tile, so that the same rule serves both.
-    size = np.where(shapely.get_dimensions(overlap) == 0, np.inf, shapely.area(overlap))
+    size[edge] = np.where(shapely.get_dimensions(overlap) == 0, np.inf, shapely.area(overlap))
     cover: list[dict[str, float]] = [{} for _ in windows]
     for place, number, area in zip(of, shape, size, strict=True):
         value = shapes.values[number]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from apps.crop_disease.ground import Ground
 from apps.crop_disease.mapping import NODATA
 from apps.crop_disease.raster import CACHE_BYTES, Reading, open_geotiff
 
@@ -161,8 +162,12 @@ def _mercator(
     from rasterio.warp import transform_bounds  # noqa: PLC0415
 
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), open_geotiff(path) as source:
+        # Of the four corners: a raster may be rotated.
+        x, y = Ground.of(source.crs.to_wkt(), source.transform).xy(
+            [0, 0, source.height, source.height], [0, source.width, 0, source.width]
+        )
         west, south, east, north = transform_bounds(
-            source.crs, MERCATOR, *source.bounds, densify_pts=21
+            source.crs, MERCATOR, x.min(), y.min(), x.max(), y.max(), densify_pts=21
         )
         scale = LONG_SIDE_PX / max(east - west, north - south)
         most = max(source.width, source.height)
