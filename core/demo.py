@@ -30,7 +30,7 @@ SETTINGS = {
     "backbone": "test_resnet",
     "weights": "none",
     "epochs": 20,
-    "batch": 16,
+    "batch": 8,
     "seed": SEED,
 }
 

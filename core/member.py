@@ -21,7 +21,7 @@ from core.model.backbone import LoadedWeights, create_backbone
 from core.model.checkpoint import build_network, load_weights, save_network
 from core.model.familiarity import Familiarity, fit_familiarity
 from core.model.fitting import fit
-from core.model.heads import Probe, fit_probe, loss_of
+from core.model.heads import Head, Probe, fit_probe, loss_of
 from core.model.inference import pick_device, run_batches
 from core.model.recipe import parameter_groups
 from core.progress import log, track
@@ -142,10 +142,9 @@ def train_member(
     probe, embeddings = _probe(
         network.to(device), task, config, data, rows, everything, work, size_px
     )
-    network.head.start_from(probe.head.to(device))
     n_train = len(rows["train"])
     with torch.no_grad():
-        z = probe.head(torch.from_numpy(embeddings).to(device)).double().cpu().numpy()
+        z = network.eval().classify(torch.from_numpy(embeddings).to(device)).double().cpu().numpy()
     probe_logits = _scatter(len(data.y), everything, z)
     y_val = data.y[rows["val"]]
     start = float(
@@ -159,6 +158,10 @@ def train_member(
     log.info("probe on frozen features: validation log-loss %.4f", start)
     kept, best_epoch, curve = "probe", 0, pd.DataFrame()
     if config.epochs:
+        if config.weights == "none":
+            # The probe of a random backbone knows features that will not stay; its large
+            # weights would only throw the first steps about.
+            network.start_from(*_blank(network))
         fitted = _fine_tune(app, task, config, data, network, rows, work, size_px, start)
         curve = fitted.log
         if fitted.best is not None:
@@ -296,7 +299,7 @@ def _probe(
         n_classes=len(task.classes),
         seed=config.seed,
     )
-    network.head.start_from(probe.head)
+    network.start_from(probe.head, torch.from_numpy(probe.mean), torch.from_numpy(probe.std))
     save_network(work / "start.safetensors", network)
     return probe, embeddings
 
@@ -393,6 +396,13 @@ def _recalibrate(
         for _, pixels in eval_batches(data.store, rows, size_px=size_px, batch=EVAL_BATCH):
             network.embed(pixels)
     network.eval()
+
+
+def _blank(network: Network) -> tuple[Head, torch.Tensor, torch.Tensor]:
+    """A head that knows nothing, and a standardisation that changes nothing."""
+    width = network.head.weight.shape[1]
+    head = Head(network.head.link, width, network.n_classes)
+    return head, torch.zeros(width), torch.ones(width)
 
 
 def _load_start(network: Network, work: Path) -> None:

@@ -24,6 +24,7 @@ import torch
 
 from core.app import ExportContext, Manifest, Source, Unit
 from core.data.loader import resize_to
+from core.data.manifest import locate
 from core.data.prepared import Preparation, prepare_one, store_size
 from core.errors import ManifestError, RunError
 from core.evaluate import visible, write_table
@@ -345,7 +346,7 @@ def absolute(found: Manifest) -> list[dict[str, Any]]:
     rows = [{str(k): v for k, v in r.items()} for r in found.table.to_dict("records")]
     for row in rows:
         row["shown"] = row["path"]
-        row["path"] = str(found.root / row["path"])
+        row["path"] = str(locate(found.root, str(row["path"])))
     return rows
 
 

@@ -22,6 +22,7 @@ import pandas as pd
 from core.app import CONTRACT, App, Source, Task, find_app
 from core.config import Plan, Question, TrainConfig, check_settings, read_plan, write_plan
 from core.data.audit import audit, image_facts_of, merge_duplicates
+from core.data.manifest import locate
 from core.data.prepared import Form, Preparation, prepare_table
 from core.data.split import draw_folds, draw_split
 from core.errors import ConfigError, ManifestError, RunError
@@ -129,7 +130,7 @@ def _train(
     form = Form(*words["form"])
     preparation = Preparation.of(app, config.size_px or (224, 224), form)
     rows = manifest.copy()
-    rows["path"] = [str(Path(words["root"]) / path) for path in rows["path"]]
+    rows["path"] = [str(locate(Path(words["root"]), path)) for path in rows["path"]]
     store = prepare_table(rows, app=app, preparation=preparation, workers=cores())
     ok = manifest[manifest["status"] == "ok"].reset_index(drop=True)
     ok = ok.merge(

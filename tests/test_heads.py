@@ -20,7 +20,7 @@ def test_probe_finds_the_solution_of_scikit_learn() -> None:
     z = (x - x.mean(0)) / x.std(0)
     reference = LogisticRegression(C=probe.penalty, max_iter=2000, tol=1e-8).fit(z, y)
     with torch.no_grad():
-        p = torch.softmax(probe.head(torch.from_numpy(x)), 1).numpy()
+        p = torch.softmax(probe.head(torch.from_numpy((x - probe.mean) / probe.std)), 1).numpy()
     np.testing.assert_allclose(p, reference.predict_proba(z), atol=2e-3)
 
 
@@ -28,7 +28,7 @@ def test_ordinal_probe_orders_its_thresholds_and_beats_chance() -> None:
     x, y = blobs(400, 4)
     probe = fit_probe(x, y, np.arange(400).astype(object), link="cumulative", n_classes=4, seed=0)
     with torch.no_grad():
-        logits = probe.head(torch.from_numpy(x))
+        logits = probe.head(torch.from_numpy((x - probe.mean) / probe.std))
     assert (logits[:, :-1] > logits[:, 1:]).all()
     assert float(loss_of("cumulative", logits, torch.from_numpy(y))) < np.log(4) - 0.2
 

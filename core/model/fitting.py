@@ -229,6 +229,9 @@ def fit(
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
+    # Lightning trains each module in the mode it finds it in, and scoring left ours in
+    # evaluation mode; the network itself keeps frozen statistics frozen.
+    network.train()
     resume = latest_resume_point(folder)
     if resume is not None:
         log.info("going on from %s", resume.name)

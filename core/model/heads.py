@@ -108,13 +108,16 @@ class Probe:
     """A head fitted on frozen features.
 
     Attributes:
-        head: for features as they come; the standardisation is folded in.
+        head: for standardised features.
+        mean, std: (D,) of the features, which standardise them.
         penalty: the chosen inverse strength of the L2 penalty.
         log_loss: cross-validated, per penalty.
         out_of_fold: (N, L) logits of each training row from the fit that did not see its group.
     """
 
     head: Head
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
     penalty: float
     log_loss: dict[float, float]
     out_of_fold: NDArray[np.float64]
@@ -158,7 +161,7 @@ def fit_probe(
     head = Head(link, x.shape[1], n_classes).double()
     for penalty in PENALTIES[: PENALTIES.index(best) + 1]:
         _minimise(head, x, target, penalty)
-    return Probe(_fold_in(head, mean, std), best, losses, out[best])
+    return Probe(head.float(), mean, std, best, losses, out[best])
 
 
 def _folds(y: NDArray[np.int_], groups: NDArray[np.object_], seed: int) -> list[NDArray[np.int_]]:
@@ -195,18 +198,3 @@ def _minimise(head: Head, x: Tensor, y: Tensor, penalty: float) -> None:
         return loss
 
     optimiser.step(closure)  # type: ignore[no-untyped-call]
-
-
-def _fold_in(head: Head, mean: NDArray[np.float32], std: NDArray[np.float32]) -> Head:
-    """The same function of features that are not standardised."""
-    folded = Head(head.link, head.weight.shape[1], 1)
-    weight = head.weight.detach() / torch.from_numpy(std.astype(np.float64))
-    shift = weight @ torch.from_numpy(mean.astype(np.float64))
-    bias = head.bias.detach().clone()
-    if head.link == "cumulative":
-        bias[0] += shift[0]
-    else:
-        bias -= shift
-    folded.weight = nn.Parameter(weight.float())
-    folded.bias = nn.Parameter(bias.float())
-    return folded

@@ -37,7 +37,7 @@ def run_batch(
     try:
         with torch.inference_mode():
             embeddings = network.embed(pixels.to(device, non_blocking=True))
-            logits = network.head(embeddings)
+            logits = network.classify(embeddings)
         return logits.double().cpu().numpy(), embeddings.float().cpu().numpy()
     except torch.OutOfMemoryError:
         if len(pixels) < 2:

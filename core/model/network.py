@@ -68,6 +68,13 @@ class Network(nn.Module):
         self.std: Tensor
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * scale)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * scale)
+        # Features are standardised before the head as they were for the probe, so that dropout
+        # and the head's learning rate mean the same for every feature.
+        self.feature_mean: Tensor
+        self.feature_std: Tensor
+        width = head.weight.shape[1]
+        self.register_buffer("feature_mean", torch.zeros(width))
+        self.register_buffer("feature_std", torch.ones(width))
         for name, parameter in backbone.named_parameters():
             if stage_of(backbone, name) < frozen_stages:
                 parameter.requires_grad_(False)
@@ -84,8 +91,19 @@ class Network(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(N, C, H, W) stored pixels -> (N, L) logits."""
-        logits: Tensor = self.head(self.dropout(self.embed(pixels)))
+        return self.classify(self.embed(pixels))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """(N, D) pooled features -> (N, L) logits."""
+        standard = (features - self.feature_mean) / self.feature_std
+        logits: Tensor = self.head(self.dropout(standard))
         return logits
+
+    def start_from(self, head: Head, mean: Tensor, std: Tensor) -> None:
+        """Take the solution of a probe on standardised features."""
+        self.head.start_from(head)
+        self.feature_mean.copy_(mean)
+        self.feature_std.copy_(std)
 
     def train(self, mode: bool = True) -> Network:
         """Training mode, except for normalisation statistics that stay as loaded."""
@@ -95,6 +113,11 @@ class Network(nn.Module):
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         return self
+
+    @property
+    def n_classes(self) -> int:
+        """K."""
+        return self.head.bias.numel() + (self.head.link == "cumulative")
 
     @property
     def last_stage(self) -> str:

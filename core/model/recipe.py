@@ -163,10 +163,12 @@ def _rules(
         rules |= {
             "freeze_stages": (0, why),
             "batchnorm": ("train", why),
-            "lr_backbone": (2e-3, why),
-            "lr_head": (2e-3, why),
+            "lr_backbone": (4e-3, why),
+            "lr_head": (4e-3, why),
             "stage_decay": (1.0, why),
             "dropout": (0.0, why),
+            # A network from nothing stands still for many epochs before it begins to learn.
+            "patience": (1.0, why),
         }
     return rules
 
@@ -178,11 +180,16 @@ def _size_rule(facts: Facts) -> tuple[tuple[int, int], str]:
     aspect = min(3.0, max(1 / 3, width / height))
     rows = min(height, (side * side / aspect) ** 0.5)
     size = (
-        max(32, 32 * round(rows / 32)),
-        max(32, 32 * round(min(width, rows * aspect) / 32)),
+        _strides(rows, limit=height),
+        _strides(rows * aspect, limit=width),
     )
     where = "an accelerator" if facts.has_gpu else "a processor"
     return size, f"median image {height} x {width}, about {side} squared pixels on {where}"
+
+
+def _strides(side: float, *, limit: int) -> int:
+    """The nearest whole number of strides that does not enlarge the image."""
+    return max(32, 32 * min(round(side / 32), limit // 32))
 
 
 def _check(config: TrainConfig, facts: Facts) -> None:
