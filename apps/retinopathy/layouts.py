@@ -117,6 +117,7 @@ LAYOUTS: tuple[Layout, ...] = (
         card="ddr",
         tables=r"(train|valid|test)\.txt",
         columns=frozenset(),
+        grades=("grade",),
         is_split=True,
         note="Grade 5 means ungradable. No table names the patients.",
     ),

@@ -281,7 +281,8 @@ def _share(hit: pd.Series[bool], rows: pd.DataFrame) -> str:
 
 def worst_errors(context: ReportContext) -> Sequence[Block]:
     """Photographs two grades or more off, the farthest first, with what moved the score."""
-    if tuple(context.task.classes) != GRADES or "label" not in context.predictions:
+    is_graded = context.task.kind != "multilabel" and tuple(context.task.classes) == GRADES
+    if not is_graded or "label" not in context.predictions:
         return []
     rows = context.predictions
     rows = rows[(rows["status"] == "ok") & rows["label"].isin(GRADES)]

@@ -166,8 +166,8 @@ def _refer(table: pd.DataFrame, eyes: pd.DataFrame | None = None) -> None:
         named = (lost["eye"].where(lost["eye"] != "", "one") + " eye: " + lost["fault"]).groupby(
             lost["patient"]
         )
-        told = named.agg("; ".join)
-        fault = table["patient"].map(told).fillna("").to_numpy()
+        told = named.agg("; ".join).to_dict()
+        fault = np.array([told.get(name, "") for name in table["patient"]], dtype=object)
         ungradable = fault != ""
     why = []
     for i, grade in enumerate(table["grade"]):

@@ -1,0 +1,150 @@
+"""Work list, overlays and letters."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from apps.retinopathy import APP
+from apps.retinopathy.exports import write_letters, write_overlays, write_worklist
+from apps.retinopathy.exports.letters import FILES, languages
+from core.app import ExportContext
+from core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import pandas as pd
+
+    Predicted = Callable[..., pd.DataFrame]
+    Made = Callable[..., ExportContext]
+
+BAD = "ungradable: focus: hardly a vessel can be followed"
+
+
+@pytest.fixture
+def context(tmp_path: Path, predicted: Predicted) -> Made:
+    """An export context of four patients; one has a hostile name."""
+
+    def made(**options: Any) -> ExportContext:
+        table = predicted(
+            ("a", "=1+1", "left", 0, "", ""),
+            ("b", "=1+1", "right", 1, "", ""),
+            ("c", "<b>Bob</b>", "left", 4, "", ""),
+            ("d", "../../up", "left", 0, "", BAD),
+            ("e", "9", "left", 2, "", ""),
+            ("f", "9", "right", 2, "", BAD),
+        )
+        return ExportContext(
+            out=tmp_path,
+            predictions=table,
+            decisions={},
+            manifest=table,
+            task=APP.task(),
+            run={"operating_point": None, "operating_points": []},
+            options=options,
+            read=lambda _: np.full((40, 60, 3), 120, np.uint8),
+            saliency=lambda _: np.linspace(0, 1, 2400, dtype=np.float32).reshape(40, 60),
+        )
+
+    return made
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV."""
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_work_list_is_in_order_and_safe_for_a_spreadsheet(
+    context: Made, tmp_path: Path
+) -> None:
+    written = write_worklist(context())
+    assert [path.name for path in written] == ["worklist.csv", "eyes.csv", "images.csv"]
+    found = rows(tmp_path / "worklist.csv")
+    assert [row["patient"] for row in found] == ["<b>Bob</b>", "9", "../../up", "'=1+1"]
+    assert [row["referred"] for row in found] == ["yes", "yes", "yes", "no"]
+    assert found[0]["urgency"] == "proliferative retinopathy"
+    assert found[1]["why"] == f"grade 2; right eye: {BAD}"
+    assert len(rows(tmp_path / "eyes.csv")) == len(rows(tmp_path / "images.csv")) == 6
+
+
+def test_the_operating_point_in_force_decides(context: Made, tmp_path: Path) -> None:
+    base = context()
+    run = {
+        "operating_point": "careful",
+        "operating_points": [{"name": "careful", "threshold": 0.1}],
+    }
+    write_worklist(ExportContext(**{**base.__dict__, "run": run}))
+    assert [row["referred"] for row in rows(tmp_path / "worklist.csv")] == ["yes"] * 4
+
+
+def test_overlays_are_drawn_for_gradable_photographs_of_referable_eyes(
+    context: Made, tmp_path: Path
+) -> None:
+    write_overlays(context(overlays=True))
+    found = rows(tmp_path / "overlays" / "overlays.csv")
+    assert [(row["overlay"], row["image_id"]) for row in found] == [
+        ("overlay-0001.png", "c"),
+        ("overlay-0002.png", "e"),
+    ]
+    with Image.open(tmp_path / "overlays" / "overlay-0001.png") as image:
+        # The photograph and, right of it, the map.
+        assert image.size == (120, 40)
+
+
+def test_letters_are_plain_and_named_by_number(context: Made, tmp_path: Path) -> None:
+    written = write_letters(context(letters=True, language="en"))
+    names = sorted(path.name for path in written)
+    assert names == [*(f"letter-000{i}.html" for i in range(1, 5)), "letters.csv"]
+    first = (tmp_path / "letters" / "letter-0001.html").read_text()
+    assert "&lt;b&gt;Bob&lt;/b&gt;" in first
+    assert "<b>Bob" not in first
+    assert "There is no photograph of this eye." in first
+    assert "must be\nconfirmed by a doctor" in first or "must be confirmed by a doctor" in first
+    second = (tmp_path / "letters" / "letter-0002.html").read_text()
+    assert "Clear changes" in second
+    assert "not clear enough" in second
+    last = (tmp_path / "letters" / "letter-0004.html").read_text()
+    assert "Nothing needs to be done now" in last
+    # Nobody should look up what these mean.
+    for word in ("ungradable", "score", "grade", "ICDR", "referable"):
+        assert word not in first.lower()
+    assert not list(tmp_path.parent.glob("up*"))
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_every_language_is_complete(context: Made, tmp_path: Path, language: str) -> None:
+    assert language in languages()
+    write_letters(context(letters=True, language=language))
+    assert f'lang="{language}"' in (tmp_path / "letters" / "letter-0001.html").read_text()
+
+
+def test_a_template_of_ones_own_is_used_in_a_sandbox(context: Made, tmp_path: Path) -> None:
+    template = tmp_path / "mine.html"
+    template.write_text("{{ patient }}: {{ next }} {{ eyes|length }}")
+    write_letters(context(letters=True, **{"letter-template": template}))
+    text = (tmp_path / "letters" / "letter-0001.html").read_text()
+    assert text.startswith("&lt;b&gt;Bob&lt;/b&gt;: Please see an eye doctor")
+    template.write_text("{{ patient.__class__.__mro__[1].__subclasses__() }}")
+    with pytest.raises(ConfigError, match="letter-template"):
+        write_letters(context(letters=True, **{"letter-template": template}))
+
+
+def test_words_of_ones_own_must_be_complete(context: Made, tmp_path: Path) -> None:
+    words = tmp_path / "fr.yaml"
+    words.write_text((FILES / "en.yaml").read_text().replace("language: en", "language: fr"))
+    write_letters(context(letters=True, language=str(words)))
+    assert 'lang="fr"' in (tmp_path / "letters" / "letter-0001.html").read_text()
+    words.write_text("language: fr\ntitle: Lettre\n")
+    with pytest.raises(ConfigError, match="missing"):
+        write_letters(context(letters=True, language=str(words)))
+    with pytest.raises(ConfigError, match="there are: de, en"):
+        write_letters(context(letters=True, language="klingon"))
+    with pytest.raises(ConfigError, match="cannot be used"):
+        write_letters(context(letters=True, **{"letter-template": tmp_path / "none.html"}))

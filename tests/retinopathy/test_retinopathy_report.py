@@ -1,0 +1,144 @@
+"""What the app adds to a report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from apps.retinopathy import APP
+from apps.retinopathy.report import cameras, screening, ungradable, worst_errors
+from core.evaluation.units import decisions_of
+from core.report.blocks import Pictures, ReportContext, Table, Text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Predicted = Callable[..., pd.DataFrame]
+
+BAD = "ungradable: focus: hardly a vessel can be followed"
+
+
+def context(table: pd.DataFrame, **evaluation: Any) -> ReportContext:
+    """A report context of these predictions."""
+    table = table.assign(split="test")
+    return ReportContext(
+        app=APP,
+        task=APP.task(),
+        evaluation=evaluation,
+        predictions=table,
+        decisions=decisions_of(table, task=APP.task(), units=APP.units),
+        manifest=pd.DataFrame(),
+        picture=lambda _: np.full((64, 64, 3), 90, np.uint8),
+    )
+
+
+def plain(cell: str) -> str:
+    """A cell with ordinary spaces."""
+    return cell.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_the_screening_table_counts_ungradable_patients_both_ways(predicted: Predicted) -> None:
+    # Gradable: 1 of 2 referable found, 2 of 2 others passed. With the ungradable ones, who
+    # are all referred: 2 of 3 and 2 of 3.
+    table = predicted(
+        ("a", "1", "left", 2, "2", ""),
+        ("b", "2", "left", 0, "3", ""),
+        ("c", "3", "left", 0, "0", ""),
+        ("d", "4", "left", 1, "0", ""),
+        ("e", "5", "left", 0, "4", BAD),
+        ("f", "6", "left", 0, "0", BAD),
+    )
+    blocks = screening(context(table))
+    assert isinstance(blocks[0], Table)
+    frame = blocks[0].frame
+    assert list(frame["Ungradable patients"]) == ["left out", "counted as referred"]
+    assert plain(frame["Sensitivity"][0]).startswith("50.0 %")
+    assert plain(frame["Sensitivity"][1]).startswith("66.7 %")
+    assert plain(frame["Specificity"][0]).startswith("100.0 %")
+    assert plain(frame["Specificity"][1]).startswith("66.7 %")
+    # Prevalence 0.5: 500 referable, of whom a third is missed; 500 others, a third referred.
+    assert frame["Missed of 1,000"][1] == "166.7"
+    assert frame["Referred of 1,000"][1] == "500"
+    words = blocks[1]
+    assert isinstance(words, Text)
+    assert "1 mild (0 eyes)" in words.text
+    assert words.tone == "warning"
+
+
+def test_a_stated_prevalence_and_operating_points_are_used(predicted: Predicted) -> None:
+    table = predicted(("a", "1", "left", 2, "2", ""), ("b", "2", "left", 0, "0", ""))
+    point = {"name": "high sensitivity", "threshold": 0.1}
+    block = screening(context(table, prevalence=0.1, operating_points=[point]))[0]
+    assert isinstance(block, Table)
+    assert list(block.frame["Decided by"]) == ["the grade decided", "high sensitivity"]
+    # At 0.1 everybody is referred: 0.15 of the second patient's score is referable.
+    assert plain(block.frame["Specificity"][1]).startswith("0.0 %")
+    assert list(block.frame["Referred of 1,000"]) == ["100", "1,000"]
+    assert "10.0 %" in plain(block.note)
+
+
+def test_ungradable_photographs_are_counted_by_reason(predicted: Predicted) -> None:
+    table = predicted(
+        ("a", "1", "left", 2, "2", BAD),
+        ("b", "2", "left", 0, "0", BAD),
+        ("c", "3", "left", 0, "0", "not a fundus photograph: it has no colour"),
+        ("d", "4", "left", None, "0", ""),
+        ("e", "5", "left", 0, "0", ""),
+    ).assign(disc_rule=["circle", "cut", "frame", None, "circle"])
+    first, note = ungradable(context(table))
+    assert isinstance(first, Table)
+    assert list(first.frame["Why"]) == [
+        "ungradable: focus",
+        "not a fundus photograph",
+        "not read, or left out",
+    ]
+    assert list(first.frame["Photographs"]) == ["2", "1", "1"]
+    assert first.frame["Labelled referable"][0] == "1"
+    assert isinstance(note, Text)
+    assert "1 photograph no round edge" in note.text
+
+
+def test_cameras_are_compared_where_there_are_several(predicted: Predicted) -> None:
+    table = predicted(
+        ("a", "1", "left", 2, "2", ""),
+        ("b", "1", "right", 0, "0", ""),
+        ("c", "2", "left", 0, "0", BAD),
+        ("d", "3", "left", 0, "1", ""),
+    )
+    assert cameras(context(table.assign(camera="north"))) == []
+    block = cameras(context(table.assign(camera=["north", "north", "south", "south"])))[0]
+    assert isinstance(block, Table)
+    assert list(block.frame["Camera"]) == ["north", "south"]
+    assert plain(block.frame["Ungradable"][1]).startswith("50.0 %")
+    assert plain(block.frame["Grade right"][0]).startswith("100.0 %")
+    assert block.frame["Referable found"][1] == "none"
+
+
+def test_the_worst_errors_are_shown_the_farthest_first(predicted: Predicted) -> None:
+    table = predicted(
+        ("a", "1", "left", 2, "0", ""),
+        ("b", "2", "left", 0, "4", BAD),
+        ("c", "3", "left", 1, "0", ""),
+    )
+    words, pictures = worst_errors(context(table))
+    assert isinstance(words, Text)
+    assert "2 of 3 photographs are two grades or more off: 1 too low, 1 too high" in words.text
+    assert isinstance(pictures, Pictures)
+    captions = [caption for _, caption in pictures.pictures]
+    assert captions[0].startswith("b: is 4 proliferative, called 0 none; ungradable")
+    assert len(captions) == 2
+
+
+def test_sections_stay_away_from_tasks_they_do_not_know(predicted: Predicted) -> None:
+    from dataclasses import replace  # noqa: PLC0415
+
+    from core.app import Task  # noqa: PLC0415
+
+    table = predicted(("a", "1", "left", 2, "2", "")).drop(columns="label")
+    task = Task(name="multilabel", kind="multilabel", classes=APP.task().classes)
+    other = replace(context(predicted(("a", "1", "left", 2, "2", ""))), task=task)
+    assert screening(other) == cameras(other) == worst_errors(other) == []
+    bare = replace(other, task=APP.task(), predictions=table)
+    assert worst_errors(bare) == []
