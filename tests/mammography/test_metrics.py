@@ -41,7 +41,7 @@ def test_probabilistic_f1_of_plain_decisions_is_f1() -> None:
 
 def test_ties_are_recalled_together_or_not_at_all() -> None:
     # Three share .4; recalling one would recall all, 4 of 5 > .5: only the .9 is recalled.
-    some = cases([0, 1, 1, 1, 0], [0.4, 0.4, 0.9, 0.4, 0.1])
+    some = cases([1, 0, 1, 1, 0], [0.4, 0.4, 0.9, 0.4, 0.1])
     assert sensitivity_at_recall_rate(some, limit=0.5) == pytest.approx(1 / 3)
     assert sensitivity_at_recall_rate(some, limit=0.8) == 1.0
     assert sensitivity_at_recall_rate(some, limit=0.1) == 0.0
