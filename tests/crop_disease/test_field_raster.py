@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -343,6 +344,26 @@ def test_threads_share_one_handle(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_one_thread_at_a_time_holds_a_handle(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", values("uint8"), photometric="RGB")
+    inside: list[int] = []
+    most: list[int] = []
+
+    def work() -> None:
+        with borrow(path):
+            inside.append(1)
+            time.sleep(0.01)
+            most.append(len(inside))
+            inside.pop()
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 8
 
 
 def test_a_file_written_anew_is_read_anew(tmp_path: Path) -> None:
