@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from apps.crop_disease.areas import corrected_areas, read_confusion
+from apps.crop_disease.channels import Reading
 from apps.crop_disease.field import field_mask, index_field, window_of
 from apps.crop_disease.field_outputs import affected_classes, write_field
 from apps.crop_disease.field_phantom import (
@@ -26,7 +27,7 @@ from apps.crop_disease.field_phantom import (
 )
 from apps.crop_disease.mapping import NODATA, STEPS, blend, write_maps
 from apps.crop_disease.prescription import read_rates
-from apps.crop_disease.raster import Reading, describe
+from apps.crop_disease.raster import describe
 from apps.crop_disease.spatial import label_of_tiles, read_shapes
 from core.app import ExportContext, Source, Task
 from core.errors import ManifestError, MetricError
@@ -426,9 +427,9 @@ def test_no_error_seen_is_not_no_error() -> None:
     assert found.area.tolist() == [10.0, 5.0]
     assert found.accuracy == 1
     # By hand for 50 and 20 judged tiles: p = .5 / 51 and .5 / 21, variances p (1 - p) / 52 and
-    # / 22, weights 2/3 and 1/3: sqrt(.4444 x .00018668 + .1111 x .0010564) x 15 x 1.96 = .4166.
-    assert found.high[0] - 10 == pytest.approx(0.4166, abs=2e-4)
-    assert 5 - found.low[1] == pytest.approx(0.4166, abs=2e-4)
+    # / 22, weights 2/3 and 1/3: sqrt(.4444 x .00018668 + .1111 x .0010564) x 15 x 1.96 = .4161.
+    assert found.high[0] - 10 == pytest.approx(0.4161, abs=2e-4)
+    assert 5 - found.low[1] == pytest.approx(0.4161, abs=2e-4)
     assert found.accuracy_low < 1
 
 
