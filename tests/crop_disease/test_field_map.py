@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 
 from apps.crop_disease.areas import corrected_areas, read_confusion
-from apps.crop_disease.channels import Reading
 from apps.crop_disease.field import field_mask, index_field, window_of
 from apps.crop_disease.field_outputs import affected_classes, write_field
 from apps.crop_disease.field_phantom import (
@@ -27,7 +26,7 @@ from apps.crop_disease.field_phantom import (
 )
 from apps.crop_disease.mapping import NODATA, STEPS, blend, write_maps
 from apps.crop_disease.prescription import read_rates
-from apps.crop_disease.raster import describe
+from apps.crop_disease.raster import Reading, describe
 from apps.crop_disease.spatial import label_of_tiles, read_shapes
 from core.app import ExportContext, Source, Task
 from core.errors import ManifestError, MetricError
