@@ -46,9 +46,10 @@ def colour_scores(pixels: np.ndarray) -> np.ndarray:
 
 def run_ours(mosaic: Path, out: Path) -> None:
     """Tiles through the app, maps by blocks."""
+    from apps.crop_disease.channels import Reading
     from apps.crop_disease.field import field_mask, index_field, read_tile
     from apps.crop_disease.mapping import write_maps
-    from apps.crop_disease.raster import Reading, describe
+    from apps.crop_disease.raster import describe
     from core.app import Source, Task
 
     task = Task(name="disease", kind="multiclass", classes=CLASSES)
@@ -155,7 +156,7 @@ def main() -> None:
                     "side_px": side,
                     "phantom_cpu_s": round(drawn, 1),
                     "ours_mb": round(ours["mb"]),
-                    "naive_mb": naive["mb"],
+                    "naive_mb": round(naive["mb"], 0),
                     "naive / ours": round(naive["mb"] / ours["mb"], 2),
                     "ours / smallest": round(
                         ours["mb"] / (rows or [{"ours_mb": ours["mb"]}])[0]["ours_mb"], 2

@@ -17,11 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from apps.crop_disease.channels import Reading
 from apps.crop_disease.field_files import rasters_of
+from apps.crop_disease.field_grid import (
+    blocked,
+    in_words,
+    stride_px,
+    tile_side,
+    trained_facts,
+)
 from apps.crop_disease.ground import Ground
 from apps.crop_disease.raster import (
     RasterFacts,
-    Reading,
     borrow,
     choose_reading,
     describe,
@@ -30,7 +37,7 @@ from apps.crop_disease.raster import (
     valid_pixels,
 )
 from apps.crop_disease.spatial import Shapes, label_of_tiles, read_shapes
-from apps.crop_disease.tiles import Blocks, block_starts, length_px, starts, valid_fractions
+from apps.crop_disease.tiles import starts, valid_fractions
 from core.app import Manifest
 from core.data.scan import readable
 from core.errors import ImageError, ManifestError
@@ -53,13 +60,10 @@ __all__ = [
     "window_of",
 ]
 
-TILE_PX = 224
 # Of a tile's side, when a map is made; in training tiles do not overlap.
 MAP_OVERLAP = "25%"
 LEAST_VALID = 0.5
 LEAST_SHARE = 0.5
-# Tiles along a side of a block, the most that leaves as many blocks as a split wants.
-PER_BLOCK, BLOCKS_WANTED = 5, 16
 # How much finer or coarser the ground may be sampled than in training before it is said.
 GSD_FACTOR = 1.5
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -222,17 +226,17 @@ def _add_raster(
     if options.get("within"):
         within = read_shapes(Path(options["within"]), facts)
     mask = field_mask(path, reading, within)
-    tile = _tile_px(facts, source)
+    tile = tile_side(facts, source)
     blocks: list[str] = []
     if whole:
         tile_hw = (facts.height, facts.width)
         rows, cols = np.array([0]), np.array([0])
         row_block, col_block = [0], [0]
     elif source.labelled:
-        rows, cols, row_block, col_block = _blocked(facts, tile, source, found)
+        rows, cols, row_block, col_block = blocked(facts, tile, source, found.notes)
         tile_hw = (tile, tile)
     else:
-        stride = _stride(facts, tile, str(options.get("overlap") or MAP_OVERLAP))
+        stride = stride_px(facts, tile, str(options.get("overlap") or MAP_OVERLAP))
         tile_hw = (min(tile, facts.height), min(tile, facts.width))
         rows = np.array(starts(facts.height, tile, stride))
         cols = np.array(starts(facts.width, tile, stride))
@@ -255,8 +259,7 @@ def _add_raster(
     labels = _labels(facts, source, windows, path, whole=whole)
     least = float(options.get("least-valid") or LEAST_VALID)
     reasons = [
-        f"{value:.0%} of it is valid, and {least:.0%} is needed" if value < least else ""
-        for value in share.ravel()
+        f"less than {least:.0%} of it is valid" if value < least else "" for value in share.ravel()
     ]
     found.rows += _rows(
         facts, flight, root, reading, windows, share.ravel(), reasons, labels, blocks, within
@@ -325,7 +328,7 @@ def _reading(facts: RasterFacts, source: Source) -> Reading:
         indices=str(options.get("indices") or ""),
         full_scale=float(options.get("full-scale") or 0),
     )
-    trained = str(_trained(source).get("reading") or "")
+    trained = str(trained_facts(source).get("reading") or "")
     if trained:
         want, have = Reading.parse(trained).channels, reading.channels
         if len(want) != len(have):
@@ -369,88 +372,6 @@ def _labels_file(source: Source, raster: Path) -> Path | None:
     return next((file for file in beside if file.is_file()), None)
 
 
-def _blocked(
-    facts: RasterFacts, tile: int, source: Source, found: _Found
-) -> tuple[NDArray[np.int_], NDArray[np.int_], list[int], list[int]]:
-    """First rows and columns of training tiles, and the numbers of their blocks."""
-    options = source.options
-    stride = _stride(facts, tile, str(options.get("overlap") or "0px"))
-    gap = tile
-    if options.get("buffer"):
-        wanted = length_px(
-            str(options["buffer"]), option="--buffer", pixel_m=facts.pixel_m, whole_px=tile
-        )
-        gap = max(tile, wanted)
-        if wanted < tile:
-            found.notes.append(
-                f"--buffer {options['buffer']} is less than a tile; {tile} px are kept between "
-                "blocks."
-            )
-
-    def laid(per_block: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        blocks = Blocks(tile, stride, per_block, gap)
-        return block_starts(facts.height, blocks), block_starts(facts.width, blocks)
-
-    if options.get("block"):
-        side = length_px(str(options["block"]), option="--block", pixel_m=facts.pixel_m)
-        rows, cols = laid(max(1, (side - tile) // stride + 1))
-    else:
-        for per_block in range(PER_BLOCK, 0, -1):
-            rows, cols = laid(per_block)
-            n_blocks = len({n for _, n in rows}) * len({n for _, n in cols})
-            if n_blocks >= BLOCKS_WANTED:
-                break
-    if not rows or not cols:
-        msg = (
-            f"{facts.path}: is {facts.height} x {facts.width} px, smaller than a tile of "
-            f"{tile} px. Pass a smaller --tile."
-        )
-        raise ManifestError(msg)
-    return (
-        np.array([r for r, _ in rows]),
-        np.array([c for c, _ in cols]),
-        [n for _, n in rows],
-        [n for _, n in cols],
-    )
-
-
-def _stride(facts: RasterFacts, tile: int, overlap: str) -> int:
-    """Pixels from one tile to the next.
-
-    Raises:
-        ManifestError: tiles would overlap wholly.
-    """
-    over = length_px(overlap, option="--overlap", pixel_m=facts.pixel_m, whole_px=tile)
-    if over > 0.9 * tile:
-        msg = f"--overlap {overlap}: is {over} of a tile's {tile} px; 90 % is the most that helps."
-        raise ManifestError(msg)
-    return tile - over
-
-
-def _tile_px(facts: RasterFacts, source: Source) -> int:
-    """Side of a tile in pixels of this raster."""
-    trained = _trained(source)
-    if source.options.get("match-gsd"):
-        if not trained.get("tile_m"):
-            msg = (
-                "--match-gsd: this run does not say on which ground size it was trained. Pass "
-                "that size instead, as in --tile 10m."
-            )
-            raise ManifestError(msg)
-        return max(8, round(float(trained["tile_m"]) / facts.pixel_m))
-    given = source.options.get("tile")
-    if not given:
-        return int(trained.get("tile_px") or TILE_PX)
-    tile = length_px(str(given), option="--tile", pixel_m=facts.pixel_m)
-    if tile < 8:
-        msg = (
-            f"--tile {given}: is {tile} px at {facts.pixel_m:.3g} m a pixel; nothing can be seen "
-            "on fewer than 8."
-        )
-        raise ManifestError(msg)
-    return tile
-
-
 def _group(table: Any, source: Source) -> tuple[Any, str]:
     """The group of each tile, and the rule in words."""
     wish = source.group or ("block" if (table["block"] != "").any() else "field")
@@ -474,16 +395,16 @@ def _scale_notes(table: Any, source: Source) -> Iterator[str]:
         return
     tiles = table[table["status"] == "ok"]
     yield (
-        f"Tiles are {_length(facts['tile_m'])} on a side at a ground sampling distance of "
-        f"{_length(facts['gsd_m'])}; channels: {facts['reading']}."
+        f"Tiles are {in_words(facts['tile_m'])} on a side at a ground sampling distance of "
+        f"{in_words(facts['gsd_m'])}; channels: {facts['reading']}."
     )
     low, high = float(tiles["gsd_m"].min()), float(tiles["gsd_m"].max())
     if high > GSD_FACTOR * low:
         yield (
-            f"The rasters differ in ground sampling distance, {_length(low)} to {_length(high)}. "
+            f"The rasters differ in ground sampling distance, {in_words(low)} to {in_words(high)}. "
             "Pass --tile in metres, so that all tiles show as much ground."
         )
-    trained = float(_trained(source).get("tile_m") or 0)
+    trained = float(trained_facts(source).get("tile_m") or 0)
     if trained:
         ratio = facts["tile_m"] / trained
         if not 1 / GSD_FACTOR <= ratio <= GSD_FACTOR:
@@ -528,22 +449,6 @@ def _require_class_folders(files: Sequence[tuple[Path, str]], root: Path) -> Non
             "as in --labels FILE --label-column NAME, or put tiles into one folder per class."
         )
         raise ManifestError(msg)
-
-
-def _length(metres: float) -> str:
-    """A length for a reader.
-
-    >>> _length(0.0355), _length(11.2)
-    ('3.55 cm', '11.2 m')
-    """
-    return f"{metres * 100:.3g} cm" if metres < 1 else f"{metres:,.3g} m"
-
-
-def _trained(source: Source) -> Mapping[str, Any]:
-    """What the run that predicts remembers of its training; empty where it is not handed over."""
-    run = getattr(source, "run", None) or {}
-    facts: Mapping[str, Any] = run.get("facts") or {}
-    return facts
 
 
 def _shown(path: Path, root: Path) -> str:

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from apps.crop_disease.areas import AreaEstimate, corrected_areas, read_confusion
+from apps.crop_disease.channels import Reading
 from apps.crop_disease.field import facts_of, field_mask, is_tile
 from apps.crop_disease.mapping import Decide, Maps, map_colours, write_maps
 from apps.crop_disease.prescription import read_rates, write_prescription
-from apps.crop_disease.raster import RasterFacts, Reading, describe
+from apps.crop_disease.raster import RasterFacts, describe
 from apps.crop_disease.spatial import read_shapes
 from apps.crop_disease.styles import polygon_style, raster_style
 from apps.crop_disease.webmap import web_map

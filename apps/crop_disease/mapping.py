@@ -48,6 +48,9 @@ Decide: TypeAlias = "Callable[[NDArray[np.float64]], NDArray[np.int_]]"
 STEPS = 250
 NODATA = 255
 BLOCK = 512
+# For the last copy, which reads each block once: a larger cache was not faster
+# (20,000 x 20,000 x 3: 16 s with 32 MiB and with 128), only larger.
+COPY_CACHE_BYTES = 32 * 2**20
 # Okabe and Ito's palette, told apart by colour-blind readers; its green comes first, for what
 # is well, and red and orange next.
 COLOURS = (
@@ -303,21 +306,23 @@ def _describe_classes(draft: Path, classes: Sequence[str], key: str) -> None:
 
 def _finish(draft: Path, final: Path, resampling: str) -> None:
     """Copy a draft into a cloud-optimised file that appears whole or not at all."""
-    from rasterio.shutil import copy  # noqa: PLC0415  (an extra)
+    import rasterio  # noqa: PLC0415  (an extra)
+    from rasterio.shutil import copy  # noqa: PLC0415
 
     partial = final.with_name(f".{final.name}.{os.getpid()}.cog.partial")
     try:
-        copy(
-            draft,
-            partial,
-            driver="COG",
-            COMPRESS="DEFLATE",
-            LEVEL=6,
-            BLOCKSIZE=BLOCK,
-            BIGTIFF="IF_SAFER",
-            OVERVIEW_RESAMPLING=resampling,
-            NUM_THREADS=1,
-        )
+        with rasterio.Env(GDAL_CACHEMAX=COPY_CACHE_BYTES):
+            copy(
+                draft,
+                partial,
+                driver="COG",
+                COMPRESS="DEFLATE",
+                LEVEL=6,
+                BLOCKSIZE=BLOCK,
+                BIGTIFF="IF_SAFER",
+                OVERVIEW_RESAMPLING=resampling,
+                NUM_THREADS=1,
+            )
         with partial.open("rb") as stream:
             os.fsync(stream.fileno())
         partial.replace(final)

@@ -4,14 +4,7 @@ The one door to rasters: everything else in the field part receives what is
 opened here. A file is opened as a GeoTIFF and nothing else, because GDAL would
 otherwise follow a VRT of that name into any file or address it names.
 
-How stored values become channels is a fixed rule of the dtype and of what the
-file and the user declare, never of the values in a tile:
-
-    uint8, uint16          kept as they are
-    float32, float64       float32, cut to [0, 1]; reflectance is expected
-    a declared scale       float32: value x scale + offset, cut to [0, 1]
-    ``full_scale``         float32: value / full_scale, cut to [0, 1]
-    with indices           float32: bands by full scale, indices from their range to [0, 1]
+Which bands become which channels is ``channels``' business.
 
 Windows are (row, col, height, width) in pixels, zero-based.
 """
@@ -28,12 +21,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from apps.crop_disease.channels import BAND_NAMES, INDICES, Reading, named_bands, scaled
 from apps.crop_disease.ground import Ground
 from apps.crop_disease.images import padding_for
 from core.errors import ImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
     from affine import Affine
@@ -41,9 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CACHE_BYTES",
-    "INDICES",
     "RasterFacts",
-    "Reading",
     "Window",
     "borrow",
     "choose_reading",
@@ -55,7 +47,6 @@ __all__ = [
 ]
 
 Window: TypeAlias = tuple[int, int, int, int]
-Floats: TypeAlias = "NDArray[np.float32]"
 
 # GDAL's block cache. It holds one row of 512-px blocks of a 20,000 px wide raster of
 # four bytes a pixel three times over, so that windows read in storage order decode
@@ -65,50 +56,6 @@ CACHE_BYTES = 128 * 2**20
 MOST_OPEN = 4
 # Reflectance may pass 1 on glints; a 99th percentile above this is another quantity.
 REFLECTANCE_LIMIT = 2.0
-
-# Names under which cameras and WebODM describe bands, in lower case without separators.
-_NAMES = {
-    "R": ("r", "red"),
-    "G": ("g", "green"),
-    "B": ("b", "blue"),
-    "N": ("n", "nir", "nearinfrared", "nearir"),
-    "Re": ("re", "rededge", "rededge740", "rededge705"),
-}
-
-
-def _ratio(top: Floats, bottom: Floats) -> Floats:
-    """Quotient; 0 where the denominator is."""
-    return np.asarray(np.divide(top, bottom, out=np.zeros_like(top), where=bottom != 0))
-
-
-def _exg(r: Floats, g: Floats, b: Floats) -> Floats:
-    """2g - r - b of the shares of the three colours."""
-    total = r + g + b
-    return np.asarray(_ratio(2 * g - r - b, total))
-
-
-@dataclass(frozen=True)
-class Index:
-    """A vegetation index: the bands it needs, its formula, the range mapped to [0, 1]."""
-
-    bands: tuple[str, ...]
-    formula: Callable[..., Floats]
-    low: float = -1.0
-    high: float = 1.0
-
-
-# Rouse 1974, Barnes 2000, Gitelson 1996 (GNDVI), Woebbecke 1995 (ExG), Gitelson 2002 (VARI),
-# Louhaichi 2001 (GLI), Huete 1988 (SAVI, L = 0.5), Rondeaux 1996 (OSAVI, 0.16).
-INDICES: Mapping[str, Index] = {
-    "NDVI": Index(("N", "R"), lambda n, r: _ratio(n - r, n + r)),
-    "NDRE": Index(("N", "Re"), lambda n, e: _ratio(n - e, n + e)),
-    "GNDVI": Index(("N", "G"), lambda n, g: _ratio(n - g, n + g)),
-    "ExG": Index(("R", "G", "B"), _exg, -1.0, 2.0),
-    "VARI": Index(("R", "G", "B"), lambda r, g, b: _ratio(g - r, g + r - b)),
-    "GLI": Index(("R", "G", "B"), lambda r, g, b: _ratio(2 * g - r - b, 2 * g + r + b)),
-    "SAVI": Index(("N", "R"), lambda n, r: _ratio(1.5 * (n - r), n + r + 0.5)),
-    "OSAVI": Index(("N", "R"), lambda n, r: _ratio(n - r, n + r + 0.16)),
-}
 
 
 @dataclass(frozen=True)
@@ -147,56 +94,6 @@ class RasterFacts:
     def pixel_m(self) -> float:
         """Side of a square pixel of the same area, in metres."""
         return float((self.gsd_m[0] * self.gsd_m[1]) ** 0.5)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """Which bands become which channels. Travels in the manifest as text.
-
-    Attributes:
-        bands: (name, band number) of each channel, in order.
-        indices: names in ``INDICES``, appended as further channels.
-        full_scale: the stored value that counts as 1; 0 keeps values as they are.
-        alpha: number of the band that says what is valid; 0 asks the file's mask.
-    """
-
-    bands: tuple[tuple[str, int], ...]
-    indices: tuple[str, ...] = ()
-    full_scale: float = 0.0
-    alpha: int = 0
-
-    def __str__(self) -> str:
-        """One line that ``parse`` reads.
-
-        >>> str(Reading((("R", 1), ("N", 4)), ("NDVI",), 10000.0))
-        'R=1 N=4 NDVI /10000'
-        """
-        words = [f"{name}={number}" for name, number in self.bands] + list(self.indices)
-        words += [f"alpha={self.alpha}"] if self.alpha else []
-        return " ".join([*words, *([f"/{self.full_scale:g}"] if self.full_scale else [])])
-
-    @classmethod
-    def parse(cls, text: str) -> Reading:
-        """The inverse of ``str``.
-
-        >>> Reading.parse("R=1 N=4 NDVI /10000") == Reading(
-        ...     (("R", 1), ("N", 4)), ("NDVI",), 10000.0)
-        True
-        """
-        words = text.split()
-        pairs = [word.partition("=") for word in words if "=" in word]
-        scale = [float(word[1:]) for word in words if word.startswith("/")]
-        return cls(
-            tuple((name, int(number)) for name, _, number in pairs if name != "alpha"),
-            tuple(word for word in words if "=" not in word and not word.startswith("/")),
-            scale[0] if scale else 0.0,
-            next((int(number) for name, _, number in pairs if name == "alpha"), 0),
-        )
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Names of the channels, in order."""
-        return (*(name for name, _ in self.bands), *self.indices)
 
 
 def need_geo(doing: str) -> None:
@@ -312,7 +209,7 @@ def choose_reading(
     """
     have = dict(zip(facts.names, facts.numbers, strict=True))
     if bands:
-        chosen = _named_bands(facts, bands)
+        chosen = named_bands(bands, facts.numbers, facts.path)
     elif facts.dtype == "uint8" and {"R", "G", "B"} <= set(have):
         chosen = tuple((name, have[name]) for name in ("R", "G", "B"))
     else:
@@ -371,7 +268,7 @@ def read_pixels(source: Any, reading: Reading, window: Window) -> NDArray[Any]:
         uint8, uint16 or float32, see the module.
     """
     raw = source.read([number for _, number in reading.bands], window=_window(window))
-    values = _scaled(source, raw, reading)
+    values = scaled(source, raw, reading)
     # A copy: raw bands are looked at again for what is valid.
     pixels = np.array(np.moveaxis(values, 0, 2), order="C")
     valid = _valid(source, reading, window, raw)
@@ -410,35 +307,6 @@ def _valid(
     if raw is not None and raw.dtype.kind == "f":
         valid = valid & np.isfinite(raw).all(axis=0)
     return np.asarray(valid)
-
-
-def _scaled(source: Any, raw: NDArray[Any], reading: Reading) -> NDArray[Any]:
-    """Stored values (C, H, W) by the fixed rule, indices appended."""
-    numbers = [number for _, number in reading.bands]
-    scales = np.array([source.scales[n - 1] for n in numbers], np.float64)
-    offsets = np.array([source.offsets[n - 1] for n in numbers], np.float64)
-    declared = bool((scales != 1).any() or (offsets != 0).any())
-    plain = raw.dtype.kind == "u" and raw.dtype.itemsize <= 2
-    if plain and not (reading.full_scale or declared or reading.indices):
-        return raw
-    if reading.full_scale:
-        scales, offsets = np.full(len(numbers), 1 / reading.full_scale), np.zeros(len(numbers))
-    elif plain and not declared:
-        scales = scales / np.iinfo(raw.dtype).max
-    values = raw.astype(np.float32)
-    values *= scales.astype(np.float32)[:, None, None]
-    values += offsets.astype(np.float32)[:, None, None]
-    values = np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0)
-    np.clip(values, 0, 1, out=values)
-    if not reading.indices:
-        return values
-    by_name = {name: values[i] for i, (name, _) in enumerate(reading.bands)}
-    extra = []
-    for name in reading.indices:
-        index = INDICES[name]
-        value = index.formula(*(by_name[band] for band in index.bands))
-        extra.append(np.clip((value - index.low) / (index.high - index.low), 0, 1))
-    return np.concatenate([values, np.stack(extra).astype(np.float32)])
 
 
 def _crs_of(source: Any, path: Path, given: str) -> str:
@@ -492,7 +360,7 @@ def _bands_of(source: Any) -> tuple[int, tuple[str, ...], tuple[int, ...]]:
         if colour == ColorInterp.alpha or text == "alpha":
             alpha = alpha or number
             continue
-        told = next((name for name, words in _NAMES.items() if text in words), None)
+        told = next((name for name, words in BAND_NAMES.items() if text in words), None)
         name = told or (colours.get(colour) if not text else None) or f"B{number}"
         names.append(name if name not in names else f"B{number}")
         numbers.append(number)
@@ -501,38 +369,6 @@ def _bands_of(source: Any) -> tuple[int, tuple[str, ...], tuple[int, ...]]:
     if rgb and not alpha and _is_mask(source, numbers[3]):
         return numbers[3], tuple(names[:3]), tuple(numbers[:3])
     return alpha, tuple(names), tuple(numbers)
-
-
-def _named_bands(facts: RasterFacts, text: str) -> tuple[tuple[str, int], ...]:
-    """The user's names of the file's bands, in order."""
-    words = (
-        [word.strip() for word in text.split(",")]
-        if "," in text
-        else re.findall(r"Re|[A-Z]|-|.", text)
-    )
-    known = {**{name.lower(): name for name in _NAMES}, "-": "-"}
-    strange = [w for w in words if w.lower() not in known and not re.fullmatch(r"B\d+", w)]
-    if strange:
-        msg = (
-            f"--bands {text}: {strange[0]!r} is no name of a band (R, G, B, N for near infrared, "
-            "Re for red edge, B1, B2 ... for others, - to pass over one)."
-        )
-        raise ImageError(msg)
-    if len(words) > len(facts.numbers):
-        msg = (
-            f"{facts.path}: --bands {text} names {len(words)} bands, and the file has "
-            f"{len(facts.numbers)}{' beside its alpha band' if facts.alpha else ''}."
-        )
-        raise ImageError(msg)
-    pairs = [
-        (known.get(word.lower(), word), number)
-        for word, number in zip(words, facts.numbers, strict=False)
-    ]
-    chosen = tuple((name, number) for name, number in pairs if name != "-")
-    if not chosen or len({name for name, _ in chosen}) < len(chosen):
-        msg = f"--bands {text}: names {'no band' if not chosen else 'a band twice'}."
-        raise ImageError(msg)
-    return chosen
 
 
 def _check_reflectance(facts: RasterFacts, numbers: list[int]) -> None:

@@ -18,13 +18,15 @@ import numpy as np
 
 from apps.crop_disease.ground import Ground
 from apps.crop_disease.mapping import NODATA
-from apps.crop_disease.raster import CACHE_BYTES, Reading, open_geotiff
+from apps.crop_disease.raster import CACHE_BYTES, open_geotiff
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from apps.crop_disease.channels import Reading
 
 __all__ = ["web_map"]
 

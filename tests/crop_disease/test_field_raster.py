@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from apps.crop_disease.channels import INDICES, Reading
 from apps.crop_disease.images import PADDING
 from apps.crop_disease.raster import (
-    INDICES,
-    Reading,
     borrow,
     choose_reading,
     describe,
