@@ -352,6 +352,10 @@ class App:
             ``set_random_state`` makes it repeat itself.
         units: how scores climb above the image.
         metrics: the first one is the headline.
+        targets: operating points that every training chooses on validation, at the
+            unit of the headline, from the summed score of the positive classes:
+            ``sensitivity=0.95``, ``specificity=0.9``, ``recall-rate=0.1``, ``youden``,
+            ``cost=5:1``. Evaluation counts at them; none is in force until the user sets it.
         subgroups: manifest columns by which every result is broken down.
         sections: extra report sections.
         exports: extra prediction outputs.
@@ -376,6 +380,7 @@ class App:
     augment: Callable[[tuple[int, int]], Any]
     units: tuple[Unit, ...]
     metrics: tuple[Metric, ...]
+    targets: tuple[str, ...] = ()
     subgroups: tuple[str, ...] = ()
     sections: tuple[Section, ...] = ()
     exports: tuple[Export, ...] = ()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from core.app import Task, Unit, find_app
+from core.app import Unit, find_app
 from core.config import read_plan_rows
 from core.evaluation.summary import summarise
 from core.outputs import claim, is_complete, seal, unseal, write_bytes, write_json, write_text
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from core.app import App, Metric, Task
     from core.data.prepared import Prepared
     from core.model.network import Network
 
@@ -186,7 +187,7 @@ def numbers(
     return summarise(
         rows,
         task=task,
-        metrics=[metric for metric in app.metrics if fits(metric.name, task)],
+        metrics=fitting_metrics(app, task),
         units=[] if plain else units,
         subgroups=[] if plain else present,
         split=split,
@@ -200,10 +201,10 @@ def numbers(
     )
 
 
-def fits(name: str, task: Task) -> bool:
-    """Whether a metric makes sense for the kind of task."""
-    ordered = name in {"quadratic_kappa", "linear_kappa", "mean_absolute_error", "lins_concordance"}
-    return task.kind == "ordinal" or not ordered
+def fitting_metrics(app: App, task: Task) -> list[Metric]:
+    """The app's metrics that make sense for the kind of task."""
+    ordered = {"quadratic_kappa", "linear_kappa", "mean_absolute_error", "lins_concordance"}
+    return [m for m in app.metrics if task.kind == "ordinal" or m.name not in ordered]
 
 
 def final_split(predictions: pd.DataFrame) -> str:

@@ -22,8 +22,10 @@ import pandas as pd
 from core.app import App, Manifest, Source
 from core.data.prepared import Form, store_size
 from core.evaluate import evaluate
+from core.evaluation.operating_points import parse_target
 from core.predict import absolute, predict
 from core.predictions import unit_columns
+from core.run import task_from_dict
 from core.tables import check_manifest, check_splits
 from core.train import train
 
@@ -60,6 +62,8 @@ def check_app(app: App, folder: Path, *, n_images: int = 60) -> None:
     pickle.loads(pickle.dumps(app))
     _require(app.intended_use.strip().endswith("."), "intended_use is not a sentence")
     _require(bool(app.tasks) and bool(app.metrics), "an app needs a task and a metric")
+    for target in app.targets:
+        parse_target(target)
     data = app.phantom(folder / "phantom", n_images, 1)
     before = _fingerprint(folder / "phantom")
     with _private_cache(folder / "cache"):
@@ -146,6 +150,9 @@ def _check_path(app: App, data: Path, folder: Path, n_inputs: int) -> None:
             (value is None and row["reason"]) or np.isfinite(value),
             f"metric {row['name']} is {value} without a reason",
         )
+    points = [point["target"] for point in result["run"]["operating_points"]]
+    asked = list(app.targets) if task_from_dict(result["run"]["task"]).positive_index else []
+    _require(points == asked, f"operating points {points} were stored, not {asked}")
     names = {row["name"] for row in metrics}
     absent = [m.name for m in app.metrics[:1] if m.name not in names]
     _require(not absent, f"the app's first metric {absent} was not computed")

@@ -12,22 +12,24 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 
-from core.app import CONTRACT, App, Source, Task, find_app
+from core.app import CONTRACT, App, Rule, Source, Task, Unit, find_app
 from core.config import Plan, Question, TrainConfig, check_settings, read_plan, write_plan
 from core.data.audit import audit, image_facts_of, merge_duplicates
 from core.data.manifest import locate
 from core.data.prepared import Form, Preparation, prepare_table
 from core.data.split import draw_folds, draw_split
 from core.errors import ConfigError, ManifestError, RunError
-from core.evaluate import report_run
+from core.evaluate import fitting_metrics, report_run
 from core.evaluation.calibration import fit_temperature
+from core.evaluation.choosing import choose_points
 from core.member import Data, Trained, epochs_within, train_member
 from core.model.backbone import require_weights
 from core.model.checkpoint import save_network
@@ -56,6 +58,7 @@ def train(
     card: str | None = None,
     allow_outside: bool = False,
     options: Mapping[str, Any] | None = None,
+    rules: Mapping[str, str] | None = None,
     plan_file: Path | None = None,
     on_plan: Plans = lambda _plan, _words: None,
 ) -> dict[str, Any]:
@@ -72,6 +75,7 @@ def train(
         card: data card to use; None lets the layout decide.
         allow_outside: whether a table may name files outside of its folder.
         options: the app's own.
+        rules: unit -> rule of its step, where it is not the app's: mean, max or noisy_or.
         plan_file: a ``plan.yaml`` to run again.
         on_plan: called with the plan and the words about the data before training starts.
 
@@ -83,7 +87,7 @@ def train(
     """
     settings = check_settings(flags or {}, "command line")
     planned: dict[str, Any] = {}
-    question = _question(app_name, data, task, label, group, card, allow_outside, options)
+    question = _question(app_name, data, task, label, group, card, allow_outside, options, rules)
     if plan_file is not None:
         asked, planned = read_plan(plan_file)
         given = {k: v for k, v in question.items() if v not in (None, False, {})}
@@ -93,6 +97,7 @@ def train(
         raise ConfigError(msg)
     asked = Question.model_validate(question)
     app = find_app(asked.app)
+    units_of(app, asked.rules)
     _keep_apart(out, Path(asked.data))
     with claim(out):
         wish = json.loads(json.dumps([asked.model_dump(), {**planned, **settings}], sort_keys=True))
@@ -208,6 +213,7 @@ def _finish(
 ) -> None:
     """Calibrate, write the run, score what was held out, report, and declare it complete."""
     link = link_of(task, config.head)
+    units = units_of(app, question.rules)
     entries: list[dict[str, Any]] = []
     for number, member in enumerate(members):
         name = "model.safetensors" if len(members) == 1 else f"member-{number}.safetensors"
@@ -241,7 +247,7 @@ def _finish(
         "operating_point": None,
         "operating_points": [],
         "unfamiliar_above": float(np.median([m.unfamiliar_above for m in members])),
-        "units": [{"name": u.name, "columns": list(u.columns), "rule": u.rule} for u in app.units],
+        "units": [{"name": u.name, "columns": list(u.columns), "rule": u.rule} for u in units],
         "seed": config.seed,
         "n_images": {
             split: int((ok["split"] == split).sum()) for split in ("train", "val", "test")
@@ -257,12 +263,6 @@ def _finish(
     }
     if len(members) > 1:
         ok = ok.assign(split=ok["split"].where(ok["split"] == "test", "out-of-fold"))
-    write_json(out / "run.json", run)
-    curves = pd.concat(
-        [m.log.assign(member=i) for i, m in enumerate(members) if len(m.log)] or [pd.DataFrame()],
-        ignore_index=True,
-    )
-    write_text(out / "log.csv", curves.to_csv(index=False, lineterminator="\n"))
     score = {
         "app": app,
         "task": task,
@@ -272,9 +272,23 @@ def _finish(
         "unfamiliar_above": run["unfamiliar_above"],
         "model_id": run["model_id"],
     }
+    predictions = predictions_of(ok, logits, distance, **score)
+    run["operating_points"] = choose_points(
+        predictions,
+        task=task,
+        targets=app.targets,
+        units=units,
+        metrics=fitting_metrics(app, task),
+    )
+    write_json(out / "run.json", run)
+    curves = pd.concat(
+        [m.log.assign(member=i) for i, m in enumerate(members) if len(m.log)] or [pd.DataFrame()],
+        ignore_index=True,
+    )
+    write_text(out / "log.csv", curves.to_csv(index=False, lineterminator="\n"))
     report_run(
         out,
-        predictions=_with_skipped(predictions_of(ok, logits, distance, **score), manifest),
+        predictions=_with_skipped(predictions, manifest),
         probe=predictions_of(ok, probe_logits, distance, **{**score, "temperature": 1.0}),
         manifest=manifest,
         store=data.store,
@@ -422,8 +436,6 @@ def chosen_task(app: App, name: str | None, label: str | None) -> Task:
     """The task asked for; a label column named alone keeps the kind of the first task."""
     task = app.task(name)
     if label is not None and label != task.label:
-        from dataclasses import replace  # noqa: PLC0415
-
         return replace(task, label=label)
     return task
 
@@ -482,6 +494,7 @@ def _question(
     card: str | None,
     allow_outside: bool,
     options: Mapping[str, Any] | None,
+    rules: Mapping[str, str] | None,
 ) -> dict[str, Any]:
     """The question as plain values."""
     return {
@@ -496,7 +509,30 @@ def _question(
             k: v if isinstance(v, bool | int | float) else str(v)
             for k, v in (options or {}).items()
         },
+        "rules": dict(rules or {}),
     }
+
+
+def units_of(app: App, rules: Mapping[str, str]) -> list[Unit]:
+    """The app's steps, with the rules that the user chose.
+
+    Raises:
+        ConfigError: the app has no such unit, or a rule is unknown.
+    """
+    known = {unit.name: unit for unit in app.units}
+    for name, rule in rules.items():
+        if name not in known:
+            named = ", ".join(known) or "none"
+            msg = (
+                f"--rule {name}={rule}: {app.name} has no unit {name!r} (it has: {named}). "
+                f"Name one of these."
+            )
+            raise ConfigError(msg)
+        if rule not in get_args(Rule):
+            msg = f"--rule {name}={rule}: is no rule. Choose {', '.join(get_args(Rule))}."
+            raise ConfigError(msg)
+        known[name] = replace(known[name], rule=rule)  # type: ignore[arg-type]
+    return list(known.values())
 
 
 def _keep_apart(out: Path, data: Path) -> None:

@@ -90,6 +90,25 @@ def settings_of(pairs: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any
     return settings
 
 
+def pairs(given: Sequence[str], option: str, example: str) -> dict[str, str]:
+    """NAME=VALUE pairs of an option that may be repeated.
+
+    Raises:
+        ConfigError: one has no ``=``.
+
+    >>> pairs(["eye=max"], "--rule", "eye=max")
+    {'eye': 'max'}
+    """
+    found = {}
+    for pair in given:
+        name, equals, value = pair.partition("=")
+        if not (equals and name.strip() and value.strip()):
+            msg = f"{option} {pair}: is no NAME=VALUE pair. Write {option} {example}."
+            raise ConfigError(msg)
+        found[name.strip()] = value.strip()
+    return found
+
+
 def size(text: str) -> tuple[int, int]:
     """``224`` or ``512x256`` (height x width) as (H, W).
 

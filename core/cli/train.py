@@ -14,6 +14,7 @@ from core.cli.shared import (
     existing,
     guarded,
     headline,
+    pairs,
     print_rows,
     say,
     settings_of,
@@ -69,6 +70,11 @@ def train(
     ),
     num_nodes: int = typer.Option(None, "--num-nodes", help="Machines that train together."),
     precision: str = typer.Option(None, "--precision", help="32-true, bf16-mixed or 16-mixed."),
+    rule: list[str] = typer.Option(
+        [],
+        "--rule",
+        help="How scores climb to a unit: UNIT=mean, UNIT=max or UNIT=noisy_or. May be repeated.",
+    ),
     settings: list[str] = typer.Option(
         [], "--set", help="Any other setting: NAME=VALUE. May be repeated."
     ),
@@ -115,6 +121,7 @@ def train(
             card=card,
             allow_outside=allow_outside,
             options=options,
+            rules=pairs(rule, "--rule", "eye=max"),
             plan_file=plan,
             on_plan=(lambda _plan, _words: None) if as_json else _show_plan,
         )

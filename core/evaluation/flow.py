@@ -9,6 +9,7 @@ import numpy as np
 from core.evaluation.batches import positive_part
 from core.evaluation.comparisons import enough_events
 from core.evaluation.intervals import plural
+from core.evaluation.judging import is_labelled
 from core.evaluation.resampling import MIN_GROUPS
 from core.evaluation.units import text_of
 
@@ -21,19 +22,10 @@ if TYPE_CHECKING:
     from core.app import Task
     from core.evaluation.level import Level
 
-__all__ = ["absent_classes", "cautions_of", "flow_of", "is_labelled"]
+__all__ = ["absent_classes", "cautions_of", "flow_of"]
 
 # Fewer groups than this make intervals by group themselves uncertain.
 FEW_GROUPS = 30
-
-
-def is_labelled(table: pd.DataFrame, task: Task) -> pd.Series[bool]:
-    """Whether the label of each row is known to the task."""
-    known = set(task.classes)
-    if task.kind == "multilabel":
-        separator = task.label_separator
-        return table["label"].map(lambda text: set(filter(None, text.split(separator))) <= known)
-    return table["label"].isin(known)
 
 
 def absent_classes(level: Level) -> list[str]:

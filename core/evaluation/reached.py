@@ -42,9 +42,12 @@ def reached(
     unit = point.get("unit") if point.get("unit") in levels else highest
     level = levels[str(unit)]
     positive = level.task.positive_index
-    entry = {**point, "unit": unit, "threshold": float(point["threshold"])}
+    entry = {**point, "unit": unit}
     if not positive or level.task.kind == "multilabel":
         entry["reason"] = "the task names no positive classes, so a threshold has no meaning"
+        return entry, []
+    if point["threshold"] is None:
+        entry["reason"] = point.get("reason") or "no threshold was found for it"
         return entry, []
     truth, score, _ = positive_part(level.cases, positive)
     groups = None if level.plan.is_independent else level.groups

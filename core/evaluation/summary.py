@@ -25,27 +25,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.app import Cases
 from core.errors import MetricError
 from core.evaluation import batches, curves, failures
 from core.evaluation import metrics as named
 from core.evaluation.agreement import confusion_matrix
 from core.evaluation.calibration import calibration_line
-from core.evaluation.flow import absent_classes, cautions_of, flow_of, is_labelled
+from core.evaluation.choosing import headline_unit
+from core.evaluation.flow import absent_classes, cautions_of, flow_of
 from core.evaluation.intervals import check_level
+from core.evaluation.judging import cases_of, groups_of, is_labelled, judged_rows
 from core.evaluation.level import Level, interval_of, metric_row, rows_of
 from core.evaluation.reached import reached
 from core.evaluation.specs import Spec, specs_of
 from core.evaluation.subgroups import subgroup_rows
 from core.evaluation.units import decisions_by_unit, text_of
-from core.scores import encode, scores_from_logits
-from core.tables import score_columns
+from core.scores import scores_from_logits
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from core.app import Metric, Task, Unit
+    from core.app import Cases, Metric, Task, Unit
 
 __all__ = ["summarise"]
 
@@ -102,12 +102,15 @@ def summarise(
     """
     check_level(level)
     points = _named(operating_points)
-    threshold = next((float(p["threshold"]) for p in points if p.get("active")), None)
+    threshold = next(
+        (float(p["threshold"]) for p in points if p.get("active") and p["threshold"] is not None),
+        None,
+    )
     keep = [name for name in subgroups if name in predictions.columns]
     tables, notes = decisions_by_unit(
         predictions, task=task, units=units, threshold=threshold, keep=keep
     )
-    judged = {name: _judged(table, task) for name, table in tables.items()}
+    judged = {name: judged_rows(table, task) for name, table in tables.items()}
     if not any(len(table) for table in judged.values()):
         msg = (
             f"None of {len(predictions):,} rows has both a score and a label of this task "
@@ -123,13 +126,13 @@ def summarise(
         "word": group_word,
     }
     levels = {
-        name: Level.of(name, _cases(table, task), _groups(table), **settings)
+        name: Level.of(name, cases_of(table, task), groups_of(table), **settings)
         for name, table in judged.items()
         if len(table)
     }
     highest = list(levels)[-1]
     by_unit = _metrics_by_unit(metrics, levels, highest, notes)
-    headline, headline_unit = _headline(metrics, by_unit, levels, highest)
+    headline, headline_unit = _headline(metrics, levels, highest)
     rows: list[dict[str, Any]] = []
     specs: dict[str, list[Spec]] = {}
     for name in reversed(levels):
@@ -225,29 +228,6 @@ def _named(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def _judged(table: pd.DataFrame, task: Task) -> pd.DataFrame:
-    """The rows that have a score and a label that is a class of the task."""
-    rows = is_labelled(table, task) & (table["n_images"] > 0)
-    return table[rows].reset_index(drop=True)
-
-
-def _cases(table: pd.DataFrame, task: Task) -> Cases:
-    """A table of decisions as arrays."""
-    return Cases(
-        y=encode(table["label"].tolist(), task),
-        scores=table[score_columns(task.classes)].to_numpy(dtype=np.float64),
-        decided=encode(table["decision"].tolist(), task),
-        weight=np.ones(len(table)),
-    )
-
-
-def _groups(table: pd.DataFrame) -> NDArray[np.str_]:
-    """The group of each row; a row without one is a group of its own."""
-    group = table["group"].to_numpy().astype(str)
-    own = np.array([f"\uffff{name}" for name in table["unit_id"]], dtype=str)
-    return np.where(group == "", own, group)
-
-
 def _metrics_by_unit(
     metrics: Sequence[Metric], levels: Mapping[str, Level], highest: str, notes: list[str]
 ) -> dict[str, list[Metric]]:
@@ -263,17 +243,14 @@ def _metrics_by_unit(
 
 
 def _headline(
-    metrics: Sequence[Metric],
-    by_unit: Mapping[str, Sequence[Metric]],
-    levels: Mapping[str, Level],
-    highest: str,
+    metrics: Sequence[Metric], levels: Mapping[str, Level], highest: str
 ) -> tuple[str, str]:
     """The name of the headline and its unit: the app's first metric, or what fits the task."""
+    unit = headline_unit(metrics, list(levels))
     if metrics:
-        unit = next(name for name in levels if metrics[0] in by_unit[name])
         return metrics[0].name, unit
     kind = levels[highest].task.kind
-    return {"binary": "auroc", "ordinal": "quadratic_kappa"}.get(kind, "macro_f1"), highest
+    return {"binary": "auroc", "ordinal": "quadratic_kappa"}.get(kind, "macro_f1"), unit
 
 
 def _headline_first(rows: list[dict[str, Any]], headline: str, unit: str) -> list[dict[str, Any]]:
@@ -311,7 +288,7 @@ def _before(predictions: pd.DataFrame, judged: pd.DataFrame, task: Task, link: s
     logits = predictions[names].to_numpy(dtype=np.float64, na_value=np.nan)[rows]
     if not np.isfinite(logits).all():
         return None
-    return replace(_cases(judged, task), scores=scores_from_logits(logits, link=link))
+    return replace(cases_of(judged, task), scores=scores_from_logits(logits, link=link))
 
 
 def _rows_before(level: Level, before: Cases, split: str) -> list[dict[str, Any]]:
@@ -389,7 +366,7 @@ def _failures(
         if name == "image":
             flagged = table["unit_id"].isin(flagged_ids).to_numpy()
         one = failures.both_ways(
-            table, flagged, task=task, groups=_groups(table), level=level, word=word
+            table, flagged, task=task, groups=groups_of(table), level=level, word=word
         )
         if one is not None:
             for row in one["rows"]:

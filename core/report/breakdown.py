@@ -12,6 +12,7 @@ import pandas as pd
 from core.report import plots
 from core.report.blocks import Block, Figure, Table, Text
 from core.report.numbers import (
+    UNDEFINED,
     count,
     estimate,
     interval,
@@ -54,21 +55,17 @@ def operating_blocks(results: Results) -> list[Block]:
     points = results.evaluation.get("operating_points") or []
     if not points:
         return []
-    lines = []
-    for point in points:
-        standing = "in force" if point.get("active") else "set before this evaluation"
-        if point.get("exploratory"):
-            standing = "exploratory: chosen on the cases it is judged on"
-        chosen = point.get("chosen_on") or point.get("split") or point.get("source") or ""
-        lines.append(
-            {
-                "Operating point": str(point["name"]),
-                "Threshold": number(point["threshold"]),
-                "Chosen on": str(chosen),
-                "Counted by": str(point.get("unit") or ""),
-                "Standing": standing,
-            }
-        )
+    lines = [
+        {
+            "Operating point": str(point["name"]),
+            "Threshold": UNDEFINED if point["threshold"] is None else number(point["threshold"]),
+            "Chosen on": _chosen_on(point),
+            "There": _reached_there(point),
+            "Counted by": str(point.get("unit") or ""),
+            "Standing": _standing(point),
+        }
+        for point in points
+    ]
     frame = pd.DataFrame(lines)
     blocks: list[Block] = [
         Table(frame.loc[:, (frame != "").any()], title="Thresholds", numeric=("Threshold",))
@@ -78,6 +75,32 @@ def operating_blocks(results: Results) -> list[Block]:
     names = {str(point["name"]) for point in points}
     results.claim(r for r in pick(results.rows, subgroup="") if r.get("of") in names)
     return blocks
+
+
+def _standing(point: Mapping[str, Any]) -> str:
+    """Whether decisions are made at it, and whether it may be believed."""
+    if point.get("exploratory"):
+        return "exploratory: chosen on the cases it is judged on"
+    return "in force" if point.get("active") else "set before this evaluation"
+
+
+def _chosen_on(point: Mapping[str, Any]) -> str:
+    """Where a threshold came from, with how many cases of which how many were positive."""
+    split = str(point.get("chosen_on") or point.get("split") or point.get("source") or "")
+    words = {"val": "validation", "out-of-fold": "out-of-fold cases"}.get(split, split)
+    if words and point.get("n") is not None and point.get("n_events") is not None:
+        words += f", {count(point['n'])} cases, {count(point['n_events'])} positive"
+    return words
+
+
+def _reached_there(point: Mapping[str, Any]) -> str:
+    """What it gave on the cases it was chosen on."""
+    there = point.get("reached") or {}
+    return ", ".join(
+        f"{words} {number(there[key], percent=True)}"
+        for key, words in (("sensitivity", "sensitivity"), ("specificity", "specificity"))
+        if there.get(key) is not None
+    )
 
 
 def _point_blocks(point: Mapping[str, Any]) -> list[Block]:
