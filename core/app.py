@@ -318,6 +318,10 @@ class Option:
         verbs: the commands that take it: ``check``, ``train``, ``evaluate``, ``predict``.
         type: ``bool`` for a flag, or ``str``, ``int``, ``float``, ``Path``.
         default: value when it is not given.
+        scope: how long a value given at training holds. ``command``: there alone, as
+            for what an output shows; a file always has this scope. ``run``: later
+            commands begin with it. ``pixels``: an image looks otherwise to the
+            network for it, so later commands refuse another value.
     """
 
     name: str
@@ -325,6 +329,7 @@ class Option:
     verbs: tuple[str, ...]
     type: type = str
     default: Any = None
+    scope: Literal["command", "run", "pixels"] = "run"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.app import Source, find_app
 from core.errors import OutputError
+from core.options import resolve_options
 from core.outputs import (
     MANIFEST_NAME,
     claim,
@@ -100,7 +101,7 @@ def check(
             label=label,
             group=group,
             allow_outside=allow_outside,
-            options=dict(options or {}),
+            options=resolve_options(app, "check", options or {}),
         )
     )
     check_manifest(manifest.table, labelled=True)

@@ -30,6 +30,7 @@ from core.errors import ManifestError, RunError
 from core.evaluate import visible, write_table
 from core.evaluation.units import decisions_of
 from core.model.inference import pick_device, run_batch
+from core.options import resolve_options
 from core.outputs import claim, is_complete, seal, write_json
 from core.predictions import predictions_of
 from core.progress import track
@@ -79,15 +80,23 @@ class Scorer:
 
     Args:
         run: a loaded run.
+        options: the app's own, as resolved for the command.
         device: Lightning's accelerator name.
         workers: threads that decode.
     """
 
-    def __init__(self, run: Run, *, device: str = "auto", workers: int | None = None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        *,
+        options: Mapping[str, Any],
+        device: str = "auto",
+        workers: int | None = None,
+    ) -> None:
         self.run = run
         self.device = pick_device(device)
         for member in run.members:
-            member.preparation.require_same(run.app)
+            member.preparation.require_same(run.app, options)
         self.members: list[tuple[Member, Network, Familiarity]] = [
             (member, network.to(self.device), familiarity)
             for member, network, familiarity in run.networks()
@@ -185,7 +194,7 @@ def predict(
         inputs: files, folders, tables, or globs already expanded.
         out: directory of the outputs; resumed if a job was killed there.
         allow_outside: whether a table may name files outside of its folder.
-        options: the app's own.
+        options: the app's own; those of the run hold where none is given.
         device: Lightning's accelerator name.
         workers: threads that decode; default one per core.
 
@@ -196,13 +205,14 @@ def predict(
         ResightError: the run or the inputs must change.
     """
     run = load_run(run_path)
+    own = resolve_options(run.app, "predict", options or {}, stored=run.options)
     found = run.app.index(
         Source(
             paths=tuple(inputs),
             labelled=False,
             task=run.task,
             allow_outside=allow_outside,
-            options=options or {},
+            options=own,
         )
     )
     table = found.table
@@ -219,7 +229,7 @@ def predict(
             "inputs": hashlib.sha256(
                 "\n".join(sorted(table["image_id"])).encode("utf-8", "surrogateescape")
             ).hexdigest(),
-            "options": {k: str(v) for k, v in sorted((options or {}).items())},
+            "options": {k: str(v) for k, v in sorted(own.items())},
         }
         _same_job(out, job)
         if is_complete(out):
@@ -229,7 +239,7 @@ def predict(
             }
         write_json(out / "job.json", job)
         rows = absolute(found)
-        scorer = Scorer(run, device=device, workers=workers)
+        scorer = Scorer(run, options=own, device=device, workers=workers)
         order = sorted(range(len(rows)), key=lambda i: rows[i]["image_id"])
         ordered = [rows[i] for i in order]
         predictions = _stream(out / JOURNAL, ordered, scorer)
@@ -247,7 +257,7 @@ def predict(
         for unit, level in decisions.items():
             if unit != "image":
                 write_table(out / f"decisions_{unit}", level)
-        files = _export(out, run, scorer, predictions, decisions, ordered, options or {})
+        files = _export(out, run, scorer, predictions, decisions, ordered, own)
         summary = _summary(run, predictions, found, files)
         write_json(out / "summary.json", summary)
         (out / JOURNAL).unlink(missing_ok=True)
@@ -273,6 +283,7 @@ def score_labelled(
     from dataclasses import replace  # noqa: PLC0415
 
     task = run.task if label is None else replace(run.task, label=label)
+    own = resolve_options(run.app, "evaluate", options, stored=run.options)
     found = run.app.index(
         Source(
             paths=(data.resolve(),),
@@ -281,7 +292,7 @@ def score_labelled(
             label=label,
             group=group,
             allow_outside=allow_outside,
-            options={**options, **({"card": card} if card else {})},
+            options={**own, **({"card": card} if card else {})},
         )
     )
     check_manifest(found.table, labelled=True)
@@ -297,7 +308,7 @@ def score_labelled(
         )
     table = found.table.assign(split="new data")
     rows = absolute(Manifest(table=table, root=found.root))
-    scorer = Scorer(run)
+    scorer = Scorer(run, options=own)
     by_id = {row["image_id"]: row for row in rows}
     predictions = pd.concat(
         [_with_missing(block, scorer) for block in _blocks(rows)], ignore_index=True

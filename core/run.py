@@ -72,6 +72,12 @@ class Run:
     members: tuple[Member, ...]
 
     @property
+    def options(self) -> Mapping[str, Any]:
+        """The app's own options at training; empty for runs that did not keep them."""
+        found: Mapping[str, Any] = self.content.get("options", {})
+        return found
+
+    @property
     def model_id(self) -> str:
         """The first 12 hex digits of the sha256 of the weights."""
         return str(self.content["model_id"])

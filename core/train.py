@@ -34,6 +34,7 @@ from core.member import Data, Trained, epochs_within, train_member
 from core.model.backbone import require_weights
 from core.model.checkpoint import save_network
 from core.model.recipe import Facts, machine, resolve
+from core.options import plain_options, resolve_options, stored_options
 from core.outputs import claim, is_complete, seal, sha256_file, write_bytes, write_json, write_text
 from core.predictions import predictions_of
 from core.progress import log
@@ -87,7 +88,7 @@ def train(
     """
     settings = check_settings(flags or {}, "command line")
     planned: dict[str, Any] = {}
-    question = _question(app_name, data, task, label, group, card, allow_outside, options, rules)
+    question = _question(app_name, data, task, label, group, card, allow_outside, rules)
     if plan_file is not None:
         asked, planned = read_plan(plan_file)
         given = {k: v for k, v in question.items() if v not in (None, False, {})}
@@ -95,8 +96,10 @@ def train(
     if not question["app"] or not question["data"]:
         msg = "Neither an app with data nor a plan was given. Pass APP DATA, or --plan FILE."
         raise ConfigError(msg)
-    asked = Question.model_validate(question)
-    app = find_app(asked.app)
+    app = find_app(question["app"])
+    planned_options = question.get("options", {})
+    own = resolve_options(app, "train", {**planned_options, **(options or {})})
+    asked = Question.model_validate({**question, "options": plain_options(own)})
     units_of(app, asked.rules)
     _keep_apart(out, Path(asked.data))
     with claim(out):
@@ -110,7 +113,7 @@ def train(
         write_json(out / "wish.json", wish)
         wanted = {**TrainConfig().model_dump(), **app.config, **planned, **settings}
         require_weights(str(wanted["backbone"]), str(wanted["weights"]))
-        _train(app, asked, options or {}, planned, settings, out, on_plan)
+        _train(app, asked, own, planned, settings, out, on_plan)
         return _result(out)
 
 
@@ -133,7 +136,7 @@ def _train(
     on_plan(plan, words)
 
     form = Form(*words["form"])
-    preparation = Preparation.of(app, config.size_px or (224, 224), form)
+    preparation = Preparation.of(app, config.size_px or (224, 224), form, options)
     rows = manifest.copy()
     rows["path"] = [str(locate(Path(words["root"]), path)) for path in rows["path"]]
     store = prepare_table(rows, app=app, preparation=preparation, workers=cores())
@@ -241,6 +244,7 @@ def _finish(
         "group_rule": words["group_rule"],
         "split_rule": words["split_rule"],
         "cards": words["cards"],
+        "options": stored_options(app, question.options),
         "members": entries,
         "start": members[0].weights.as_dict(),
         "temperature": temperature,
@@ -493,10 +497,9 @@ def _question(
     group: str | None,
     card: str | None,
     allow_outside: bool,
-    options: Mapping[str, Any] | None,
     rules: Mapping[str, str] | None,
 ) -> dict[str, Any]:
-    """The question as plain values."""
+    """The question as plain values, but for the app's own options."""
     return {
         "app": app,
         "data": None if data is None else str(data.resolve()),
@@ -505,10 +508,6 @@ def _question(
         "group": group,
         "card": card,
         "allow_outside": allow_outside,
-        "options": {
-            k: v if isinstance(v, bool | int | float) else str(v)
-            for k, v in (options or {}).items()
-        },
         "rules": dict(rules or {}),
     }
 

@@ -124,6 +124,7 @@ APP = App(
             "range.",
             verbs=_ALL,
             default="auto",
+            scope="pixels",
         ),
         Option(
             name="voi-index",
@@ -131,6 +132,7 @@ APP = App(
             verbs=_ALL,
             type=int,
             default=0,
+            scope="pixels",
         ),
         Option(
             name="spacing-mm",
@@ -139,6 +141,7 @@ APP = App(
             verbs=_ALL,
             type=float,
             default=0.0,
+            scope="pixels",
         ),
         Option(
             name="include-skipped",
@@ -154,6 +157,7 @@ APP = App(
             verbs=_ALL,
             type=bool,
             default=False,
+            scope="command",
         ),
         Option(
             name="identity-key",

@@ -135,17 +135,23 @@ def size(text: str) -> tuple[int, int]:
 
 
 def app_options(app: App, verb: str, extra: Sequence[str]) -> dict[str, Any]:
-    """The app's own options from what the command line did not know.
+    """The app's own options that were given, from what the command line did not know.
+
+    ``--no-NAME`` turns a flag off that a run has stored.
 
     Raises:
         ConfigError: an option is unknown, lacks its value, or has a value of the wrong type.
     """
     known = {option.name: option for option in app.options if verb in option.verbs}
-    found: dict[str, Any] = {name: option.default for name, option in known.items()}
+    found: dict[str, Any] = {}
     left = list(extra)
     while left:
         word = left.pop(0)
         name, equals, value = word.removeprefix("--").partition("=")
+        off = name.removeprefix("no-")
+        if word.startswith("--no-") and off in known and known[off].type is bool:
+            found[off] = False
+            continue
         if not word.startswith("--") or name not in known:
             guess = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean --{guess[0]}?" if guess else ""
@@ -169,9 +175,7 @@ def app_options(app: App, verb: str, extra: Sequence[str]) -> dict[str, Any]:
         except ValueError as error:
             msg = f"--{name} {value}: is not {option.type.__name__}. {option.help}"
             raise ConfigError(msg) from error
-    return {
-        name: value for name, value in found.items() if value is not None and value is not False
-    }
+    return found
 
 
 def headline(metrics: Mapping[str, Any]) -> str:

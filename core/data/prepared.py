@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import ImageError, RunError
+from core.options import pixel_options
 from core.outputs import atomic_file, check_space, sha256_file, write_json
 from core.progress import track
 
@@ -98,6 +99,7 @@ class Preparation:
         form: channels and dtype.
         probe: the preparation of three synthetic pictures, averaged to a coarse
             grid: equal grids mean the same recipe, whatever the code looks like.
+        options: the app's own options that change pixels, with their values.
         hash: of all of that, and of the exact bytes on this machine.
     """
 
@@ -106,13 +108,20 @@ class Preparation:
     form: Form
     probe: tuple[float, ...]
     hash: str
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, app: App, size_px: tuple[int, int], form: Form) -> Preparation:
-        """The preparation that an app performs now."""
-        digest = hashlib.sha256(
-            json.dumps([app.name, list(size_px), form.channels, form.dtype]).encode()
-        )
+    def of(
+        cls,
+        app: App,
+        size_px: tuple[int, int],
+        form: Form,
+        options: Mapping[str, Any] | None = None,
+    ) -> Preparation:
+        """The preparation that an app performs now, with these of its own options."""
+        chosen = pixel_options(app, options or {})
+        parts = [app.name, list(size_px), form.channels, form.dtype, chosen]
+        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
         grid: list[float] = []
         transform = app.prepare(store_size(size_px))
         for picture in _synthetic_pictures(form):
@@ -125,15 +134,29 @@ class Preparation:
                 for block in np.array_split(rows, 6, axis=1)
             ]
             grid.extend(round(float(value), 2) for value in blocks)
-        return cls(app.name, size_px, form, tuple(grid), digest.hexdigest())
+        return cls(app.name, size_px, form, tuple(grid), digest.hexdigest(), chosen)
 
-    def require_same(self, app: App) -> None:
+    def require_same(self, app: App, options: Mapping[str, Any] | None = None) -> None:
         """Refuse to go on when the app prepares pixels otherwise than it did for this run.
 
+        Args:
+            app: as installed now.
+            options: the app's own, as resolved for this command.
+
         Raises:
-            RunError: some block of the probe differs by more than one grey level.
+            RunError: an option that changes pixels has another value, or some block
+                of the probe differs by more than one grey level.
         """
-        now = Preparation.of(app, self.size_px, self.form)
+        now = Preparation.of(app, self.size_px, self.form, options)
+        # An option that this run's version did not know yet had its default.
+        before = {**pixel_options(app, {}), **self.options}
+        for name, value in now.options.items():
+            if value != before[name]:
+                msg = (
+                    f"--{name} {value}: this run was trained with {before[name]}, and its scores "
+                    f"would mean something else. Leave --{name} out, or train again with it."
+                )
+                raise RunError(msg)
         worst = max((abs(a - b) for a, b in zip(self.probe, now.probe, strict=True)), default=0.0)
         if worst > 1.0:
             msg = (
@@ -152,6 +175,7 @@ class Preparation:
             "channels": self.form.channels,
             "dtype": self.form.dtype,
             "probe": list(self.probe),
+            "options": dict(self.options),
             "hash": self.hash,
         }
 
@@ -165,6 +189,7 @@ class Preparation:
             Form(int(content["channels"]), content["dtype"]),
             tuple(content["probe"]),
             content["hash"],
+            dict(content.get("options", {})),
         )
 
 

@@ -1,0 +1,63 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from core.app import App, Option, find_app
+from core.cli.shared import app_options
+from core.data.prepared import Form, Preparation
+from core.errors import ConfigError, RunError
+from core.options import plain_options, resolve_options, stored_options
+
+EVERY = ("train", "predict")
+OWN = (
+    Option(
+        name="window", help="How values are shown.", verbs=EVERY, default="auto", scope="pixels"
+    ),
+    Option(name="edges", help="Use the edges.", verbs=EVERY, type=bool, default=False),
+    Option(name="limit", help="A limit.", verbs=EVERY, type=int),
+    Option(name="mask", help="A file.", verbs=EVERY, type=Path),
+    Option(name="names", help="Show names.", verbs=EVERY, type=bool, scope="command"),
+    Option(name="letters", help="Write letters.", verbs=("predict",), type=bool),
+)
+
+
+@pytest.fixture
+def app() -> App:
+    return replace(find_app("crop_disease"), options=OWN)
+
+
+def test_later_commands_begin_with_what_training_was_given(app: App) -> None:
+    given = {"edges": True, "limit": 3, "mask": Path("m.png"), "names": True}
+    stored = stored_options(app, resolve_options(app, "train", given))
+    # A file is of this machine, and showing names was asked of that command alone.
+    assert stored == {"edges": True, "limit": 3, "window": "auto"}
+    assert resolve_options(app, "predict", {}, stored=stored) == stored
+
+
+def test_command_line_wins_over_the_run(app: App) -> None:
+    stored = {"edges": True, "limit": 3}
+    given = app_options(app, "predict", ["--no-edges", "--limit", "5", "--letters"])
+    values = resolve_options(app, "predict", given, stored=stored)
+    assert values == {"window": "auto", "limit": 5, "letters": True}
+
+
+def test_options_of_other_commands_do_not_arrive(app: App) -> None:
+    assert "letters" not in resolve_options(app, "train", {}, stored={"letters": True})
+    with pytest.raises(ConfigError, match="--letters: is not an option of `resight train`"):
+        app_options(app, "train", ["--letters"])
+
+
+def test_another_value_of_an_option_that_changes_pixels_is_refused(app: App) -> None:
+    made = Preparation.of(app, (32, 32), Form(3, "uint8"), {"window": "lut"})
+    kept = Preparation.from_dict(made.as_dict())
+    kept.require_same(app, {"window": "lut", "edges": True})
+    with pytest.raises(RunError, match="--window auto: this run was trained with lut"):
+        kept.require_same(app, {"window": "auto"})
+    assert made.hash != Preparation.of(app, (32, 32), Form(3, "uint8")).hash
+
+
+def test_paths_of_a_plan_mean_the_same_from_elsewhere(app: App) -> None:
+    plain = plain_options({"mask": Path("m.png"), "limit": 3})
+    assert Path(plain["mask"]).is_absolute()
+    assert resolve_options(app, "train", plain)["mask"] == Path("m.png").absolute()
