@@ -148,6 +148,7 @@ def claim(directory: Path) -> Iterator[Path]:
             f"the file."
         )
         raise OutputError(msg)
+    is_new = not directory.exists()
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -178,6 +179,10 @@ def claim(directory: Path) -> Iterator[Path]:
         yield directory
     finally:
         lock.unlink(missing_ok=True)
+        if is_new:
+            # Only an empty directory goes: one that nothing came of.
+            with suppress(OSError):
+                directory.rmdir()
 
 
 def check_space(directory: Path, needed: int) -> None:

@@ -26,7 +26,7 @@ from core.data.audit import audit, image_facts_of, merge_duplicates
 from core.data.manifest import locate
 from core.data.prepared import Form, Preparation, prepare_table
 from core.data.split import draw_folds, draw_split
-from core.errors import ConfigError, ManifestError, RunError
+from core.errors import ConfigError, ManifestError, ResightError, RunError
 from core.evaluate import fitting_metrics, report_run
 from core.evaluation.calibration import fit_temperature
 from core.evaluation.choosing import choose_points
@@ -44,6 +44,8 @@ from core.tables import check_manifest, check_splits
 
 __all__ = ["train"]
 
+# Written last when the data were looked at.
+LOOKED = "words.json"
 Plans = Callable[[Plan, Mapping[str, Any]], None]
 
 
@@ -108,13 +110,26 @@ def train(
             _same_wish(out, wish)
             log.info("%s is complete already; nothing was done", out)
             return _result(out)
-        if (out / "wish.json").is_file():
+        if (out / "plan.yaml").is_file():
             _same_wish(out, wish)
+        else:
+            _forget(out)
         write_json(out / "wish.json", wish)
         wanted = {**TrainConfig().model_dump(), **app.config, **planned, **settings}
-        require_weights(str(wanted["backbone"]), str(wanted["weights"]))
-        _train(app, asked, own, planned, settings, out, on_plan)
+        try:
+            require_weights(str(wanted["backbone"]), str(wanted["weights"]))
+            _train(app, asked, own, planned, settings, out, on_plan)
+        except ResightError:
+            if not (out / "plan.yaml").is_file():
+                _forget(out)
+            raise
         return _result(out)
+
+
+def _forget(out: Path) -> None:
+    """Remove what precedes a plan, so that a corrected command finds the place free."""
+    for name in ("wish.json", LOOKED, "audit.json", "manifest.parquet"):
+        (out / name).unlink(missing_ok=True)
 
 
 def _train(
@@ -187,7 +202,7 @@ def _within_budget(
         )
         words["epochs"] = min(rule, fit)
         # A resumed training must not measure again: it would become another training.
-        write_json(out / "words.json", {k: v for k, v in words.items() if k != "audit"})
+        write_json(out / LOOKED, {k: v for k, v in words.items() if k != "audit"})
     epochs = words["epochs"]
     reason = f"what fits into {plan.config.minutes:g} minutes on this machine"
     plan = plan.model_copy(
@@ -299,8 +314,7 @@ def _finish(
         network=members[0].network,
     )
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    for name in ("words.json",):
-        (out / name).unlink(missing_ok=True)
+    (out / LOOKED).unlink(missing_ok=True)
     seal(out)
 
 
@@ -401,10 +415,10 @@ def _look(
     )
     check_manifest(found.table, labelled=True)
     check_splits(found.table)
-    if (out / "words.json").is_file():
+    if (out / LOOKED).is_file():
         table = pd.read_parquet(out / "manifest.parquet")
         _same_data(table, found.table, out)
-        words = json.loads((out / "words.json").read_text(encoding="utf-8"))
+        words = json.loads((out / LOOKED).read_text(encoding="utf-8"))
         words["audit"] = json.loads((out / "audit.json").read_text(encoding="utf-8"))
         return table, task_from_dict(words["task"]), words
     labels = found.table.loc[found.table["status"] == "ok", "label"]
@@ -432,7 +446,7 @@ def _look(
     table.to_parquet(buffer, index=False)
     write_bytes(out / "manifest.parquet", buffer.getvalue())
     # Written last: with it the look at the data is finished.
-    write_json(out / "words.json", words)
+    write_json(out / LOOKED, words)
     return table, task, {**words, "audit": audited}
 
 

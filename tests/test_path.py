@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import core.predict
 from core.app import find_app
 from core.cli.main import build
-from core.errors import ManifestError, OutputError, RunError
+from core.errors import ConfigError, ManifestError, OutputError, RunError
 from core.evaluate import evaluate
 from core.outputs import is_complete
 from core.predict import predict
@@ -114,6 +114,18 @@ def test_plan_file_gives_the_same_weights_again(place: Path, tmp_path: Path) -> 
     train(None, None, tmp_path / "again", plan_file=place / "run" / "plan.yaml")
     first, second = (r / "model.safetensors" for r in (place / "run", tmp_path / "again"))
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_refused_command_leaves_the_place_free(place: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ManifestError, match="empty"):
+        train("crop_disease", tmp_path / "empty", out, flags=TINY)
+    assert not out.exists()
+    # Refused after the data were looked at: 49 training images are fewer than 400.
+    with pytest.raises(ConfigError, match="--batch"):
+        train("crop_disease", place / "leaves", out, flags={**TINY, "batch": 400})
+    assert not out.exists()
 
 
 def test_run_is_never_written_into_the_data(place: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import json
 import logging
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +29,7 @@ def guarded(*, quiet: bool = False, as_json: bool = False) -> Iterator[None]:
 
     Anything else is a fault of ours and keeps its traceback (exit code 1).
     """
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_ToStderr()])
     logging.getLogger("resight").setLevel(logging.ERROR if quiet or as_json else logging.INFO)
     try:
         yield
@@ -43,6 +42,14 @@ def guarded(*, quiet: bool = False, as_json: bool = False) -> Iterator[None]:
     except KeyboardInterrupt:
         say("stopped", to_stderr=True)
         raise typer.Exit(130) from None
+
+
+class _ToStderr(logging.Handler):
+    """Words of a running command, on whatever standard error is at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        say(self.format(record), to_stderr=True)
 
 
 def say(text: str = "", *, to_stderr: bool = False) -> None:

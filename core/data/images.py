@@ -161,6 +161,12 @@ def _refusing(path: Path) -> Iterator[None]:
     except RefusalError as refusal:
         msg = f"{_shown(path)}: {refusal}."
         raise ImageError(msg) from None
+    except MemoryError as error:
+        msg = (
+            f"{_shown(path)}: it needs more memory to decode than one image may take. Make it "
+            "smaller or cut it into tiles."
+        )
+        raise ImageError(msg) from error
     except Exception as error:
         # Decoders raise nearly every type there is: OSError, ValueError,
         # TypeError, SyntaxError, IndexError, struct.error, MemoryError ...

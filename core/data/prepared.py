@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.data.reading import read_apart
 from core.errors import ImageError, RunError
 from core.options import pixel_options
 from core.outputs import atomic_file, check_space, sha256_file, write_json
@@ -252,7 +253,7 @@ def prepare_one(
         with a one-line reason.
     """
     try:
-        pixels = preparation.form.conform(app.read(row))
+        pixels = preparation.form.conform(read_apart(app.read, row))
         done = dict(transform({**row, "image": pixels}))
         done["image"] = _checked(np.asarray(done["image"]), preparation)
     # Decoders raise anything; one bad file must cost one row, never the batch.
