@@ -67,6 +67,10 @@ class Task:
             two-way question is asked of the task (referable, diseased).
         label: the manifest column that holds the label.
         titles: words for a class in reports, by class name; optional.
+        headline: name of the app's metric that stands first for this task; empty
+            means the app's first.
+        rules: rules of units for this task, by unit name, where they are not the
+            unit's own: the worst breast decides about cancer, the mean about density.
     """
 
     name: str
@@ -76,6 +80,8 @@ class Task:
     label: str = "label"
     titles: Mapping[str, str] = field(default_factory=dict)
     label_separator: str = "|"
+    headline: str = ""
+    rules: Mapping[str, Rule] = field(default_factory=dict)
 
     def with_classes(self, labels: Sequence[str]) -> Task:
         """This task with its class order fixed from the labels of a training manifest.

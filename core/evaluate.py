@@ -202,9 +202,10 @@ def numbers(
 
 
 def fitting_metrics(app: App, task: Task) -> list[Metric]:
-    """The app's metrics that make sense for the kind of task."""
+    """The app's metrics that make sense for the kind of task, the task's headline first."""
     ordered = {"quadratic_kappa", "linear_kappa", "mean_absolute_error", "lins_concordance"}
-    return [m for m in app.metrics if task.kind == "ordinal" or m.name not in ordered]
+    fitting = [m for m in app.metrics if task.kind == "ordinal" or m.name not in ordered]
+    return sorted(fitting, key=lambda metric: metric.name != task.headline)
 
 
 def final_split(predictions: pd.DataFrame) -> str:

@@ -360,7 +360,7 @@ def _first_metric(
 
     if not app.metrics:
         return None
-    metric = app.metrics[0]
+    metric = next((m for m in app.metrics if m.name == task.headline), app.metrics[0])
 
     def score(logits: NDArray[np.float64], y: NDArray[np.int_]) -> float:
         scores = scores_from_logits(logits, link=link)

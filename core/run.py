@@ -171,6 +171,7 @@ def task_to_dict(task: Task) -> dict[str, Any]:
         "label": task.label,
         "titles": dict(task.titles),
         "label_separator": task.label_separator,
+        "headline": task.headline,
     }
 
 
@@ -184,6 +185,7 @@ def task_from_dict(content: Mapping[str, Any]) -> Task:
         label=content["label"],
         titles=dict(content.get("titles", {})),
         label_separator=content.get("label_separator", "|"),
+        headline=content.get("headline", ""),
     )
 
 

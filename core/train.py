@@ -231,7 +231,7 @@ def _finish(
 ) -> None:
     """Calibrate, write the run, score what was held out, report, and declare it complete."""
     link = link_of(task, config.head)
-    units = units_of(app, question.rules)
+    units = units_of(app, {**app.task(question.task).rules, **question.rules})
     entries: list[dict[str, Any]] = []
     for number, member in enumerate(members):
         name = "model.safetensors" if len(members) == 1 else f"member-{number}.safetensors"
