@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from core.app import App
+
 __all__ = ["demo"]
 
 IMAGES = 240
@@ -33,6 +35,8 @@ SETTINGS = {
     "batch": 8,
     "seed": SEED,
 }
+# Rows times columns that the tiny network sees where the app asks for more.
+PIXELS = 128 * 128
 
 
 def demo(
@@ -60,12 +64,21 @@ def demo(
     say("2/5  resight check: looking at the data")
     looked = check(app_name, path, out / "check")
     say("3/5  resight train: probe, fine-tuning, calibration, held-out report")
-    trained = train(app_name, path, out / "run", flags=SETTINGS)
+    trained = train(app_name, path, out / "run", flags={**SETTINGS, **_small(app)})
     say("4/5  resight evaluate: the same model on images from elsewhere")
     judged = evaluate(out / "run", elsewhere, out / "evaluation")
     say("5/5  resight predict: one row per image, and what the app exports")
     predicted = predict(out / "run", [elsewhere], out / "predictions")
     return {"check": looked, "train": trained, "evaluate": judged, "predict": predicted}
+
+
+def _small(app: App) -> dict[str, Any]:
+    """The app's own size in the same shape with at most ``PIXELS``; nothing if it names none."""
+    height, width = app.config.get("size_px") or (0, 0)
+    if height * width <= PIXELS:
+        return {}
+    scale = (PIXELS / (height * width)) ** 0.5
+    return {"size_px": tuple(max(32, 32 * round(side * scale / 32)) for side in (height, width))}
 
 
 def summary_rows(out: Path) -> pd.DataFrame:
