@@ -10,6 +10,7 @@ what is counted, told and written, ``phantom`` the synthetic set.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from apps.mammography.exports import write_dicom, write_overlays, write_worklist
 from apps.mammography.images import augment, prepare, read
@@ -22,6 +23,12 @@ from core.app import App, Export, Option, Section, Task, Unit
 __all__ = ["APP"]
 
 _ALL = ("check", "train", "evaluate", "predict")
+# Density is of the woman: the average of her images, not the densest of them.
+_GRADED: dict[str, Any] = {
+    "kind": "ordinal",
+    "headline": "quadratic_kappa",
+    "rules": {"breast": "mean", "exam": "mean"},
+}
 
 APP = App(
     name="mammography",
@@ -48,7 +55,7 @@ APP = App(
         ),
         Task(
             name="density",
-            kind="ordinal",
+            **_GRADED,
             classes=("A", "B", "C", "D"),
             positive=("C", "D"),
             titles={
@@ -60,7 +67,7 @@ APP = App(
         ),
         Task(
             name="tissue",
-            kind="ordinal",
+            **_GRADED,
             classes=("F", "G", "D"),
             positive=("D",),
             titles={"F": "fatty", "G": "fatty-glandular", "D": "dense-glandular"},
@@ -82,6 +89,7 @@ APP = App(
         Unit(name="exam", columns=("exam",), rule="max"),
     ),
     metrics=METRICS,
+    targets=("sensitivity=0.95", "specificity=0.9", "recall-rate=0.116"),
     subgroups=(
         *("view", "density", "age_decade", "manufacturer", "kind"),
         *("implant", "site", "abnormality"),
@@ -141,6 +149,13 @@ APP = App(
             verbs=_ALL,
             type=float,
             default=0.0,
+            scope="pixels",
+        ),
+        Option(
+            name="crop",
+            help="breast: cut out, the rest blackened, its greys spread; none: the whole picture.",
+            verbs=_ALL,
+            default="breast",
             scope="pixels",
         ),
         Option(

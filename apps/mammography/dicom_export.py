@@ -47,6 +47,14 @@ _TYPE_2 = (
     *("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID"),
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
 )
+# What else of a source an object may be made from. Nothing beside it and the description of
+# pixels is handed on: not where, by whom or with which machine it was made, no free text.
+_KEPT = (
+    *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID"),
+    *("SeriesInstanceUID", "FrameOfReferenceUID", "Modality", "ImageType", "InstanceNumber"),
+    *("SeriesNumber", "PatientOrientation", "Laterality", "ImageLaterality", "ViewPosition"),
+    *("ViewCodeSequence", "ImagerPixelSpacing", "BurnedInAnnotation", "BodyPartExamined"),
+)
 _VIEW_SCT = {
     "CC": ("399162004", "cranio-caudal"),
     "MLO": ("399368009", "medio-lateral oblique"),
@@ -133,12 +141,17 @@ def _written(path: Path, make: Any) -> tuple[str, str]:
 
 
 def _completed(source: Dataset) -> Dataset:
-    """The source with elements that must at least be empty; in memory only.
+    """What objects are made from: the elements of ``_KEPT``, and those that must not be absent.
 
     Dates that are none (``00000000`` of an anonymiser) are emptied as well.
     """
     from pydicom.valuerep import DA, TM  # noqa: PLC0415  (see write_objects)
 
+    for element in list(source):
+        # Group 0028 describes pixels (with PixelSpacing), 7FE0 holds them.
+        is_pixels = element.tag.group in {0x0028, 0x7FE0}
+        if not is_pixels and element.keyword not in {*_KEPT, *_TYPE_2}:
+            del source[element.tag]
     for name in _TYPE_2:
         kind = DA if name.endswith("Date") else TM if name.endswith("Time") else str
         try:

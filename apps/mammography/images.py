@@ -11,7 +11,7 @@ files are mammograms, and of what, is ``apps.mammography.headers``' question.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -208,9 +208,7 @@ class LocateBreast:
         reasons = []
         if breast.fraction < LEAST_BREAST:
             reasons.append(f"no breast was found ({100 * breast.fraction:.1f} % of the picture)")
-            height, width = pixels.shape[:2]
-            mask = np.ones_like(breast.mask)
-            breast = BreastMask(mask, (0, 0, height, width), breast.fraction, "", 0.0)
+            breast = _whole(breast, pixels)
         elif _saturated_share(pixels, breast) > SATURATED:
             reasons.append("more than half of the breast is at the picture's highest value")
         if is_wrong:
@@ -219,6 +217,8 @@ class LocateBreast:
             )
         if data.get("implant") == "yes":
             reasons.append("a breast implant is present")
+        if data.get("crop") == "none":
+            breast = _whole(breast, pixels)
         return {
             **data,
             "breast": breast,
@@ -340,6 +340,12 @@ def augment(size_px: tuple[int, int]) -> Any:
             A.GaussianBlur(sigma_limit=(0.3, 1.0), blur_limit=0, p=0.1),
         ]
     )
+
+
+def _whole(breast: BreastMask, pixels: NDArray[Any]) -> BreastMask:
+    """The whole picture in place of the breast; what was measured of it stays."""
+    height, width = pixels.shape[:2]
+    return replace(breast, mask=np.ones_like(breast.mask), box=(0, 0, height, width))
 
 
 def _saturated_share(pixels: NDArray[Any], breast: BreastMask) -> float:

@@ -30,7 +30,7 @@ __all__ = ["COLUMNS", "index"]
 COLUMNS = (
     *("patient", "exam", "laterality", "view", "missing_views", "view_modifiers", "kind"),
     *("intent", "manufacturer", "implant", "age_decade", "density", "tissue", "abnormality"),
-    *("lesions", "site", "spacing_mm", "target_spacing_mm", "voi", "laterality_from"),
+    *("lesions", "site", "spacing_mm", "target_spacing_mm", "crop", "voi", "laterality_from"),
 )
 EXTENSIONS = {".dcm", ".dicom", ".dic", ".ima", ""}
 _SCREENING = ("L CC", "L MLO", "R CC", "R MLO")
@@ -88,6 +88,7 @@ class _Options:
     voi: str
     voi_index: int
     spacing_mm: float
+    crop: str
     keep_identifiers: bool
     include_skipped: bool
     identity_key: Path | None
@@ -105,6 +106,7 @@ class _Options:
             voi=str(given.get("voi") or "auto"),
             voi_index=int(given.get("voi-index") or 0),
             spacing_mm=float(given.get("spacing-mm") or 0.0),
+            crop=str(given.get("crop") or "breast"),
             keep_identifiers=bool(given.get("keep-identifiers")),
             include_skipped=bool(given.get("include-skipped")),
             identity_key=Path(key) if key else None,
@@ -112,6 +114,8 @@ class _Options:
         msg = ""
         if options.voi not in {"auto", "lut", "window", "range"}:
             msg = f"--voi {options.voi}: is not known. Choose auto, lut, window or range."
+        elif options.crop not in {"breast", "none"}:
+            msg = f"--crop {options.crop}: is not known. Choose breast or none."
         elif options.voi_index < 0:
             msg = "--voi-index: must be 0 or more; 0 is the first LUT or window of a header."
         elif options.spacing_mm and not 0.02 <= options.spacing_mm <= 5:
@@ -265,6 +269,7 @@ def _with_headers(
                 "site": cells.get("site", ""),
                 "spacing_mm": header.spacing_mm,
                 "target_spacing_mm": options.spacing_mm,
+                "crop": options.crop,
                 "voi": header.voi,
                 **_task_column(row, source),
             }

@@ -135,9 +135,13 @@ def draw_breast(
     texture /= texture.std()
     gland = np.exp(-((reach / 0.62) ** 4)) * (texture > 1.0 - 0.8 * density)
     shown += inside * gaussian_filter(gland, 2) * 0.22
+    # Vessels and strands differ from breast to breast; without them all would be copies.
+    strands = gaussian_filter(rng.standard_normal((ROWS, COLUMNS)), 4)
+    shown += inside * depth * (0.08 - 0.05 * np.abs(strands / strands.std()))
     if view == "MLO":
-        muscle = columns < (0.55 * ROWS - rows) * 0.45
-        shown = np.where(muscle, 0.5, shown)
+        slope, reach_down = rng.uniform(0.36, 0.54), ROWS * rng.uniform(0.45, 0.62)
+        muscle = columns < (reach_down - rows) * slope
+        shown = np.where(muscle, 0.45 + 0.3 * shown, shown)
     lesion = None
     if finding:
         row, column = middle + tall * rng.uniform(-0.35, 0.35), wide * rng.uniform(0.25, 0.6)
@@ -146,7 +150,8 @@ def draw_breast(
         shown = shown + inside * _lesion(rng, rows - row, columns - column, finding)
     shown = np.clip(shown + inside * rng.normal(0, 0.01, shown.shape), 0, 1)
     # A lead marker away from the breast.
-    shown[12:26, COLUMNS - 40 : COLUMNS - 30] = 0.95
+    top, left = int(rng.integers(8, 24)), COLUMNS - int(rng.integers(34, 48))
+    shown[top : top + 14, left : left + 10] = 0.95
     if side == "R":
         shown = shown[:, ::-1]
         lesion = lesion and (lesion[0], COLUMNS - 1 - lesion[1], lesion[2])
