@@ -113,7 +113,7 @@ def test_dicom_objects_join_the_study_and_carry_nothing_else(tour: Path) -> None
     kinds = {path.stem.split("_")[-1] for path in folder.glob("*.dcm")}
     assert kinds >= {"sc", "sr"}
     assert not found_in(tour / "for-pacs", NEVER)
-    listing = pd.read_csv(folder / "dicom.csv").fillna("")
+    listing = pd.read_csv(folder / "dicom.csv", keep_default_na=False)
     assert set(listing["reason"]) == {""}
     for path in folder.glob("*.dcm"):
         data = pydicom.dcmread(path)
