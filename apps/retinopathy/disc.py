@@ -20,6 +20,7 @@ coordinates are (row, col), zero-based, at pixel centres.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -28,7 +29,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FALLBACKS", "Disc", "find_disc", "to_eight_bits"]
+__all__ = ["FALLBACKS", "Disc", "brightest", "find_disc", "to_eight_bits"]
 
 FALLBACKS = ("outline", "frame")
 
@@ -101,7 +102,7 @@ def find_disc(image: NDArray[Any]) -> Disc:
         small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
         pixels = np.asarray(small, np.uint8).reshape(size[1], size[0], -1)
     # The red of a dim retina is all there is of it, so the brightest channel counts.
-    light = cv2.GaussianBlur(np.ascontiguousarray(pixels.max(axis=2)), (3, 3), 0)
+    light = cv2.GaussianBlur(brightest(pixels), (3, 3), 0)
     found = _search(np.asarray(light, np.uint8))
     # Centres of pixels: (r + 0.5) / scale - 0.5.
     by_row, by_col = height / light.shape[0], width / light.shape[1]
@@ -128,6 +129,15 @@ def to_eight_bits(image: NDArray[Any]) -> NDArray[np.uint8]:
         # 65535 / 255 = 257 exactly.
         return np.asarray((image.astype(np.uint32) + 128) // 257, np.uint8)
     return np.asarray(np.clip(np.nan_to_num(image) * 255.0, 0, 255).round(), np.uint8)
+
+
+def brightest(pixels: NDArray[Any]) -> NDArray[Any]:
+    """The brightest channel (H, W) of (H, W, C); a maximum over a last axis of three is slow.
+
+    >>> brightest(np.array([[[3, 9, 5]]], np.uint8)).tolist()
+    [[9]]
+    """
+    return reduce(np.maximum, (pixels[..., channel] for channel in range(pixels.shape[-1])))
 
 
 def _search(light: NDArray[np.uint8]) -> Disc:
@@ -265,7 +275,7 @@ def _measure(
 ) -> Disc | None:
     """How well a circle explains a region; None if it does not."""
     height, width = mask.shape
-    rows, cols = np.nonzero(mask)
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     # A straight mask cuts a disc inside of the picture as the frame does: the edge
     # can only be seen within the region's own bounds.
     margin = max(1.5, TOLERANCE * radius)

@@ -167,11 +167,11 @@ def _completed(manifest: Manifest, source: Source) -> Manifest:
     rule, notes = manifest.group_rule, list(manifest.notes)
     if not rule and source.group is None and any(filled["patient"]):
         table["group"] = table["patient"]
-        where = (
-            "the identifier in the DICOM header, replaced by a number" if people else "its number"
-        )
+        where = "the DICOM header (a number stands for it)" if people else "the set's own names"
         n_groups, n_images = _known_groups(table)
-        rule = f"The group is the patient: {where}: {n_groups:,} groups of {n_images:,} images."
+        rule = (
+            f"The group is the patient, from {where}: {n_groups:,} groups of {n_images:,} images."
+        )
     if source.labelled:
         notes += _grades_in_one_spelling(table, source)
         if not rule:

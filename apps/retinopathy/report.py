@@ -330,7 +330,7 @@ def _pictured(
             shown.append(overlay(picture, context.saliency(image_id)))
         quality = f"; {row['quality']}" if row.get("quality") else ""
         title = context.task.title
-        words = f"{row['path']}: is {title(row['label'])}, called {title(row['decided'])}{quality}"
+        words = f"{image_id}: is {title(row['label'])}, called {title(row['decided'])}{quality}"
         yield _jpeg(np.concatenate(shown, axis=1)), words
 
 

@@ -1,24 +1,10 @@
-"""The app as a whole keeps the contract."""
+"""The app as a whole; that it keeps the contract is tested for every app in tests/test_apps.py."""
 
 from __future__ import annotations
 
 import pickle
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
-
-import pytest
 
 from apps.retinopathy import APP
-from core.testing import check_app
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-
-def test_check_app(tmp_path: Path) -> None:
-    if "retinopathy" not in {point.name for point in entry_points(group="resight.apps")}:
-        pytest.skip("needs the entry point: install the project again (pip install -e .)")
-    check_app(APP, tmp_path)
 
 
 def test_the_app_pickles_and_its_outputs_are_allowed() -> None:
