@@ -38,8 +38,10 @@ class TrainConfig(BaseModel):
         "hub", description="hub (timm's own, cached), none, or a .safetensors file"
     )
     size_px: tuple[int, int] | None = Field(None, description="training size, height and width")
-    head: Literal["auto", "multiclass", "ordinal"] = Field(
-        "auto", description="auto: of the task's own kind; multiclass: plain classes"
+    head: Literal["auto", "multiclass", "ordinal", "regression"] = Field(
+        "auto",
+        description="auto: of the task's own kind; multiclass: plain classes; regression: one "
+        "number, with cuts fitted on validation",
     )
     pool: Literal["last", "last_two"] | None = Field(
         None, description="stages whose average-pooled features feed the head"

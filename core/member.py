@@ -21,7 +21,7 @@ from core.model.backbone import LoadedWeights, create_backbone
 from core.model.checkpoint import build_network, load_weights, save_network
 from core.model.familiarity import Familiarity, fit_familiarity
 from core.model.fitting import fit
-from core.model.heads import Head, Probe, fit_probe, loss_of
+from core.model.heads import Head, Probe, fit_cuts, fit_probe, loss_of, recut
 from core.model.inference import pick_device, run_batches
 from core.model.recipe import parameter_groups
 from core.progress import log, track
@@ -177,6 +177,11 @@ def train_member(
         batches = eval_batches(data.store, everything, size_px=size_px, batch=EVAL_BATCH)
         with track("scoring", len(everything)) as advance:
             z, embeddings = run_batches(network, batches, advance=advance)
+    if link == "regression":
+        cuts = fit_cuts(z[n_train : n_train + len(y_val)], y_val)
+        network.head.cuts.copy_(torch.from_numpy(cuts))
+        z = recut(z, cuts)
+        probe_logits = recut(probe_logits, fit_cuts(probe_logits[rows["val"]], y_val))
     familiarity = fit_familiarity(
         embeddings[:n_train], embeddings[n_train : n_train + len(rows["val"])]
     )

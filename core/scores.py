@@ -5,7 +5,8 @@ same lines and neither needs torch. Training has the same links in torch in
 ``core.model.heads``; a test keeps the two equal.
 
     binary, multiclass   K logits      softmax
-    ordinal              K-1 logits    P(y > k) = sigmoid(logit_k), falling in k
+    ordinal              K-1 logits    P(y > k) = sigmoid(logit_k), falling in k;
+                                       the cumulative link, or regression with cuts
     multilabel           K logits      sigmoid of each
 
 A temperature T divides the logits before the link.
@@ -18,6 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import expit, softmax
 
+from core.errors import ConfigError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -27,13 +30,25 @@ __all__ = ["decide", "encode", "link_of", "scores_from_logits"]
 
 
 def link_of(task: Task, head: str = "auto") -> str:
-    """Name of the link: ``softmax``, ``cumulative`` or ``sigmoid``.
+    """Name of the link: ``softmax``, ``cumulative``, ``sigmoid`` or ``regression``.
 
     Args:
         task: the task.
         head: the head the network has; ``multiclass`` on an ordinal task asks
-            for plain classes, ``auto`` for the link of the task's own kind.
+            for plain classes, ``regression`` for one number with cuts, ``auto``
+            for the link of the task's own kind.
+
+    Raises:
+        ConfigError: the head has no meaning for this kind of task.
     """
+    if head not in {"auto", "multiclass"} and task.kind != "ordinal":
+        msg = (
+            f"head {head}: the classes of the task {task.name!r} ({task.kind}) are in no order. "
+            "Pass --head auto, or --task ordinal if they are."
+        )
+        raise ConfigError(msg)
+    if head == "regression":
+        return "regression"
     kind = task.kind if head == "auto" else head
     return {"ordinal": "cumulative", "multilabel": "sigmoid"}.get(kind, "softmax")
 

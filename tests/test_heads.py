@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 
-from core.model.heads import Head, fit_probe, loss_of
+from core.model.heads import Head, fit_cuts, fit_probe, loss_of, recut
+from core.scores import scores_from_logits
 
 
 def blobs(n: int, k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -55,7 +56,52 @@ def test_smallest_possible_training_set_still_gives_a_head() -> None:
 
 
 @pytest.mark.parametrize(
-    ("link", "shape"), [("softmax", (3,)), ("cumulative", (2,)), ("sigmoid", (3,))]
+    ("link", "shape"),
+    [("softmax", (3,)), ("cumulative", (2,)), ("sigmoid", (3,)), ("regression", (2,))],
 )
 def test_head_gives_as_many_logits_as_its_link_needs(link: str, shape: tuple[int, ...]) -> None:
     assert Head(link, 4, 3)(torch.zeros(1, 4)).shape[1:] == shape
+
+
+def test_regression_probe_is_ridge_regression() -> None:
+    x, y = blobs(300, 4)
+    probe = fit_probe(x, y, np.arange(300).astype(object), link="regression", n_classes=4, seed=0)
+    z = (x - x.mean(0)) / x.std(0)
+    # Half the mean squared error plus half the squared norm over C n is ridge with alpha 1 / C.
+    reference = Ridge(alpha=1 / probe.penalty).fit(z, y)
+    with torch.no_grad():
+        logits = probe.head(torch.from_numpy((x - probe.mean) / probe.std)).numpy()
+    np.testing.assert_allclose(logits[:, 0] + 0.5, reference.predict(z), atol=2e-3)
+
+
+def test_cuts_are_found_where_the_cases_have_them() -> None:
+    # Numbers of 4,000 cases, classes drawn by the proportional odds model with these cuts.
+    rng = np.random.default_rng(0)
+    slope, cuts = 4.0, np.array([0.3, 1.1, 2.9])
+    z = rng.uniform(-1, 4, 4000)
+    y = np.searchsorted(cuts, z + rng.logistic(size=4000) / slope)
+    logits = z[:, None] - np.array([0.5, 1.5, 2.5])
+    found = fit_cuts(logits, y)
+    np.testing.assert_allclose(found, [slope, *cuts], rtol=0.08)
+    scores = scores_from_logits(recut(logits, found), link="regression")
+    assert scores[:, 2:].sum() == pytest.approx((y >= 2).sum(), rel=0.02)
+
+
+def test_cuts_of_a_class_without_cases_stay_in_order() -> None:
+    y = np.array([0] * 30 + [1] * 10)
+    logits = y[:, None] + np.random.default_rng(0).normal(0, 0.3, (40, 1)) - np.arange(4) - 0.5
+    found = fit_cuts(logits, y)
+    assert np.isfinite(found).all()
+    assert (np.diff(found[1:]) > 0).all()
+
+
+def test_a_fitted_head_gives_the_logits_that_its_cuts_say() -> None:
+    head = Head("regression", 3, 4)
+    features = torch.randn(5, 3)
+    with torch.no_grad():
+        head.weight.normal_()
+        before = head(features).numpy()
+        cuts = np.array([2.0, 0.1, 0.9, 2.2])
+        head.cuts.copy_(torch.from_numpy(cuts))
+        np.testing.assert_allclose(head(features).numpy(), recut(before, cuts), atol=1e-5)
+    assert head.n_classes == 4

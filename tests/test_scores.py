@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from core.app import Task
+from core.errors import ConfigError
 from core.model.heads import Head, loss_of
 from core.scores import decide, encode, link_of, scores_from_logits
 
@@ -70,3 +71,9 @@ def test_multilabel_labels_become_flags() -> None:
 def test_plain_classes_can_be_asked_of_an_ordinal_task() -> None:
     assert link_of(GRADES) == "cumulative"
     assert link_of(GRADES, "multiclass") == "softmax"
+    assert link_of(GRADES, "regression") == "regression"
+
+
+def test_a_number_of_unordered_classes_is_refused() -> None:
+    with pytest.raises(ConfigError, match="in no order"):
+        link_of(YES_NO, "regression")

@@ -56,7 +56,7 @@ def train(
         None, "--weights", help="hub (timm's own, cached), none, or a .safetensors file."
     ),
     size: str = typer.Option(None, "--size", help="Training size, HEIGHTxWIDTH in pixels."),
-    head: str = typer.Option(None, "--head", help="auto, multiclass or ordinal."),
+    head: str = typer.Option(None, "--head", help="auto, multiclass, ordinal or regression."),
     epochs: int = typer.Option(None, "--epochs", help="Passes over the training images."),
     minutes: float = typer.Option(None, "--minutes", help="Time budget that the epochs must fit."),
     batch: int = typer.Option(None, "--batch", help="Images per optimiser step."),

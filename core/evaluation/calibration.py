@@ -233,7 +233,7 @@ def fit_temperature(
         logits: (N, L) of validation cases; see ``core.scores.scores_from_logits``.
             (N,) with the link ``sigmoid`` is one binary question.
         y: (N,) class indices, or (N, K) zeros and ones for the link ``sigmoid``.
-        link: ``softmax``, ``cumulative`` or ``sigmoid``.
+        link: see ``core.scores.link_of``.
         weight: (N,) how often a row counts.
 
     Returns:

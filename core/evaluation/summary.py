@@ -278,7 +278,7 @@ def _columns(
 
 def _before(predictions: pd.DataFrame, judged: pd.DataFrame, task: Task, link: str) -> Cases | None:
     """The images with the scores they had before temperature scaling, where logits are there."""
-    n_logits = len(task.classes) - 1 if link == "cumulative" else len(task.classes)
+    n_logits = len(task.classes) - 1 if link in {"cumulative", "regression"} else len(task.classes)
     names = [f"logit_{i}" for i in range(n_logits)]
     if not set(names) <= set(predictions.columns) or not len(judged):
         return None

@@ -4,6 +4,9 @@
     cumulative   K - 1 logits of one weight row and ordered thresholds:
                  P(y > k) = sigmoid(w . f - t_k), the proportional odds model
     sigmoid      K independent logits
+    regression   one number z of one weight row, fitted to the index of the class by
+                 squared error; its K - 1 logits are s (z - c_k), with s = 1 and cuts
+                 c_k at k + 1/2 until ``fit_cuts`` takes them from validation
 
 The probe is the same head fitted alone on frozen features with an L2 penalty.
 Its solution starts fine-tuning, so that the first steps do not tear up the
@@ -24,23 +27,25 @@ from torch.nn import functional as F  # noqa: N812  (the name every torch reader
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Head", "Probe", "fit_probe", "loss_of", "n_logits"]
+__all__ = ["ORDERED", "Head", "Probe", "fit_cuts", "fit_probe", "loss_of", "n_logits", "recut"]
 
 # Inverse strengths of the penalty that the probe chooses from, as in scikit-learn's C.
 PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 PROBE_FOLDS = 4
+# Links of classes in rising order: logit k asks whether the class is above k.
+ORDERED = ("cumulative", "regression")
 
 
 def n_logits(link: str, n_classes: int) -> int:
     """How many logits a head has."""
-    return n_classes - 1 if link == "cumulative" else n_classes
+    return n_classes - 1 if link in ORDERED else n_classes
 
 
 class Head(nn.Module):
     """A linear head of any link.
 
     Args:
-        link: ``softmax``, ``cumulative`` or ``sigmoid``.
+        link: ``softmax``, ``cumulative``, ``sigmoid`` or ``regression``.
         n_features: D.
         n_classes: K.
     """
@@ -48,14 +53,22 @@ class Head(nn.Module):
     def __init__(self, link: str, n_features: int, n_classes: int) -> None:
         super().__init__()
         self.link = link
-        rows = 1 if link == "cumulative" else n_classes
+        rows = 1 if link in ORDERED else n_classes
         self.weight = nn.Parameter(torch.zeros(rows, n_features))
+        if link == "regression":
+            # The slope, then the cuts.
+            self.cuts: Tensor
+            self.register_buffer("cuts", torch.cat([torch.ones(1), _halves(n_classes - 1)]))
+            self.bias = nn.Parameter(torch.zeros(1))
+            return
         # cumulative: the first threshold, then the logs of the steps between them,
         # which keeps the thresholds in order whatever the optimiser does.
         self.bias = nn.Parameter(torch.zeros(n_logits(link, n_classes)))
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, D) features -> (N, L) logits."""
+        if self.link == "regression":
+            return self.cuts[0] * (F.linear(features, self.weight, self.bias) - self.cuts[1:])
         if self.link != "cumulative":
             return F.linear(features, self.weight, self.bias)
         steps = torch.cat([self.bias[:1], self.bias[1:].exp()])
@@ -66,12 +79,21 @@ class Head(nn.Module):
         with torch.no_grad():
             self.weight.copy_(other.weight)
             self.bias.copy_(other.bias)
+            if self.link == "regression":
+                self.cuts.copy_(other.cuts)
+
+    @property
+    def n_classes(self) -> int:
+        """K."""
+        if self.link == "regression":
+            return self.cuts.numel()
+        return self.bias.numel() + (self.link == "cumulative")
 
 
 def loss_of(
     link: str, logits: Tensor, y: Tensor, *, smoothing: float = 0.0, reduction: str = "mean"
 ) -> Tensor:
-    """Negative log-likelihood of the labels.
+    """Negative log-likelihood of the labels; half the squared error of the regression link.
 
     Args:
         link: of the head.
@@ -86,6 +108,10 @@ def loss_of(
         target = y.to(logits.dtype) * (1 - smoothing) + 0.5 * smoothing
         loss = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(1)
         return loss if reduction == "none" else loss.mean()
+    if link == "regression":
+        # The cuts stand at their halves as long as anything is trained or chosen by this.
+        away = logits[:, 0] + 0.5 - y.to(logits.dtype)
+        return 0.5 * (away.square() if reduction == "none" else away.square().mean())
     # log(s(a) - s(b)) = log s(a) + log s(-b) + log(1 - exp(b - a)) for a > b, which
     # stays finite where the two sigmoids are equal to the last digit.
     n = logits.shape[1]
@@ -162,6 +188,46 @@ def fit_probe(
     for penalty in PENALTIES[: PENALTIES.index(best) + 1]:
         _minimise(head, x, target, penalty)
     return Probe(head.float(), mean, std, best, losses, out[best])
+
+
+def fit_cuts(logits: NDArray[np.float64], y: NDArray[np.int_]) -> NDArray[np.float64]:
+    """Where the cuts of a regression head should stand, and how steeply scores rise there.
+
+    The most likely proportional odds model of the head's one number. One imaginary case
+    of each class, at its own index, holds the cuts of classes that are nearly absent.
+
+    Args:
+        logits: (N, K - 1) of validation cases, made with the cuts at their halves.
+        y: (N,) class indices.
+
+    Returns:
+        (K,) the slope, then the cuts in rising order.
+    """
+    k = logits.shape[1] + 1
+    index = torch.arange(k)
+    numbers = torch.cat([torch.from_numpy(logits[:, 0] + 0.5), index.double()])
+    # A head of one feature, the number itself: its weight is the slope.
+    model = Head("cumulative", 1, k).double()
+    with torch.no_grad():
+        model.weight.fill_(2.0)
+        model.bias.fill_(float(np.log(2.0)))
+        model.bias[0] = 1.0
+    _minimise(model, numbers[:, None], torch.cat([torch.from_numpy(y), index]), penalty=100.0)
+    with torch.no_grad():
+        # A number that says nothing, or the opposite, has no cuts that could be found.
+        slope = model.weight[0, 0].clamp(min=1e-3)
+        steps = torch.cat([model.bias[:1], model.bias[1:].exp()]).cumsum(0)
+        return np.asarray(torch.cat([slope[None], steps / slope]).numpy(), dtype=np.float64)
+
+
+def recut(logits: NDArray[np.float64], cuts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Logits made with the cuts at their halves, with those of ``fit_cuts`` instead."""
+    return np.asarray(cuts[0] * (logits[:, :1] + 0.5 - cuts[1:]), dtype=np.float64)
+
+
+def _halves(n: int) -> Tensor:
+    """0.5, 1.5 and so on: the cuts that rounding has."""
+    return torch.arange(n) + 0.5
 
 
 def _folds(y: NDArray[np.int_], groups: NDArray[np.object_], seed: int) -> list[NDArray[np.int_]]:

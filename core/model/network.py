@@ -117,7 +117,7 @@ class Network(nn.Module):
     @property
     def n_classes(self) -> int:
         """K."""
-        return self.head.bias.numel() + (self.head.link == "cumulative")
+        return self.head.n_classes
 
     @property
     def last_stage(self) -> str:

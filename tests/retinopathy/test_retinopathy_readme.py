@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
 from typer.testing import CliRunner
 
 from core.cli.main import build
+
+if TYPE_CHECKING:
+    import pytest
 
 README = Path(__file__).resolve().parents[2] / "apps" / "retinopathy" / "README.md"
 # Added to a training, so that it takes seconds and no download.
