@@ -67,10 +67,14 @@ class Task:
             two-way question is asked of the task (referable, diseased).
         label: the manifest column that holds the label.
         titles: words for a class in reports, by class name; optional.
+        label_separator: between the classes of a multi-label image.
         headline: name of the app's metric that stands first for this task; empty
             means the app's first.
         rules: rules of units for this task, by unit name, where they are not the
             unit's own: the worst breast decides about cancer, the mean about density.
+        cuts: (K - 1,) of an ordinal task: the expected class index from which on the
+            next class is decided, in rising order. Set by a training that was asked
+            to decide by frequencies; empty decides for the median class.
     """
 
     name: str
@@ -82,6 +86,7 @@ class Task:
     label_separator: str = "|"
     headline: str = ""
     rules: Mapping[str, Rule] = field(default_factory=dict)
+    cuts: tuple[float, ...] = ()
 
     def with_classes(self, labels: Sequence[str]) -> Task:
         """This task with its class order fixed from the labels of a training manifest.

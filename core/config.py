@@ -43,6 +43,10 @@ class TrainConfig(BaseModel):
         description="auto: of the task's own kind; multiclass: plain classes; regression: one "
         "number, with cuts fitted on validation",
     )
+    decide: Literal["median", "frequencies"] = Field(
+        "median",
+        description="grade of an ordinal task: the median, or as often as the labels have it",
+    )
     pool: Literal["last", "last_two"] | None = Field(
         None, description="stages whose average-pooled features feed the head"
     )

@@ -172,6 +172,7 @@ def task_to_dict(task: Task) -> dict[str, Any]:
         "titles": dict(task.titles),
         "label_separator": task.label_separator,
         "headline": task.headline,
+        "cuts": list(task.cuts),
     }
 
 
@@ -186,6 +187,7 @@ def task_from_dict(content: Mapping[str, Any]) -> Task:
         titles=dict(content.get("titles", {})),
         label_separator=content.get("label_separator", "|"),
         headline=content.get("headline", ""),
+        cuts=tuple(float(cut) for cut in content.get("cuts", ())),
     )
 
 

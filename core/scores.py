@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
     from core.app import Task
 
-__all__ = ["decide", "encode", "link_of", "scores_from_logits"]
+__all__ = [
+    "cuts_by_frequency",
+    "decide",
+    "encode",
+    "expected_class",
+    "link_of",
+    "scores_from_logits",
+]
 
 
 def link_of(task: Task, head: str = "auto") -> str:
@@ -90,7 +97,8 @@ def decide(
 
     Without a threshold: the class with the highest score; for an ordinal task
     the median grade, the first whose cumulative score reaches one half, which
-    is the grade with the least expected absolute error. With a threshold (an
+    is the grade with the least expected absolute error, or, where the task has
+    cuts, the grade between whose cuts the expected class lies. With a threshold (an
     operating point of the positive classes): of the positive classes the one
     with the highest score if their scores add up to at least the threshold,
     else the best of the others.
@@ -103,6 +111,8 @@ def decide(
     if task.kind == "multilabel":
         return (scores >= (0.5 if threshold is None else threshold)).astype(int)
     if threshold is None:
+        if task.cuts:
+            return np.asarray(np.searchsorted(task.cuts, expected_class(scores), side="right"))
         if task.kind == "ordinal":
             cumulative = np.cumsum(scores, axis=1)
             return np.asarray((cumulative < 0.5 - 1e-12).sum(axis=1).clip(max=scores.shape[1] - 1))
@@ -113,6 +123,41 @@ def decide(
     best = np.where(positive, scores, -1.0).argmax(axis=1)
     rest = np.where(positive, -1.0, scores).argmax(axis=1)
     return np.asarray(np.where(called, best, rest))
+
+
+def expected_class(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The expected class index (N,) of scores (N, K), in [0, K - 1]."""
+    return np.asarray(scores @ np.arange(scores.shape[1]), dtype=np.float64)
+
+
+def cuts_by_frequency(
+    scores: NDArray[np.float64], y: NDArray[np.int_], *, n_classes: int
+) -> tuple[float, ...]:
+    """Cuts on the expected class that decide for each class as often as the labels do.
+
+    A median hardly ever names a rare class: where nine of ten cases are healthy, so is
+    the median of most of the others. Deciding as often as graders did is what an
+    agreement such as the quadratic kappa rewards, and needs no search.
+
+    Args:
+        scores: (N, K) of validation cases.
+        y: (M,) class indices whose frequencies are to be met; cases may be others.
+        n_classes: K.
+
+    Returns:
+        (K - 1,) in rising order, for ``Task.cuts``. A cut above every case lies at K.
+
+    >>> scores = np.array([[1.0, 0.0], [0.75, 0.25], [0.5, 0.5]])
+    >>> cuts_by_frequency(scores, np.array([0, 0, 1]), n_classes=2)
+    (0.375,)
+    """
+    ranked = np.sort(expected_class(scores))
+    below = np.cumsum(np.bincount(y, minlength=n_classes))[:-1] / len(y) * len(ranked)
+    # Ends half a case beyond the first and the last, in between the middle of two neighbours.
+    middles = (ranked[1:] + ranked[:-1]) / 2
+    places = np.concatenate([[0.0], middles, [float(n_classes)]])
+    nearest = np.clip(np.rint(below).astype(int), 0, len(ranked))
+    return tuple(float(cut) for cut in places[nearest])
 
 
 def encode(labels: list[str], task: Task) -> NDArray[np.int_]:

@@ -39,7 +39,7 @@ from core.outputs import claim, is_complete, seal, sha256_file, write_bytes, wri
 from core.predictions import predictions_of
 from core.progress import log
 from core.run import SCHEMA, load_run, task_from_dict, task_to_dict, versions
-from core.scores import encode, link_of
+from core.scores import cuts_by_frequency, encode, link_of, scores_from_logits
 from core.tables import check_manifest, check_splits
 
 __all__ = ["train"]
@@ -247,6 +247,9 @@ def _finish(
             }
         )
     logits, distance, probe_logits, heat, temperature = _calibrate(data, parts, members, link)
+    task = _with_cuts(
+        task, config, data, parts, scores_from_logits(logits / heat[:, None], link=link)
+    )
     digest = hashlib.sha256("".join(sha256_file(out / e["weights"]) for e in entries).encode())
     run = {
         "schema": SCHEMA,
@@ -316,6 +319,26 @@ def _finish(
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
     (out / LOOKED).unlink(missing_ok=True)
     seal(out)
+
+
+def _with_cuts(
+    task: Task,
+    config: TrainConfig,
+    data: Data,
+    parts: Sequence[Mapping[str, np.ndarray]],
+    scores: np.ndarray,
+) -> Task:
+    """The task with the cuts that decide by frequencies, where that was asked for.
+
+    Scores are those of validation, or out of fold; the frequencies are of all labels
+    that are not held out, of which there are more.
+    """
+    if config.decide != "frequencies" or task.kind != "ordinal":
+        return task
+    judged = np.concatenate([part["fold" if len(parts) > 1 else "val"] for part in parts])
+    known = np.concatenate([parts[0]["train"], judged]) if len(parts) == 1 else judged
+    cuts = cuts_by_frequency(scores[judged], data.y[known], n_classes=len(task.classes))
+    return replace(task, cuts=cuts)
 
 
 def _calibrate(

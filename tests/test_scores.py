@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ import torch
 from core.app import Task
 from core.errors import ConfigError
 from core.model.heads import Head, loss_of
-from core.scores import decide, encode, link_of, scores_from_logits
+from core.scores import cuts_by_frequency, decide, encode, link_of, scores_from_logits
 
 GRADES = Task(name="g", kind="ordinal", classes=("0", "1", "2"), positive=("1", "2"))
 YES_NO = Task(name="y", kind="binary", classes=("no", "yes"), positive=("yes",))
@@ -77,3 +79,26 @@ def test_plain_classes_can_be_asked_of_an_ordinal_task() -> None:
 def test_a_number_of_unordered_classes_is_refused() -> None:
     with pytest.raises(ConfigError, match="in no order"):
         link_of(YES_NO, "regression")
+
+
+def test_cuts_decide_for_each_class_as_often_as_the_labels_do() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.dirichlet([12.0, 2.0, 1.0], 200)
+    y = np.repeat([0, 1, 2], [150, 30, 20])
+    task = replace(GRADES, cuts=cuts_by_frequency(scores, y, n_classes=3))
+    assert np.bincount(decide(scores, task=task)).tolist() == [150, 30, 20]
+    # The median names hardly any of the last two.
+    assert np.bincount(decide(scores, task=GRADES), minlength=3)[1:].sum() < 10
+
+
+def test_a_class_without_labels_is_never_decided() -> None:
+    scores = np.array([[0.9, 0.1, 0.0], [0.5, 0.3, 0.2], [0.0, 0.0, 1.0]])
+    cuts = cuts_by_frequency(scores, np.array([0, 0, 1]), n_classes=3)
+    assert decide(scores, task=replace(GRADES, cuts=cuts)).tolist() == [0, 0, 1]
+
+
+def test_an_operating_point_overrules_the_cuts() -> None:
+    scores = np.array([[0.6, 0.15, 0.25], [0.7, 0.2, 0.1]])
+    task = replace(GRADES, cuts=(1.9, 1.95))
+    assert decide(scores, task=task).tolist() == [0, 0]
+    assert decide(scores, task=task, threshold=0.4).tolist() == [2, 0]
