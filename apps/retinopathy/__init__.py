@@ -54,6 +54,9 @@ APP = App(
     augment=augment,
     units=UNITS,
     metrics=METRICS,
+    # A programme that must not miss anybody wants the one, a clinic that cannot see
+    # everybody the other; `resight threshold` puts one in force, or chooses another.
+    targets=("sensitivity=0.9", "specificity=0.95"),
     subgroups=("camera", "site", "eye", "resolution", "disc_rule"),
     sections=(
         Section(title="Screening", build=screening),
@@ -83,16 +86,25 @@ APP = App(
     phantom=write_phantom,
     # At 384 px a photograph of 45 degrees has about 0.035 mm per pixel: a microaneurysm of 0.05
     # to 0.1 mm is still more than a pixel. More is better where there is a GPU.
-    config={"size_px": (384, 384)},
+    config={"size_px": (384, 384), "decide": "frequencies"},
     prepared_columns=PREPARED_COLUMNS,
     output_columns=tuple(COLUMNS),
     options=(
+        Option(
+            name="colours",
+            help="camera (as they are), normalised (less the local average), equalised (lightness "
+            "with limited contrast), or normalised+equalised.",
+            verbs=("train", "evaluate", "predict"),
+            default="camera",
+            scope="pixels",
+        ),
         Option(
             name="overlays",
             help="Write PNG overlays for eyes that are referred.",
             verbs=("predict",),
             type=bool,
             default=False,
+            scope="command",
         ),
         Option(
             name="letters",
@@ -100,6 +112,7 @@ APP = App(
             verbs=("predict",),
             type=bool,
             default=False,
+            scope="command",
         ),
         Option(
             name="letter-template",
@@ -112,6 +125,7 @@ APP = App(
             help="Language of the letters (en, de), or a YAML file of words.",
             verbs=("predict",),
             default="en",
+            scope="command",
         ),
     ),
 )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = [
+    "COLOURS",
     "PREPARED_COLUMNS",
     "EqualiseLocally",
     "FindDisc",
@@ -45,6 +46,10 @@ __all__ = [
 
 # What ``prepare`` adds to a row.
 PREPARED_COLUMNS = ("gate", "disc_rule", "disc_row", "disc_col", "disc_radius", "resolution")
+
+# What may be done to colours: nothing; subtract the local average, as many entries of the
+# 2015 competition did; equalise lightness with limited contrast; or one after the other.
+COLOURS = ("camera", "normalised", "equalised", "normalised+equalised")
 
 # The rim of the disc is blurred by compression and shows the notch of the field stop.
 KEPT_SHARE = 0.985
@@ -74,16 +79,14 @@ def read(row: Mapping[str, Any]) -> NDArray[Any]:
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
 
-def prepare(
-    size_px: tuple[int, int], *, normalise: bool = False, equalise: bool = False
-) -> Callable[[dict[str, Any]], dict[str, Any]]:
+def prepare(size_px: tuple[int, int]) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """Find the disc, judge the photograph, scale and mask it.
+
+    Of a row with a column ``colours`` (see ``COLOURS``) they are changed, too; ``index``
+    adds the column where the option says so.
 
     Args:
         size_px: (H, W) of the result; the disc fills the smaller of the two.
-        normalise: subtract the local average colour, as many entries of the 2015
-            competition did. Off: the network gets the colours of the camera.
-        equalise: contrast-limited equalisation of lightness. Off.
 
     Returns:
         A MONAI ``Compose`` from ``{"image": (H', W', C), ...}`` to the same with
@@ -94,16 +97,16 @@ def prepare(
     # MONAI takes seconds to load, and only reading the app's description must not.
     from monai.transforms.compose import Compose  # noqa: PLC0415
 
-    steps: list[Callable[[dict[str, Any]], dict[str, Any]]] = [
-        FindDisc(),
-        JudgePhotograph(),
-        ScaleToDisc(size_px),
-    ]
-    if normalise:
-        steps.append(NormaliseLocally())
-    if equalise:
-        steps.append(EqualiseLocally())
-    transform: Callable[[dict[str, Any]], dict[str, Any]] = Compose([*steps, DropDisc()])
+    transform: Callable[[dict[str, Any]], dict[str, Any]] = Compose(
+        [
+            FindDisc(),
+            JudgePhotograph(),
+            ScaleToDisc(size_px),
+            NormaliseLocally(),
+            EqualiseLocally(),
+            DropDisc(),
+        ]
+    )
     return transform
 
 
@@ -172,7 +175,9 @@ class NormaliseLocally:
     """Subtracts the local average colour and stretches what is left."""
 
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Replace ``image``; outside of the disc it stays black."""
+        """Replace ``image`` where the row asks for it; outside of the disc it stays black."""
+        if "normalised" not in str(data.get("colours")):
+            return data
         image, shown = data["image"], data["shown"]
         full = _full_scale(image.dtype)
         pixels = image.astype(np.float32) * (255 / full)
@@ -189,9 +194,9 @@ class EqualiseLocally:
     """Contrast-limited adaptive equalisation of lightness; colours keep their place."""
 
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Replace ``image``; of more than eight bits eight remain."""
+        """Replace ``image`` where the row asks for it; of more than eight bits eight remain."""
         image, shown = data["image"], data["shown"]
-        if image.shape[2] != 3:
+        if "equalised" not in str(data.get("colours")) or image.shape[2] != 3:
             return data
         lab = cv2.cvtColor(to_eight_bits(image), cv2.COLOR_RGB2LAB)
         equaliser = cv2.createCLAHE(CLAHE_CLIP, (CLAHE_TILES, CLAHE_TILES))

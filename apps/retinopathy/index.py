@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.retinopathy import dicom
+from apps.retinopathy.images import COLOURS
 from apps.retinopathy.layouts import (
     NAMES,
     Record,
@@ -25,7 +26,7 @@ from apps.retinopathy.layouts import (
 from core.app import Manifest
 from core.data.manifest import EXTENSIONS, GroupRule, index_images, locate
 from core.data.scan import natural_key, readable, scan
-from core.errors import ManifestError
+from core.errors import ConfigError, ManifestError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,8 +72,13 @@ def index(source: Source) -> Manifest:
     """The manifest of fundus photographs; see the head of this module.
 
     Raises:
+        ConfigError: ``--colours`` is none of ``images.COLOURS``.
         ManifestError: nothing usable is there, or a card named does not fit.
     """
+    colours = str(source.options.get("colours") or COLOURS[0])
+    if colours not in COLOURS:
+        msg = f"--colours {colours}: is not known. Choose one of {', '.join(COLOURS)}."
+        raise ConfigError(msg)
     found = _by_layout(source) if source.labelled else None
     manifest = found or index_images(
         source,
@@ -80,7 +86,11 @@ def index(source: Source) -> Manifest:
         extensions=EXTENSIONS | {".dcm", ".dicom"},
         label_names=LABEL_NAMES,
     )
-    return _completed(manifest, source)
+    completed = _completed(manifest, source)
+    if colours != COLOURS[0]:
+        # Read by the steps of the preparation; pixels are kept apart by it in the store.
+        completed.table["colours"] = colours
+    return completed
 
 
 def _by_layout(source: Source) -> Manifest | None:

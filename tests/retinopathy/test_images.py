@@ -72,7 +72,7 @@ def test_the_dtype_is_kept_and_the_input_untouched(draw: Draw, dtype: str) -> No
     scale = {"uint8": 1, "uint16": 257, "float32": 1 / 255}[dtype]
     image = (draw((200, 200), 100, 100, 90).astype(np.float64) * scale).astype(dtype)
     before = image.copy()
-    done = prepare((64, 64), normalise=True, equalise=True)({"image": image})["image"]
+    done = prepare((64, 64))({"image": image, "colours": "normalised+equalised"})["image"]
     assert done.dtype == image.dtype
     assert done.shape == (64, 64, 3)
     np.testing.assert_array_equal(image, before)
@@ -88,14 +88,15 @@ def test_grey_of_one_channel_is_prepared_too(draw: Draw) -> None:
 def test_local_normalisation_puts_the_retina_at_its_middle(draw: Draw) -> None:
     image = draw((300, 300), 150, 150, 140)
     plain = prepare((128, 128))({"image": image})["image"]
-    changed = prepare((128, 128), normalise=True)({"image": image})["image"]
+    changed = prepare((128, 128))({"image": image, "colours": "normalised"})["image"]
     assert np.median(plain[60:68, 60:68, 0]) > 140
     assert abs(float(np.median(changed[30:98, 30:98])) - 128) < 20
     assert not changed[:6, :6].any()
 
 
 def test_equalising_leaves_colours_in_place(draw: Draw) -> None:
-    done = prepare((128, 128), equalise=True)({"image": draw((300, 300), 150, 150, 140)})["image"]
+    image = draw((300, 300), 150, 150, 140)
+    done = prepare((128, 128))({"image": image, "colours": "equalised"})["image"]
     inside = done[40:88, 40:88].reshape(-1, 3).mean(axis=0)
     assert inside[0] > inside[1] > inside[2]
 
