@@ -120,7 +120,7 @@ class Question(BaseModel):
     card: str | None = None
     allow_outside: bool = False
     options: dict[str, Any] = Field(default_factory=dict)
-    rules: dict[str, Literal["mean", "max", "noisy_or"]] = Field(default_factory=dict)
+    rules: dict[str, str] = Field(default_factory=dict)
 
 
 class Plan(BaseModel):

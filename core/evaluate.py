@@ -6,24 +6,30 @@ Thresholds and temperature are those stored in the run; nothing is chosen here.
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from core.app import Unit, find_app
-from core.config import read_plan_rows
+from core.errors import ConfigError
+from core.evaluation.choosing import explore_points
 from core.evaluation.summary import summarise
-from core.outputs import claim, is_complete, seal, unseal, write_bytes, write_json, write_text
-from core.predictions import csv_text
-from core.report.blocks import ReportContext
-from core.report.page import write_report
+from core.outputs import claim, unseal
 from core.run import load_run, task_from_dict
+from core.writing import (
+    Look,
+    only_ours,
+    print_page,
+    read_table,
+    visible,
+    write_evaluation,
+    write_table,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -32,9 +38,14 @@ if TYPE_CHECKING:
     from core.data.prepared import Prepared
     from core.model.network import Network
 
-__all__ = ["evaluate", "report_run"]
-
-Look = Callable[[str], "NDArray[Any]"]
+__all__ = [
+    "evaluate",
+    "final_split",
+    "fitting_metrics",
+    "numbers",
+    "report_run",
+    "units_of_run",
+]
 
 
 def report_run(
@@ -70,11 +81,13 @@ def report_run(
     baseline, _ = numbers(beside, run={**run, "temperature": 1.0}, split=split, plain=True)
     evaluation["probe"] = baseline["metrics"]
     picture, saliency = _pictures(store, network, run)
-    _write(
+    write_evaluation(
         out,
         evaluation,
         decisions,
         judged[judged["split"] == split].reset_index(drop=True),
+        app=find_app(run["app"]),
+        task=task_from_dict(run["task"]),
         run=run,
         manifest=manifest,
         picture=picture,
@@ -94,6 +107,9 @@ def evaluate(
     allow_outside: bool = False,
     options: Mapping[str, Any] | None = None,
     prevalence: float | None = None,
+    targets: Sequence[str] = (),
+    exploratory: bool = False,
+    pdf: bool = False,
 ) -> dict[str, Any]:
     """Report on the held-out split of a run, or on a new labelled folder.
 
@@ -107,16 +123,28 @@ def evaluate(
         allow_outside: whether a table may name files outside of its folder.
         options: the app's own.
         prevalence: of the positive classes where the model will be used, in (0, 1).
+        targets: operating points to look at beside those of the run; ``exploratory`` only.
+        exploratory: choose ``targets`` on the judged cases themselves, and mark the page.
+        pdf: print the page to ``report.pdf`` as well.
 
     Returns:
         the content of ``metrics.json`` and where the files are.
 
     Raises:
-        ResightError: the run or the data must change.
+        ResightError: the run or the data must change; or ``targets`` are given
+            without ``exploratory``.
     """
+    if targets and not exploratory:
+        msg = (
+            f"--target {targets[0]}: an evaluation never chooses a threshold on the cases it "
+            "judges; the result would look better than it is. Choose it on validation cases with "
+            f"`resight threshold {run_path} --target {targets[0]}`, or add --exploratory to look "
+            "and have the page marked."
+        )
+        raise ConfigError(msg)
     run = load_run(run_path)
     with claim(out):
-        _only_ours(out)
+        only_ours(out)
         unseal(out)
         if data is None:
             predictions = read_table(run_path / "predictions")
@@ -140,22 +168,24 @@ def evaluate(
             split = "new data"
             write_table(out / "predictions", predictions)
         evaluation, decisions = numbers(
-            predictions, run=run.content, split=split, prevalence=prevalence
+            predictions, run=run.content, split=split, prevalence=prevalence, explore=targets
         )
         evaluation["cautions"] = [*notes, *evaluation.get("cautions", [])]
         evaluation["about"]["model_id"] = run.model_id
-        _write(
+        write_evaluation(
             out,
             evaluation,
             decisions,
             predictions[predictions["split"] == split].reset_index(drop=True),
+            app=run.app,
+            task=run.task,
             run=run.content,
             manifest=manifest,
             picture=picture,
             saliency=saliency,
             beside=run_path,
         )
-        seal(out)
+        print_page(out, pdf=pdf)
     return {"out": str(out), "metrics": evaluation, "n_failed": _n_failed(predictions)}
 
 
@@ -166,6 +196,7 @@ def numbers(
     split: str,
     prevalence: float | None = None,
     plain: bool = False,
+    explore: Sequence[str] = (),
 ) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
     """Metrics and decisions of one split.
 
@@ -176,22 +207,27 @@ def numbers(
         split: whose rows are judged.
         prevalence: see ``evaluate``.
         plain: leave out subgroups and units, for a baseline beside the headline.
+        explore: targets of operating points chosen on the judged rows, and marked so.
     """
     app = find_app(run["app"])
     task = task_from_dict(run["task"])
     rows = predictions[predictions["split"].fillna("") == split].reset_index(drop=True)
-    units = [
-        Unit(name=u["name"], columns=tuple(u["columns"]), rule=u["rule"]) for u in run["units"]
-    ]
+    units = units_of_run(run)
+    metrics = fitting_metrics(app, task)
+    points = list(run["operating_points"])
+    if explore:
+        points += explore_points(
+            rows, task=task, targets=explore, split=split, units=units, metrics=metrics
+        )
     present = [name for name in app.subgroups if name in rows.columns]
     return summarise(
         rows,
         task=task,
-        metrics=fitting_metrics(app, task),
+        metrics=metrics,
         units=[] if plain else units,
         subgroups=[] if plain else present,
         split=split,
-        operating_points=run["operating_points"],
+        operating_points=points,
         temperature=float(run["temperature"]),
         link=run["members"][0]["network"]["link"],
         seed=int(run["seed"]),
@@ -199,6 +235,11 @@ def numbers(
         prevalence=prevalence,
         resamples=200 if plain else 2000,
     )
+
+
+def units_of_run(run: Mapping[str, Any]) -> list[Unit]:
+    """The steps of a run, with the rules it was trained with."""
+    return [Unit(name=u["name"], columns=tuple(u["columns"]), rule=u["rule"]) for u in run["units"]]
 
 
 def fitting_metrics(app: App, task: Task) -> list[Metric]:
@@ -215,56 +256,6 @@ def final_split(predictions: pd.DataFrame) -> str:
         if name in present:
             return name
     return "test"
-
-
-def write_table(stem: Path, table: pd.DataFrame) -> None:
-    """A table as Parquet, for programs, and as CSV, for people."""
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    write_bytes(stem.with_suffix(".parquet"), buffer.getvalue())
-    write_text(stem.with_suffix(".csv"), csv_text(table))
-
-
-def read_table(stem: Path) -> pd.DataFrame:
-    """A table written by ``write_table``."""
-    return pd.read_parquet(stem.with_suffix(".parquet"))
-
-
-def _write(
-    out: Path,
-    evaluation: dict[str, Any],
-    decisions: Mapping[str, pd.DataFrame],
-    predictions: pd.DataFrame,
-    *,
-    run: Mapping[str, Any],
-    manifest: pd.DataFrame,
-    picture: Look | None,
-    saliency: Look | None,
-    beside: Path | None = None,
-) -> None:
-    """Write metrics, decisions and the page."""
-    write_json(out / "metrics.json", evaluation)
-    for unit, table in decisions.items():
-        if unit != "image":
-            write_table(out / f"decisions_{unit}", table)
-    source = beside or out
-    write_report(
-        out,
-        ReportContext(
-            app=find_app(run["app"]),
-            task=task_from_dict(run["task"]),
-            evaluation=evaluation,
-            predictions=predictions,
-            decisions=decisions,
-            manifest=manifest,
-            run=run,
-            audit=_json(source / "audit.json"),
-            log=_csv(source / "log.csv"),
-            plan=read_plan_rows(source / "plan.yaml"),
-            picture=picture,
-            saliency=saliency,
-        ),
-    )
 
 
 def _pictures(store: Prepared, network: Network, run: Mapping[str, Any]) -> tuple[Look, Look]:
@@ -291,49 +282,6 @@ def _pictures(store: Prepared, network: Network, run: Mapping[str, Any]) -> tupl
     return picture, saliency
 
 
-def visible(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Prepared pixels as a picture (H, W, 3) uint8 that a person can look at."""
-    values = pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
-    if values.dtype == np.uint8:
-        return np.ascontiguousarray(values)
-    values = values.astype(np.float64)
-    low, high = np.percentile(values, [0.5, 99.5])
-    return np.asarray(np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255, dtype=np.uint8)
-
-
-def _only_ours(out: Path) -> None:
-    """Refuse to write among files that are not an earlier report."""
-    from core.errors import OutputError  # noqa: PLC0415
-
-    others = [f.name for f in out.iterdir() if f.name != ".lock"]
-    if (
-        others
-        and not is_complete(out)
-        and "metrics.json" not in others
-        and "predictions.csv" not in others
-    ):
-        msg = (
-            f"{out}: holds files that resight did not write (first: {sorted(others)[0]}). "
-            f"Choose another --out."
-        )
-        raise OutputError(msg)
-    if "run.json" in others:
-        msg = f"{out}: is a run. Choose another --out for the report."
-        raise OutputError(msg)
-
-
 def _n_failed(predictions: pd.DataFrame) -> int:
     """Inputs without a score that were not left out on purpose."""
     return int((predictions["status"] == "failed").sum())
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """Content of a file that may be absent."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def _csv(path: Path) -> pd.DataFrame | None:
-    """A table that may be absent or empty."""
-    if not path.is_file() or path.stat().st_size < 3:
-        return None
-    return pd.read_csv(path)

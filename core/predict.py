@@ -27,7 +27,6 @@ from core.data.loader import resize_to
 from core.data.manifest import locate
 from core.data.prepared import Preparation, prepare_one, store_size
 from core.errors import ManifestError, RunError
-from core.evaluate import visible, write_table
 from core.evaluation.units import decisions_of
 from core.model.inference import pick_device, run_batch
 from core.options import resolve_options
@@ -36,6 +35,7 @@ from core.predictions import predictions_of
 from core.progress import track
 from core.run import Run, load_run
 from core.tables import check_manifest
+from core.writing import visible, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -119,7 +119,9 @@ def decide(
         return np.asarray(scores.argmax(axis=1), dtype=np.int_)
     positive = np.zeros(scores.shape[1], dtype=bool)
     positive[list(task.positive_index)] = True
-    called = scores[:, positive].sum(axis=1) >= threshold
+    # Thresholds are chosen on sums rounded so (``batches.positive_part``): a score that was the
+    # threshold must stay called.
+    called = np.round(scores[:, positive].sum(axis=1), 12) >= threshold
     best = np.where(positive, scores, -1.0).argmax(axis=1)
     rest = np.where(positive, -1.0, scores).argmax(axis=1)
     return np.asarray(np.where(called, best, rest))

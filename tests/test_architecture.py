@@ -20,7 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = (
     {"data", "model", "evaluation", "report"},
     {"run", "member"},
-    {"check", "train", "evaluate", "predict", "demo", "testing"},
+    {
+        *("check", "train", "evaluate", "predict", "demo", "testing"),
+        *("writing", "foreign", "threshold", "compare", "ensemble", "external"),
+    },
     {"cli"},
 )
 # A report shows what an evaluation found, so it knows the types of it.

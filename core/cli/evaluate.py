@@ -1,8 +1,10 @@
-"""``resight evaluate RUN [DATA] --out DIR``."""
+"""``resight evaluate RUN [DATA] --out DIR``, or ``--predictions FILE`` in place of a run."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -13,10 +15,12 @@ from core.cli.shared import (
     existing,
     guarded,
     headline,
+    pairs,
     print_rows,
     say,
     show_json,
 )
+from core.errors import ConfigError
 
 __all__ = ["register"]
 
@@ -28,37 +32,83 @@ def register(cli: typer.Typer) -> None:
 
 def evaluate(
     context: typer.Context,
-    run: Path = typer.Argument(help="A complete run."),
+    run: Path = typer.Argument(None, help="A complete run."),
     data: str = typer.Argument(None, help="A new labelled folder; without it, the held-out split."),
     out: Path = typer.Option(..., "--out", "-o", help="Directory of the report."),
+    predictions: Path = typer.Option(
+        None,
+        "--predictions",
+        help="In place of a run: a table made elsewhere with id, group, label and score_<class>.",
+    ),
     label: str = typer.Option(None, "--label", help="Column of the table that holds the label."),
     group: str = typer.Option(None, "--group", help="Column that identifies the group."),
     card: str = typer.Option(None, "--card", help="Data card to use, or none."),
     prevalence: float = typer.Option(
         None, "--prevalence", help="Of the positive classes where the model will be used."
     ),
+    target: list[str] = typer.Option(
+        [],
+        "--target",
+        help="An operating point to look at, such as sensitivity=0.95. Needs --exploratory, or "
+        "validation rows in --predictions. May be repeated.",
+    ),
+    exploratory: bool = typer.Option(
+        False, "--exploratory", help="Choose --target on the judged cases; the page is marked."
+    ),
+    pdf: bool = typer.Option(False, "--pdf", help="Print the page to report.pdf as well."),
     allow_outside: bool = typer.Option(
         False, "--allow-outside", help="Let a table name files outside of its folder."
     ),
+    app: str = typer.Option(
+        None, "--app", help="With --predictions: an app whose metrics, units and words are used."
+    ),
+    task: str = typer.Option(
+        None, "--task", help="With --predictions: binary, multiclass, ordinal or multilabel."
+    ),
+    positive: str = typer.Option(
+        None, "--positive", help="With --predictions: classes that count as positive, A,B."
+    ),
+    unit: list[str] = typer.Option(
+        [], "--unit", help="With --predictions: NAME=COLUMN[+COLUMN], as patient=patient_id."
+    ),
+    rule: list[str] = typer.Option(
+        [], "--rule", help="With --predictions: UNIT=mean, UNIT=max or UNIT=noisy_or."
+    ),
+    subgroup: list[str] = typer.Option(
+        [], "--subgroup", help="With --predictions: a column to break results down by."
+    ),
+    split: str = typer.Option(None, "--split", help="With --predictions: the rows to judge."),
+    threshold: float = typer.Option(
+        None, "--threshold", help="With --predictions: one that was set beforehand."
+    ),
+    seed: int = typer.Option(0, "--seed", help="With --predictions: of the bootstrap."),
     as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
 ) -> None:
-    """Report on the held-out split of a run, or on a new labelled folder."""
+    """Report on the held-out split of a run, on a new labelled folder, or on a table."""
     with guarded(as_json=as_json):
-        from core.evaluate import evaluate as work  # noqa: PLC0415  (imports pandas)
-        from core.run import load_run  # noqa: PLC0415
-
-        options = app_options(load_run(run).app, "evaluate", context.args)
-        result = work(
-            run,
-            existing([data])[0] if data else None,
-            out,
-            label=label,
-            group=group,
-            card=card,
-            prevalence=prevalence,
-            allow_outside=allow_outside,
-            options=options,
-        )
+        common: dict[str, Any] = {
+            "label": label,
+            "group": group,
+            "prevalence": prevalence,
+            "targets": target,
+            "exploratory": exploratory,
+            "pdf": pdf,
+        }
+        only_table = {
+            "app_name": app,
+            "kind": task,
+            "positive": [name.strip() for name in positive.split(",")] if positive else (),
+            "units": pairs(unit, "--unit", "patient=patient_id"),
+            "rules": pairs(rule, "--rule", "patient=max"),
+            "subgroups": subgroup,
+            "split": split,
+            "threshold": threshold,
+        }
+        if predictions is not None:
+            result = _of_table(predictions, run, context.args, out, {**common, **only_table}, seed)
+        else:
+            _refuse(run, only_table)
+            result = _of_run(run, data, context.args, out, card, allow_outside, common)
         if as_json:
             show_json(result)
         else:
@@ -71,3 +121,57 @@ def evaluate(
             say(f"open {out / 'report.html'}")
         if result["n_failed"]:
             raise typer.Exit(SOME_FAILED)
+
+
+def _of_run(
+    run: Path,
+    data: str | None,
+    extra: Sequence[str],
+    out: Path,
+    card: str | None,
+    allow_outside: bool,
+    common: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Judge a run."""
+    from core.evaluate import evaluate as work  # noqa: PLC0415  (imports pandas)
+    from core.run import load_run  # noqa: PLC0415
+
+    options = app_options(load_run(run).app, "evaluate", extra)
+    where = existing([data])[0] if data else None
+    return work(run, where, out, card=card, allow_outside=allow_outside, options=options, **common)
+
+
+def _of_table(
+    file: Path,
+    run: Path | None,
+    extra: Sequence[str],
+    out: Path,
+    settings: Mapping[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    """Judge a table made elsewhere."""
+    from core.foreign import evaluate_table  # noqa: PLC0415  (imports pandas)
+
+    if run is not None:
+        msg = f"{run}: a run and --predictions were both given. Pass one of them."
+        raise ConfigError(msg)
+    if extra:
+        msg = f"{extra[0]}: is not an option of `resight evaluate --predictions`. See --help."
+        raise ConfigError(msg)
+    return evaluate_table(existing([str(file)])[0], out, seed=seed, **settings)
+
+
+def _refuse(run: Path | None, only_table: Mapping[str, Any]) -> None:
+    """Say what is missing, or which options have no meaning for a run."""
+    if run is None:
+        msg = "Neither a run nor --predictions was given. Pass RUN, or --predictions FILE."
+        raise ConfigError(msg)
+    given = [name for name, value in only_table.items() if value]
+    if given:
+        option = {"app_name": "app", "kind": "task", "units": "unit", "rules": "rule"}
+        name = option.get(given[0], given[0].removesuffix("s"))
+        msg = (
+            f"--{name}: is for --predictions only; a run has its own, set at training "
+            "(thresholds: `resight threshold`). Leave it out."
+        )
+        raise ConfigError(msg)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from core.app import Metric, Task, Unit
 
-__all__ = ["MAY_CHOOSE", "choose_points", "headline_unit"]
+__all__ = ["MAY_CHOOSE", "choose_points", "explore_points", "headline_unit"]
 
 # Splits that a threshold may be chosen on, the better basis first.
 MAY_CHOOSE = ("out-of-fold", "val")
@@ -71,13 +71,60 @@ def choose_points(
     Raises:
         ConfigError: a target is none, or no unit is called so.
     """
+    split = predictions["split"].fillna("").astype(str)
+    basis = next((name for name in MAY_CHOOSE if (split == name).any()), MAY_CHOOSE[-1])
+    rows = predictions[split == basis].reset_index(drop=True)
+    return _chosen(rows, basis, task=task, targets=targets, units=units, metrics=metrics, unit=unit)
+
+
+def explore_points(
+    predictions: pd.DataFrame,
+    *,
+    task: Task,
+    targets: Sequence[str],
+    split: str,
+    units: Sequence[Unit] = (),
+    metrics: Sequence[Metric] = (),
+    unit: str | None = None,
+) -> list[dict[str, Any]]:
+    """Operating points chosen on the very cases that are judged: for looking, not for claims.
+
+    Args:
+        predictions: the judged rows, all of them.
+        task: with its class order.
+        targets: as in ``choose_points``.
+        split: what these rows are called.
+        units: the steps above the image.
+        metrics: the app's.
+        unit: another unit to choose for.
+
+    Returns:
+        as ``choose_points``, each marked ``exploratory``.
+    """
+    rows = predictions.drop(columns=[c for c in ("fold",) if c in predictions])
+    found = _chosen(
+        rows, split, task=task, targets=targets, units=units, metrics=metrics, unit=unit
+    )
+    return [
+        {**point, "name": f"{point['name']} (exploratory)", "exploratory": True} for point in found
+    ]
+
+
+def _chosen(
+    rows: pd.DataFrame,
+    basis: str,
+    *,
+    task: Task,
+    targets: Sequence[str],
+    units: Sequence[Unit],
+    metrics: Sequence[Metric],
+    unit: str | None,
+) -> list[dict[str, Any]]:
+    """Operating points from these rows."""
     for target in targets:
         parse_target(target)
     if not task.positive_index or task.kind == "multilabel" or not targets:
         return []
-    split = predictions["split"].fillna("").astype(str)
-    basis = next((name for name in MAY_CHOOSE if (split == name).any()), MAY_CHOOSE[-1])
-    rows = predictions[split == basis].reset_index(drop=True)
     tables, _ = decisions_by_unit(rows, task=task, units=units, keep=("fold",))
     where = unit or headline_unit(metrics, list(tables))
     if where not in tables:

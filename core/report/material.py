@@ -198,6 +198,8 @@ def provenance_blocks(context: ReportContext) -> list[Block]:
         "Task": f"{context.task.name} ({context.task.kind}): {', '.join(context.task.classes)}",
         "Data cards": ", ".join(map(str, run.get("cards") or [])),
         "Data, sha256": run.get("data_sha256"),
+        "Table of predictions": run.get("predictions"),
+        "Its sha256": run.get("predictions_sha256"),
         "Starting weights": start.get("source"),
         "Their sha256": start.get("sha256"),
         "Their licence": start.get("licence"),

@@ -111,7 +111,7 @@ def verdict(context: ReportContext) -> str:
     unit = str(headline.get("unit") or "image")
     cases = quantity(headline.get("n") or about.get("n_images") or 0, unit)
     n_groups = headline.get("n_groups") or about.get("n_groups")
-    if n_groups and group != unit and about.get("grouped", True):
+    if n_groups and group != unit and about.get("grouped", True) and n_groups != headline.get("n"):
         cases += f" of {quantity(n_groups, group)}"
     name = _inside(str(headline.get("title") or headline["name"]))
     if headline.get("value") is None:

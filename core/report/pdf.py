@@ -6,6 +6,7 @@ is told to fetch anything: a page of ours holds all it shows.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -68,6 +69,8 @@ def _by_weasyprint(html_path: Path) -> bytes | None:
     except (ImportError, OSError):
         # OSError: the package is there, the system's Pango is not.
         return None
+    # It tells of every property that a screen has and paper has not.
+    logging.getLogger("weasyprint").setLevel(logging.ERROR)
     text = html_path.read_text(encoding="utf-8")
     # What is stored in the page may be opened, nothing else.
     stored = URLFetcher(allowed_protocols={"data"})

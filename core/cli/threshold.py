@@ -1,0 +1,72 @@
+"""``resight threshold RUN --target TARGET``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from core.cli.shared import guarded, say, show_json, table
+
+__all__ = ["register"]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command("threshold")(threshold)
+
+
+def threshold(
+    run: Path = typer.Argument(help="A complete run."),
+    target: str = typer.Option(
+        None,
+        "--target",
+        help="sensitivity=0.95, specificity=0.9, recall-rate=0.1, youden, or cost=5:1 (a missed "
+        "case costs as much as five false alarms). Without it, the stored points are listed.",
+    ),
+    unit: str = typer.Option(None, "--unit", help="Choose for this unit, not the headline's."),
+    off: bool = typer.Option(False, "--off", help="Decide for the highest score again."),
+    as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
+) -> None:
+    """Set the operating point at which a run decides, chosen on its validation cases."""
+    with guarded(as_json=as_json):
+        from core.threshold import set_threshold  # noqa: PLC0415  (imports pandas)
+
+        result = set_threshold(run, target=target, unit=unit, off=off)
+        if as_json:
+            show_json(result)
+            return
+        points = result["operating_points"]
+        if points:
+            header = (
+                "",
+                "target",
+                "threshold",
+                "sensitivity",
+                "specificity",
+                "called",
+                "chosen on",
+            )
+            say(table([_line(point) for point in points], header))
+        active = result["operating_point"]
+        if active is None:
+            say("No operating point is in force: the class with the highest score is decided.")
+        else:
+            say(
+                f"In force: {active['name']}. Predictions and evaluations from now on decide at it."
+            )
+            say(f"judge it  resight evaluate {run} --out REPORT")
+
+
+def _line(point: Mapping[str, Any]) -> tuple[str, ...]:
+    """One stored operating point."""
+    there = point.get("reached") or {}
+    shown = [f"{there[key]:.3f}" if key in there else "" for key in _REACHED]
+    value = "none" if point["threshold"] is None else f"{point['threshold']:.6g}"
+    basis = f"{point['split']}, {point['n']:,} by {point['unit']}, {point['n_events']:,} positive"
+    return ("*" if point.get("active") else "", str(point["name"]), value, *shown, basis)
+
+
+_REACHED = ("sensitivity", "specificity", "recall_rate")

@@ -1,0 +1,148 @@
+"""A table made elsewhere gives the whole report, or says what is wrong with it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+from typer.testing import CliRunner
+
+from core.cli.main import build
+from core.data.scored_tables import read_foreign
+from core.errors import ConfigError, ManifestError
+from core.foreign import evaluate_table, points_of
+from core.outputs import is_complete
+
+
+def table(n: int = 120, seed: int = 0) -> pd.DataFrame:
+    """Two images of each patient; sick patients score higher."""
+    rng = np.random.default_rng(seed)
+    patient = np.arange(n) // 2
+    sick = patient % 3 == 0
+    score = 1 / (1 + np.exp(-(2 * sick - 1 + rng.normal(size=n))))
+    return pd.DataFrame(
+        {
+            "id": [f"i{i:03d}" for i in range(n)],
+            "group": [f"p{p}" for p in patient],
+            "label": np.where(sick, "sick", "fine"),
+            "score": score.round(6),
+            "site": np.where(patient % 2, "north", "south"),
+        }
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "scores.csv"
+    table().to_csv(path, index=False)
+    return path
+
+
+def test_the_whole_report_is_made_without_a_model_twice_the_same(
+    file: Path, tmp_path: Path
+) -> None:
+    out, again = tmp_path / "out", tmp_path / "again"
+    settings: dict[str, Any] = {"units": {"patient": "group"}, "subgroups": ["site"]}
+    done = evaluate_table(file, out, **settings)
+    assert is_complete(out)
+    rows = table()
+    by_patient = rows.groupby("group").agg({"score": "mean", "label": "first"})
+    expected = roc_auc_score(by_patient["label"] == "sick", by_patient["score"])
+    first = done["metrics"]["metrics"][0]
+    assert (first["name"], first["unit"], first["n"]) == ("auroc", "patient", 60)
+    assert first["value"] == pytest.approx(expected, abs=1e-9)
+    assert {row["subgroup"] for row in done["metrics"]["metrics"]} >= {"site=north", "site=south"}
+    evaluate_table(file, again, **settings)
+    for name in ("report.html", "metrics.json", "model_card.md", "predictions.csv"):
+        assert (out / name).read_bytes() == (again / name).read_bytes(), name
+
+
+def test_a_threshold_comes_from_validation_rows_or_not_at_all(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no validation rows"):
+        evaluate_table(file, tmp_path / "a", targets=["youden"])
+    looked = evaluate_table(file, tmp_path / "a", targets=["youden"], exploratory=True)
+    (point,) = looked["metrics"]["operating_points"]
+    assert point["exploratory"]
+    assert "Exploratory" in (tmp_path / "a" / "report.html").read_text()
+    split = table().assign(split=["val"] * 60 + ["test"] * 60)
+    mixed = split.copy()
+    test = mixed["split"] == "test"
+    mixed.loc[test, "label"] = mixed.loc[test, "label"].to_numpy()[::-1]
+    found = []
+    for rows in (split, mixed):
+        rows.to_csv(tmp_path / "split.csv", index=False)
+        read = read_foreign(tmp_path / "split.csv")
+        judged = read.predictions[read.predictions["split"] == "test"]
+        found += points_of(
+            read.predictions,
+            judged,
+            "test",
+            task=read.task,
+            threshold=None,
+            targets=["youden"],
+            exploratory=False,
+        )
+    assert found[0] == found[1]
+    assert (found[0]["split"], found[0]["n"]) == ("val", 60)
+    assert not found[0].get("exploratory")
+
+
+def test_classes_come_from_columns_so_an_absent_one_keeps_its_place(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.dirichlet(np.ones(5), 40).round(3)
+    rows = pd.DataFrame({"id": range(40), "label": rng.integers(0, 4, 40)})
+    for k in (3, 0, 4, 1, 2):
+        rows[f"score_{k}"] = scores[:, k]
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    found = read_foreign(tmp_path / "t.csv", kind="ordinal")
+    assert found.task.classes == ("0", "1", "2", "3", "4")
+    given = found.predictions[[f"score_{k}" for k in range(5)]].to_numpy()
+    np.testing.assert_allclose(given, scores / scores.sum(axis=1, keepdims=True))
+    assert any("divided by their sum" in note for note in found.notes)
+
+
+def test_rows_without_a_score_are_failures_and_counted(tmp_path: Path) -> None:
+    rows = table()
+    rows["score"] = rows["score"].astype(object)
+    rows.loc[0, "score"], rows.loc[1, "score"], rows.loc[2, "label"] = "", "n/a", ""
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    done = evaluate_table(tmp_path / "t.csv", tmp_path / "out")
+    assert done["n_failed"] == 2
+    steps = {step["step"]: step["n"] for step in done["metrics"]["flow"]}
+    assert steps["Images given"] == 120
+    assert steps["Failed: no score"] == 2
+    assert steps["Without a label"] == 1
+    assert steps["Images evaluated"] == 117
+    assert done["metrics"]["failures"]["n_failed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda t: t.drop(columns="label"), "no column 'label'"),
+        (lambda t: t.drop(columns="score"), "no column of scores"),
+        (lambda t: t.assign(score=t["score"] * 5), r"outside \[0, 1\]"),
+        (lambda t: t.assign(id="same"), "repeat"),
+        (lambda t: t.assign(label="sick"), "single column of scores but 1 classes"),
+        (lambda t: t.assign(score_a=0.5, score_b=0.9), "do not add up to 1"),
+        (lambda t: t.iloc[:0], "holds no row"),
+    ],
+    ids=["no label", "no score", "logits", "repeated id", "one class", "sums", "empty"],
+)
+def test_a_table_that_cannot_be_judged_says_why(tmp_path: Path, change: Any, said: str) -> None:
+    change(table()).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(ManifestError, match=said):
+        read_foreign(tmp_path / "t.csv", kind="binary" if "add up" in said else None)
+
+
+def test_the_command_takes_a_table_in_place_of_a_run(file: Path, tmp_path: Path) -> None:
+    runner, out = CliRunner(), str(tmp_path / "out")
+    done = runner.invoke(build(), ["evaluate", "--predictions", str(file), "-o", out, "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["metrics"]["about"]["headline"] == "auroc"
+    neither = runner.invoke(build(), ["evaluate", "-o", out])
+    assert neither.exit_code == 2
+    assert "Neither a run nor --predictions" in neither.output
