@@ -60,7 +60,7 @@ def predictions_of(
         unfamiliar_above: embedding distance from which an image is called unfamiliar.
         model_id: see ``core.run.Run``.
     """
-    keep = ["image_id", "path", "label", "group", "split"]
+    keep = ["image_id", "path", "label", "group", "split", "fold"]
     columns = [c for c in keep if c in rows.columns]
     columns += [c for c in unit_columns(app, list(rows.columns)) if c not in columns]
     columns += [c for c in app.prepared_columns if c in rows.columns and c not in columns]

@@ -91,7 +91,7 @@ def decide(
     scores: NDArray[np.float64],
     *,
     task: Task,
-    threshold: float | None = None,
+    threshold: float | NDArray[np.float64] | None = None,
 ) -> NDArray[np.int_]:
     """The class index decided for each row; (N, K) zeros and ones for a multi-label task.
 
@@ -101,7 +101,7 @@ def decide(
     cuts, the grade between whose cuts the expected class lies. With a threshold (an
     operating point of the positive classes): of the positive classes the one
     with the highest score if their scores add up to at least the threshold,
-    else the best of the others.
+    else the best of the others. (N,) thresholds are those of each row.
 
     >>> from core.app import Task
     >>> yes_no = Task(name="t", kind="binary", classes=("no", "yes"), positive=("yes",))
@@ -109,7 +109,8 @@ def decide(
     [1]
     """
     if task.kind == "multilabel":
-        return (scores >= (0.5 if threshold is None else threshold)).astype(int)
+        cut = 0.5 if threshold is None else np.asarray(threshold, dtype=np.float64)[..., None]
+        return np.asarray((scores >= cut).astype(int))
     if threshold is None:
         if task.cuts:
             return np.asarray(np.searchsorted(task.cuts, expected_class(scores), side="right"))

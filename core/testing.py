@@ -166,7 +166,7 @@ def _check_path(app: App, data: Path, folder: Path, n_inputs: int) -> None:
         _require((folder / "predictions" / name).is_file(), f"export {name} was not written")
     known = set(unit_columns(app, list(table.columns))) | set(app.prepared_columns)
     ours = {"image_id", "path", "label", "group", "split", "status", "reason", "quality"}
-    ours |= {"predicted", "decision", "embedding_distance", "unfamiliar", "model_id"}
+    ours |= {"fold", "predicted", "decision", "embedding_distance", "unfamiliar", "model_id"}
     strays = [
         c for c in table.columns if c not in known | ours and not c.startswith(("score_", "logit_"))
     ]

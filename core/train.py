@@ -244,6 +244,8 @@ def _finish(
                 "kept": member.kept,
                 "best_epoch": member.best_epoch,
                 "probe": member.probe,
+                "n_train": len(parts[number]["train"]),
+                "n_val": len(parts[number]["val"]),
             }
         )
     logits, distance, probe_logits, heat, temperature = _calibrate(data, parts, members, link)
@@ -284,7 +286,9 @@ def _finish(
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     if len(members) > 1:
-        ok = ok.assign(split=ok["split"].where(ok["split"] == "test", "out-of-fold"))
+        ok = ok.assign(split=ok["split"].where(ok["split"] == "test", "out-of-fold"), fold="")
+        for number, part in enumerate(parts):
+            ok.loc[ok.index[part["fold"]], "fold"] = str(number)
     score = {
         "app": app,
         "task": task,

@@ -12,23 +12,59 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.evaluation.judging import groups_of, is_labelled
 from core.evaluation.operating_points import Rate, proportion
+from core.evaluation.units import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import pandas as pd
     from numpy.typing import NDArray
 
     from core.app import Task
 
-__all__ = ["both_ways"]
+__all__ = ["both_ways", "failures_of"]
 
 WAYS = {
     "excluded": "left out",
     "as_wrong": "counted as wrong",
     "as_positive": "counted as called positive",
 }
+
+
+def failures_of(
+    predictions: pd.DataFrame,
+    tables: Mapping[str, pd.DataFrame],
+    unit: str,
+    task: Task,
+    level: float,
+    word: str,
+) -> dict[str, Any] | None:
+    """Numbers with failures left out and counted, per image and per headline unit."""
+    flagged_ids: set[str] = set()
+    if "quality" in predictions:
+        flagged_ids = set(
+            text_of(predictions["image_id"])[text_of(predictions["quality"]) != ""].tolist()
+        )
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys((unit, "image")):
+        table = tables[name][is_labelled(tables[name], task) & (tables[name]["label"] != "")]
+        if not len(table):
+            continue
+        flagged = np.zeros(len(table), dtype=bool)
+        if name == "image":
+            flagged = table["unit_id"].isin(flagged_ids).to_numpy()
+        one = both_ways(table, flagged, task=task, groups=groups_of(table), level=level, word=word)
+        if one is not None:
+            for row in one["rows"]:
+                row["unit"] = name
+            if not found:
+                found = {**one, "unit": name}
+            else:
+                found["rows"] = found["rows"] + one["rows"]
+                found["n_flagged"] = max(found["n_flagged"], one["n_flagged"])
+    return found or None
 
 
 def both_ways(

@@ -34,6 +34,7 @@ __all__ = [
     "FEW_EVENTS",
     "Level",
     "metric_row",
+    "part_of",
     "rows_of",
     "too_few",
 ]
@@ -107,6 +108,20 @@ class Level:
         """(N,) whether a case was decided for a class."""
         d = self.cases.decided
         return np.asarray(d[:, index] == 1 if d.ndim == 2 else d == index)
+
+
+def part_of(level: Level, inside: NDArray[np.bool_]) -> Level:
+    """The level of some of its cases; its plan numbers the groups that are left."""
+    cases = replace(
+        level.cases,
+        y=level.cases.y[inside],
+        scores=level.cases.scores[inside],
+        decided=level.cases.decided[inside],
+        weight=level.cases.weight[inside],
+    )
+    held, index = np.unique(level.plan.index[inside], return_inverse=True)
+    plan = replace(level.plan, index=index, stratum=level.plan.stratum[held])
+    return replace(level, cases=cases, groups=level.groups[inside], plan=plan)
 
 
 def values_of(

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from core.evaluation.batches import positive_part
 from core.evaluation.intervals import check_level
 from core.evaluation.operating_points import per_thousand, predictive_values, two_by_two
@@ -14,9 +16,11 @@ from core.evaluation.operating_points import per_thousand, predictive_values, tw
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from core.evaluation.level import Level
 
-__all__ = ["reached"]
+__all__ = ["reached", "thresholds_of"]
 
 
 def reached(
@@ -26,6 +30,7 @@ def reached(
     *,
     prevalence: float | None,
     split: str,
+    folds: Mapping[str, NDArray[np.str_]] | None = None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """What an operating point gives on these cases.
 
@@ -35,6 +40,7 @@ def reached(
         highest: the unit of a point that names none.
         prevalence: where the model will be used, or None.
         split: for the rows.
+        folds: unit name -> (N,) the fold each case was left out in.
 
     Returns:
         its entry for ``metrics.json``, and rows of ``core.tables.METRICS``.
@@ -50,10 +56,15 @@ def reached(
         entry["reason"] = point.get("reason") or "no threshold was found for it"
         return entry, []
     truth, score, _ = positive_part(level.cases, positive)
+    at: float | NDArray[np.float64] = float(point["threshold"])
+    by_fold = thresholds_of(point, split)
+    if isinstance(by_fold, dict) and unit in (folds or {}):
+        at = np.array([by_fold.get(name, at) for name in (folds or {})[str(unit)]])
+        entry["counted_at"] = "each case at the threshold that the other folds gave"
     groups = None if level.plan.is_independent else level.groups
     table = two_by_two(
         truth,
-        score >= float(point["threshold"]),
+        score >= at,
         groups=groups,
         level=level.confidence,
         word=level.plan.word,
@@ -95,6 +106,18 @@ def reached(
     if prevalence is not None:
         entry["at_prevalence"] = _at_prevalence(content, prevalence, level.confidence)
     return entry, rows
+
+
+def thresholds_of(point: Mapping[str, Any], split: str) -> float | dict[str, float]:
+    """The threshold, or one for each fold where the judged cases helped to choose it.
+
+    Out-of-fold cases choose the threshold of the run. To judge them at it would flatter it,
+    so each is judged at the one that the other folds alone gave, stored at training.
+    """
+    stored = point.get("fold_thresholds")
+    if split == "out-of-fold" and point.get("split") == split and stored:
+        return {"": float(point["threshold"]), **{k: float(v) for k, v in stored.items()}}
+    return float(point["threshold"])
 
 
 def _at_prevalence(

@@ -13,12 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.app import Cases
 from core.evaluation import batches
 from core.evaluation import metrics as named
 from core.evaluation.comparisons import adjust, bootstrap_p
 from core.evaluation.intervals import Interval
-from core.evaluation.level import FEW_EVENTS, Level, metric_row, too_few
+from core.evaluation.level import FEW_EVENTS, Level, metric_row, part_of, too_few
 from core.evaluation.resampling import bootstrap_interval
 
 if TYPE_CHECKING:
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from core.app import Cases
     from core.evaluation.resampling import Resampling
     from core.evaluation.specs import Spec
 
@@ -111,19 +111,6 @@ def _order(word: str) -> tuple[int, float, str]:
         return (2 if word in {"(empty)", "other"} else 1, 0.0, word)
 
 
-def _part(level: Level, inside: NDArray[np.bool_]) -> Level:
-    """The level of some of its cases; its plan numbers the groups that are left."""
-    cases = Cases(
-        level.cases.y[inside],
-        level.cases.scores[inside],
-        level.cases.decided[inside],
-        level.cases.weight[inside],
-    )
-    held, index = np.unique(level.plan.index[inside], return_inverse=True)
-    plan = replace(level.plan, index=index, stratum=level.plan.stratum[held])
-    return replace(level, cases=cases, groups=level.groups[inside], plan=plan)
-
-
 @dataclass
 class _Job:
     """One number of some cases, over the resamples of all.
@@ -193,11 +180,11 @@ def _jobs(
             continue
         for value in distinct:
             inside = words == value
-            part = _part(level, inside)
+            part = part_of(level, inside)
             for i, spec in enumerate(specs):
                 jobs.append(_Job(column, value, spec, part, inside))
                 if i == 0:
-                    jobs.append(_Job("", value, spec, _part(level, ~inside), ~inside))
+                    jobs.append(_Job("", value, spec, part_of(level, ~inside), ~inside))
     return jobs
 
 

@@ -12,6 +12,7 @@ at. The same table in any order of rows gives the same content.
                         all, none}, risk_coverage: [{x (coverage), y (error), low, high, rows}]
     operating_points    as given, with counts, rates, predictive values and counts per 1,000
     subgroups           the headline of each subgroup against the rest
+    folds               the headline of each fold of a cross-validation; None where there is none
     calibration         slope, intercept, in the large, of the positive classes
     failures            numbers with failures left out and counted; None where nothing failed
     cautions            sentences
@@ -26,16 +27,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import MetricError
-from core.evaluation import batches, curves, failures
+from core.evaluation import batches, curves
 from core.evaluation import metrics as named
 from core.evaluation.agreement import confusion_matrix
 from core.evaluation.calibration import calibration_line
 from core.evaluation.choosing import headline_unit
+from core.evaluation.failures import failures_of
 from core.evaluation.flow import absent_classes, cautions_of, flow_of
+from core.evaluation.folds import fold_spread
 from core.evaluation.intervals import check_level
-from core.evaluation.judging import cases_of, groups_of, is_labelled, judged_rows
+from core.evaluation.judging import cases_of, groups_of, judged_rows
 from core.evaluation.level import Level, interval_of, metric_row, rows_of
-from core.evaluation.reached import reached
+from core.evaluation.reached import reached, thresholds_of
 from core.evaluation.specs import Spec, specs_of
 from core.evaluation.subgroups import subgroup_rows
 from core.evaluation.units import decisions_by_unit, text_of
@@ -102,13 +105,12 @@ def summarise(
     """
     check_level(level)
     points = _named(operating_points)
-    threshold = next(
-        (float(p["threshold"]) for p in points if p.get("active") and p["threshold"] is not None),
-        None,
-    )
+    active = next((p for p in points if p.get("active") and p["threshold"] is not None), None)
+    threshold = None if active is None else thresholds_of(active, split)
     keep = [name for name in subgroups if name in predictions.columns]
+    kept = [*keep, *(["fold"] if "fold" in predictions.columns else [])]
     tables, notes = decisions_by_unit(
-        predictions, task=task, units=units, threshold=threshold, keep=keep
+        predictions, task=task, units=units, threshold=threshold, keep=kept
     )
     judged = {name: judged_rows(table, task) for name, table in tables.items()}
     if not any(len(table) for table in judged.values()):
@@ -152,8 +154,14 @@ def summarise(
     by_subgroup, compared = subgroup_rows(
         main, chosen, _columns(judged[headline_unit], keep, notes), split=split
     )
+    folds = {
+        name: judged[name]["fold"].to_numpy().astype(str)
+        for name in levels
+        if "fold" in judged[name]
+    }
     counted = [
-        reached(point, levels, highest, prevalence=prevalence, split=split) for point in points
+        reached(point, levels, highest, prevalence=prevalence, split=split, folds=folds)
+        for point in points
     ]
     rows += [row for _, some in counted for row in some]
     rows += by_subgroup
@@ -176,7 +184,7 @@ def summarise(
             "seed": seed,
             "group": group_word,
             "temperature": temperature,
-            "threshold": threshold,
+            "threshold": None if active is None else float(active["threshold"]),
             "headline": headline,
             "unit": headline_unit,
             "units": list(levels),
@@ -206,8 +214,11 @@ def summarise(
         },
         "operating_points": [point for point, _ in counted],
         "subgroups": compared,
+        "folds": fold_spread(main, chosen, folds[headline_unit])
+        if headline_unit in folds
+        else None,
         "calibration": _calibration(main),
-        "failures": _failures(predictions, tables, headline_unit, task, level, group_word),
+        "failures": failures_of(predictions, tables, headline_unit, task, level, group_word),
         "cautions": cautions_of(main, judged["image"], excluded, notes, group_word),
     }
     return _plain(content), tables
@@ -341,42 +352,6 @@ def _calibration(level: Level) -> dict[str, Any] | None:
             for name in ("slope", "intercept", "in_the_large")
         },
     }
-
-
-def _failures(
-    predictions: pd.DataFrame,
-    tables: Mapping[str, pd.DataFrame],
-    unit: str,
-    task: Task,
-    level: float,
-    word: str,
-) -> dict[str, Any] | None:
-    """Numbers with failures left out and counted, per image and per headline unit."""
-    flagged_ids: set[str] = set()
-    if "quality" in predictions:
-        flagged_ids = set(
-            text_of(predictions["image_id"])[text_of(predictions["quality"]) != ""].tolist()
-        )
-    found: dict[str, Any] = {}
-    for name in dict.fromkeys((unit, "image")):
-        table = tables[name][is_labelled(tables[name], task) & (tables[name]["label"] != "")]
-        if not len(table):
-            continue
-        flagged = np.zeros(len(table), dtype=bool)
-        if name == "image":
-            flagged = table["unit_id"].isin(flagged_ids).to_numpy()
-        one = failures.both_ways(
-            table, flagged, task=task, groups=groups_of(table), level=level, word=word
-        )
-        if one is not None:
-            for row in one["rows"]:
-                row["unit"] = name
-            if not found:
-                found = {**one, "unit": name}
-            else:
-                found["rows"] = found["rows"] + one["rows"]
-                found["n_flagged"] = max(found["n_flagged"], one["n_flagged"])
-    return found or None
 
 
 def _plain(value: Any) -> Any:

@@ -21,7 +21,7 @@ from core.scores import decide
 from core.tables import score_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -63,7 +63,7 @@ def decisions_by_unit(
     *,
     task: Task,
     units: Sequence[Unit] = (),
-    threshold: float | None = None,
+    threshold: float | Mapping[str, float] | None = None,
     keep: Sequence[str] = (),
 ) -> tuple[dict[str, pd.DataFrame], list[str]]:
     """Decisions for images and for each unit above them.
@@ -72,7 +72,8 @@ def decisions_by_unit(
         predictions: see ``core.tables.PREDICTIONS``.
         task: with its class order.
         units: the steps, in order.
-        threshold: of the operating point in force, or None.
+        threshold: of the operating point in force, or None; or one for each value of the kept
+            column ``fold``, and under the empty name that of all other rows.
         keep: columns to carry along where they are the same for all images of a unit.
 
     Returns:
@@ -147,7 +148,7 @@ def decisions_of(
     *,
     task: Task,
     units: Sequence[Unit] = (),
-    threshold: float | None = None,
+    threshold: float | Mapping[str, float] | None = None,
 ) -> dict[str, pd.DataFrame]:
     """The tables of ``decisions_by_unit`` alone."""
     return decisions_by_unit(predictions, task=task, units=units, threshold=threshold)[0]
@@ -337,7 +338,7 @@ def _table(
     group: NDArray[np.str_],
     extras: dict[str, NDArray[np.str_]],
     task: Task,
-    threshold: float | None,
+    threshold: float | Mapping[str, float] | None,
 ) -> pd.DataFrame:
     """One decisions table; ``owner`` is the row of each image."""
     n = len(ids)
@@ -346,7 +347,8 @@ def _table(
     predicted, decided = np.zeros(shape, dtype=np.int_), np.zeros(shape, dtype=np.int_)
     if known.any():
         predicted[known] = decide(scores[known], task=task)
-        decided[known] = decide(scores[known], task=task, threshold=threshold)
+        at = threshold if threshold is None else _thresholds(threshold, extras, owner, n)[known]
+        decided[known] = decide(scores[known], task=task, threshold=at)
     table = pd.DataFrame(
         {
             "unit": np.full(n, name, dtype=object),
@@ -365,6 +367,19 @@ def _table(
         if column not in table.columns:
             table[column] = _same(cells, owner, n, several="")
     return table
+
+
+def _thresholds(
+    threshold: float | Mapping[str, float],
+    extras: Mapping[str, NDArray[np.str_]],
+    owner: NDArray[np.int_],
+    n: int,
+) -> NDArray[np.float64]:
+    """(N,) the threshold of each row."""
+    if not isinstance(threshold, dict):
+        return np.full(n, threshold, dtype=np.float64)
+    fold = _same(extras["fold"], owner, n, several="") if "fold" in extras else np.full(n, "")
+    return np.array([threshold.get(str(name), threshold[""]) for name in fold])
 
 
 def _same(
