@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from core.app import Unit, find_app
-from core.errors import ConfigError
+from core.errors import ConfigError, MetricError
 from core.evaluation.choosing import explore_points
 from core.evaluation.summary import summarise
 from core.outputs import claim, unseal
@@ -22,6 +22,7 @@ from core.writing import (
     Look,
     only_ours,
     print_page,
+    read_json,
     read_table,
     visible,
     write_evaluation,
@@ -80,6 +81,9 @@ def report_run(
     beside = probe[probe["image_id"].isin(known)].reset_index(drop=True)
     baseline, _ = numbers(beside, run={**run, "temperature": 1.0}, split=split, plain=True)
     evaluation["probe"] = baseline["metrics"]
+    evaluation["without"] = without_suspects(
+        judged, manifest, read_json(out / "audit.json"), run, split
+    )
     picture, saliency = _pictures(store, network, run)
     write_evaluation(
         out,
@@ -170,8 +174,18 @@ def evaluate(
         evaluation, decisions = numbers(
             predictions, run=run.content, split=split, prevalence=prevalence, explore=targets
         )
-        evaluation["cautions"] = [*notes, *evaluation.get("cautions", [])]
         evaluation["about"]["model_id"] = run.model_id
+        if data is None:
+            evaluation["without"] = without_suspects(
+                predictions, manifest, read_json(run_path / "audit.json"), run.content, split
+            )
+        else:
+            from core.external import compare_with_training  # noqa: PLC0415  (imports torch)
+
+            found = compare_with_training(run, predictions, manifest, scored.root, evaluation)
+            evaluation["external"] = found
+            notes = [*notes, *found["notes"]]
+        evaluation["cautions"] = [*notes, *evaluation.get("cautions", [])]
         write_evaluation(
             out,
             evaluation,
@@ -197,6 +211,8 @@ def numbers(
     prevalence: float | None = None,
     plain: bool = False,
     explore: Sequence[str] = (),
+    resamples: int = 2000,
+    broken_down: bool = True,
 ) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
     """Metrics and decisions of one split.
 
@@ -208,6 +224,8 @@ def numbers(
         prevalence: see ``evaluate``.
         plain: leave out subgroups and units, for a baseline beside the headline.
         explore: targets of operating points chosen on the judged rows, and marked so.
+        resamples: of the bootstrap.
+        broken_down: whether to give subgroups and operating points.
     """
     app = find_app(run["app"])
     task = task_from_dict(run["task"])
@@ -225,21 +243,82 @@ def numbers(
         task=task,
         metrics=metrics,
         units=[] if plain else units,
-        subgroups=[] if plain else present,
+        subgroups=present if broken_down and not plain else [],
         split=split,
-        operating_points=points,
+        operating_points=points if broken_down else [],
         temperature=float(run["temperature"]),
         link=run["members"][0]["network"]["link"],
         seed=int(run["seed"]),
         group_word=run["group"],
         prevalence=prevalence,
-        resamples=200 if plain else 2000,
+        resamples=200 if plain else resamples,
     )
 
 
 def units_of_run(run: Mapping[str, Any]) -> list[Unit]:
     """The steps of a run, with the rules it was trained with."""
     return [Unit(name=u["name"], columns=tuple(u["columns"]), rule=u["rule"]) for u in run["units"]]
+
+
+def without_suspects(
+    predictions: pd.DataFrame,
+    manifest: pd.DataFrame,
+    audit: Mapping[str, Any],
+    run: Mapping[str, Any],
+    split: str,
+) -> list[dict[str, Any]]:
+    """The headline without the images that the audit found suspect, one row for each reason.
+
+    Args:
+        predictions: of the run.
+        manifest: of the run, with splits.
+        audit: the content of ``audit.json``; empty where there is none.
+        run: the content of ``run.json``.
+        split: whose rows are judged.
+
+    Returns:
+        ``what``, ``title``, ``n`` (images left out), ``first``, and ``row``: the headline of
+        the others, or None where none are left.
+    """
+    rows = predictions[predictions["split"].fillna("") == split]
+    found = []
+    for what, title, ids in suspects(audit, manifest, set(rows["image_id"])):
+        kept = rows[~rows["image_id"].isin(ids)]
+        entry: dict[str, Any] = {"what": what, "title": title, "n": len(ids), "first": min(ids)}
+        try:
+            content, _ = numbers(kept, run=run, split=split, resamples=500, broken_down=False)
+            entry["row"] = content["metrics"][0]
+        except MetricError as error:
+            entry["row"], entry["reason"] = None, str(error)
+        found.append(entry)
+    return found
+
+
+def suspects(
+    audit: Mapping[str, Any], manifest: pd.DataFrame, judged: set[str]
+) -> list[tuple[str, str, set[str]]]:
+    """Judged images with a reason to leave them out: (name, words, image ids), if there are any."""
+    split = dict(zip(manifest["image_id"], manifest["split"].fillna(""), strict=True))
+    sets = [set(ids) for ids in audit.get("exact") or []]
+    sets += [{pair["first"], pair["second"]} for pair in audit.get("near") or []]
+    leaking: set[str] = set()
+    repeated: set[str] = set()
+    for ids in sets:
+        inside = sorted(ids & judged)
+        if any(split.get(i) in {"train", "val"} and i not in judged for i in ids):
+            leaking.update(inside)
+        repeated.update(inside[1:])
+    conflicting = {i for entry in audit.get("conflicts") or [] for i in entry["image_ids"]}
+    found = [
+        ("leaking", "images with a copy among those trained or tuned on", leaking),
+        ("repeated", "all but one of images that show the same thing", repeated),
+        ("conflicting", "images whose copies have another label", conflicting & judged),
+    ]
+    everything = set().union(*(ids for _, _, ids in found))
+    n_reasons = sum(bool(ids) for _, _, ids in found)
+    if n_reasons > 1:
+        found.append(("all", "all of these", everything))
+    return [entry for entry in found if entry[2]]
 
 
 def fitting_metrics(app: App, task: Task) -> list[Metric]:

@@ -64,12 +64,14 @@ class Scored:
     Attributes:
         predictions: one row per input.
         manifest: of the folder.
+        root: that its paths start from.
         notes: what was assumed, and which classes are absent.
         picture, saliency: image_id -> what a person can look at.
     """
 
     predictions: pd.DataFrame
     manifest: pd.DataFrame
+    root: Path
     notes: list[str]
     picture: Callable[[str], NDArray[Any]]
     saliency: Callable[[str], NDArray[Any]]
@@ -134,7 +136,7 @@ class Scorer:
                     network, torch.from_numpy(np.ascontiguousarray(pixels))
                 )
                 d[good] = familiarity.distance(embeddings)
-            logits.append(z)
+            logits.append(z / member.temperature)
             distances.append(d)
         table = pd.DataFrame(list(rows))
         errors = [done.get("error", "") for done in first]
@@ -145,7 +147,7 @@ class Scorer:
             table[column] = [done.get(column) for done in first]
         return predictions_of(
             table,
-            np.mean(logits, axis=0),
+            np.average(logits, axis=0, weights=[m.weight for m, _, _ in self.members]),
             np.mean(distances, axis=0),
             app=self.run.app,
             task=self.run.task,
@@ -316,6 +318,7 @@ def score_labelled(
     return Scored(
         predictions=predictions,
         manifest=table,
+        root=found.root,
         notes=notes,
         picture=lambda image_id: scorer.picture(by_id[image_id]),
         saliency=lambda image_id: scorer.saliency(by_id[image_id], in_source=False),

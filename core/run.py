@@ -46,11 +46,16 @@ class Member:
         weights: file name in the run.
         network: what ``core.model.checkpoint.build_network`` needs.
         preparation: the pixels it was trained on.
+        temperature: divides its logits before members are averaged; of an ensemble of runs,
+            that of its run.
+        weight: share it has in the average.
     """
 
     weights: str
     network: Mapping[str, Any]
     preparation: Preparation
+    temperature: float = 1.0
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,13 @@ def load_run(path: Path) -> Run:
     from core.data.prepared import Preparation  # noqa: PLC0415  (imports numpy)
 
     members = tuple(
-        Member(entry["weights"], entry["network"], Preparation.from_dict(entry["preparation"]))
+        Member(
+            entry["weights"],
+            entry["network"],
+            Preparation.from_dict(entry["preparation"]),
+            float(entry.get("temperature", 1.0)),
+            float(entry.get("weight", 1.0)),
+        )
         for entry in content["members"]
     )
     _check_files(path, ["run.json", *(member.weights for member in members)])

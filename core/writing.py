@@ -32,6 +32,7 @@ __all__ = [
     "Look",
     "only_ours",
     "print_page",
+    "read_json",
     "read_table",
     "visible",
     "write_evaluation",
@@ -108,7 +109,7 @@ def write_evaluation(
             decisions=decisions,
             manifest=manifest,
             run=run,
-            audit=_json(source / "audit.json"),
+            audit=read_json(source / "audit.json"),
             log=_csv(source / "log.csv"),
             plan=read_plan_rows(source / "plan.yaml"),
             picture=picture,
@@ -161,7 +162,7 @@ def only_ours(out: Path) -> None:
         raise OutputError(msg)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     """Content of a file that may be absent."""
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 

@@ -10,18 +10,18 @@ doi:10.1093/biomet/75.4.800; Obuchowski, Lieber and Wians 2004, doi:10.1373/clin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
 
 from core.errors import MetricError
-from core.evaluation.intervals import Interval
+from core.evaluation.intervals import Interval, plural
 from core.evaluation.resampling import bootstrap_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -39,6 +39,7 @@ __all__ = [
     "mcnemar_of",
     "paired_difference",
     "power_of_auroc",
+    "precision_of",
 ]
 
 
@@ -236,6 +237,43 @@ def cases_to_halve(n: int) -> int:
     360
     """
     return 3 * int(n)
+
+
+def precision_of(row: Mapping[str, Any], word: str) -> dict[str, Any] | None:
+    """How wide the interval of a number is, and how many further cases would halve it.
+
+    Args:
+        row: of ``core.tables.METRICS``.
+        word: what a group is called.
+
+    Returns:
+        ``half_width``, ``n``, ``n_groups``, ``more`` (further cases), ``more_groups`` and
+        ``words``; None where there is no interval.
+
+    >>> row = {"low": 0.8, "high": 0.9, "value": 0.85, "n": 60, "n_groups": 60, "unit": "image"}
+    >>> precision_of({**row, "title": "Accuracy", "level": 0.95}, "leaf")["more"]
+    180
+    """
+    if row.get("low") is None or row.get("high") is None:
+        return None
+    half = (float(row["high"]) - float(row["low"])) / 2
+    n, n_groups = int(row["n"]), int(row["n_groups"])
+    more, more_groups = cases_to_halve(n), cases_to_halve(n_groups)
+    unit = str(row.get("unit") or "case")
+    width = f"{100 * half:.1f} points" if row.get("percent") else f"{half:.3f}"
+    grouped = f" of {more_groups:,} {plural(word)}" if n != n_groups else ""
+    words = (
+        f"The interval of {row['title']} reaches {width} to either side on average; about "
+        f"{more:,} more {plural(unit)}{grouped} like these would halve it."
+    )
+    return {
+        "half_width": half,
+        "n": n,
+        "n_groups": n_groups,
+        "more": more,
+        "more_groups": more_groups,
+        "words": words,
+    }
 
 
 def enough_events(events: int, others: int, *, of: str = "events") -> str:

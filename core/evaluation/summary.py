@@ -12,6 +12,7 @@ at. The same table in any order of rows gives the same content.
                         all, none}, risk_coverage: [{x (coverage), y (error), low, high, rows}]
     operating_points    as given, with counts, rates, predictive values and counts per 1,000
     subgroups           the headline of each subgroup against the rest
+    precision           width of the headline's interval, and further cases that would halve it
     folds               the headline of each fold of a cross-validation; None where there is none
     calibration         slope, intercept, in the large, of the positive classes
     failures            numbers with failures left out and counted; None where nothing failed
@@ -32,6 +33,7 @@ from core.evaluation import metrics as named
 from core.evaluation.agreement import confusion_matrix
 from core.evaluation.calibration import calibration_line
 from core.evaluation.choosing import headline_unit
+from core.evaluation.comparisons import precision_of
 from core.evaluation.failures import failures_of
 from core.evaluation.flow import absent_classes, cautions_of, flow_of
 from core.evaluation.folds import fold_spread
@@ -214,6 +216,7 @@ def summarise(
         },
         "operating_points": [point for point, _ in counted],
         "subgroups": compared,
+        "precision": precision_of(rows[0], group_word) if rows else None,
         "folds": fold_spread(main, chosen, folds[headline_unit])
         if headline_unit in folds
         else None,

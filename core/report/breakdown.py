@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Row = Mapping[str, Any]
 
-__all__ = ["failure_blocks", "operating_blocks", "subgroup_blocks", "use_blocks"]
+__all__ = ["failure_blocks", "operating_blocks", "referral_words", "subgroup_blocks", "use_blocks"]
 
 # Keys of an operating point in metrics.json, and their words.
 RATES = (
@@ -190,6 +190,16 @@ def use_blocks(results: Results) -> list[Block]:
         note = f"Net benefit of acting on the score of {results.words_of(decision.get('of'))}."
         blocks.append(plots.decision_curve([model, *others], title="Decision curve.", note=note))
     return blocks
+
+
+def referral_words(row: Mapping[str, Any]) -> str:
+    """One share of referrals in a sentence."""
+    shown = {**row, "value": row["error"], "percent": True}
+    share = number(row["referred"], percent=True)
+    return (
+        f"If the least certain {share} of cases are referred to a person, the error on the rest is "
+        f"{estimate(shown)}, {count(row['errors'])} of {count(row['n'])}."
+    )
 
 
 def _referral(entry: Mapping[str, Any]) -> list[Block]:

@@ -11,13 +11,25 @@ import pandas as pd
 
 from core.report import plots_data
 from core.report.blocks import Block, Table, Text
-from core.report.numbers import count, interval, number, quantity, reasons, sentences, value_words
+from core.report.numbers import (
+    UNDEFINED,
+    count,
+    estimate,
+    interval,
+    number,
+    pick,
+    quantity,
+    reasons,
+    sentences,
+    value_words,
+)
 from core.tables import SPLITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from core.report.blocks import ReportContext
+    from core.report.results import Results
 
 __all__ = [
     "case_blocks",
@@ -93,13 +105,13 @@ def _failures(context: ReportContext) -> list[Block]:
     return [Table(frame, title="Failed and skipped", note=told)]
 
 
-def leakage_blocks(context: ReportContext, group: str, headline: str) -> list[Block]:
+def leakage_blocks(context: ReportContext, group: str, results: Results) -> list[Block]:
     """What the audit found: groups, duplicates, labels that disagree, and shortcuts.
 
     Args:
         context: of the report.
         group: what a group is called.
-        headline: the headline number in words, to stand beside the shortcuts.
+        results: gives the headline and the balanced accuracy, to stand beside the shortcuts.
     """
     audit = context.audit
     blocks: list[Block] = []
@@ -122,14 +134,62 @@ def leakage_blocks(context: ReportContext, group: str, headline: str) -> list[Bl
     ]
     if lines:
         blocks.append(Table(pd.DataFrame(lines), title="The data, looked at before training"))
-    blocks.extend(_shortcuts(audit, headline))
+    blocks.extend(_without(context, results))
+    blocks.extend(_shortcuts(audit, results))
     return blocks
 
 
-def _shortcuts(audit: Mapping[str, Any], headline: str) -> list[Block]:
-    """Baselines that never see the subject, beside the headline."""
+def _without(context: ReportContext, results: Results) -> list[Block]:
+    """The headline with and without the images that the audit found suspect."""
+    entries = context.evaluation.get("without")
+    headline = results.headline()
+    if entries is None or headline is None:
+        return []
+    if not entries:
+        words = (
+            "No image judged here has a copy that was trained on, repeats or contradicts another."
+        )
+        return [Text(f"{words} There is nothing to leave out.")] if context.audit else []
+    lines = [
+        {
+            "Left out": "none",
+            "Images left out": count(0),
+            str(headline.get("title") or headline["name"]): estimate(headline),
+        }
+    ]
+    for entry in entries:
+        row = entry.get("row")
+        value = estimate(row) if row else f"{UNDEFINED}: {entry.get('reason', '')}"
+        lines.append(
+            {
+                "Left out": f"{entry['title']} (first: {entry['first']})",
+                "Images left out": count(entry["n"]),
+                str(headline.get("title") or headline["name"]): value,
+            }
+        )
+    frame = pd.DataFrame(lines)
+    title = "With and without suspect images"
+    return [Table(frame, title=title, numeric=tuple(frame.columns[1:]))]
+
+
+def _shortcuts(audit: Mapping[str, Any], results: Results) -> list[Block]:
+    """Baselines that never see the subject, beside this model."""
     lines, told = [], []
-    for entry in audit.get("shortcuts") or []:
+    same = pick(results.rows, name="balanced_accuracy", of="", subgroup="", unit="image")
+    known = audit.get("shortcuts") or []
+    if same and known:
+        row = {**same[0], "percent": True}
+        chance = float(known[0]["chance"])
+        lines.append(
+            {
+                "Predicted from": "this model, on the images judged here",
+                "Balanced accuracy": value_words(row),
+                "95 % interval": interval(row),
+                "By chance": number(chance, percent=True),
+                "Images": count(row["n"]),
+            }
+        )
+    for entry in known:
         what = _SHORTCUTS.get(str(entry["name"]), str(entry["name"]))
         told.append({"title": what, "reason": entry.get("reason")})
         lines.append(
@@ -141,14 +201,16 @@ def _shortcuts(audit: Mapping[str, Any], headline: str) -> list[Block]:
                 "Images": count(entry["n"]),
             }
         )
-    if not lines:
+    if not told:
         return []
     frame = pd.DataFrame(lines)
+    headline = results.headline()
     note = (
         "How well a small forest predicts the label without the subject of the picture, on groups "
         "not seen. Far above chance, a network could do the same."
     )
-    beside = f"This model: {headline}." if headline else ""
+    named = str((headline or {}).get("title") or "")
+    beside = f"Headline of this model: {named} {estimate(headline)}." if headline else ""
     return [
         Table(
             frame,

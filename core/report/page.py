@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ResightError
 from core.outputs import write_text
 from core.report.blocks import Block, Text
-from core.report.breakdown import failure_blocks, operating_blocks, subgroup_blocks, use_blocks
+from core.report.breakdown import (
+    failure_blocks,
+    operating_blocks,
+    referral_words,
+    subgroup_blocks,
+    use_blocks,
+)
 from core.report.checklist import checklist_blocks
+from core.report.elsewhere import drift_blocks, input_blocks, recalibration_blocks
 from core.report.gallery import error_blocks
 from core.report.html import render_page
 from core.report.material import (
@@ -24,8 +31,9 @@ from core.report.material import (
     training_blocks,
 )
 from core.report.model_card import model_card
-from core.report.numbers import UNDEFINED, estimate, interval, level_words, quantity, value_words
+from core.report.numbers import UNDEFINED, interval, level_words, quantity, value_words
 from core.report.results import Results
+from core.report.trainings import fold_blocks, member_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,19 +77,22 @@ def report_html(context: ReportContext) -> str:
     group = _group(context)
     results = Results(context.evaluation, context.task, group)
     headline = results.headline()
-    words = estimate(headline) if headline is not None else ""
-    named = f"{headline.get('title') or headline['name']} {words}" if headline is not None else ""
     sections: list[tuple[str, Sequence[Block]]] = [
         ("", _first_screen(context)),
         ("Cases and their flow", case_blocks(context, group)),
         ("Results", [*results.numbers(), *failure_blocks(results)]),
+        ("Beside the run's own test", drift_blocks(results)),
+        ("Inputs beside those of training", input_blocks(results)),
         ("Results by class", results.classes()),
         ("Operating points", operating_blocks(results)),
         ("Discrimination", results.discrimination()),
         ("Calibration", results.calibration()),
+        ("Recalibration with local cases", recalibration_blocks(results)),
         ("Use of the scores", use_blocks(results)),
         ("Subgroups", subgroup_blocks(results)),
-        ("Leakage and shortcuts", leakage_blocks(context, group, named)),
+        ("Spread over folds", fold_blocks(results)),
+        ("Members of the ensemble", member_blocks(results)),
+        ("Leakage and shortcuts", leakage_blocks(context, group, results)),
         ("Fine-tuned network and probe", results.probe(headline)),
         ("Learning curves", training_blocks(context)),
         ("Errors", error_blocks(context)),
@@ -158,8 +169,22 @@ def _first_screen(context: ReportContext) -> list[Block]:
     return [
         Text(verdict(context), "verdict"),
         *(Text(sentence, "warning") for sentence in cautions(context)),
+        *(Text(sentence, "note") for sentence in _in_short(context)),
         Text(asked, "note"),
     ]
+
+
+def _in_short(context: ReportContext) -> list[str]:
+    """What a reader asks next: how sure, and what is left when the unsure cases are referred."""
+    found = []
+    precision = context.evaluation.get("precision")
+    if precision:
+        found.append(str(precision["words"]))
+    curves = context.evaluation.get("curves") or {}
+    for entry in curves.get("risk_coverage") or []:
+        tenth = [row for row in entry.get("rows") or [] if row["referred"] == 0.1]
+        found.extend(referral_words(row) for row in tenth)
+    return found
 
 
 def _on(about: Mapping[str, Any], cases: str, group: str) -> str:
