@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -143,15 +143,18 @@ def visible(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray(np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255, dtype=np.uint8)
 
 
-def only_ours(out: Path) -> None:
-    """Refuse to write among files that are not an earlier report."""
+def only_ours(out: Path, *, ours: Sequence[str] = ("metrics.json", "predictions.csv")) -> None:
+    """Refuse to write among files that are not an earlier report.
+
+    Args:
+        out: an existing directory, held by the caller.
+        ours: files that an earlier report, perhaps a killed one, leaves; any of them will do.
+
+    Raises:
+        OutputError: the directory holds something else, or is a run.
+    """
     others = [f.name for f in out.iterdir() if f.name != ".lock"]
-    if (
-        others
-        and not is_complete(out)
-        and "metrics.json" not in others
-        and "predictions.csv" not in others
-    ):
+    if others and not is_complete(out) and not set(ours) & set(others):
         msg = (
             f"{out}: holds files that resight did not write (first: {sorted(others)[0]}). "
             f"Choose another --out."

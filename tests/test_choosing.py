@@ -3,12 +3,14 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from core.app import Metric, Task, Unit
 from core.errors import ConfigError
 from core.evaluation.choosing import choose_points, headline_unit
 from core.evaluation.metrics import quadratic_kappa
 from core.evaluation.operating_points import choose_threshold
+from core.evaluation.summary import summarise
 
 GRADES = Task(name="grade", kind="ordinal", classes=("0", "1", "2"), positive=("1", "2"))
 EYE = Unit(name="eye", columns=("patient", "side"), rule="max")
@@ -102,3 +104,46 @@ def test_headline_unit_is_the_metrics_where_it_is_present() -> None:
     metric = Metric(name="k", title="K", compute=quadratic_kappa, unit="eye")
     assert headline_unit([metric], ["image", "eye", "patient"]) == "eye"
     assert headline_unit([metric], ["image", "patient"]) == "patient"
+
+
+def test_out_of_fold_cases_are_judged_at_the_threshold_of_the_other_folds() -> None:
+    rows = table(folds=3)
+    points = choose_points(rows, task=GRADES, targets=["sensitivity=0.9"])
+    content, _ = summarise(
+        rows, task=GRADES, split="out-of-fold", operating_points=points, resamples=100
+    )
+    (counted,) = content["operating_points"]
+    score = (rows["score_1"] + rows["score_2"]).to_numpy()
+    at = np.array([points[0]["fold_thresholds"][str(f)] for f in rows["fold"]])
+    truth = (rows["label"] != "0").to_numpy()
+    assert counted["counts"]["tp"] == int((truth & (score >= at)).sum())
+    assert counted["counts"]["fp"] == int((~truth & (score >= at)).sum())
+    # The threshold that these cases chose themselves gives another table.
+    assert (score >= at).sum() != (score >= points[0]["threshold"]).sum()
+    spread = content["folds"]
+    assert spread["n_folds"] == 3
+    kappa = next(row for row in spread["rows"] if row["name"] == "quadratic_kappa")
+    for value in kappa["values"]:
+        some = rows[rows["fold"] == int(value["fold"])]
+        decided = np.argmax(
+            np.cumsum(some[["score_0", "score_1", "score_2"]].to_numpy(), axis=1) >= 0.5, axis=1
+        )
+        expected = cohen_kappa_score(
+            some["label"].astype(int), decided, labels=[0, 1, 2], weights="quadratic"
+        )
+        assert value["value"] == pytest.approx(expected)
+    values = [value["value"] for value in kappa["values"]]
+    assert kappa["sd"] == pytest.approx(np.std(values, ddof=1))
+
+
+def test_the_point_in_force_decides_out_of_fold_cases_by_fold() -> None:
+    rows = table(folds=3)
+    points = choose_points(rows, task=GRADES, targets=["sensitivity=0.9"])
+    active = [{**points[0], "active": True}]
+    _, tables = summarise(
+        rows, task=GRADES, split="out-of-fold", operating_points=active, resamples=100
+    )
+    decided = tables["image"].set_index("unit_id").loc[rows["image_id"], "decision"]
+    score = (rows["score_1"] + rows["score_2"]).to_numpy()
+    at = np.array([points[0]["fold_thresholds"][str(f)] for f in rows["fold"]])
+    assert ((decided != "0").to_numpy() == (score >= at)).all()

@@ -12,7 +12,19 @@ import sys
 
 import typer
 
-from core.cli import apps, check, demo, doctor, evaluate, page, predict, threshold, train
+from core.cli import (
+    apps,
+    check,
+    compare,
+    demo,
+    doctor,
+    ensemble,
+    evaluate,
+    page,
+    predict,
+    threshold,
+    train,
+)
 
 __all__ = ["build", "main"]
 
@@ -38,7 +50,19 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     cli.callback(invoke_without_command=True)(root)
-    for module in (apps, check, train, evaluate, threshold, predict, demo, doctor, page):
+    for module in (
+        apps,
+        check,
+        train,
+        evaluate,
+        threshold,
+        compare,
+        ensemble,
+        predict,
+        demo,
+        doctor,
+        page,
+    ):
         module.register(cli)
     return cli
 

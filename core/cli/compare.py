@@ -1,0 +1,71 @@
+"""``resight compare RUN_A RUN_B --out DIR``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from core.cli.shared import EXTRA, app_options, existing, guarded, say, show_json, table
+
+__all__ = ["register"]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command("compare", context_settings=EXTRA)(compare)
+
+
+def compare(
+    context: typer.Context,
+    first: Path = typer.Argument(help="A complete run, to be measured against."),
+    second: Path = typer.Argument(help="Another run of the same app and classes."),
+    out: Path = typer.Option(..., "--out", "-o", help="Directory of the comparison."),
+    data: str = typer.Option(
+        None, "--data", help="A labelled folder that both score; without it, shared held-out cases."
+    ),
+    label: str = typer.Option(None, "--label", help="Column of the table that holds the label."),
+    group: str = typer.Option(None, "--group", help="Column that identifies the group."),
+    card: str = typer.Option(None, "--card", help="Data card to use, or none."),
+    pdf: bool = typer.Option(False, "--pdf", help="Print the page to report.pdf as well."),
+    allow_outside: bool = typer.Option(
+        False, "--allow-outside", help="Let a table name files outside of its folder."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
+) -> None:
+    """Compare two runs on the same cases: paired tests, and what changed between them."""
+    with guarded(as_json=as_json):
+        from core.compare import compare as work  # noqa: PLC0415  (imports pandas)
+        from core.run import load_run  # noqa: PLC0415
+
+        options = app_options(load_run(first).app, "evaluate", context.args)
+        result = work(
+            first,
+            second,
+            out,
+            data=existing([data])[0] if data else None,
+            label=label,
+            group=group,
+            card=card,
+            allow_outside=allow_outside,
+            options=options,
+            pdf=pdf,
+        )
+        if as_json:
+            show_json(result)
+            return
+        rows = []
+        for row in result["rows"]:
+            numbers = ["" if row[key] is None else f"{row[key]:.4f}" for key in ("first", "second")]
+            between = (
+                ""
+                if row["low"] is None
+                else f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
+            )
+            rows.append((row["title"], row["unit"], *numbers, between, row["verdict"]))
+        header = ("metric", "unit", "first", "second", "difference, 95 % interval", "in words")
+        say(table(rows, header))
+        for note in result["notes"]:
+            say(f"note: {note}")
+        say()
+        say(f"open {out / 'report.html'}")

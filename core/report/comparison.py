@@ -1,0 +1,234 @@
+"""The page of a comparison: which of two runs does better, on which cases, and what changed.
+
+Nothing is computed here; every number stands in ``comparison.json``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from core.outputs import write_text
+from core.report import plots
+from core.report.blocks import Block, Table, Text
+from core.report.html import render_page
+from core.report.numbers import (
+    count,
+    estimate,
+    interval,
+    level_words,
+    number,
+    plural,
+    quantity,
+    reasons,
+    value_words,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from core.app import App, Task
+
+__all__ = ["comparison_html", "write_comparison"]
+
+NOT_A_DEVICE = "For research use; not a medical device."
+# Cases decided differently that are listed; all of them are in the table of cases.
+LISTED = 40
+
+
+def write_comparison(
+    out: Path,
+    content: Mapping[str, Any],
+    app: App,
+    task: Task,
+    cases: Mapping[str, pd.DataFrame],
+) -> None:
+    """Write ``report.html``.
+
+    Args:
+        out: an existing directory, held by the caller.
+        content: of ``comparison.json``.
+        app: gives title and intended use.
+        task: with its class order.
+        cases: unit -> decisions of both, side by side.
+    """
+    write_text(out / "report.html", comparison_html(content, app, task, cases))
+
+
+def comparison_html(
+    content: Mapping[str, Any], app: App, task: Task, cases: Mapping[str, pd.DataFrame]
+) -> str:
+    """The page as text."""
+    names = [f"{run['name']} ({run['model_id']})" for run in content["runs"]]
+    sections: list[tuple[str, Sequence[Block]]] = [
+        ("", _first_screen(content, names)),
+        ("Differences", _differences(content)),
+        ("Decisions", _decisions(content, task, cases)),
+        ("What changed", _changed(content, names)),
+    ]
+    return render_page(
+        f"{app.title}: {content['runs'][0]['name']} and {content['runs'][1]['name']}",
+        lead=f"{app.intended_use} {NOT_A_DEVICE}",
+        sections=sections,
+        footer=f"Every result shown stands in comparison.json. {NOT_A_DEVICE}",
+    )
+
+
+def _first_screen(content: Mapping[str, Any], names: Sequence[str]) -> list[Block]:
+    """The verdict, and what limits it."""
+    blocks: list[Block] = []
+    rows = content["rows"]
+    main = next((row for row in rows if row["is_headline"]), rows[0])
+    on = f"On {quantity(main['n'], main['unit'])}"
+    if main["n_groups"] != main["n"]:
+        on += f" of {quantity(main['n_groups'], content['group'])}"
+    if main["difference"] is None:
+        told = f"{main['title']} cannot be compared: {main['reason']}."
+    else:
+        away = {**main, "value": main["difference"]}
+        told = (
+            f"{main['title']} is {_one(main, main['first'])} for the first run and "
+            f"{_one(main, main['second'])} for the second: difference {estimate(away)}, "
+            f"{main['verdict']}."
+        )
+    # Within a sentence: macro-F1, but AUROC.
+    told = told[0].lower() + told[1:] if told[1:2].islower() else told
+    blocks.append(Text(f"{on} ({content['of']}), {told}", "verdict"))
+    blocks += [Text(str(note), "warning") for note in content["notes"]]
+    blocks.append(Text(f"First: {names[0]}. Second: {names[1]}.", "note"))
+    return blocks
+
+
+def _one(row: Mapping[str, Any], value: float | None) -> str:
+    """One value in the manner of its row."""
+    return value_words({"value": value, "percent": row["percent"]})
+
+
+def _differences(content: Mapping[str, Any]) -> list[Block]:
+    """A plot of all differences of one unit, and a table of every unit."""
+    blocks: list[Block] = []
+    for unit in dict.fromkeys(row["unit"] for row in content["rows"]):
+        rows = [row for row in content["rows"] if row["unit"] == unit]
+        # Shares and areas lie on one scale; losses have their own.
+        shown = [
+            {
+                "label": row["title"],
+                "n": row["n"],
+                "value": row["difference"],
+                "low": row["low"],
+                "high": row["high"],
+                "text": estimate({**row, "value": row["difference"]}),
+            }
+            for row in rows
+            if row["difference"] is not None and row["name"] != "log_loss"
+        ]
+        if shown:
+            blocks.append(
+                plots.forest(
+                    shown,
+                    title=f"Second minus first, by {unit}.",
+                    x="Difference",
+                    reference=0.0,
+                    note=f"Squares: difference; lines: {level_words(rows)}; dotted: none.",
+                )
+            )
+        blocks.append(_table(rows, unit, content["group"]))
+    return blocks
+
+
+def _table(rows: Sequence[Mapping[str, Any]], unit: str, group: str) -> Table:
+    """Every number of one unit."""
+    lines = []
+    for row in rows:
+        away = {**row, "value": row["difference"]}
+        lines.append(
+            {
+                "Measure": str(row["title"]),
+                "First": _one(row, row["first"]),
+                "Second": _one(row, row["second"]),
+                "Second minus first": value_words(away),
+                level_words(rows): interval(away),
+                "p": "" if row["p"] is None else _p(row["p"]),
+                "p, Holm": _holm(row),
+                "In words": str(row["verdict"]),
+            }
+        )
+    frame = pd.DataFrame(lines)
+    methods = list(dict.fromkeys(str(row["method"]) for row in rows if row["method"]))
+    n = quantity(rows[0]["n"], unit)
+    groups = f" of {quantity(rows[0]['n_groups'], group)}"
+    note = (
+        f"{n}{groups if rows[0]['n_groups'] != rows[0]['n'] else ''}. "
+        f"{'; '.join(methods)}. The headline was named before and stands alone; the p values of "
+        f"all other numbers, of every unit, are corrected together. {reasons(rows)}"
+    )
+    title = f"By {unit} ({plural(unit)} are the cases)"
+    return Table(frame, title=title, note=note.strip(), numeric=tuple(frame.columns[1:7]))
+
+
+def _holm(row: Mapping[str, Any]) -> str:
+    """The corrected p; the headline has none."""
+    if row["is_headline"]:
+        return "headline"
+    return "" if row["p_holm"] is None else _p(row["p_holm"])
+
+
+def _p(value: float) -> str:
+    """A p value."""
+    return "< 0.001" if value < 0.001 else number(value)
+
+
+def _decisions(
+    content: Mapping[str, Any], task: Task, cases: Mapping[str, pd.DataFrame]
+) -> list[Block]:
+    """Who is right where, and the cases decided differently."""
+    blocks: list[Block] = []
+    for unit, found in content["agreement"].items():
+        frame = pd.DataFrame(
+            {
+                "": ["First right", "First wrong"],
+                "Second right": [count(found["both_right"]), count(found["second_only"])],
+                "Second wrong": [count(found["first_only"]), count(found["both_wrong"])],
+            }
+        )
+        same = f"Same decision: {count(found['same_decision'])} of {count(found['n'])}."
+        numeric = ("Second right", "Second wrong")
+        blocks.append(Table(frame, title=f"Decisions by {unit}", note=same, numeric=numeric))
+    table = cases.get(str(content["unit"]))
+    if table is None:
+        return blocks
+    differing = table[table["decision_first"] != table["decision_second"]]
+    if len(differing):
+        listed = differing.head(LISTED)
+        frame = pd.DataFrame(
+            {
+                str(content["unit"]).capitalize(): listed["unit_id"].astype(str),
+                "Truth": [task.title(name) for name in listed["label"]],
+                "First": [task.title(name) for name in listed["decision_first"]],
+                "Second": [task.title(name) for name in listed["decision_second"]],
+            }
+        )
+        more = "" if len(listed) == len(differing) else f" The first {count(len(listed))} of "
+        note = f"{more}{count(len(differing))} cases; all are in cases_{content['unit']}.csv."
+        blocks.append(Table(frame, title="Decided differently", note=note.strip()))
+    return blocks
+
+
+def _changed(content: Mapping[str, Any], names: Sequence[str]) -> list[Block]:
+    """Settings, data and versions that differ."""
+    if not content["changed"]:
+        return [Text("Nothing differs in the plans, the data or the versions.")]
+    frame = pd.DataFrame(
+        [
+            {
+                "What": row["what"],
+                names[0]: row["first"],
+                names[1]: row["second"],
+                "Because": row["why"],
+            }
+            for row in content["changed"]
+        ]
+    )
+    return [Table(frame.loc[:, (frame != "").any()])]
