@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,8 @@ from core.evaluation.calibration import fit_temperature
 from core.evaluation.choosing import choose_points
 from core.outputs import claim, is_complete, write_json
 from core.predictions import predictions_of
-from core.run import load_run, versions
-from core.scores import encode
+from core.run import load_run, task_from_dict, task_to_dict, versions
+from core.scores import cuts_by_frequency, encode, scores_from_logits
 from core.tables import logit_columns
 from core.writing import only_ours, print_page, read_json, read_table, write_evaluation, write_table
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from core.app import Task
     from core.run import Run
 
 __all__ = ["ensemble"]
@@ -84,9 +86,10 @@ def ensemble(run_paths: Sequence[Path], out: Path) -> dict[str, Any]:
 def _join(runs: Sequence[Run], tables: Sequence[pd.DataFrame], out: Path) -> dict[str, Any]:
     """Write the ensemble, inside the claimed directory."""
     first = runs[0]
-    task, link = first.task, first.link
+    link = first.link
     rows, logits, distance = _combined(runs, tables)
     heat, temperature = _temperatures(rows, logits, first)
+    task = _with_cuts(rows, logits / heat[:, None], first)
     entries = _copy_members(runs, out)
     digest = hashlib.sha256("".join(run.model_id for run in runs).encode())
     score = {
@@ -101,6 +104,7 @@ def _join(runs: Sequence[Run], tables: Sequence[pd.DataFrame], out: Path) -> dic
     predictions = predictions_of(rows, logits, distance, **score)
     content: dict[str, Any] = {
         **first.content,
+        "task": task_to_dict(task),
         "members": entries,
         "ensemble_of": [run.model_id for run in runs],
         "licences": {
@@ -161,7 +165,7 @@ def _report(
         decisions,
         judged,
         app=runs[0].app,
-        task=runs[0].task,
+        task=task_from_dict(content["task"]),
         run=content,
         manifest=manifest,
     )
@@ -183,11 +187,11 @@ def _check_alike(runs: Sequence[Run]) -> None:
             msg = f"{run.path}: is not complete. Train it to the end first."
             raise ConfigError(msg)
         for key, words in ALIKE:
-            if run.content.get(key) != first.content.get(key):
+            one, other = (_asked(each.content.get(key)) for each in (run, first))
+            if one != other:
                 msg = (
-                    f"{run.path} and {first.path} differ in {words} "
-                    f"({run.content.get(key)!r} and {first.content.get(key)!r}). Only runs that "
-                    "answer the same question can be averaged."
+                    f"{run.path} and {first.path} differ in {words} ({one!r} and {other!r}). "
+                    "Only runs that answer the same question can be averaged."
                 )
                 raise ConfigError(msg)
         if run.link != first.link:
@@ -196,6 +200,11 @@ def _check_alike(runs: Sequence[Run]) -> None:
                 f"({first.link}), so their outputs cannot be averaged. Train both with one --head."
             )
             raise ConfigError(msg)
+
+
+def _asked(value: Any) -> Any:
+    """A part of ``run.json`` without what was fitted: the cuts of a task are fitted anew."""
+    return {k: v for k, v in value.items() if k != "cuts"} if isinstance(value, dict) else value
 
 
 def _check_splits(runs: Sequence[Run], tables: Sequence[pd.DataFrame]) -> None:
@@ -242,6 +251,13 @@ def _combined(
     return rows, np.mean(logits, axis=0), np.mean(distances, axis=0)
 
 
+def _basis(rows: pd.DataFrame, logits: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Rows that may be fitted on: validation, or out-of-fold."""
+    split = rows["split"].fillna("").to_numpy().astype(str)
+    name = "out-of-fold" if (split == "out-of-fold").any() else "val"
+    return np.asarray((split == name) & np.isfinite(logits).all(axis=1))
+
+
 def _temperatures(
     rows: pd.DataFrame, logits: NDArray[np.float64], first: Run
 ) -> tuple[NDArray[np.float64], float]:
@@ -250,24 +266,30 @@ def _temperatures(
     Fitted on validation rows; of a cross-validation on out-of-fold rows, each judged at
     the temperature that the other folds alone give.
     """
-    split = rows["split"].fillna("").to_numpy().astype(str)
-    scored = np.isfinite(logits).all(axis=1)
-    y = np.zeros(
-        (len(rows), len(first.task.classes)) if first.task.kind == "multilabel" else len(rows),
-        dtype=np.int_,
-    )
-    y[scored] = encode(list(rows.loc[scored, "label"].astype(str)), first.task)
-    basis = scored & (split == ("out-of-fold" if (split == "out-of-fold").any() else "val"))
-    temperature = fit_temperature(logits[basis], y[basis], link=first.link)
+    basis = _basis(rows, logits)
+    y = encode(list(rows.loc[basis, "label"].astype(str)), first.task)
+    z = logits[basis]
+    temperature = fit_temperature(z, y, link=first.link)
     heat = np.full(len(rows), temperature)
-    if "fold" in rows and (split == "out-of-fold").any():
-        fold = rows["fold"].fillna("").to_numpy().astype(str)
-        for name in sorted(set(fold[basis].tolist())):
-            others = basis & (fold != name)
-            heat[basis & (fold == name)] = fit_temperature(
-                logits[others], y[others], link=first.link
-            )
+    fold = rows["fold"].fillna("").to_numpy().astype(str)[basis] if "fold" in rows else None
+    if fold is not None and len(set(fold.tolist()) - {""}) > 1:
+        own = np.full(len(z), temperature)
+        for name in sorted(set(fold.tolist())):
+            others = fold != name
+            own[~others] = fit_temperature(z[others], y[others], link=first.link)
+        heat[basis] = own
     return heat, temperature
+
+
+def _with_cuts(rows: pd.DataFrame, logits: NDArray[np.float64], first: Run) -> Task:
+    """The task, its cuts fitted on the averaged scores where the runs decide by cuts."""
+    if not first.task.cuts:
+        return first.task
+    basis = _basis(rows, logits)
+    y = encode(list(rows.loc[basis, "label"].astype(str)), first.task)
+    scores = scores_from_logits(logits[basis], link=first.link)
+    cuts = cuts_by_frequency(scores, y, n_classes=len(first.task.classes))
+    return replace(first.task, cuts=cuts)
 
 
 def _copy_members(runs: Sequence[Run], out: Path) -> list[dict[str, Any]]:
