@@ -25,6 +25,19 @@ def test_probe_finds_the_solution_of_scikit_learn() -> None:
     np.testing.assert_allclose(p, reference.predict_proba(z), atol=2e-3)
 
 
+def test_probe_on_more_features_than_rows_is_the_same_probe() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(60, 200)).astype(np.float32)
+    y = (x[:, 0] + 0.3 * rng.normal(size=60) > 0).astype(int)
+    probe = fit_probe(x, y, np.arange(60).astype(object), link="softmax", n_classes=2, seed=0)
+    z = (x - probe.mean) / probe.std
+    reference = LogisticRegression(C=2 * probe.penalty, max_iter=5000, tol=1e-10).fit(z, y)
+    with torch.no_grad():
+        p = torch.softmax(probe.head(torch.from_numpy(z)), 1).numpy()
+    # Two rows of weights that share a penalty are worth one row with twice the C.
+    np.testing.assert_allclose(p, reference.predict_proba(z), atol=2e-3)
+
+
 def test_ordinal_probe_orders_its_thresholds_and_beats_chance() -> None:
     x, y = blobs(400, 4)
     probe = fit_probe(x, y, np.arange(400).astype(object), link="cumulative", n_classes=4, seed=0)

@@ -171,7 +171,7 @@ def fit_probe(
     mean = features.mean(0)
     # Channels that never fire would divide by zero; they carry nothing.
     std = np.maximum(features.std(0), 1e-3 * max(float(features.std()), 1e-6))
-    x = torch.from_numpy(((features - mean) / std).astype(np.float64))
+    x, back = _span(torch.from_numpy(((features - mean) / std).astype(np.float64)))
     target = torch.from_numpy(np.asarray(y))
     folds = _folds(y, groups, seed)
     out = {c: np.zeros((len(x), n_logits(link, n_classes))) for c in PENALTIES}
@@ -187,7 +187,31 @@ def fit_probe(
     head = Head(link, x.shape[1], n_classes).double()
     for penalty in PENALTIES[: PENALTIES.index(best) + 1]:
         _minimise(head, x, target, penalty)
-    return Probe(head.float(), mean, std, best, losses, out[best])
+    whole = Head(link, features.shape[1], n_classes)
+    with torch.no_grad():
+        whole.weight.copy_(head.weight @ back.T)
+        whole.bias.copy_(head.bias)
+    return Probe(whole, mean, std, best, losses, out[best])
+
+
+def _span(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows in an orthonormal basis of their own span, and the basis.
+
+    A penalised head is a combination of the rows it is fitted on, so that nothing is
+    lost where there are more features than rows, and every step costs less.
+
+    Args:
+        x: (N, D).
+
+    Returns:
+        (N, R) coordinates and the (D, R) basis, R the smaller of D and the rank.
+    """
+    if x.shape[1] <= x.shape[0]:
+        return x, torch.eye(x.shape[1], dtype=x.dtype)
+    values, vectors = torch.linalg.eigh(x @ x.T)
+    kept = values > 1e-10 * values[-1]
+    root = values[kept].sqrt()
+    return vectors[:, kept] * root, x.T @ (vectors[:, kept] / root)
 
 
 def fit_cuts(logits: NDArray[np.float64], y: NDArray[np.int_]) -> NDArray[np.float64]:
