@@ -47,8 +47,11 @@ class TrainConfig(BaseModel):
         "median",
         description="grade of an ordinal task: the median, or as often as the labels have it",
     )
-    pool: Literal["last", "last_two"] | None = Field(
-        None, description="stages whose average-pooled features feed the head"
+    side_px: int | None = Field(
+        None, ge=32, description="square root of the training size's pixels, where no size is given"
+    )
+    pool: Literal["last", "last_two", "last_two_max"] | None = Field(
+        None, description="stages whose average (and maximum) feeds the head"
     )
     epochs: int | None = Field(None, ge=0, le=10_000, description="passes over the training images")
     minutes: float | None = Field(None, gt=0, description="time budget that the epochs must fit")

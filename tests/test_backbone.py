@@ -32,7 +32,7 @@ def test_every_family_trains(name: str) -> None:
         {
             "channels": 3,
             "dtype": "uint8",
-            "pool": "last_two",
+            "pool": "last_two_max",
             "link": "softmax",
             "mean": weights.mean,
             "std": weights.std,

@@ -53,5 +53,10 @@ APP = App(
         Section(title="Light and severe infections", build=by_severity),
     ),
     phantom=write_phantom,
+    # A disease may show in one spot of a fiftieth of the leaf's length, so that pixels count
+    # (361 squared is 256 x 512) and the strongest answer anywhere counts beside the average:
+    # on 983 coffee leaves frozen features gave a grouped out-of-fold log-loss of 0.329 without
+    # and 0.290 with the maximum.
+    config={"side_px": 361, "pool": "last_two_max"},
     output_columns=("leaf", "severity"),
 )

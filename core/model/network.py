@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Network", "pool_width"]
 
+# Numbers that each pooling keeps of a feature map.
+POOLS = {"last": 1, "last_two": 1, "last_two_max": 2}
 # Largest value of each stored dtype; float images are taken as they are.
 SCALES = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 
@@ -26,7 +28,7 @@ SCALES = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 def pool_width(backbone: nn.Module, pool: str) -> int:
     """How many features the pooling of these stages gives."""
     widths: list[int] = [info["num_chs"] for info in backbone.feature_info]  # type: ignore[union-attr]
-    return sum(widths[-2:]) if pool == "last_two" else widths[-1]
+    return POOLS[pool] * sum(widths[-1:] if pool == "last" else widths[-2:])
 
 
 class Network(nn.Module):
@@ -35,7 +37,9 @@ class Network(nn.Module):
     Args:
         backbone: a timm network without classifier.
         head: see ``core.model.heads``.
-        pool: ``last`` or ``last_two``: the stages whose average feeds the head.
+        pool: ``last`` or ``last_two``: the stages whose average feeds the head;
+            ``last_two_max``: their average and their maximum, for signs that fill little
+            of the picture, as one spot on a leaf does.
         mean, std: per channel, for pixels scaled to [0, 1].
         dtype: of the stored pixels: uint8, uint16 or float32.
         dropout: before the head, in training.
@@ -87,7 +91,10 @@ class Network(nn.Module):
             return self._average(self.backbone.forward_features(x))  # type: ignore[operator]
         # Five feature maps: the stem and four stages; 3 is the last but one.
         last, (before,) = self.backbone.forward_intermediates(x, indices=[3])  # type: ignore[operator]
-        return torch.cat([self._average(before), self._average(last)], dim=1)
+        parts = [self._average(before), self._average(last)]
+        if self.pool == "last_two_max":
+            parts += [before.amax(dim=(2, 3)), last.amax(dim=(2, 3))]
+        return torch.cat(parts, dim=1)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(N, C, H, W) stored pixels -> (N, L) logits."""

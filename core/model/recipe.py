@@ -126,7 +126,7 @@ def _rules(
     epochs = max(4, min(60, round(updates * batch / max(n, 1))))
     where = "an accelerator" if facts.has_gpu else "a processor"
     rules: dict[str, tuple[Any, str]] = {
-        "size_px": _size_rule(facts),
+        "size_px": _size_rule(facts, known.get("side_px")),
         "pool": ("last_two", "small signs live in the last stage but one as well"),
         "batch": (batch, f"{n:,} training images"),
         "epochs": (epochs, f"about {updates:,} updates for {n:,} training images"),
@@ -173,10 +173,10 @@ def _rules(
     return rules
 
 
-def _size_rule(facts: Facts) -> tuple[tuple[int, int], str]:
+def _size_rule(facts: Facts, wanted: int | None) -> tuple[tuple[int, int], str]:
     """A size with the images' own shape, in whole strides of the network."""
     height, width = facts.size_px
-    side = 288 if facts.has_gpu else 224
+    side = wanted or (288 if facts.has_gpu else 224)
     aspect = min(3.0, max(1 / 3, width / height))
     rows = min(height, (side * side / aspect) ** 0.5)
     size = (
@@ -184,7 +184,8 @@ def _size_rule(facts: Facts) -> tuple[tuple[int, int], str]:
         _strides(rows * aspect, limit=width),
     )
     where = "an accelerator" if facts.has_gpu else "a processor"
-    return size, f"median image {height} x {width}, about {side} squared pixels on {where}"
+    why = "side_px" if wanted else where
+    return size, f"median image {height} x {width}, about {side} squared pixels ({why})"
 
 
 def _strides(side: float, *, limit: int) -> int:
