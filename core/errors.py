@@ -10,6 +10,7 @@ from __future__ import annotations
 
 __all__ = [
     "AppError",
+    "CardError",
     "ConfigError",
     "ImageError",
     "LeakageError",
@@ -31,6 +32,10 @@ class ResightError(Exception):
 
 class AppError(ResightError, LookupError):
     """No installed app has this name, or the app breaks its contract."""
+
+
+class CardError(ResightError, ValueError):
+    """A data card is unknown, malformed, or does not fit the data."""
 
 
 class ConfigError(ResightError, ValueError):

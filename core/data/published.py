@@ -1,0 +1,201 @@
+"""Whether a table has the columns that a published data set's table has, and if not, what differs.
+
+Adapters of public layouts read their tables through here: cells as text,
+headings trimmed. A heading is compared without case, and a space, a dash and an
+underscore are the same, because copies of public sets differ in these.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import re
+from typing import TYPE_CHECKING
+
+from core.app import Option
+from core.data.scan import readable
+from core.errors import ConfigError, ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+__all__ = [
+    "LABEL_MAP",
+    "Sheet",
+    "counted_missing",
+    "label_map",
+    "plain",
+    "read_sheet",
+    "relabelled",
+    "require_columns",
+    "resembles",
+]
+
+# Every app whose layouts make a choice about labels takes this option.
+LABEL_MAP = Option(
+    name="label-map",
+    help="What a label of a public set counts as, where you differ from its data card: RAW=CLASS, "
+    "several separated by commas; RAW= leaves the images out.",
+    verbs=("check", "train", "evaluate"),
+)
+
+
+class Sheet:
+    """One table as text: its file, its headings, and its rows by plain heading."""
+
+    def __init__(self, file: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
+        self.file = file
+        self.columns = columns
+        self.rows = rows
+
+
+def plain(name: str) -> str:
+    """A heading without case, spaces and dashes.
+
+    >>> plain(" Risk of macular edema "), plain("breast density") == plain("breast_density")
+    ('risk_of_macular_edema', True)
+    """
+    return re.sub(r"[\s_-]+", "_", name.strip().casefold())
+
+
+def read_sheet(file: Path, *, columns: Sequence[str] = ()) -> Sheet:
+    """The cells of a text table, trimmed; the separator is the most frequent of comma, semicolon, tab.
+
+    Args:
+        file: a text file.
+        columns: headings of a table that has none; empty reads them from its first line.
+    """
+    text = file.read_text(encoding="utf-8-sig", errors="replace")
+    first = text.partition("\n")[0]
+    lines = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count))
+    names = list(columns) or [name.strip() for name in next(lines, [])]
+    # Some tables end their rows in cells without a heading.
+    keys = [plain(name) for name in names]
+    rows = [
+        {key: cell.strip() for key, cell in zip(keys, cells, strict=False) if key}
+        for cells in lines
+        if any(cell.strip() for cell in cells)
+    ]
+    return Sheet(file, [name for name in names if name], rows)
+
+
+def resembles(columns: Collection[str], expected: Collection[str]) -> bool:
+    """Whether at least half of the expected columns are there."""
+    found = {plain(name) for name in columns}
+    return 2 * sum(plain(name) in found for name in expected) >= len(expected) > 0
+
+
+def require_columns(
+    file: Path, columns: Sequence[str], expected: Sequence[str], *, title: str
+) -> None:
+    """Refuse a table of a recognised set that lacks a column; the message is a diff.
+
+    Further columns are no error: copies of public sets add their own.
+
+    Args:
+        file: the table.
+        columns: those it has.
+        expected: those it must have.
+        title: of the data set.
+
+    Raises:
+        ManifestError: a column is absent.
+    """
+    found = {plain(name) for name in columns}
+    absent = [name for name in expected if plain(name) not in found]
+    if not absent:
+        return
+    wanted = {plain(name) for name in expected}
+    further = [name for name in columns if plain(name) not in wanted]
+    lines = []
+    for name in absent:
+        near = difflib.get_close_matches(
+            plain(name), {plain(other): other for other in further}, n=1, cutoff=0.5
+        )
+        guess = next((other for other in further if near and plain(other) == near[0]), "")
+        lines.append(f"  - {name}" + (f"   (renamed to {guess}?)" if guess else ""))
+    lines += [f"  + {name}" for name in further]
+    msg = (
+        f"{readable(str(file))}: is laid out as {title}, but {len(absent)} of its "
+        f"{len(expected)} columns are not as published (- expected, + found):\n"
+        + "\n".join(lines)
+        + "\nLabels, groups or splits would be read from the wrong place. Restore the published "
+        "names, or pass --card none to read the folder as any other."
+    )
+    raise ManifestError(msg)
+
+
+def counted_missing(title: str, missing: Sequence[str], n_listed: int, where: str) -> list[str]:
+    """A note that counts the files a table lists and the folder lacks.
+
+    Raises:
+        ManifestError: more than half are missing: the folder is not the data set.
+    """
+    if not missing:
+        return []
+    if 2 * len(missing) > n_listed:
+        msg = (
+            f"{title}: {len(missing):,} of the {n_listed:,} images its table lists are not below "
+            f"{where} (first: {readable(missing[0])}). Unpack the images there, or shorten the "
+            "table."
+        )
+        raise ManifestError(msg)
+    return [
+        f"{title}: {len(missing):,} of {n_listed:,} listed images are not there (first: "
+        f"{readable(missing[0])})."
+    ]
+
+
+def label_map(text: object) -> dict[str, str]:
+    """``--label-map`` as raw label (without case) -> class; empty classes leave images out.
+
+    Raises:
+        ConfigError: a part is not RAW=CLASS.
+
+    >>> label_map("BI-RADS 4=yes, BI-RADS 3=")
+    {'bi-rads 4': 'yes', 'bi-rads 3': ''}
+    """
+    chosen: dict[str, str] = {}
+    for part in str(text or "").split(","):
+        raw, equals, name = part.partition("=")
+        if not part.strip():
+            continue
+        if not equals or not raw.strip():
+            msg = (
+                f"--label-map {text}: {part.strip()!r} is not RAW=CLASS. Write, for example, "
+                "--label-map 'BI-RADS 4=yes,BI-RADS 3='."
+            )
+            raise ConfigError(msg)
+        chosen[raw.strip().casefold()] = name.strip()
+    return chosen
+
+
+def relabelled(
+    meaning: Mapping[str, str], chosen: Mapping[str, str], *, title: str
+) -> tuple[dict[str, str], list[str]]:
+    """A set's own label map with the user's choices in it, and a note that states them.
+
+    Args:
+        meaning: raw label -> class, as the data card says.
+        chosen: from ``label_map``.
+        title: of the data set.
+
+    Returns:
+        The map, keys without case, and notes.
+    """
+    merged = {raw.casefold(): name for raw, name in meaning.items()}
+    merged.update(chosen)
+    if not chosen:
+        return merged, []
+    told = ", ".join(f"{raw} as {name or 'left out'}" for raw, name in chosen.items())
+    return merged, [f"{title}: labels count otherwise than its card says, as asked: {told}."]
+
+
+def stems(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    """Files by their lower-case name without extension."""
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        found.setdefault(path.stem.casefold(), []).append(path)
+    return found

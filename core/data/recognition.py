@@ -1,0 +1,124 @@
+"""Which data cards a folder has: the one named, the user's own, and the one its layout shows.
+
+The app recognises public layouts while it indexes; this module tells it what
+was asked for, adds the user's own card, and checks that every card exists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.cards import card_named, is_card_file, read_card
+from core.errors import CardError
+from core.terms import may_release, terms_of
+
+if TYPE_CHECKING:
+    from core.app import App, Manifest, Source
+    from core.cards import Card
+
+__all__ = ["index_with_cards", "own_card"]
+
+
+def index_with_cards(
+    app: App, source: Source, card: str | None
+) -> tuple[Manifest, tuple[Card, ...]]:
+    """Index a source, and load the cards that its data have.
+
+    Args:
+        app: indexes, and recognises public layouts.
+        source: of labelled data.
+        card: the name of a card, ``none``, the path of a card file, or None to let
+            the layout and the folder decide.
+
+    Returns:
+        The manifest, whose ``cards`` name every card and whose notes say what
+        they mean for the user, and the cards.
+
+    Raises:
+        CardError: the card is unknown, malformed, or of another app.
+        ManifestError: the data cannot be indexed, or are not those of the card.
+    """
+    forced, mine = _asked(app, card)
+    if mine is None and card != "none":
+        mine = next(filter(None, (own_card(path) for path in source.paths)), None)
+    if mine is not None and mine.app != app.name:
+        msg = (
+            f"The data card {mine.name!r} is of the app {mine.app}, and the data are read by "
+            f"{app.name}. Correct `app` in the card, or name the other app."
+        )
+        raise CardError(msg)
+    options = {key: value for key, value in source.options.items() if key != "card"}
+    if forced:
+        options["card"] = forced
+    manifest = app.index(replace(source, options=options))
+    recognised = [card_named(name).card for name in manifest.cards]
+    cards = (*recognised, *([mine] if mine is not None else []))
+    notes = [*_notes(recognised, how="named" if forced else "recognised by its layout")]
+    if mine is not None:
+        notes += _notes([mine], how="your own card")
+    if forced == "none":
+        notes.append("No data card is used, as asked; nothing is known of the data's terms.")
+    return (
+        replace(
+            manifest,
+            cards=tuple(card.name for card in cards),
+            notes=(*notes, *manifest.notes),
+        ),
+        cards,
+    )
+
+
+def own_card(path: Path) -> Card | None:
+    """The user's own card of a folder or table; None if there is none.
+
+    It is ``card.md``, or has the name of the folder or table, in the same folder.
+
+    Raises:
+        CardError: such a file is a card, but breaks the schema.
+    """
+    folder = path if path.is_dir() else path.parent
+    stem = path.name if path.is_dir() else path.stem
+    for file in (folder / "card.md", folder / f"{stem}.md"):
+        if is_card_file(file):
+            return read_card(file).card
+    return None
+
+
+def _asked(app: App, card: str | None) -> tuple[str, Card | None]:
+    """What the app is told, and the card file that was named."""
+    if not card:
+        return "", None
+    if card == "none":
+        return "none", None
+    path = Path(card)
+    if path.is_file() or path.suffix.lower() == ".md":
+        return "", read_card(path).card
+    return card_named(card, app=app.name).card.name, None
+
+
+def _notes(cards: list[Card], *, how: str) -> list[str]:
+    """What a user must know of the cards before anything is trained."""
+    notes = []
+    for card in cards:
+        notes.append(
+            f"Data card: {card.title} ({card.name}), {how}. Licence: "
+            f"{card.licence.rstrip('.')}{card.mark('licence')}. "
+            f"`resight cards show {card.name}` says what is known of it."
+            if how != "your own card"
+            else f"Data card: {card.title} ({card.name}), {how}. Licence: {card.licence}"
+        )
+        if card.weights_release != "allowed":
+            notes.append(may_release(terms_of([card])))
+        if card.questions():
+            notes.append(
+                f"The data card {card.name} leaves {len(card.questions())} question(s) open (first: "
+                f"{card.questions()[0]})."
+            )
+        notes.extend(
+            f"{card.title}: {issue.text.rstrip('.')}."
+            for issue in card.known_issues
+            if issue.severity == "high"
+        )
+    return notes

@@ -1,0 +1,111 @@
+"""What the data allow: the terms of the cards used, and whether the weights may be released.
+
+Licences bind what is made from data. A run keeps the terms of its cards, so
+that every page and file made from it can say them without the cards.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from core.cards import Card
+
+__all__ = ["may_release", "summary_of_terms", "terms_of", "union_of_terms"]
+
+# The stricter the later.
+_STRICTNESS = ("allowed", "unclear", "forbidden")
+
+
+def terms_of(cards: Iterable[Card]) -> list[dict[str, Any]]:
+    """The terms of each card as plain values for ``run.json``."""
+    return [
+        {
+            "card": card.name,
+            "title": card.title,
+            "licence": card.licence,
+            "licence_unchecked": bool(card.mark("licence")),
+            "weights_release": card.weights_release,
+            "weights_release_source": card.weights_release_source,
+            "weights_release_unchecked": bool(card.mark("weights_release")),
+            "conditions": list(card.conditions),
+            "homepage": card.homepage,
+            "citation": card.citation,
+            "open_questions": len(card.questions()),
+        }
+        for card in cards
+    ]
+
+
+def union_of_terms(terms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """All terms at once: every licence and condition, and the strictest word on release.
+
+    ``weights_release`` is ``unknown`` where no card was used.
+
+    >>> union_of_terms([])["weights_release"]
+    'unknown'
+    """
+    release = max(
+        (str(term["weights_release"]) for term in terms), key=_STRICTNESS.index, default="unknown"
+    )
+    return {
+        "weights_release": release,
+        "licences": list(dict.fromkeys(str(term["licence"]) for term in terms)),
+        "conditions": sorted({str(c) for term in terms for c in term.get("conditions", [])}),
+    }
+
+
+def may_release(terms: Sequence[Mapping[str, Any]]) -> str:
+    """The answer to "may I release these weights?" in one sentence."""
+    release = union_of_terms(terms)["weights_release"]
+    if release == "unknown":
+        return (
+            "No data card says under which terms the data are used, so nothing here tells whether "
+            "these weights may be released."
+        )
+    deciding = [term for term in terms if term["weights_release"] == release]
+    names = _joined([str(term["title"]) for term in deciding])
+    why = _joined(
+        list(dict.fromkeys(str(term["weights_release_source"]).rstrip(".") for term in deciding))
+    )
+    mark = ", unchecked" if any(term.get("weights_release_unchecked") for term in deciding) else ""
+    if release == "forbidden":
+        return (
+            f"These weights may not be released: the terms of {names} forbid it without the "
+            f"owner's permission ({why}{mark})."
+        )
+    if release == "unclear":
+        return (
+            f"Whether these weights may be released is unclear: the terms of {names} do not settle "
+            f"it ({why}{mark}); ask the owner before you give them away."
+        )
+    licences = _joined(union_of_terms(terms)["licences"])
+    return (
+        f"By the data card of {names} these weights may be released, with credit and under the "
+        f"conditions of the licence of the data: {licences} ({why}{mark})."
+    )
+
+
+def summary_of_terms(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What files made with a run's weights say of the data's terms.
+
+    Args:
+        run: the content of ``run.json``; one without ``terms`` used no card.
+    """
+    terms = list(run.get("terms") or [])
+    return {
+        "cards": [str(term["card"]) for term in terms],
+        **union_of_terms(terms),
+        "may_release_weights": may_release(terms),
+    }
+
+
+def _joined(words: Sequence[str]) -> str:
+    """Words as a list in a sentence.
+
+    >>> _joined(["a", "b", "c"])
+    'a, b and c'
+    """
+    return ", ".join(words[:-1]) + (" and " if len(words) > 1 else "") + words[-1] if words else ""
