@@ -10,11 +10,12 @@ from __future__ import annotations
 import csv
 import io
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.app import Source, find_app
+from core.data.recognition import index_with_cards
 from core.errors import OutputError
 from core.options import resolve_options
 from core.outputs import (
@@ -27,6 +28,7 @@ from core.outputs import (
     write_text,
 )
 from core.tables import check_manifest
+from core.terms import terms_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,9 +37,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.app import App, Manifest, Task
+    from core.cards import Card
     from core.report.blocks import Block
 
-__all__ = ["check"]
+__all__ = ["Looked", "check", "look"]
 
 _OURS = {"audit.json", "audit.html", "rejected.csv", MANIFEST_NAME, ".lock"}
 
@@ -56,6 +59,7 @@ def check(
     task: str | None = None,
     label: str | None = None,
     group: str | None = None,
+    card: str | None = None,
     allow_outside: bool = False,
     options: Mapping[str, Any] | None = None,
     progress: bool = True,
@@ -71,6 +75,7 @@ def check(
         task: a task of the app, or a kind.
         label: a label column other than the task's.
         group: a group column, ``image_id``, ``parent`` or ``name:EXPRESSION``.
+        card: name of a data card, a card file, or ``none``; None lets the layout decide.
         allow_outside: whether a table may name files outside of its folder.
         options: the app's own.
         progress: whether to show a bar where there is a terminal.
@@ -78,7 +83,7 @@ def check(
 
     Returns:
         The content of ``audit.json`` (see ``core.data.audit.audit``), and
-        ``out``, ``n_failed``, ``notes``, ``group_rule``, ``split_rule``.
+        ``out``, ``n_failed``, ``notes``, ``group_rule``, ``split_rule``, ``cards``, ``terms``.
 
     Raises:
         ManifestError: the data cannot be used at all.
@@ -90,23 +95,16 @@ def check(
     data = data.absolute()
     place = (out or Path.cwd() / f"{data.stem if data.is_file() else data.name}-check").absolute()
     _check_place(place, data)
-    chosen = app.task(task)
-    if label is not None:
-        chosen = replace(chosen, label=label)
-    manifest = app.index(
-        Source(
-            paths=(data,),
-            labelled=True,
-            task=chosen,
-            label=label,
-            group=group,
-            allow_outside=allow_outside,
-            options=resolve_options(app, "check", options or {}),
-        )
+    manifest, cards, chosen = _indexed(
+        app,
+        data,
+        task=task,
+        label=label,
+        group=group,
+        card=card,
+        allow_outside=allow_outside,
+        options=options or {},
     )
-    check_manifest(manifest.table, labelled=True)
-    ok = manifest.table[manifest.table["status"] == "ok"]
-    chosen = chosen.with_classes(sorted(set(ok["label"].astype(str))))
     with claim(place):
         unseal(place)
         audited = audit(
@@ -118,6 +116,8 @@ def check(
             "notes": list(manifest.notes),
             "group_rule": manifest.group_rule,
             "split_rule": manifest.split_rule,
+            "cards": list(manifest.cards),
+            "terms": terms_of(cards),
         }
         rejected = _rejected(manifest.table, audited)
         write_json(place / "audit.json", content)
@@ -125,6 +125,74 @@ def check(
         write_text(place / "audit.html", _page(app, chosen, manifest, content, rejected))
         seal(place)
     return {**content, "out": str(place)}
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What a look at a folder found, with nothing written."""
+
+    manifest: Manifest
+    audited: dict[str, Any]
+    task: Task
+
+
+def look(
+    app: App,
+    data: Path,
+    *,
+    task: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    card: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Looked:
+    """Index and audit labelled data, and write nothing; arguments as for ``check``."""
+    from core.data.audit import audit  # noqa: PLC0415  (scikit-learn, scipy)
+
+    manifest, _, chosen = _indexed(
+        app,
+        data.absolute(),
+        task=task,
+        label=label,
+        group=group,
+        card=card,
+        allow_outside=False,
+        options=options or {},
+    )
+    audited = audit(manifest, app=app, task=chosen, progress=True, workers=_cores())
+    return Looked(manifest, audited, chosen)
+
+
+def _indexed(
+    app: App,
+    data: Path,
+    *,
+    task: str | None,
+    label: str | None,
+    group: str | None,
+    card: str | None,
+    allow_outside: bool,
+    options: Mapping[str, Any],
+) -> tuple[Manifest, tuple[Card, ...], Task]:
+    """The manifest, its cards, and the task with the classes that its labels name."""
+    chosen = app.task(task)
+    if label is not None:
+        chosen = replace(chosen, label=label)
+    source = Source(
+        paths=(data,),
+        labelled=True,
+        task=chosen,
+        label=label,
+        group=group,
+        allow_outside=allow_outside,
+        options=resolve_options(app, "check", options),
+    )
+    manifest, cards = index_with_cards(app, source, card)
+    labels = set(manifest.table.loc[manifest.table["status"] == "ok", "label"].astype(str))
+    # A public set whose table is not there has no label at all, and can still be looked at.
+    has_labels = bool(labels - {""})
+    check_manifest(manifest.table, labelled=has_labels)
+    return manifest, cards, chosen.with_classes(sorted(labels)) if has_labels else chosen
 
 
 def _check_place(place: Path, data: Path) -> None:

@@ -26,6 +26,7 @@ from core.app import ExportContext, Manifest, Source, Unit
 from core.data.loader import resize_to
 from core.data.manifest import locate
 from core.data.prepared import Preparation, prepare_one, store_size
+from core.data.recognition import index_with_cards
 from core.errors import ManifestError, RunError
 from core.evaluation.units import decisions_of
 from core.model.inference import pick_device, run_batch
@@ -36,6 +37,7 @@ from core.progress import track
 from core.run import Run, load_run
 from core.tables import check_manifest
 from core.writing import visible, write_table
+from core.terms import summary_of_terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -286,17 +288,16 @@ def score_labelled(
 
     task = run.task if label is None else replace(run.task, label=label)
     own = resolve_options(run.app, "evaluate", options, stored=run.options)
-    found = run.app.index(
-        Source(
-            paths=(data.resolve(),),
-            labelled=True,
-            task=task,
-            label=label,
-            group=group,
-            allow_outside=allow_outside,
-            options={**own, **({"card": card} if card else {})},
-        )
+    source = Source(
+        paths=(data.resolve(),),
+        labelled=True,
+        task=task,
+        label=label,
+        group=group,
+        allow_outside=allow_outside,
+        options=own,
     )
+    found, _ = index_with_cards(run.app, source, card)
     check_manifest(found.table, labelled=True)
     labels = set(found.table.loc[found.table["status"] == "ok", "label"].astype(str))
     run.task.with_classes(sorted(labels))
@@ -495,6 +496,7 @@ def _summary(
         "app": run.app.name,
         "task": run.content["task"]["name"],
         "cards": run.content.get("cards", []),
+        "terms": summary_of_terms(run.content),
         "preparation": run.members[0].preparation.hash,
         "temperature": run.temperature,
         "operating_point": run.content.get("operating_point"),

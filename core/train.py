@@ -25,6 +25,7 @@ from core.config import Plan, Question, TrainConfig, check_settings, read_plan, 
 from core.data.audit import audit, image_facts_of, merge_duplicates
 from core.data.manifest import locate
 from core.data.prepared import Form, Preparation, prepare_table
+from core.data.recognition import index_with_cards
 from core.data.split import draw_folds, draw_split
 from core.errors import ConfigError, ManifestError, ResightError, RunError
 from core.evaluate import fitting_metrics, report_run
@@ -41,6 +42,7 @@ from core.progress import log
 from core.run import SCHEMA, load_run, task_from_dict, task_to_dict, versions
 from core.scores import cuts_by_frequency, encode, link_of, scores_from_logits
 from core.tables import check_manifest, check_splits
+from core.terms import terms_of
 
 __all__ = ["train"]
 
@@ -264,6 +266,7 @@ def _finish(
         "group_rule": words["group_rule"],
         "split_rule": words["split_rule"],
         "cards": words["cards"],
+        "terms": words["terms"],
         "options": stored_options(app, question.options),
         "members": entries,
         "start": members[0].weights.as_dict(),
@@ -429,17 +432,16 @@ def _look(
 ) -> tuple[pd.DataFrame, Task, dict[str, Any]]:
     """Manifest with splits, and the audit: new, or as a killed training left them."""
     task = chosen_task(app, question.task, question.label)
-    found = app.index(
-        Source(
-            paths=(Path(question.data),),
-            labelled=True,
-            task=task,
-            label=question.label,
-            group=question.group,
-            allow_outside=question.allow_outside,
-            options={**options, **({"card": question.card} if question.card else {})},
-        )
+    source = Source(
+        paths=(Path(question.data),),
+        labelled=True,
+        task=task,
+        label=question.label,
+        group=question.group,
+        allow_outside=question.allow_outside,
+        options=options,
     )
+    found, cards = index_with_cards(app, source, question.card)
     check_manifest(found.table, labelled=True)
     check_splits(found.table)
     if (out / LOOKED).is_file():
@@ -465,6 +467,7 @@ def _look(
         "split_rule": " ".join(part for part in (found.split_rule, *sentences) if part),
         "notes": list(found.notes),
         "cards": list(found.cards),
+        "terms": terms_of(cards),
         "root": str(found.root),
         "form": list(_form(audited)),
     }
@@ -547,7 +550,8 @@ def _question(
         "task": task,
         "label": label,
         "group": group,
-        "card": card,
+        # A card file is found again from wherever the training is resumed.
+        "card": str(Path(card).resolve()) if card and Path(card).is_file() else card,
         "allow_outside": allow_outside,
         "rules": dict(rules or {}),
     }

@@ -14,11 +14,13 @@ from typer.testing import CliRunner
 
 import core.predict
 from core.app import find_app
+from core.cards import FOLDER
 from core.cli.main import build
 from core.errors import ConfigError, ManifestError, OutputError, RunError
 from core.evaluate import evaluate
 from core.outputs import is_complete
 from core.predict import predict
+from core.terms import may_release
 from core.train import train
 
 TINY: dict[str, Any] = {
@@ -37,6 +39,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     phantom = find_app("crop_disease").phantom
     phantom(folder / "leaves", 80, 1)
     phantom(folder / "elsewhere", 40, 2)
+    # A card that forbids the release of weights, as of the user's own data.
+    text = (FOLDER / "embed.md").read_text(encoding="utf-8")
+    text = text.replace("name: embed", "name: bound").replace(
+        "app: mammography", "app: crop_disease"
+    )
+    (folder / "leaves" / "card.md").write_text(text, encoding="utf-8")
     train("crop_disease", folder / "leaves", folder / "run", flags=TINY)
     return folder
 
@@ -71,6 +79,27 @@ def test_run_holds_what_it_promises(place: Path) -> None:
     wanted = {"run.json", "model.safetensors", "plan.yaml", "manifest.parquet", "metrics.json"}
     assert wanted | {"predictions.csv", "report.html", "audit.json", "log.csv"} <= named
     assert not (run / "checkpoints").exists()
+
+
+def test_terms_of_the_data_reach_run_report_model_card_and_prediction(
+    place: Path, tmp_path: Path
+) -> None:
+    run = place / "run"
+    content = json.loads((run / "run.json").read_text())
+    assert content["cards"] == ["bound"]
+    assert content["terms"][0]["weights_release"] == "forbidden"
+    sentence = may_release(content["terms"])
+    assert sentence.startswith("These weights may not be released")
+    page = (run / "report.html").read_text(encoding="utf-8")
+    assert page.index("These weights may not be released") < page.index("Cases and their flow")
+    model_card = (run / "model_card.md").read_text(encoding="utf-8")
+    assert "license_name: release-forbidden" in model_card
+    assert "May these weights be released?** These weights may not" in model_card
+    predict(run, sorted((place / "elsewhere").rglob("*.jpg"))[:2], tmp_path / "out")
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["terms"]["may_release_weights"] == sentence
+    # The card is about the images, not one of them.
+    assert "card.md" not in (run / "predictions.csv").read_text()
 
 
 def test_groups_never_straddle_the_splits_of_a_run(place: Path) -> None:

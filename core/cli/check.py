@@ -37,7 +37,9 @@ def check(
         "--group",
         help="What may never straddle a split: a column, image_id, parent or name:REGEX.",
     ),
-    card: str = typer.Option(None, "--card", help="Data card to use, or none."),
+    card: str = typer.Option(
+        None, "--card", help="Name of a data card, a card file, or none; see `resight cards`."
+    ),
     allow_outside: bool = typer.Option(
         False, "--allow-outside", help="Let a table name files outside of its folder."
     ),
@@ -56,12 +58,17 @@ def check(
             task=task,
             label=label,
             group=group,
+            card=card,
             allow_outside=allow_outside,
-            options={**options, **({"card": card} if card else {})},
+            options=options,
         )
         if as_json:
             show_json(result)
         else:
+            for sentence in (result["group_rule"], result["split_rule"], *result["notes"]):
+                if sentence:
+                    say(f"data: {sentence}")
+            say()
             say(table([(c["verdict"], c["title"], c["words"]) for c in result["checks"]]))
             say()
             say(f"open {Path(result['out']) / 'audit.html'}")

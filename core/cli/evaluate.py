@@ -42,7 +42,9 @@ def evaluate(
     ),
     label: str = typer.Option(None, "--label", help="Column of the table that holds the label."),
     group: str = typer.Option(None, "--group", help="Column that identifies the group."),
-    card: str = typer.Option(None, "--card", help="Data card to use, or none."),
+    card: str = typer.Option(
+        None, "--card", help="Name of a data card, a card file, or none; see `resight cards`."
+    ),
     prevalence: float = typer.Option(
         None, "--prevalence", help="Of the positive classes where the model will be used."
     ),

@@ -14,6 +14,7 @@ import typer
 
 from core.cli import (
     apps,
+    cards,
     check,
     compare,
     demo,
@@ -52,6 +53,8 @@ def build() -> typer.Typer:
     cli.callback(invoke_without_command=True)(root)
     for module in (
         apps,
+        cards,
+        cards,
         check,
         train,
         evaluate,

@@ -36,9 +36,7 @@ def page(context: typer.Context) -> None:
 def page_of(root: Any) -> str:
     """Markdown: one section per command, one row per argument and option."""
     parts = [HEAD]
-    for name, command in sorted(root.commands.items()):
-        if command.hidden:
-            continue
+    for name, command in _commands(root, ""):
         rows = []
         for parameter in command.params:
             if parameter.name == "help":
@@ -50,6 +48,17 @@ def page_of(root: Any) -> str:
             told = f" (default: {default})" if default not in (None, False, [], ()) else ""
             needed = " Required." if parameter.required else ""
             rows.append(f"| {shown} | {parameter.help}{told}{needed} |")
-        table = "\n".join(["| option | meaning |", "|---|---|", *rows])
-        parts.append(f"## resight {name}\n\n{command.help}\n\n{table}\n")
+        table = "\n".join(["| option | meaning |", "|---|---|", *rows]) if rows else ""
+        parts.append(f"## resight {name}\n\n{command.help}\n" + (f"\n{table}\n" if table else ""))
     return "\n".join(parts)
+
+
+def _commands(group: Any, prefix: str) -> list[tuple[str, Any]]:
+    """Every command that is not hidden with its full name; those of a group follow it."""
+    found = []
+    for name, command in sorted(group.commands.items()):
+        if not command.hidden:
+            found.append((f"{prefix}{name}", command))
+            if hasattr(command, "commands"):
+                found += _commands(command, f"{prefix}{name} ")
+    return found

@@ -45,7 +45,9 @@ def train(
         "--group",
         help="What may never straddle a split: a column, image_id, parent or name:REGEX.",
     ),
-    card: str = typer.Option(None, "--card", help="Data card to use, or none."),
+    card: str = typer.Option(
+        None, "--card", help="Name of a data card, a card file, or none; see `resight cards`."
+    ),
     allow_outside: bool = typer.Option(
         False, "--allow-outside", help="Let a table name files outside of its folder."
     ),

@@ -95,14 +95,15 @@ def audit(
     near, is_complete = near_copies(measured)
     label = dict(zip(rows["image_id"], rows["label"].fillna(""), strict=True))
     conflicts = _conflicts(exact, near, label)
+    has_labels = any(label.values())
     try:
-        asked = shortcuts(rows, facts, task)
+        asked = shortcuts(rows, facts, task) if has_labels else _unasked(len(rows))
     except ManifestError as error:
         asked = [Shortcut(name, None, None, None, 0.0, len(rows), str(error)) for name in _ASKED]
     checks = [
         _readable(len(ok), bad),
-        _classes(rows, task, app.group),
-        _labels(conflicts),
+        _classes(rows, task, app.group) if has_labels else _no_labels("classes"),
+        _labels(conflicts) if has_labels else _no_labels("labels"),
         _exact(exact),
         _near(near, is_complete=is_complete),
         _copies_across(rows, exact, near),
@@ -162,6 +163,17 @@ def _readable(n: int, bad: Sequence[Facts]) -> _Check:
         "stays in every table as failed and is used for nothing."
     )
     return _Check("readable", title, WARNING, words)
+
+
+def _no_labels(name: str) -> _Check:
+    title = {"classes": "Enough of every class", "labels": "Copies agree about the class"}[name]
+    words = "No image has a label; see the notes for what would give one."
+    return _Check(name, title, UNKNOWN, words)
+
+
+def _unasked(n: int) -> list[Shortcut]:
+    reason = "no image has a label"
+    return [Shortcut(name, None, None, None, 0.0, n, reason) for name in _ASKED]
 
 
 def _classes(rows: pd.DataFrame, task: Task, group: str) -> _Check:

@@ -11,6 +11,7 @@ import csv
 import difflib
 import io
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.app import Option
@@ -18,19 +19,22 @@ from core.data.scan import readable
 from core.errors import ConfigError, ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
 __all__ = [
     "LABEL_MAP",
+    "Matched",
     "Sheet",
     "counted_missing",
     "label_map",
+    "match_rows",
     "plain",
     "read_sheet",
     "relabelled",
     "require_columns",
     "resembles",
+    "stem_of",
 ]
 
 # Every app whose layouts make a choice about labels takes this option.
@@ -42,13 +46,13 @@ LABEL_MAP = Option(
 )
 
 
+@dataclass
 class Sheet:
     """One table as text: its file, its headings, and its rows by plain heading."""
 
-    def __init__(self, file: Path, columns: list[str], rows: list[dict[str, str]]) -> None:
-        self.file = file
-        self.columns = columns
-        self.rows = rows
+    file: Path
+    columns: list[str]
+    rows: list[dict[str, str]]
 
 
 def plain(name: str) -> str:
@@ -61,7 +65,7 @@ def plain(name: str) -> str:
 
 
 def read_sheet(file: Path, *, columns: Sequence[str] = ()) -> Sheet:
-    """The cells of a text table, trimmed; the separator is the most frequent of comma, semicolon, tab.
+    """The cells of a text table, trimmed, whichever of comma, semicolon and tab separates them.
 
     Args:
         file: a text file.
@@ -193,9 +197,63 @@ def relabelled(
     return merged, [f"{title}: labels count otherwise than its card says, as asked: {told}."]
 
 
-def stems(paths: Iterable[Path]) -> dict[str, list[Path]]:
-    """Files by their lower-case name without extension."""
-    found: dict[str, list[Path]] = {}
-    for path in paths:
-        found.setdefault(path.stem.casefold(), []).append(path)
-    return found
+@dataclass
+class Matched:
+    """Rows of a table and the files they name.
+
+    Attributes:
+        rows: each file with its row.
+        loose: files that no row names, with the reason.
+        missing: what rows name and nobody finds.
+    """
+
+    rows: list[tuple[Path, dict[str, str]]]
+    loose: list[tuple[Path, str]]
+    missing: list[str]
+
+
+def match_rows(sheet: Sheet, key: str, images: Sequence[Path], *, title: str) -> Matched:
+    """Meet rows and files by name, without case, folders and extension.
+
+    Args:
+        sheet: the table.
+        key: heading of the column that names the file.
+        images: the files that the table speaks of.
+        title: of the data set.
+
+    Raises:
+        ManifestError: two rows name one image and differ.
+    """
+    rows: dict[str, dict[str, str]] = {}
+    for row in sheet.rows:
+        name = stem_of(row.get(plain(key), ""))
+        before = rows.setdefault(name, row)
+        if before != row:
+            msg = (
+                f"{readable(str(sheet.file))}: {title}: {name!r} stands in two rows that differ. "
+                "One image has one label. Remove one of the rows."
+            )
+            raise ManifestError(msg)
+    rows.pop("", None)
+    found: dict[str, Path] = {}
+    loose: list[tuple[Path, str]] = []
+    for path in images:
+        name = path.stem.casefold()
+        if name not in rows:
+            loose.append((path, f"{sheet.file.name} does not list it"))
+        elif name in found:
+            loose.append((path, "another file of this name is used"))
+        else:
+            found[name] = path
+    missing = [name for name in rows if name not in found]
+    return Matched([(path, rows[name]) for name, path in found.items()], loose, missing)
+
+
+def stem_of(name: str) -> str:
+    r"""A name as tables write it, without folders, extension and case.
+
+    >>> stem_of("Images\\\\1_l1.JPG"), stem_of("1000015157.jpg"), stem_of("v1.2")
+    ('1_l1', '1000015157', 'v1.2')
+    """
+    last = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].strip()
+    return re.sub(r"(?i)\.(jpe?g|png|tiff?|bmp|webp|pgm|ppm|dcm|dicom)$", "", last).casefold()

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.cards import card_named, is_card_file, read_card
+from core.cards import all_cards, card_named, is_card_file, read_card
 from core.errors import CardError
 from core.terms import may_release, terms_of
 
@@ -53,9 +53,15 @@ def index_with_cards(
     if forced:
         options["card"] = forced
     manifest = app.index(replace(source, options=options))
-    recognised = [card_named(name).card for name in manifest.cards]
+    known = all_cards()
+    recognised = [known[name].card for name in manifest.cards if name in known]
     cards = (*recognised, *([mine] if mine is not None else []))
     notes = [*_notes(recognised, how="named" if forced else "recognised by its layout")]
+    notes += [
+        f"The app recognises a data card {name!r} that is not installed: its terms are unknown."
+        for name in manifest.cards
+        if name not in known
+    ]
     if mine is not None:
         notes += _notes([mine], how="your own card")
     if forced == "none":
@@ -63,7 +69,7 @@ def index_with_cards(
     return (
         replace(
             manifest,
-            cards=tuple(card.name for card in cards),
+            cards=(*manifest.cards, *([mine.name] if mine is not None else [])),
             notes=(*notes, *manifest.notes),
         ),
         cards,
@@ -102,19 +108,14 @@ def _notes(cards: list[Card], *, how: str) -> list[str]:
     """What a user must know of the cards before anything is trained."""
     notes = []
     for card in cards:
-        notes.append(
-            f"Data card: {card.title} ({card.name}), {how}. Licence: "
-            f"{card.licence.rstrip('.')}{card.mark('licence')}. "
-            f"`resight cards show {card.name}` says what is known of it."
-            if how != "your own card"
-            else f"Data card: {card.title} ({card.name}), {how}. Licence: {card.licence}"
-        )
+        told = f"{card.licence.rstrip('.')}{card.mark('licence')}"
+        notes.append(f"Data card: {card.title} ({card.name}), {how}. Licence: {told}.")
         if card.weights_release != "allowed":
             notes.append(may_release(terms_of([card])))
         if card.questions():
             notes.append(
-                f"The data card {card.name} leaves {len(card.questions())} question(s) open (first: "
-                f"{card.questions()[0]})."
+                f"The data card {card.name} leaves {len(card.questions())} question(s) open "
+                f"(first: {card.questions()[0]})."
             )
         notes.extend(
             f"{card.title}: {issue.text.rstrip('.')}."

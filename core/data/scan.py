@@ -28,7 +28,7 @@ TABLES = frozenset({".csv", ".tsv", ".parquet"})
 # Files that operating systems and data sets put beside images; not inputs, so no row.
 _SIDE_FILES = re.compile(
     r"(thumbs|ehthumbs)\.db|desktop\.ini|icon\r|manifest\.json|sha256sums|md5sums"
-    r"|(readme|licen[cs]e|citation|changelog)(\..*)?",
+    r"|(readme|licen[cs]e|citation|changelog)(\..*)?|.+\.md",
     re.IGNORECASE,
 )
 

@@ -24,6 +24,7 @@ from core.report.numbers import (
     value_words,
 )
 from core.tables import SPLITS
+from core.terms import may_release, union_of_terms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -252,13 +253,16 @@ def settings_blocks(context: ReportContext) -> list[Block]:
 def provenance_blocks(context: ReportContext) -> list[Block]:
     """What made these numbers: versions, hashes, seed."""
     run, about = context.run, context.evaluation.get("about") or {}
-    start = run.get("start") or {}
+    start, terms = run.get("start") or {}, run.get("terms") or []
     lines: dict[str, object] = {
         "Model": run.get("model_id") or about.get("model_id"),
         "Trained": run.get("made"),
         "App": run.get("app") or (context.app.name if context.app else None),
         "Task": f"{context.task.name} ({context.task.kind}): {', '.join(context.task.classes)}",
         "Data cards": ", ".join(map(str, run.get("cards") or [])),
+        "Licences of the data": "; ".join(union_of_terms(terms)["licences"]),
+        "Conditions of the data": ", ".join(union_of_terms(terms)["conditions"]),
+        "May the weights be released": may_release(terms),
         "Data, sha256": run.get("data_sha256"),
         "Table of predictions": run.get("predictions"),
         "Its sha256": run.get("predictions_sha256"),

@@ -13,6 +13,7 @@ import yaml
 
 from core.report.html import clean
 from core.report.numbers import estimate, level_words, pick, sentences
+from core.terms import may_release, union_of_terms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +25,13 @@ __all__ = ["model_card"]
 # Metric types the Hub knows, by our names; any other goes under its own name.
 HUB_NAMES = {"macro_f1": "f1", "accuracy": "accuracy", "balanced_accuracy": "balanced_accuracy"}
 STATE = "*To be stated by the user.*"
+# What the data's terms leave of the choice of a licence.
+RELEASE_NAMES = {
+    "allowed": "to-be-stated",
+    "unknown": "to-be-stated",
+    "unclear": "release-unclear",
+    "forbidden": "release-forbidden",
+}
 
 
 def model_card(context: ReportContext, verdict: str, cautions: Sequence[str]) -> str:
@@ -72,6 +80,10 @@ def model_card(context: ReportContext, verdict: str, cautions: Sequence[str]) ->
         "",
         plain(sentences(run.get("group_rule"), run.get("split_rule"))) or STATE,
         "",
+        *(f"- {_source(term)}" for term in run.get("terms") or []),
+        *([""] if run.get("terms") else []),
+        f"**May these weights be released?** {plain(may_release(run.get('terms') or []))}",
+        "",
         "## Evaluation",
         "",
         plain(verdict),
@@ -106,6 +118,12 @@ def plain(text: object) -> str:
     return re.sub(r"([\\`*_\[\]<>|#~!])", r"\\\1", clean(text).replace("\n", " "))
 
 
+def _source(term: Mapping[str, Any]) -> str:
+    """One data set that the model learned from: title, licence, and how to cite it."""
+    mark = " (unchecked)" if term.get("licence_unchecked") else ""
+    return plain(f"{term['title']}: {term['licence']}{mark}. Cite: {term['citation']}")
+
+
 def _overall(context: ReportContext) -> list[Mapping[str, Any]]:
     """The numbers of everybody, as the model is used."""
     rows = pick(context.evaluation.get("metrics") or [], of="", subgroup="")
@@ -131,14 +149,17 @@ def _front(context: ReportContext, title: str, networks: Sequence[str]) -> dict[
         context.task.kind,
         *dict.fromkeys(filter(None, networks)),
     ]
+    terms = context.run.get("terms") or []
     front: dict[str, Any] = {
         "library_name": "timm",
         "pipeline_tag": "image-classification",
         # What the user's data and the starting weights allow, no program can decide.
         "license": "other",
-        "license_name": "to-be-stated",
+        "license_name": RELEASE_NAMES[union_of_terms(terms)["weights_release"]],
         "tags": tags,
     }
+    if terms:
+        front["datasets"] = [str(term["card"]) for term in terms]
     if measured:
         front["model-index"] = [
             {

@@ -34,6 +34,7 @@ from core.report.model_card import model_card
 from core.report.numbers import UNDEFINED, interval, level_words, quantity, value_words
 from core.report.results import Results
 from core.report.trainings import fold_blocks, member_blocks
+from core.terms import may_release, union_of_terms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -136,7 +137,11 @@ def verdict(context: ReportContext) -> str:
 
 def cautions(context: ReportContext) -> list[str]:
     """What the reader must know before the numbers, each once."""
-    found = [str(sentence) for sentence in context.evaluation.get("cautions") or []]
+    terms = context.run.get("terms") or []
+    # Whoever reads only one line must learn that these weights cannot be given away.
+    bound = union_of_terms(terms)["weights_release"] in {"forbidden", "unclear"}
+    found = [may_release(terms)] if bound else []
+    found += [str(sentence) for sentence in context.evaluation.get("cautions") or []]
     if context.run and not context.run.get("group_rule"):
         found.append(
             f"Whether training and test share a {_group(context)} cannot be checked: the data do "

@@ -1,0 +1,237 @@
+"""``resight cards``: list, search, show, export and write data cards."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from core.cli.shared import EXTRA, app_options, existing, guarded, say, show_json, table
+
+if TYPE_CHECKING:
+    from core.cards import CardFile
+
+__all__ = ["markdown_table", "register"]
+
+# Between these lines of data_cards/README.md stands the generated table.
+BEGIN, END = "<!-- table: resight cards table -->", "<!-- end of table -->"
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the commands."""
+    cards = typer.Typer(help="Data cards of public sets: list, search, show, export, write one.")
+    cards.callback(invoke_without_command=True)(listed)
+    cards.command("list")(search)
+    cards.command("show")(show)
+    cards.command("export")(export)
+    cards.command("new", context_settings=EXTRA)(new)
+    cards.command("table", hidden=True)(print_table)
+    cli.add_typer(cards, name="cards")
+
+
+def listed(context: typer.Context) -> None:
+    """List the data cards, or do what the word after it says."""
+    if context.invoked_subcommand is None:
+        search(words=None, app=None, as_json=False)
+
+
+def search(
+    words: list[str] = typer.Argument(None, help="Words that all must occur in a card."),
+    app: str = typer.Option(None, "--app", help="Only cards of this app."),
+    as_json: bool = typer.Option(False, "--json", help="Print the cards for programs."),
+) -> None:
+    """List the data cards in which all words occur."""
+    from core.cards import find_cards  # noqa: PLC0415  (pydantic)
+
+    with guarded(as_json=as_json):
+        found = [f for f in find_cards(" ".join(words or [])) if app in {None, f.card.app}]
+        if as_json:
+            show_json([file.card.model_dump() for file in found])
+            return
+        if not found:
+            say("No data card holds all of these words. `resight cards` lists all.")
+            return
+        rows = [
+            (
+                file.card.name,
+                file.card.app,
+                _number(file.card.counts.images) + _short_mark(file, "counts.images"),
+                file.card.weights_release + _short_mark(file, "weights_release"),
+                file.card.title,
+            )
+            for file in found
+        ]
+        say(table(rows, ("card", "app", "images", "weights may be released", "title")))
+
+
+def show(
+    name: str = typer.Argument(help="Name of a card, or the path of a card file."),
+    as_json: bool = typer.Option(False, "--json", help="Print the front matter for programs."),
+) -> None:
+    """Show all of one card; what was not checked against its source is marked."""
+    with guarded(as_json=as_json):
+        file = _card(name)
+        if as_json:
+            show_json(file.card.model_dump())
+            return
+        say("\n".join(_page(file)))
+
+
+def export(
+    name: str = typer.Argument(help="Name of a card, or the path of a card file."),
+    croissant: bool = typer.Option(False, "--croissant", help="As Croissant JSON-LD."),
+    out: Path = typer.Option(None, "--out", "-o", help="File to write; printed without it."),
+) -> None:
+    """Write a card in another format."""
+    with guarded():
+        from core.croissant import croissant_text  # noqa: PLC0415
+        from core.errors import ConfigError  # noqa: PLC0415
+        from core.outputs import write_text  # noqa: PLC0415
+
+        if not croissant:
+            msg = "No format is named. Pass --croissant."
+            raise ConfigError(msg)
+        text = croissant_text(_card(name))
+        if out is None:
+            typer.echo(text, nl=False)
+        else:
+            write_text(out, text)
+            say(f"wrote {out}")
+
+
+def new(
+    context: typer.Context,
+    app: str = typer.Argument(help="Name of the app; see `resight apps`."),
+    data: str = typer.Argument(help="Folder or table of labelled images."),
+    out: Path = typer.Option(None, "--out", "-o", help="File to write; default NAME.md here."),
+    title: str = typer.Option(None, "--title", help="What the data are called."),
+    task: str = typer.Option(None, "--task", help="What to predict: a task of the app, or a kind."),
+    label: str = typer.Option(None, "--label", help="Column of the table that holds the label."),
+    group: str = typer.Option(None, "--group", help="What may never straddle a split."),
+) -> None:
+    """Write a card for a folder of your own; questions only a person can answer are marked."""
+    with guarded():
+        from core.app import find_app  # noqa: PLC0415  (loads the app)
+        from core.check import look  # noqa: PLC0415
+        from core.errors import OutputError  # noqa: PLC0415
+        from core.new_card import card_name, new_card_text  # noqa: PLC0415
+        from core.outputs import write_text  # noqa: PLC0415
+
+        path = existing([data])[0]
+        stem = path.name if path.is_dir() else path.stem
+        name = card_name(stem)
+        place = out or Path(f"{name}.md")
+        if place.exists():
+            msg = (
+                f"{place}: exists already, and answers may stand in it. Choose another --out, or "
+                "remove it."
+            )
+            raise OutputError(msg)
+        chosen = find_app(app)
+        options = app_options(chosen, "check", context.args)
+        seen = look(chosen, path, task=task, label=label, group=group, card="none", options=options)
+        text = new_card_text(chosen, seen.manifest, seen.audited, name=name, title=title or stem)
+        write_text(place, text)
+        n = text.count("QUESTION:")
+        say(f"wrote {place}: {n} questions wait for a person (search for QUESTION:)")
+        say(f"use   resight train {app} {data} --card {place} --out RUN")
+        say(f"or    put it into the folder as card.md, or as {stem}.md")
+
+
+def print_table(
+    into: Path = typer.Option(None, "--into", help="README whose table is replaced."),
+) -> None:
+    """Print the table of all cards, or put it into data_cards/README.md."""
+    with guarded():
+        from core.outputs import write_text  # noqa: PLC0415
+
+        made = markdown_table()
+        if into is None:
+            typer.echo(made, nl=False)
+            return
+        head, _, rest = into.read_text(encoding="utf-8").partition(BEGIN)
+        write_text(into, f"{head}{BEGIN}\n{made}{END}{rest.partition(END)[2]}")
+
+
+def markdown_table() -> str:
+    """The table of all cards in Markdown."""
+    from core.cards import all_cards  # noqa: PLC0415  (pydantic)
+
+    lines = [
+        "| card | app | what | images | licence | weights may be released |",
+        "|---|---|---|---:|---|---|",
+    ]
+    for name, file in all_cards().items():
+        card = file.card
+        marks = [" *" if card.mark(field) else "" for field in ("counts.images", "licence")]
+        release = card.weights_release + (" *" if card.mark("weights_release") else "")
+        lines.append(
+            f"| [{name}]({name}.md) | {card.app} | {card.title} | "
+            f"{_number(card.counts.images)}{marks[0]} | {card.licence}{marks[1]} | {release} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _card(name: str) -> CardFile:
+    """A card by its name or its path."""
+    from core.cards import card_named, read_card  # noqa: PLC0415  (pydantic)
+
+    path = Path(name)
+    return read_card(path) if path.suffix == ".md" or path.is_file() else card_named(name)
+
+
+def _short_mark(file: CardFile, field: str) -> str:
+    """The mark of an unchecked fact without its reason."""
+    return " (unchecked)" if file.card.mark(field) else ""
+
+
+def _number(n: int | None) -> str:
+    return "unknown" if n is None else f"{n:,}"
+
+
+def _page(file: CardFile) -> list[str]:
+    """A card for a terminal: facts, marks, problems, prose."""
+    from core.terms import may_release, terms_of  # noqa: PLC0415
+
+    card = file.card
+    counts = card.counts.model_dump(exclude={"classes"})
+    told = [f"{n:,} {what}" for what, n in counts.items() if n is not None]
+    rows: list[tuple[str, str]] = [
+        ("app", card.app),
+        ("homepage", card.homepage + card.mark("homepage")),
+        ("doi", (card.doi or "none") + card.mark("doi")),
+        ("licence", card.licence + card.mark("licence")),
+        ("conditions", (", ".join(card.conditions) or "none known") + card.mark("conditions")),
+        ("access", card.access + card.mark("access")),
+        ("modality", card.modality + card.mark("modality")),
+        ("counts", (", ".join(told) or "unknown") + card.mark("counts")),
+        *(
+            ("", f"{label}: {n:,}" + card.mark("counts.classes"))
+            for label, n in card.counts.classes.items()
+        ),
+        ("label of", card.label_unit + card.mark("label_unit")),
+        ("group", card.group_key + card.mark("group_key")),
+        ("split", card.split.how + card.mark("split.how")),
+        *(("file", pattern + card.mark("layout.files")) for pattern in card.layout.files),
+        *(
+            (
+                "table",
+                f"{entry.file}: {', '.join(entry.columns) or 'no headings'}"
+                + (f"; {entry.note}" if entry.note else "")
+                + card.mark(f"layout.tables.{i}"),
+            )
+            for i, entry in enumerate(card.layout.tables)
+        ),
+        *(
+            ("problem", f"{issue.severity}: {issue.text} ({issue.source})")
+            for issue in card.known_issues
+        ),
+        ("adapter", card.adapter or "none"),
+    ]
+    lines = [card.title, "", may_release(terms_of([card])), "", table(rows)]
+    for heading, text in file.prose.items():
+        if heading != "Known problems":
+            lines += ["", heading, re.sub(r"(?m)^", "  ", text)]
+    return lines
