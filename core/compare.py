@@ -18,7 +18,7 @@ from core.evaluate import fitting_metrics, units_of_run
 from core.evaluation.choosing import headline_unit
 from core.evaluation.judging import cases_of, groups_of, judged_rows
 from core.evaluation.level import Level
-from core.evaluation.paired import compare_levels, hold_family
+from core.evaluation.paired import compare_levels, hold_family, still_possible
 from core.evaluation.specs import specs_of
 from core.evaluation.units import decisions_by_unit
 from core.outputs import claim, unseal, write_json
@@ -145,11 +145,14 @@ def _compared(
         msg = "The two runs have no case in common that both were judged on. Pass --data."
         raise ManifestError(msg)
     hold_family(rows)
+    word = str(first.content["group"])
+    main = next((row for row in rows if row["is_headline"]), rows[0])
     content: dict[str, Any] = {
         "schema": 1,
         "of": of,
         "unit": unit,
-        "group": str(first.content["group"]),
+        "group": word,
+        "possible": still_possible(main, word),
         "runs": [_facts(run) for run in runs],
         "rows": _plain(rows),
         "agreement": {name: _agreement(side) for name, side in cases.items()},

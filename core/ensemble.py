@@ -32,7 +32,7 @@ from core.outputs import claim, is_complete, write_json
 from core.predictions import predictions_of
 from core.run import load_run, task_from_dict, task_to_dict, versions
 from core.scores import cuts_by_frequency, encode, scores_from_logits
-from core.tables import logit_columns
+from core.tables import logits_in
 from core.writing import only_ours, print_page, read_json, read_table, write_evaluation, write_table
 
 if TYPE_CHECKING:
@@ -242,8 +242,8 @@ def _combined(
     logits, distances = [], []
     for run, table in zip(runs, tables, strict=True):
         place = table.set_index("image_id").reindex(rows["image_id"])
-        n_logits = len(run.task.classes) - (run.link == "cumulative")
-        logits.append(place[logit_columns(n_logits)].to_numpy(dtype=np.float64) / run.temperature)
+        columns = logits_in(table)
+        logits.append(place[columns].to_numpy(dtype=np.float64) / run.temperature)
         distances.append(place["embedding_distance"].to_numpy(dtype=np.float64))
         failed = (place["status"] == "failed").to_numpy() & (rows["status"] == "ok").to_numpy()
         rows.loc[failed, "reason"] = place["reason"].to_numpy()[failed]

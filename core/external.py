@@ -26,7 +26,7 @@ from core.evaluation.local import local_recalibration
 from core.evaluation.specs import specs_of
 from core.evaluation.units import decisions_by_unit, text_of
 from core.progress import track
-from core.tables import logit_columns
+from core.tables import logits_in
 from core.train import cores
 from core.writing import read_table
 
@@ -236,8 +236,7 @@ def _recalibration(run: Run, predictions: pd.DataFrame, now: Level) -> list[dict
     rows = judged_rows(tables["image"], run.task)
     if len(rows) and run.task.kind != "multilabel":
         cases = cases_of(rows, run.task)
-        n_logits = len(run.task.classes) - (run.link == "cumulative")
-        place = ok.set_index("image_id").loc[rows["unit_id"], logit_columns(n_logits)]
+        place = ok.set_index("image_id").loc[rows["unit_id"], logits_in(ok)]
         # The run's own temperature is the start; what is fitted is what is left to mend.
         logits = place.to_numpy(dtype=float) / run.temperature
         done = local_recalibration(

@@ -32,6 +32,7 @@ __all__ = [
     "check_manifest",
     "check_splits",
     "logit_columns",
+    "logits_in",
     "score_columns",
 ]
 
@@ -138,6 +139,17 @@ def logit_columns(n_logits: int) -> list[str]:
     ['logit_0', 'logit_1']
     """
     return [f"logit_{i}" for i in range(n_logits)]
+
+
+def logits_in(table: pd.DataFrame) -> list[str]:
+    """The logit columns that a predictions table has, in order.
+
+    >>> import pandas as pd
+    >>> logits_in(pd.DataFrame(columns=["image_id", "logit_1", "logit_0"]))
+    ['logit_0', 'logit_1']
+    """
+    found = [str(name) for name in table.columns if str(name).startswith("logit_")]
+    return sorted(found, key=lambda name: int(name.removeprefix("logit_")))
 
 
 def check_manifest(table: pd.DataFrame, *, labelled: bool) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from core.app import Cases
 from core.errors import MetricError
-from core.evaluation import metrics
+from core.evaluation import metrics, reliability
+from core.evaluation.metrics import adaptive_calibration_error, brier_skill
 
 RNG = np.random.default_rng(0)
 
@@ -33,7 +34,8 @@ SETTINGS = {
     "specificity_at_sensitivity": {"at_least": 0.8},
     "sensitivity_at_recall_rate": {"limit": 0.3},
 }
-NAMES = sorted(set(metrics.__all__) - {"is_batched", "over_weights"})
+# Bins of equal mass stay those of the cases, so copies of cases would move them.
+NAMES = sorted(set(metrics.__all__) - {"is_batched", "over_weights", "adaptive_calibration_error"})
 
 
 def function_of(name: str) -> partial[float]:
@@ -141,3 +143,21 @@ def test_a_metric_of_the_apps_own_is_called_once_for_each_resample() -> None:
     assert found[0] == 3.0
     assert np.isnan(found[1])
     assert not metrics.is_batched(own)
+
+
+def test_skill_and_adaptive_error_agree_with_the_plain_functions() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.dirichlet(np.ones(3), 50)
+    y = rng.integers(0, 3, 50)
+    weight = rng.integers(0, 3, 50).astype(float)
+    several = Cases(y, scores, scores.argmax(axis=1), weight)
+    assert brier_skill(several) == pytest.approx(reliability.brier_skill(y, scores, weight=weight))
+    p, one = scores[:, 0], (y == 0).astype(int)
+    both = np.column_stack([1 - p, p])
+    binary = Cases(one, both, one, weight)
+    assert brier_skill(binary) == pytest.approx(reliability.brier_skill(one, p, weight=weight))
+    plain = Cases(one, both, one, np.ones(50))
+    adaptive = reliability.expected_calibration_error(one, p, equal="mass")
+    assert adaptive_calibration_error(plain) == pytest.approx(adaptive)
+    with pytest.raises(MetricError, match="one class"):
+        brier_skill(Cases(np.ones(50, dtype=int), both, one, np.ones(50)))

@@ -8,16 +8,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from core.app import find_app
 from core.cli.main import build
-from core.errors import ConfigError
-from core.evaluate import evaluate
+from core.compare import compare
+from core.ensemble import ensemble
+from core.errors import ConfigError, LeakageError
+from core.evaluate import evaluate, numbers
 from core.evaluation.operating_points import choose_threshold
-from core.outputs import is_complete
+from core.outputs import is_complete, seal, sha256_file, write_json
 from core.predict import predict
 from core.run import load_run
+from core.tables import logits_in
 from core.threshold import set_threshold
 from core.train import train
 
@@ -44,9 +51,34 @@ def labelled(folder: Path, n: int, seed: int) -> Path:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
-    data = labelled(folder / "leaves", 80, 1)
-    labelled(folder / "elsewhere", 40, 2)
+    data = labelled(folder / "leaves", 72, 1)
+    labelled(folder / "elsewhere", 48, 2)
     train("crop_disease", data, folder / "run", flags=PROBE, rules={"leaf": "max"}, **ASKED)
+    train("crop_disease", data, folder / "folds", flags={**PROBE, "folds": 2}, **ASKED)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def other(place: Path) -> Path:
+    """Another network for the same split: the first with a changed head, scored anew."""
+    folder = Path(shutil.copytree(place / "run", place / "other"))
+    weights = load_file(folder / "model.safetensors")
+    rng = torch.Generator().manual_seed(0)
+    head = next(name for name in weights if name.endswith("head.weight"))
+    noise = torch.randn(weights[head].shape, generator=rng)
+    weights[head] = weights[head] + 0.5 * weights[head].std() * noise
+    save_file(weights, folder / "model.safetensors")
+    content = json.loads((folder / "run.json").read_text())
+    content["model_id"] = sha256_file(folder / "model.safetensors")[:12]
+    write_json(folder / "run.json", content)
+    seal(folder)
+    predict(folder, [place / "leaves"], place / "scored")
+    new = pd.read_parquet(place / "scored" / "predictions.parquet").set_index("image_id")
+    table = pd.read_parquet(folder / "predictions.parquet")
+    for column in (*logits_in(table), "score_no", "score_yes", "predicted", "decision"):
+        table[column] = new.loc[table["image_id"], column].to_numpy()
+    table.to_parquet(folder / "predictions.parquet", index=False)
+    seal(folder)
     return folder
 
 
@@ -132,3 +164,158 @@ def test_the_command_lists_and_sets(run: Path) -> None:
     assert json.loads(listed.stdout)["operating_point"]["target"] == "cost=5:1"
     wrong = runner.invoke(build(), ["threshold", str(run), "--target", "accuracy"])
     assert wrong.exit_code == 2
+
+
+def test_an_ensemble_averages_its_runs_and_predicts_what_it_reports(
+    place: Path, other: Path, tmp_path: Path
+) -> None:
+    runs = [place / "run", other]
+    done = ensemble(runs, tmp_path / "both")
+    tables = [pd.read_parquet(r / "predictions.parquet").set_index("image_id") for r in runs]
+    made = pd.read_parquet(tmp_path / "both" / "predictions.parquet").set_index("image_id")
+    columns = logits_in(made)
+    heat = [load_run(r).temperature for r in runs]
+    mean = sum(t.loc[made.index, columns] / h for t, h in zip(tables, heat, strict=True)) / 2
+    np.testing.assert_allclose(made[columns], mean, atol=1e-9)
+    # The weights that were copied give the scores that were reported.
+    predict(tmp_path / "both", [place / "leaves"], tmp_path / "out")
+    again = pd.read_parquet(tmp_path / "out" / "predictions.parquet").set_index("image_id")
+    scores = ["score_no", "score_yes"]
+    np.testing.assert_allclose(again.loc[made.index, scores], made[scores], atol=1e-5)
+    test = made[made["split"] == "test"]
+    rows = done["metrics"]["metrics"]
+    stored = next(r["value"] for r in rows if r["name"] == "auroc" and r["unit"] == "image")
+    expected = roc_auc_score(test["label"] == "yes", test["score_yes"])
+    assert stored == pytest.approx(expected)
+    assert [m["title"].split()[0] for m in done["metrics"]["members"]] == ["test_resnet"] * 2
+    assert "Members of the ensemble" in (tmp_path / "both" / "report.html").read_text()
+
+
+def test_runs_that_were_split_otherwise_are_no_ensemble(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(LeakageError, match="not split alike"):
+        ensemble([_with_mean(place, tmp_path), place / "folds"], tmp_path / "both")
+    with pytest.raises(ConfigError, match="named twice"):
+        ensemble([place / "run", place / "run"], tmp_path / "both")
+    assert not (tmp_path / "both").exists()
+
+
+def _with_mean(place: Path, tmp_path: Path) -> Path:
+    """The run with the rule of the other one."""
+    folder = Path(shutil.copytree(place / "run", tmp_path / "mean"))
+    content = json.loads((folder / "run.json").read_text())
+    content["units"][0]["rule"] = "mean"
+    write_json(folder / "run.json", content)
+    seal(folder)
+    return folder
+
+
+def test_runs_are_compared_on_cases_that_neither_was_trained_on(
+    place: Path, other: Path, tmp_path: Path
+) -> None:
+    done = compare(place / "run", other, tmp_path / "cmp")
+    rows = {(r["name"], r["unit"]): r for r in done["rows"]}
+    for i, which in enumerate(("first", "second")):
+        table = pd.read_parquet((place / "run", other)[i] / "predictions.parquet")
+        test = table[table["split"] == "test"]
+        expected = roc_auc_score(test["label"] == "yes", test["score_yes"])
+        assert rows["auroc", "image"][which] == pytest.approx(expected)
+    page = (tmp_path / "cmp" / "report.html").read_text()
+    assert "Second minus first" in page
+    assert is_complete(tmp_path / "cmp")
+    # Against a cross-validation only the first run's test images can be shared.
+    mixed = compare(place / "run", place / "folds", tmp_path / "mixed")
+    table = pd.read_parquet(place / "run" / "predictions.parquet")
+    assert mixed["agreement"]["image"]["n"] == (table["split"] == "test").sum()
+    assert any("left out" in note for note in mixed["notes"])
+    assert any(row["what"] == "folds" for row in mixed["changed"])
+
+
+def test_a_cross_validated_run_holds_its_folds(place: Path) -> None:
+    run = place / "folds"
+    table = pd.read_parquet(run / "predictions.parquet")
+    assert set(table["split"]) == {"out-of-fold"}
+    assert set(table["fold"]) == {"0", "1"}
+    assert table[["group", "fold"]].drop_duplicates()["group"].is_unique
+    content = json.loads((run / "run.json").read_text())
+    assert len(content["members"]) == 2
+    metrics = json.loads((run / "metrics.json").read_text())
+    spread = metrics["folds"]
+    assert sum(v["n"] for v in spread["rows"][0]["values"]) == len(table["group"].unique())
+    page = (run / "report.html").read_text()
+    assert "Spread over folds" in page
+    assert "each scored by networks that had not seen its leaf" in page
+    point = set_threshold(_copy(run), target="youden")["operating_point"]
+    assert point["split"] == "out-of-fold"
+    assert set(point["fold_thresholds"]) == {"0", "1"}
+
+
+def _copy(run: Path) -> Path:
+    """A run that may be changed."""
+    folder = run.with_name(f"{run.name}-copy")
+    return folder if folder.exists() else Path(shutil.copytree(run, folder))
+
+
+def test_new_data_are_compared_with_the_runs_own(place: Path, tmp_path: Path) -> None:
+    dark = tmp_path / "dark"
+    shutil.copytree(place / "elsewhere", dark)
+    for file in sorted(dark.rglob("*.jpg")):
+        with Image.open(file) as image:
+            darker = image.point(lambda value: value // 3)
+        darker.save(file, quality=95)
+    # One image of the training is smuggled in.
+    table = pd.read_parquet(place / "run" / "manifest.parquet")
+    known = table[(table["split"] == "train") & (table["status"] == "ok")].iloc[0]
+    shutil.copy(place / "leaves" / known["path"], dark / "known.jpg")
+    rows = pd.read_csv(dark / "sick.csv")
+    first = {**rows.iloc[0].to_dict(), rows.columns[0]: "known.jpg", "sick": known["label"]}
+    pd.concat([rows, pd.DataFrame([first])]).to_csv(dark / "sick.csv", index=False)
+    done = evaluate(place / "run", dark / "sick.csv", tmp_path / "out", label="sick")
+    found = done["metrics"]["external"]
+    inputs = {row["name"]: row for row in found["inputs"]}
+    assert set(inputs) >= {"brightness", "contrast", "height", "width", "embedding_distance"}
+    assert inputs["brightness"]["words"] == "lower than in training"
+    assert inputs["brightness"]["outside"]["low"] > 0.5
+    assert inputs["height"]["words"] == "as in training"
+    assert found["copies"]["n"] == 1
+    names = [row["name"] for row in found["numbers"]]
+    assert names[0] == done["metrics"]["about"]["headline"]
+    assert {"accuracy", "brier", "in_the_large"} & set(names)
+    page = (tmp_path / "out" / "report.html").read_text()
+    for heading in ("Beside the run&#39;s own test", "Inputs beside those of training"):
+        assert heading in page, heading
+    assert "Recalibration with local cases" in page
+
+
+def test_every_number_recomputes_from_predictions_csv(place: Path) -> None:
+    run = place / "run"
+    content = json.loads((run / "run.json").read_text())
+    stored = json.loads((run / "metrics.json").read_text())
+    table = pd.read_csv(run / "predictions.csv", dtype={"fold": str})
+    table[["quality", "reason"]] = table[["quality", "reason"]].fillna("")
+    again, _ = numbers(table, run=content, split="test")
+    missing = {"probe", "without"}
+    assert set(stored) == set(again) | missing
+    compared = _same(stored, again, "metrics.json")
+    assert compared > 500
+    # The test can fail: one label less right changes the numbers.
+    rows = table.index[(table["split"] == "test") & (table["label"] == "yes")]
+    table.loc[rows[0], "label"] = "no"
+    changed, _ = numbers(table, run=content, split="test")
+    with pytest.raises(AssertionError):
+        _same(stored, changed, "metrics.json")
+
+
+def _same(stored: Any, again: Any, where: str) -> int:
+    """Compare what both hold; the number of numbers compared."""
+    if isinstance(stored, dict):
+        return sum(_same(v, again[k], f"{where}.{k}") for k, v in stored.items() if k in again)
+    if isinstance(stored, list):
+        assert len(stored) == len(again), where
+        return sum(
+            _same(a, b, f"{where}[{i}]") for i, (a, b) in enumerate(zip(stored, again, strict=True))
+        )
+    if isinstance(stored, float) and isinstance(again, float):
+        assert again == pytest.approx(stored, abs=2e-6), where
+        return 1
+    assert stored == again, where
+    return 1

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import sparse
 
 from core.errors import MetricError
-from core.evaluation.intervals import Interval, check_level
+from core.evaluation.intervals import Interval, check_level, check_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +66,7 @@ def confusion_matrix(
     if len(true) != len(given):
         msg = f"{len(true)} labels and {len(given)} decisions differ in number"
         raise MetricError(msg)
-    weights = None if weight is None else np.asarray(weight, dtype=np.float64)
+    weights = None if weight is None else check_weights(weight, len(true))
     cells = np.bincount(true * n_classes + given, weights=weights, minlength=n_classes**2)
     return cells.reshape(n_classes, n_classes).astype(np.float64)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "areas_of_positive",
     "best_rates",
+    "brier_skills",
     "briers_of_positive",
     "calibration_errors",
     "concordances",
@@ -134,7 +135,27 @@ def means_of_rows(
     return weighted_means(rows(cases.y, np.clip(cases.scores, 0, 1)), weights)
 
 
-def calibration_errors(cases: Cases, weights: Weights, *, bins: int = 10) -> NDArray[np.float64]:
+def brier_skills(cases: Cases, weights: Weights) -> NDArray[np.float64]:
+    """One minus the Brier score over that of always saying the class shares."""
+    if not len(cases.y):
+        return np.full(len(weights), np.nan)
+    if cases.y.ndim == 2:
+        truth, scores = cases.y.astype(float), cases.scores
+    elif cases.scores.shape[1] == 2:
+        truth, scores = cases.y[:, None].astype(float), cases.scores[:, 1:]
+    else:
+        truth, scores = indicator(cases.y, cases.scores.shape[1]).astype(float), cases.scores
+    total = weights.sum(axis=1, keepdims=True)
+    shares = ratio(weights @ truth, np.broadcast_to(total, (len(weights), truth.shape[1])))
+    # Of zeros and ones around their mean p the mean squared error is p (1 - p).
+    reference = (shares * (1 - shares)).sum(axis=1)
+    own = weighted_means(((np.clip(scores, 0, 1) - truth) ** 2).sum(axis=1), weights)
+    return np.asarray(1 - ratio(own, np.where(reference > 1e-15, reference, 0.0)))
+
+
+def calibration_errors(
+    cases: Cases, weights: Weights, *, bins: int = 10, equal: str = "width"
+) -> NDArray[np.float64]:
     """Of the positive class, of the decided class, or of all labels."""
     if not len(cases.y):
         return np.full(len(weights), np.nan)
@@ -147,8 +168,9 @@ def calibration_errors(cases: Cases, weights: Weights, *, bins: int = 10) -> NDA
     else:
         best = cases.scores.argmax(axis=1)
         truth, score = (best == cases.y).astype(int), cases.scores[np.arange(len(best)), best]
-    number, _ = bin_numbers(np.clip(score, 0.0, 1.0), bins=bins)
-    gaps = np.zeros((len(cases.y), bins))
+    # Bins of equal mass are those of the cases themselves; a resample does not move them.
+    number, edges = bin_numbers(np.clip(score, 0.0, 1.0), bins=bins, equal=equal)
+    gaps = np.zeros((len(cases.y), len(edges) - 1))
     owner = np.repeat(np.arange(len(cases.y)), n_labels)
     np.add.at(gaps, (owner, number), score - truth)
     return ratio(np.abs(weights @ gaps).sum(axis=1), n_labels * weights.sum(axis=1))

@@ -80,6 +80,9 @@ def mcnemar(first_only: int, second_only: int) -> McNemar:
     if first_only < 0 or second_only < 0:
         msg = "not estimable: counts of differing cases cannot be negative"
         raise MetricError(msg)
+    if first_only != int(first_only) or second_only != int(second_only):
+        msg = "not estimable: counts of differing cases must be whole numbers"
+        raise MetricError(msg)
     n = first_only + second_only
     if n == 0:
         return McNemar(

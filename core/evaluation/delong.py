@@ -163,6 +163,9 @@ def newcombe_auroc(
     if n_positive < 1 or n_negative < 1:
         msg = "not estimable: an area under the curve needs both classes"
         raise MetricError(msg)
+    if not 0 <= area <= 1:
+        msg = f"not estimable: {area:g} is no area; it must lie in [0, 1]"
+        raise MetricError(msg)
     z = check_level(level)
     more = (n_positive + n_negative) / 2 - 1
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import MetricError
+from core.evaluation.intervals import check_weights
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -45,13 +46,10 @@ def _checked(
     """Arrays of equal length, finite, with weights that are not negative."""
     truth = np.asarray(y)
     value = np.asarray(score, dtype=np.float64)
-    weights = np.ones(len(value)) if weight is None else np.asarray(weight, dtype=np.float64)
-    if truth.shape != value.shape or truth.ndim != 1 or weights.shape != value.shape:
-        msg = (
-            f"labels {truth.shape}, scores {value.shape} and weights {weights.shape} "
-            "differ in shape"
-        )
+    if truth.shape != value.shape or truth.ndim != 1:
+        msg = f"labels {truth.shape} and scores {value.shape} differ in shape"
         raise MetricError(msg)
+    weights = check_weights(weight, len(value))
     if not np.isin(truth, (0, 1)).all():
         msg = "not estimable: labels of a two-way question must be 0 or 1"
         raise MetricError(msg)

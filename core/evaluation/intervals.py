@@ -30,6 +30,7 @@ __all__ = [
     "Interval",
     "all_successes_limit",
     "check_level",
+    "check_weights",
     "clopper_pearson",
     "cluster_proportion",
     "exact_on_groups",
@@ -80,6 +81,28 @@ def check_level(level: float) -> float:
         msg = f"The confidence level is {level:g}; it must lie between 0 and 1, as in 0.95."
         raise MetricError(msg)
     return float(ndtri(0.5 + level / 2))
+
+
+def check_weights(weight: ArrayLike | None, n: int) -> NDArray[np.float64]:
+    """Weights (N,) of rows; ones where there are none.
+
+    Raises:
+        MetricError: one is negative or no finite number, or their number is not N.
+
+    >>> check_weights(None, 2).tolist()
+    [1.0, 1.0]
+    """
+    if weight is None:
+        return np.ones(n)
+    weights = np.asarray(weight, dtype=np.float64)
+    if weights.shape != (n,):
+        msg = f"{n} cases and weights of shape {weights.shape} differ in number"
+        raise MetricError(msg)
+    odd = int((~(np.isfinite(weights) & (weights >= 0))).sum())
+    if odd:
+        msg = f"not estimable: {odd} weight(s) are negative or not finite numbers"
+        raise MetricError(msg)
+    return weights
 
 
 def _check_counts(successes: float, n: float) -> None:
@@ -228,6 +251,9 @@ def cluster_proportion(
     hits = np.asarray(success, dtype=np.float64)
     if not len(hits):
         msg = "not estimable: no case is left to count (0 of 0)"
+        raise MetricError(msg)
+    if not np.isin(hits, (0.0, 1.0)).all():
+        msg = "not estimable: each case must be a success (1) or a failure (0)"
         raise MetricError(msg)
     z = check_level(level)
     index, n_groups = number_groups(groups, len(hits))

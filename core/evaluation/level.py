@@ -41,6 +41,14 @@ __all__ = [
 
 # Below this many cases of a class its numbers are too few to judge.
 FEW_EVENTS = 10
+# Numbers of scores as probabilities that every task has.
+OF_SCORES = (
+    "log_loss",
+    "brier",
+    "brier_skill",
+    "expected_calibration_error",
+    "adaptive_calibration_error",
+)
 # Below this many groups of a class a bootstrapped area is too narrow (86 % coverage with 10
 # groups, 91 % with 20 in the manner of tests/test_coverage.py).
 FEW_GROUPS_OF_CLASS = 20
@@ -146,7 +154,7 @@ def values_of(
         of, score, _ = batches.positive_part(cases, positive)
         area, precision = Ranking(of, score).both(weights)
         found["auroc_positive"], found["average_precision_positive"] = area, precision
-    for name in ("log_loss", "brier", "expected_calibration_error"):
+    for name in OF_SCORES:
         found[name] = named.over_weights(getattr(named, name), cases, weights)
     for spec in specs:
         if spec.compute is not None and spec.key not in found:

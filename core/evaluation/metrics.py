@@ -34,11 +34,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "accuracy",
+    "adaptive_calibration_error",
     "auroc_of_positive",
     "average_precision_of_positive",
     "balanced_accuracy",
     "brier",
     "brier_of_positive",
+    "brier_skill",
     "expected_calibration_error",
     "is_batched",
     "kappa",
@@ -176,6 +178,16 @@ def expected_calibration_error(cases: Cases) -> float:
     return _one(_BATCHES[expected_calibration_error], cases, _NO_CASE)
 
 
+def adaptive_calibration_error(cases: Cases) -> float:
+    """As ``expected_calibration_error``, in ten bins with as many cases each."""
+    return _one(_BATCHES[adaptive_calibration_error], cases, _NO_CASE)
+
+
+def brier_skill(cases: Cases) -> float:
+    """One minus the Brier score over that of always saying the class shares; 1 is best."""
+    return _one(_BATCHES[brier_skill], cases, "all cases are of one class")
+
+
 def auroc_of_positive(cases: Cases, *, positive: tuple[int, ...] | None = None) -> float:
     """The area under the ROC curve of the positive classes together.
 
@@ -279,7 +291,9 @@ _BATCHES: Mapping[Callable[..., float], Batch] = {
     micro_auroc: batches.micro_areas,
     log_loss: partial(batches.means_of_rows, rows=log_loss_rows),
     brier: partial(batches.means_of_rows, rows=brier_rows),
+    brier_skill: batches.brier_skills,
     expected_calibration_error: batches.calibration_errors,
+    adaptive_calibration_error: partial(batches.calibration_errors, equal="mass"),
     auroc_of_positive: partial(batches.areas_of_positive, which="auroc"),
     average_precision_of_positive: partial(batches.areas_of_positive, which="average_precision"),
     partial_auroc_of_positive: batches.partial_areas_of_positive,

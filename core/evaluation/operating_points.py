@@ -271,11 +271,18 @@ def two_by_two(
         level: confidence level.
         word: what a group is called.
 
+    Raises:
+        MetricError: a label or a call is neither 0 nor 1, or their numbers differ.
+
     >>> found = two_by_two([1, 1, 0, 0], [1, 0, 0, 0])
     >>> found.sensitivity.value, found.ppv.n, found.npv.x
     (0.5, 1, 2)
     """
-    truth, call = np.asarray(y).astype(bool), np.asarray(called).astype(bool)
+    labels, calls = np.asarray(y), np.asarray(called)
+    if labels.shape != calls.shape or not (np.isin(labels, (0, 1)) & np.isin(calls, (0, 1))).all():
+        msg = "not estimable: labels and calls must be as many, and each of them 0 or 1"
+        raise MetricError(msg)
+    truth, call = labels.astype(bool), calls.astype(bool)
     owner = None if groups is None else np.asarray(groups)
 
     def of(success: NDArray[np.bool_], among: NDArray[np.bool_]) -> Rate:

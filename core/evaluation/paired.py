@@ -18,6 +18,7 @@ from core.evaluation import metrics as named
 from core.evaluation.batches import positive_part
 from core.evaluation.comparisons import adjust, cases_to_halve, mcnemar_of, paired_difference
 from core.evaluation.delong import delong_paired
+from core.evaluation.intervals import plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from core.evaluation.level import Level
     from core.evaluation.specs import Spec
 
-__all__ = ["compare_levels", "hold_family"]
+__all__ = ["compare_levels", "hold_family", "still_possible"]
 
 
 def compare_levels(
@@ -91,7 +92,7 @@ def _row(first: Level, second: Level, spec: Spec, headline: str) -> dict[str, An
     if spec.name == "accuracy" and plan.is_independent and first.cases.y.ndim == 1:
         test = mcnemar_of(first.cases.y, first.cases.decided, second.cases.decided)
         row["mcnemar"], row["p"] = asdict(test), test.p_exact
-        row["method"] += "; p: McNemar, exact"
+        row["method"] = "; ".join(filter(None, [row["method"], "p: McNemar, exact"]))
     return row
 
 
@@ -145,7 +146,7 @@ def _rates(first: Level, second: Level) -> list[dict[str, Any]]:
         if first.plan.is_independent:
             test = mcnemar_of(truth[among], one[among], other[among])
             row["mcnemar"], row["p"] = asdict(test), test.p_exact
-            row["method"] += "; p: McNemar, exact"
+            row["method"] = "; ".join(filter(None, [row["method"], "p: McNemar, exact"]))
         rows.append(row)
     return rows
 
@@ -173,20 +174,31 @@ def _about(level: Level, name: str, title: str, *, percent: bool) -> dict[str, A
 
 
 def _verdict(row: Mapping[str, Any], level: float) -> str:
-    """A difference in words: shown or not, and what the interval leaves possible."""
+    """A difference in words: shown or not."""
     if row["difference"] is None:
         return str(row["reason"] or "not compared")
     p = row["p_holm"]
     if p is None:
         return str(row["reason"] or "no interval, so no statement")
+    if row["low"] == row["high"] == 0:
+        return "no difference is shown: both give the same here"
     if p < 1 - level:
         return f"{'higher' if row['difference'] > 0 else 'lower'} for the second (p = {p:.2g})"
+    return f"no difference is shown (p = {p:.2g})"
+
+
+def still_possible(row: Mapping[str, Any], word: str) -> str:
+    """What the interval of a difference leaves possible, and how many cases would halve it."""
     if row["low"] is None or row["high"] is None:
-        return f"no difference is shown (p = {p:.2g})"
-    most = max(abs(row["low"]), abs(row["high"]))
-    width = f"{100 * most:.1f} points" if row["percent"] else f"{most:.3f}"
-    more = cases_to_halve(row["n"])
+        return ""
+    ends = [
+        f"{100 * end:+.1f} points" if row["percent"] else f"{end:+.3f}"
+        for end in (row["low"], row["high"])
+    ]
+    grouped = ""
+    if row["n"] != row["n_groups"]:
+        grouped = f" of {cases_to_halve(row['n_groups']):,} {plural(word)}"
     return (
-        f"no difference is shown (p = {p:.2g}); differences up to {width} remain possible, and "
-        f"{more:,} more cases would halve that"
+        f"Differences from {ends[0]} to {ends[1]} remain possible; "
+        f"{cases_to_halve(row['n']):,} more {plural(row['unit'])}{grouped} would halve that."
     )

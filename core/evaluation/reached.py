@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["reached", "thresholds_of"]
 
+# From screening a population to a clinic of the referred.
+PREVALENCES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+
 
 def reached(
     point: Mapping[str, Any],
@@ -103,6 +106,9 @@ def reached(
                 "percent": True,
             }
         )
+    entry["by_prevalence"] = [
+        _at_prevalence(content, share, level.confidence) for share in PREVALENCES
+    ]
     if prevalence is not None:
         entry["at_prevalence"] = _at_prevalence(content, prevalence, level.confidence)
     return entry, rows

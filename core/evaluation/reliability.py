@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.errors import MetricError
-from core.evaluation.intervals import wilson
+from core.evaluation.intervals import check_weights, wilson
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -67,7 +67,7 @@ def _mean(values: NDArray[np.float64], weight: ArrayLike | None) -> float:
     """The weighted mean over rows."""
     if weight is None:
         return float(values.mean())
-    weights = np.asarray(weight, dtype=np.float64)
+    weights = check_weights(weight, len(values))
     if not weights.sum() > 0:
         msg = "not estimable: no case is left"
         raise MetricError(msg)
@@ -109,7 +109,10 @@ def brier_skill(y: ArrayLike, scores: ArrayLike, *, weight: ArrayLike | None = N
     0.0
     """
     truth, _ = truth_and_scores(y, scores)
-    weights = np.ones(len(truth)) if weight is None else np.asarray(weight, dtype=np.float64)
+    weights = check_weights(weight, len(truth))
+    if not weights.sum() > 0:
+        msg = "not estimable: no case is left"
+        raise MetricError(msg)
     shares = np.average(truth, axis=0, weights=weights)
     square = (truth - shares) ** 2
     reference = _mean(square if square.ndim == 1 else square.sum(axis=1), weights)
@@ -185,7 +188,13 @@ def bin_numbers(
         bins: number of bins.
         equal: ``width``: [0, 1/B), [1/B, 2/B) ... and the last closed; ``mass``:
             as many cases in each as ties allow, for tied scores stay together.
+
+    Raises:
+        MetricError: there is no bin.
     """
+    if bins < 1:
+        msg = f"{bins} bins hold nothing; choose at least one"
+        raise MetricError(msg)
     if equal == "width":
         edges = np.arange(bins + 1) / bins
     elif equal == "mass":
@@ -263,7 +272,7 @@ def expected_calibration_error(
     0.3
     """
     truth, values = truth_and_scores(y, score)
-    weights = np.ones(len(values)) if weight is None else np.asarray(weight, dtype=np.float64)
+    weights = check_weights(weight, len(values))
     number, edges = bin_numbers(values, bins=bins, equal=equal)
     gaps = np.bincount(number, weights=weights * (values - truth), minlength=len(edges) - 1)
     if not weights.sum() > 0:

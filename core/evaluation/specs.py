@@ -168,9 +168,21 @@ def _builtin(level: Level) -> list[Spec]:
         Spec(name="log_loss", title="Log-loss", key="log_loss"),
         Spec(name="brier", title="Brier score", key="brier"),
         Spec(
+            name="brier_skill",
+            title="Brier skill score",
+            key="brier_skill",
+            why="all cases are of one class, so there is no score to compare with",
+        ),
+        Spec(
             name="expected_calibration_error",
             title="Expected calibration error (10 equal bins)",
             key="expected_calibration_error",
+            kind="binned",
+        ),
+        Spec(
+            name="adaptive_calibration_error",
+            title="Adaptive calibration error (10 bins of equal mass)",
+            key="adaptive_calibration_error",
             kind="binned",
         ),
     ]

@@ -15,6 +15,7 @@ import numpy as np
 
 from core.errors import MetricError
 from core.evaluation.operating_points import proportion
+from core.evaluation.reliability import truth_and_scores
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,26 +46,24 @@ def decision_curve(
         ``threshold`` (T,), ``model`` and ``everybody`` (T,) or (b, T), ``nobody`` zeros.
 
     Raises:
-        MetricError: there is no case, or a threshold is not inside (0, 1).
+        MetricError: there is no case, a score is no probability, or a threshold is not
+            inside (0, 1).
 
     >>> found = decision_curve([1, 0], [0.8, 0.3], thresholds=[0.5])
     >>> found["model"].tolist(), found["everybody"].tolist()
     ([0.5], [0.0])
     """
-    truth, value = np.asarray(y).astype(bool), np.asarray(score, dtype=np.float64)
+    truth, value = truth_and_scores(y, score)
     at = np.arange(1, 100) / 100 if thresholds is None else np.asarray(thresholds, dtype=float)
-    if not len(truth):
-        msg = "not estimable: no case is left"
-        raise MetricError(msg)
     if not ((at > 0) & (at < 1)).all():
         msg = "A threshold of a decision curve must lie between 0 and 1."
         raise MetricError(msg)
     w = np.ones((1, len(truth))) if weights is None else weights
     odds = at / (1 - at)
     called = value[:, None] >= at
-    gain = called * np.where(truth[:, None], 1.0, -odds)
+    gain = called * np.where(truth[:, None] == 1, 1.0, -odds)
     total = w.sum(axis=1, keepdims=True)
-    share = (w @ truth.astype(float))[:, None] / total
+    share = (w @ truth)[:, None] / total
     model, everybody = w @ gain / total, share - (1 - share) * odds
     if weights is None:
         model, everybody = model[0], everybody[0]
@@ -96,7 +95,7 @@ def risk_coverage(
         ``high``, ``method``, ``words``: "refer 10 %: error on the rest 1.8 % [1.1, 2.9]".
 
     Raises:
-        MetricError: there is no case.
+        MetricError: there is no case, or a confidence is no number.
 
     >>> risk_coverage([0, 1, 1, 1], [0.4, 0.6, 0.8, 0.9], referred=[0.25])[0]["error"]
     0.0
@@ -104,6 +103,9 @@ def risk_coverage(
     right, sure = np.asarray(correct).astype(bool), np.asarray(confidence, dtype=np.float64)
     if not len(right):
         msg = "not estimable: no case is left"
+        raise MetricError(msg)
+    if right.shape != sure.shape or not np.isfinite(sure).all():
+        msg = "not estimable: every decision needs a confidence that is a finite number"
         raise MetricError(msg)
     owner = None if groups is None else np.asarray(groups)
     ordered = np.sort(sure)

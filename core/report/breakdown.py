@@ -144,7 +144,31 @@ def _point_blocks(point: Mapping[str, Any]) -> list[Block]:
         numeric = ("Called positive", "Not called")
         blocks.append(Table(frame, title="Hits and misses (rows: truth)", numeric=numeric))
     blocks.extend(_expected(point.get("at_prevalence")))
+    blocks.extend(_by_prevalence(point.get("by_prevalence") or []))
     return blocks
+
+
+def _by_prevalence(found: Sequence[Mapping[str, Any]]) -> list[Block]:
+    """Predictive values at prevalences from screening to the clinic."""
+    lines = []
+    for entry in found:
+        if entry.get("reason"):
+            continue
+        line = {"Prevalence": number(entry["prevalence"], percent=True)}
+        for key, words in RATES[2:4]:
+            low, high = entry.get(f"{key}_low"), entry.get(f"{key}_high")
+            row = {"value": entry.get(key), "low": low, "high": high, "percent": True}
+            line[words] = estimate(row)
+        per = entry.get("per_1000") or {}
+        line["Called of 1,000"] = number(per["called"], places=1) if per else ""
+        line["Missed of 1,000"] = number(per["missed"], places=1) if per else ""
+        lines.append(line)
+    if not lines:
+        return []
+    frame = pd.DataFrame(lines)
+    note = "By Bayes' rule; holds where cases of each kind resemble those tested."
+    title = "At other prevalences"
+    return [Table(frame, title=title, note=note, numeric=tuple(frame.columns))]
 
 
 def _expected(found: Mapping[str, Any] | None) -> list[Block]:

@@ -96,6 +96,8 @@ def _first_screen(content: Mapping[str, Any], names: Sequence[str]) -> list[Bloc
     # Within a sentence: macro-F1, but AUROC.
     told = told[0].lower() + told[1:] if told[1:2].islower() else told
     blocks.append(Text(f"{on} ({content['of']}), {told}", "verdict"))
+    if content["possible"]:
+        blocks.append(Text(str(content["possible"])))
     blocks += [Text(str(note), "warning") for note in content["notes"]]
     blocks.append(Text(f"First: {names[0]}. Second: {names[1]}.", "note"))
     return blocks
