@@ -55,7 +55,7 @@ FACTS = (
 def compare(
     first_path: Path,
     second_path: Path,
-    out: Path,
+    out: Path | None = None,
     *,
     data: Path | None = None,
     label: str | None = None,
@@ -70,7 +70,8 @@ def compare(
     Args:
         first_path: a complete run: the one to be measured against.
         second_path: another, of the same app and classes.
-        out: directory of the comparison; replaced if it holds an earlier one.
+        out: directory of the comparison; replaced if it holds an earlier one. None writes
+            nothing.
         data: a labelled folder or table that both score; None takes the held-out
             rows that both have.
         label: column of the labels.
@@ -81,7 +82,7 @@ def compare(
         pdf: print the page to ``report.pdf`` as well.
 
     Returns:
-        the content of ``comparison.json`` and ``out``.
+        the content of ``comparison.json``, and ``out`` where it was written.
 
     Raises:
         ResightError: the runs answer different questions, or share no case.
@@ -102,6 +103,8 @@ def compare(
         notes += scored[0].notes
         of = "new data"
     content, cases = _compared(runs, tables, notes, of)
+    if out is None:
+        return content
     with claim(out):
         only_ours(out, ours=("comparison.json",))
         unseal(out)

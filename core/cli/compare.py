@@ -1,4 +1,4 @@
-"""``resight compare RUN_A RUN_B --out DIR``."""
+"""``resight compare RUN_A RUN_B [--out DIR]``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def compare(
     context: typer.Context,
     first: Path = typer.Argument(help="A complete run, to be measured against."),
     second: Path = typer.Argument(help="Another run of the same app and classes."),
-    out: Path = typer.Option(..., "--out", "-o", help="Directory of the comparison."),
+    out: Path = typer.Option(
+        None, "--out", "-o", help="Directory of the page; without it, numbers are only printed."
+    ),
     data: str = typer.Option(
         None, "--data", help="A labelled folder that both score; without it, shared held-out cases."
     ),
@@ -68,4 +70,7 @@ def compare(
         for note in result["notes"]:
             say(f"note: {note}")
         say()
-        say(f"open {out / 'report.html'}")
+        if out is None:
+            say("add --out DIR for the page with plots, cases and what changed")
+        else:
+            say(f"open {out / 'report.html'}")

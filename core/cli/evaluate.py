@@ -34,7 +34,12 @@ def evaluate(
     context: typer.Context,
     run: Path = typer.Argument(None, help="A complete run."),
     data: str = typer.Argument(None, help="A new labelled folder; without it, the held-out split."),
-    out: Path = typer.Option(..., "--out", "-o", help="Directory of the report."),
+    out: Path = typer.Option(
+        None,
+        "--out",
+        "-o",
+        help="Directory of the report; with --predictions by default NAME-report, here.",
+    ),
     predictions: Path = typer.Option(
         None,
         "--predictions",
@@ -106,6 +111,11 @@ def evaluate(
             "split": split,
             "threshold": threshold,
         }
+        if out is None and predictions is not None:
+            out = Path(f"{predictions.stem}-report")
+        if out is None:
+            msg = "--out is missing. Name the directory of the report: --out DIR."
+            raise ConfigError(msg)
         if predictions is not None:
             result = _of_table(predictions, run, context.args, out, {**common, **only_table}, seed)
         else:

@@ -17,6 +17,7 @@ from core.evaluation import batches
 from core.evaluation import metrics as named
 from core.evaluation.calibration import calibration_line
 from core.evaluation.comparisons import adjust, bootstrap_p
+from core.evaluation.delong import delong_unpaired
 from core.evaluation.intervals import check_level
 from core.evaluation.operating_points import proportion
 from core.evaluation.resampling import bootstrap_interval
@@ -33,6 +34,8 @@ __all__ = ["input_drift", "number_drift"]
 
 # Shares of the training images below and above which a new value counts as outside.
 OUTSIDE = (0.01, 0.99)
+# Areas of the positive classes, for which independent cases have a test of their own.
+AREAS = ("auroc", "auroc_positive")
 # Resamples for a metric of the app's own that has to be called once for each.
 SLOW_RESAMPLES = 300
 
@@ -160,7 +163,21 @@ def _difference(before: Level, now: Level, spec: Spec) -> dict[str, Any]:
     if found.low is not None:
         row["method"] = f"bootstrap of both by {now.plan.word}, percentile"
         row["p"] = bootstrap_p(away)
+    if spec.name in AREAS and before.plan.is_independent and now.plan.is_independent:
+        _by_delong(row, before, now)
     return row
+
+
+def _by_delong(row: dict[str, Any], before: Level, now: Level) -> None:
+    """Put DeLong's unpaired interval and p in place of those of resamples."""
+    positive = now.task.positive_index
+    sides = [batches.positive_part(level.cases, positive)[:2] for level in (now, before)]
+    try:
+        test = delong_unpaired(*sides[0], *sides[1], level=now.confidence)
+    except MetricError:
+        return
+    if test.p is not None and test.se:
+        row |= {"low": test.low, "high": test.high, "p": test.p, "method": test.method}
 
 
 def _line_drift(before: Level, now: Level) -> list[dict[str, Any]]:

@@ -179,7 +179,7 @@ def _cross_fitted(
     then, now = _numbers(y, scores), _numbers(y, new)
     row: dict[str, Any] = {"fitted_on": "all but a fifth, in turn", "draws": 1}
     for key, rows_of in (("log_loss", log_loss_rows), ("brier", brier_rows)):
-        gain = rows_of(y, new) - rows_of(y, scores)
+        gain = rows_of(y, _of_positive(y, new)) - rows_of(y, _of_positive(y, scores))
         drawn = np.concatenate([(w @ gain) / w.sum(axis=1) for w in plan.weights()])
         change = now[key] - then[key]
         found = bootstrap_interval(change, drawn, plan, level=level)
@@ -191,8 +191,14 @@ def _cross_fitted(
     return row
 
 
+def _of_positive(y: NDArray[np.int_], scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of two classes the score of the second alone, as everywhere else."""
+    return scores[:, 1] if scores.ndim == 2 and scores.shape[1] == 2 and y.ndim == 1 else scores
+
+
 def _numbers(y: NDArray[np.int_], scores: NDArray[np.float64]) -> dict[str, float]:
     """Log-loss, Brier score and expected calibration error in ten equal bins."""
+    scores = _of_positive(y, scores)
     if scores.ndim == 2 and y.ndim == 1:
         best = scores.argmax(axis=1)
         truth, sure = (best == y).astype(int), scores[np.arange(len(y)), best]

@@ -12,6 +12,7 @@ import pandas as pd
 from core.report import plots
 from core.report.blocks import Block, Figure, Table, Text
 from core.report.numbers import (
+    NBSP,
     UNDEFINED,
     count,
     estimate,
@@ -219,7 +220,7 @@ def use_blocks(results: Results) -> list[Block]:
 def referral_words(row: Mapping[str, Any]) -> str:
     """One share of referrals in a sentence."""
     shown = {**row, "value": row["error"], "percent": True}
-    share = number(row["referred"], percent=True)
+    share = f"{100 * row['referred']:g}{NBSP}%"
     return (
         f"If the least certain {share} of cases are referred to a person, the error on the rest is "
         f"{estimate(shown)}, {count(row['errors'])} of {count(row['n'])}."

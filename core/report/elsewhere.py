@@ -144,18 +144,22 @@ def recalibration_blocks(results: Results) -> list[Block]:
         for row in entry["rows"]:
             fitted = row["fitted_on"]
             on = fitted if isinstance(fitted, str) else quantity(fitted, str(entry["unit"]))
-            line = {"Fitted on": str(on)}
-            for key, words in LOSSES:
+            for i, (key, words) in enumerate(LOSSES):
                 change = {**row[key], "value": row[key]["change"]}
-                line[f"{words}: before"] = number(row[key]["before"])
-                line[f"{words}: after"] = number(row[key]["after"])
-                line[f"{words}: change"] = estimate(change)
-            lines.append(line)
+                lines.append(
+                    {
+                        "Fitted on": "" if i else str(on),
+                        "Measure": words,
+                        "Before": number(row[key]["before"]),
+                        "After": number(row[key]["after"]),
+                        "Change": estimate(change),
+                    }
+                )
         frame = pd.DataFrame(lines)
         note = (
             "Judged on the cases that were not fitted on. Lower is better; the ranking of cases "
             "does not change. In brackets: for numbers of cases the middle 95 % of draws, in the "
             "last line the interval by group."
         )
-        blocks.append(Table(frame, title=title, note=note, numeric=tuple(frame.columns[1:])))
+        blocks.append(Table(frame, title=title, note=note, numeric=tuple(frame.columns[2:])))
     return blocks

@@ -196,7 +196,7 @@ def reliability(
         kept = [row for row in rows if row["n"]]
         score = [row["score"] for row in kept]
         share = [row["share"] for row in kept]
-        color = SERIES[0] if i == last else SERIES[1]
+        color = SERIES[0] if i == last else SERIES[1 + i % 6]
         if i == last:
             for row in kept:
                 if row.get("low") is not None and row.get("high") is not None:
@@ -204,7 +204,7 @@ def reliability(
                         [row["score"]] * 2, [row["low"], row["high"]], color=color, linewidth=1
                     )
         face = color if i == last else PAPER
-        dash = "-" if i == last else DASHES[1]
+        dash = "-" if i == last else DASHES[1 + i % (len(DASHES) - 1)]
         axes.plot(
             score,
             share,
