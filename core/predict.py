@@ -36,8 +36,8 @@ from core.predictions import predictions_of
 from core.progress import track
 from core.run import Run, load_run
 from core.tables import check_manifest
-from core.writing import visible, write_table
 from core.terms import summary_of_terms
+from core.writing import visible, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

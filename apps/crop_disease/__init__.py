@@ -13,6 +13,7 @@ from apps.crop_disease.metrics import METRICS
 from apps.crop_disease.phantom import write_phantom
 from apps.crop_disease.report import background_control, by_severity, confused_pairs
 from core.app import App, Section, Task, Unit
+from core.data.published import LABEL_MAP
 
 __all__ = ["APP"]
 
@@ -59,4 +60,5 @@ APP = App(
     # and 0.290 with the maximum.
     config={"side_px": 361, "pool": "last_two_max"},
     output_columns=("leaf", "severity"),
+    options=(LABEL_MAP,),
 )

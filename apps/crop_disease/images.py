@@ -36,6 +36,7 @@ __all__ = [
     "PadAround",
     "augment",
     "index",
+    "index_photos",
     "padding_for",
     "prepare",
     "read",
@@ -73,6 +74,14 @@ LEAST_SHORT_SIDE_PX = 64
 
 
 def index(source: Source) -> Manifest:
+    """The manifest of leaf photos: a public set as its data card says, else as it lies there."""
+    # Only here: the app's description must load without pandas.
+    from apps.crop_disease.layout_reader import by_layout  # noqa: PLC0415
+
+    return by_layout(source, index_photos) or index_photos(source)
+
+
+def index_photos(source: Source) -> Manifest:
     """The manifest of leaf photos: class folders, split folders, a table, or plain files.
 
     The group is the leaf (column ``leaf`` or ``leaf_id``), else the plant, the
@@ -81,7 +90,6 @@ def index(source: Source) -> Manifest:
     known the manifest has a column ``leaf``; a photo without one counts as
     a leaf of its own.
     """
-    # Only here: the app's description must load without pandas.
     from core.data.listing import column_named  # noqa: PLC0415
     from core.data.manifest import GroupRule, index_images  # noqa: PLC0415
 

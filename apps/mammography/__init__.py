@@ -15,10 +15,12 @@ from typing import Any
 from apps.mammography.exports import write_dicom, write_overlays, write_worklist
 from apps.mammography.images import augment, prepare, read
 from apps.mammography.index import index
+from apps.mammography.layout_reader import BIRADS_CANCER
 from apps.mammography.metrics import METRICS
 from apps.mammography.phantom import write_phantom
 from apps.mammography.report import screening_audit, views_and_sides, what_recall_finds
 from core.app import App, Export, Option, Section, Task, Unit
+from core.data.published import LABEL_MAP
 
 __all__ = ["APP"]
 
@@ -126,6 +128,8 @@ APP = App(
         "spacing_mm",
     ),
     options=(
+        LABEL_MAP,
+        BIRADS_CANCER,
         Option(
             name="voi",
             help="How DICOM values are shown: auto (LUT, else window, else range), lut, window, "

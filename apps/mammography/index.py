@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 from apps.mammography.decoding import is_dicom
 from apps.mammography.headers import Header, read_header, side_and_view
 from apps.mammography.identity import Pseudonyms
-from apps.mammography.layouts import find_layout, read_layout
-from core.app import Manifest, Source
-from core.errors import ConfigError, ImageError, ManifestError
+from apps.mammography.layout_reader import card_of, manifest_of
+from core.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import pandas as pd
+
+    from core.app import Manifest, Source
 
 __all__ = ["COLUMNS", "index"]
 
@@ -76,6 +77,9 @@ def index(source: Source) -> Manifest:
     options = _Options.of(source.options)
     pseudonyms = Pseudonyms.load(key_file=options.identity_key, keep=options.keep_identifiers)
     base = _by_layout(source) or _by_core(source)
+    if source.labelled and (source.label or source.group) and source.options.get("card") != "none":
+        # Read by the user's own columns, but the data set and its terms are the same.
+        base = replace(base, cards=card_of(source.paths[0]))
     manifest = _with_headers(base, source, options, pseudonyms)
     notes = (*manifest.notes, *([pseudonyms.note] if pseudonyms.note else []))
     return replace(manifest, notes=notes)
@@ -132,69 +136,25 @@ class _Options:
 
 
 def _by_layout(source: Source) -> Manifest | None:
-    """The manifest of a published layout; None if the source is no such folder."""
-    import pandas as pd  # noqa: PLC0415  (0.5 s to import)
-
+    """The manifest of a public set; None if the source is no such folder, or is not read as one."""
     from core.data.manifest import EXTENSIONS as PHOTOS  # noqa: PLC0415
-    from core.data.scan import natural_key, scan  # noqa: PLC0415
+    from core.data.scan import scan  # noqa: PLC0415
 
-    wants_own = source.label or source.group
-    if len(source.paths) != 1 or not source.paths[0].is_dir() or wants_own:
-        return None
-    root = source.paths[0]
-    layout, tables = find_layout(root)
-    if not tables:
+    is_folder = len(source.paths) == 1 and source.paths[0].is_dir()
+    if not is_folder or source.label or source.group or source.options.get("card") == "none":
         return None
     files = [
         found.path
-        for found in scan(root, extensions={*PHOTOS, *EXTENSIONS})
+        for found in scan(source.paths[0], extensions={*PHOTOS, *EXTENSIONS})
         if not found.reason and (found.path.suffix or is_dicom(found.path))
     ]
-    records, notes = read_layout(
-        layout,
-        tables,
-        files,
-        root=root,
-        task=source.task,
-        side_of=lambda path: read_header(path).laterality if is_dicom(path) else "",
-    )
-    name = layout.name if layout else "mini-MIAS"
-    if not records:
-        msg = (
-            f"{root}: {tables[0].name} is that of {name}, but none of {len(files):,} image files "
-            "is listed in it. Point at the folder that holds both the table and the images."
-        )
-        raise ManifestError(msg)
-    rows: list[dict[str, Any]] = []
-    for record in records:
-        relative = record.path.relative_to(root).as_posix()
-        is_bare = source.labelled and not record.label
-        rows.append(
-            {
-                "image_id": relative,
-                "path": relative,
-                "label": record.label if source.labelled else "",
-                "group": record.patient,
-                "split": record.split,
-                "status": "skipped" if is_bare else "ok",
-                "reason": f"{name} has no {source.task.name} label for it" if is_bare else "",
-                "patient": record.patient,
-                "laterality": record.laterality,
-                "view": record.view,
-                **record.extras,
-            }
-        )
-    rows.sort(key=lambda row: natural_key(str(row["image_id"])))
-    table = pd.DataFrame(rows)
-    is_split = bool((table["split"] != "").any())
-    return Manifest(
-        table=table,
-        root=root,
-        group_rule="The group is the patient, as the data set's table names them.",
-        split_rule=f"The split is that of {name}." if is_split else "",
-        notes=tuple(notes),
-        cards=(name,),
-    )
+    return manifest_of(source, files, _patient_and_side)
+
+
+def _patient_and_side(path: Path) -> tuple[str, str]:
+    """What a header says of patient and side; empty for other files."""
+    header = read_header(path) if is_dicom(path) else Header()
+    return header.patient, header.laterality
 
 
 def _by_core(source: Source) -> Manifest:
@@ -307,7 +267,8 @@ def _finished(
             f"Warning: {counts['burned']:,} headers say that text is burned into the picture; it "
             "may name the patient, and would stay visible in overlays."
         )
-    rule = base.group_rule if source.group or base.cards else _group_rule(table, base)
+    is_said = source.group or (base.cards and base.group_rule)
+    rule = base.group_rule if is_said else _group_rule(table, base)
     if not source.labelled:
         table["label"] = ""
     return replace(base, table=table, notes=tuple(notes), group_rule=rule)

@@ -54,7 +54,6 @@ def build() -> typer.Typer:
     for module in (
         apps,
         cards,
-        cards,
         check,
         train,
         evaluate,

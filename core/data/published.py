@@ -85,10 +85,18 @@ def read_sheet(file: Path, *, columns: Sequence[str] = ()) -> Sheet:
     return Sheet(file, [name for name in names if name], rows)
 
 
-def resembles(columns: Collection[str], expected: Collection[str]) -> bool:
-    """Whether at least half of the expected columns are there."""
+def resembles(columns: Collection[str], expected: Collection[str], is_marked: bool = False) -> bool:
+    """Whether a table is that of a set, but for a column that was renamed or dropped.
+
+    Args:
+        columns: those of the table.
+        expected: those it should have.
+        is_marked: something else, such as a file beside it, says so, too: half of
+            the columns are then enough; otherwise it takes two thirds.
+    """
     found = {plain(name) for name in columns}
-    return 2 * sum(plain(name) in found for name in expected) >= len(expected) > 0
+    n = sum(plain(name) in found for name in expected)
+    return 2 * n >= len(expected) > 0 if is_marked else 3 * n >= 2 * len(expected) > 0
 
 
 def require_columns(
@@ -131,15 +139,25 @@ def require_columns(
     raise ManifestError(msg)
 
 
-def counted_missing(title: str, missing: Sequence[str], n_listed: int, where: str) -> list[str]:
+def counted_missing(
+    title: str, missing: Sequence[str], n_listed: int, where: str, *, is_part_fine: bool = False
+) -> list[str]:
     """A note that counts the files a table lists and the folder lacks.
+
+    Args:
+        title: of the data set.
+        missing: names of the files that are not there.
+        n_listed: files that the table lists.
+        where: the folder.
+        is_part_fine: the set is so large that people download parts of it; else
+            more than half missing is an error.
 
     Raises:
         ManifestError: more than half are missing: the folder is not the data set.
     """
     if not missing:
         return []
-    if 2 * len(missing) > n_listed:
+    if 2 * len(missing) > n_listed and not is_part_fine:
         msg = (
             f"{title}: {len(missing):,} of the {n_listed:,} images its table lists are not below "
             f"{where} (first: {readable(missing[0])}). Unpack the images there, or shorten the "

@@ -57,6 +57,7 @@ def index_with_cards(
     recognised = [known[name].card for name in manifest.cards if name in known]
     cards = (*recognised, *([mine] if mine is not None else []))
     notes = [*_notes(recognised, how="named" if forced else "recognised by its layout")]
+    notes += [note for card in recognised if (note := _how_much(card, manifest))]
     notes += [
         f"The app recognises a data card {name!r} that is not installed: its terms are unknown."
         for name in manifest.cards
@@ -102,6 +103,15 @@ def _asked(app: App, card: str | None) -> tuple[str, Card | None]:
     if path.is_file() or path.suffix.lower() == ".md":
         return "", read_card(path).card
     return card_named(card, app=app.name).card.name, None
+
+
+def _how_much(card: Card, manifest: Manifest) -> str:
+    """How much of the published set is here; empty where the card does not know its size."""
+    ok = int((manifest.table["status"] == "ok").sum())
+    published = card.counts.images
+    if not published or ok == published:
+        return ""
+    return f"{card.title}: {ok:,} of {published:,} published images are here and have a label."
 
 
 def _notes(cards: list[Card], *, how: str) -> list[str]:

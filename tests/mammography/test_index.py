@@ -286,7 +286,7 @@ def test_mini_mias(tmp_path: Path, task: str, labels: str) -> None:
     # Bottom left origin of 1024: y 425 is row 599; 599 / 1024 = .5850.
     assert table["lesions"].iloc[0] == "0.5850 0.5225 0.1924"
     assert table["lesions"].iloc[4].count("|") == 1
-    assert found.cards == ("mini-MIAS",)
+    assert found.cards == ("mini_mias",)
 
 
 def test_mini_mias_has_no_acr_density(tmp_path: Path) -> None:
@@ -299,13 +299,15 @@ def test_cbis_rows_are_lesions_of_one_film(make: Make, save: Save, tmp_path: Pat
     save(make([0, 1], Modality="MG", PatientID=name), f"c/{name}/1/1-1.dcm")
     save(make([0, 2], Modality="MG", PatientID=f"{name}_1"), f"c/{name}_1/1/1-1.dcm")
     (tmp_path / "c" / "mass_case_description_train_set.csv").write_text(
-        "patient_id,breast_density,left or right breast,image view,pathology,image file path\n"
-        f"P_00001,3,LEFT,CC,BENIGN,{name}/1/2/000000.dcm\n"
-        f'P_00001,3,LEFT,CC,MALIGNANT,"{name}/1/2/000000.dcm\n"\n'
+        "patient_id,breast_density,left or right breast,image view,abnormality id,assessment,"
+        "pathology,image file path\n"
+        f"P_00001,3,LEFT,CC,1,3,BENIGN,{name}/1/2/000000.dcm\n"
+        f'P_00001,3,LEFT,CC,2,5,MALIGNANT,"{name}/1/2/000000.dcm\n"\n'
     )
     table = index(tmp_path / "c", labelled=True).table
     row = table[table["status"] == "ok"].iloc[0]
-    assert len(table) == 1
+    # The cut-out lies beside the film, and is no film.
+    assert list(table["status"]) == ["ok", "skipped"]
     assert (row["label"], row["patient"], row["laterality"], row["density"]) == (
         "yes",
         "P_00001",
