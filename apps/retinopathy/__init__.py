@@ -19,6 +19,7 @@ from apps.retinopathy.phantom import write_phantom
 from apps.retinopathy.report import cameras, screening, ungradable, worst_errors
 from apps.retinopathy.screening import UNITS
 from core.app import App, Export, Option, Section, Task
+from core.data.published import LABEL_MAP
 
 __all__ = ["APP"]
 
@@ -90,6 +91,7 @@ APP = App(
     prepared_columns=PREPARED_COLUMNS,
     output_columns=tuple(COLUMNS),
     options=(
+        LABEL_MAP,
         Option(
             name="colours",
             help="camera (as they are), normalised (less the local average), equalised (lightness "

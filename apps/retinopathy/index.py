@@ -10,19 +10,14 @@ maker are kept and the patient becomes a number.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.retinopathy import dicom
 from apps.retinopathy.images import COLOURS
-from apps.retinopathy.layouts import (
-    NAMES,
-    Record,
-    eye_of,
-    find_layout,
-    patient_and_eye,
-    read_layout,
-)
+from apps.retinopathy.layout_reader import card_of, find_layout, read_layout
+from apps.retinopathy.layouts import NAMES, Record, eye_of, patient_and_eye
 from core.app import Manifest
 from core.data.manifest import EXTENSIONS, GroupRule, index_images, locate
 from core.data.scan import natural_key, readable, scan
@@ -86,6 +81,13 @@ def index(source: Source) -> Manifest:
         extensions=EXTENSIONS | {".dcm", ".dicom"},
         label_names=LABEL_NAMES,
     )
+    own = source.labelled and (source.label or source.group) and len(source.paths) == 1
+    if found is None and own and source.options.get("card") != "none":
+        # Read by the user's own columns, but the data set and its terms are the same.
+        path = source.paths[0]
+        folder = path if path.is_dir() else path.parent
+        cards = card_of(folder, *_tables_and_images(path, folder))
+        manifest = replace(manifest, cards=cards)
     completed = _completed(manifest, source)
     if colours != COLOURS[0]:
         # Read by the steps of the preparation; pixels are kept apart by it in the store.
@@ -103,9 +105,8 @@ def _by_layout(source: Source) -> Manifest | None:
     folder = path if path.is_dir() else path.parent
     if not folder.is_dir() or not (path.is_dir() or path.suffix.lower() in {".csv", ".txt"}):
         return None
-    files = list(scan(folder, extensions=EXTENSIONS))
-    tables = [f.path for f in files if f.path.suffix.lower() in {".csv", ".txt"}]
-    known = find_layout(folder, tables if path.is_dir() else [path], card=card)
+    tables, images = _tables_and_images(path, folder)
+    known = find_layout(folder, tables, images, card=card)
     if known is None:
         if card:
             msg = (
@@ -115,16 +116,24 @@ def _by_layout(source: Source) -> Manifest | None:
             raise ManifestError(msg)
         return None
     layout, used = known
-    images = [f.path for f in files if not f.reason]
-    records, notes = read_layout(layout, used, images, folder)
+    chosen = str(source.options.get("label-map") or "")
+    records, notes = read_layout(layout, used, images, folder, chosen=chosen)
     table = _table(records, folder)
+    is_split = bool((table["split"] != "").any())
     return Manifest(
         table=table,
         root=folder,
-        split_rule=f"The split is that of {layout.name}'s own tables." if layout.is_split else "",
+        split_rule=f"The split is that of {layout.name}'s own tables." if is_split else "",
         notes=tuple(notes),
-        cards=(layout.card,),
+        cards=(layout.card,) if layout.card else (),
     )
+
+
+def _tables_and_images(path: Path, folder: Path) -> tuple[list[Path], list[Path]]:
+    """The text tables that may say the grades, and the images below the folder."""
+    files = list(scan(folder, extensions=EXTENSIONS))
+    tables = [f.path for f in files if f.path.suffix.lower() in {".csv", ".txt"}]
+    return tables if path.is_dir() else [path], [f.path for f in files if not f.reason]
 
 
 def _table(records: list[Record], folder: Path) -> pd.DataFrame:
