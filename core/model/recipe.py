@@ -29,6 +29,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Facts", "parameter_groups", "resolve"]
 
+# Settings of a network that starts from random weights.
+FROM_NOTHING: Mapping[str, Any] = {
+    "freeze_stages": 0,
+    "batchnorm": "train",
+    "lr_backbone": 4e-3,
+    "lr_head": 4e-3,
+    "stage_decay": 1.0,
+    "dropout": 0.0,
+    # A network from nothing stands still for many epochs before it begins to learn.
+    "patience": 1.0,
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
@@ -97,6 +109,10 @@ def resolve(
     for name, value in rules.items():
         if name not in chosen or chosen[name][0] is None:
             chosen[name] = value
+    if weights == "none":
+        # Over the app's defaults, too: a domain finds those on pretrained weights.
+        why = "random weights: everything must be learned"
+        chosen |= {name: (value, why) for name, value in FROM_NOTHING.items()}
     for name, value in PRESETS[preset].items():
         chosen[name] = (value, f"preset {preset}")
     if preset == "fast" and chosen["epochs"][0]:
@@ -119,17 +135,19 @@ def _rules(
 ) -> dict[str, tuple[Any, str]]:
     """Value and reason of every setting that depends on the data or the machine."""
     n = facts.n_train
-    batch = int(known.get("batch") or (32 if n >= 320 else max(4, min(16, n // 8))))
+    usual = 32 if n >= 320 else max(4, min(16, n // 8))
+    batch = int(known.get("batch") or usual)
     updates = 400 if n < 500 else 600 if n < 2_000 else 1_500 if n < 5_000 else 3_000
     if not (facts.has_gpu or random_start):
         updates = round(0.4 * updates)
-    epochs = max(4, min(60, round(updates * batch / max(n, 1))))
+    # Counted in the rule's own batches: another batch changes the steps, not the images seen.
+    epochs = max(4, min(60, round(updates * usual / max(n, 1))))
     where = "an accelerator" if facts.has_gpu else "a processor"
     rules: dict[str, tuple[Any, str]] = {
         "size_px": _size_rule(facts, known.get("side_px")),
         "pool": ("last_two", "small signs live in the last stage but one as well"),
         "batch": (batch, f"{n:,} training images"),
-        "epochs": (epochs, f"about {updates:,} updates for {n:,} training images"),
+        "epochs": (epochs, f"about {updates:,} updates of {usual} for {n:,} training images"),
         "dropout": (
             0.2 if n < 500 else 0.1 if n < 5_000 else 0.0,
             f"{n:,} training images",
@@ -158,18 +176,6 @@ def _rules(
             else ("none", f"the rarest class has {facts.rarest} of {n:,} images")
         ),
     }
-    if random_start:
-        why = "random weights: everything must be learned"
-        rules |= {
-            "freeze_stages": (0, why),
-            "batchnorm": ("train", why),
-            "lr_backbone": (4e-3, why),
-            "lr_head": (4e-3, why),
-            "stage_decay": (1.0, why),
-            "dropout": (0.0, why),
-            # A network from nothing stands still for many epochs before it begins to learn.
-            "patience": (1.0, why),
-        }
     return rules
 
 

@@ -1,0 +1,64 @@
+from dataclasses import replace
+
+import pytest
+
+from core.config import Question
+from core.errors import ConfigError
+from core.model.recipe import Facts, resolve
+
+QUESTION = Question(app="any", data="folder")
+FACTS = Facts(
+    n_train=1_000,
+    n_classes=5,
+    rarest=80,
+    size_px=(256, 512),
+    has_gpu=False,
+    has_bf16=False,
+    cores=2,
+)
+
+
+def settings(facts: Facts = FACTS, app: dict | None = None, **flags: object) -> dict:
+    plan = resolve(QUESTION, facts, app_defaults=app or {}, plan={}, flags=flags)
+    return plan.config.model_dump()
+
+
+def test_every_setting_of_a_rule_has_its_reason() -> None:
+    plan = resolve(QUESTION, FACTS, app_defaults={}, plan={}, flags={"batch": 8})
+    assert plan.reasons["batch"] == "command line"
+    assert "1,000 training images" in plan.reasons["epochs"]
+
+
+def test_another_batch_changes_the_steps_and_not_the_images_seen() -> None:
+    assert settings(batch=16)["epochs"] == settings()["epochs"] == settings(batch=64)["epochs"]
+
+
+def test_size_keeps_the_shape_of_the_images_and_never_enlarges_them() -> None:
+    # 224 squared pixels in the shape 1 : 2 are 158 x 317, in whole strides 160 x 320.
+    assert settings()["size_px"] == (160, 320)
+    assert settings(side_px=361)["size_px"] == (256, 512)
+    assert settings(side_px=1_000)["size_px"] == (256, 512)
+    assert settings(replace(FACTS, size_px=(3_000, 4_000)), side_px=361)["size_px"] == (320, 416)
+
+
+def test_random_weights_overrule_what_a_domain_found_on_pretrained_ones() -> None:
+    app = {"lr_backbone": 1e-4, "stage_decay": 0.7}
+    assert settings(app=app)["lr_backbone"] == 1e-4
+    from_nothing = settings(app=app, weights="none")
+    assert (from_nothing["lr_backbone"], from_nothing["stage_decay"]) == (4e-3, 1.0)
+    assert settings(app=app, weights="none", stage_decay=0.9)["stage_decay"] == 0.9
+
+
+def test_a_flag_overrules_the_preset_and_the_preset_the_rule() -> None:
+    assert settings(preset="probe")["epochs"] == 0
+    assert settings(preset="probe", epochs=3)["epochs"] == 3
+
+
+def test_a_rare_class_is_drawn_more_often() -> None:
+    assert settings(replace(FACTS, rarest=9))["imbalance"] == "sqrt"
+    assert settings()["imbalance"] == "none"
+
+
+def test_a_batch_larger_than_the_data_is_refused_with_a_way_out() -> None:
+    with pytest.raises(ConfigError, match=r"larger than the 20 training images. Pass --batch 5"):
+        settings(replace(FACTS, n_train=20), batch=64)
