@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from apps.retinopathy.index import UNGRADABLE
 from apps.retinopathy.metrics import GRADES
 from apps.retinopathy.screening import is_ungradable, referrals
 from core.evaluation.operating_points import per_thousand, proportion, two_by_two
@@ -50,11 +51,12 @@ def screening(context: ReportContext) -> Sequence[Block]:
     if not context.task.positive_index or context.task.kind == "multilabel":
         return []
     given = context.evaluation.get("prevalence")
+    judged = _with_refused(context)
     rows: list[dict[str, str]] = []
     prevalence = None
     n_lost = 0
     for name, threshold in _thresholds(context):
-        found = referrals(context.predictions, task=context.task, threshold=threshold)
+        found = referrals(judged, task=context.task, threshold=threshold)
         patients = found.patients[found.patients["label"].isin(context.task.classes)]
         if not len(patients):
             return []
@@ -99,6 +101,28 @@ def screening(context: ReportContext) -> Sequence[Block]:
             )
         )
     return blocks
+
+
+def _with_refused(context: ReportContext) -> pd.DataFrame:
+    """The photographs of this split, and those of its patients that graders could not grade.
+
+    The latter train nothing and have no score, but a programme has to see the patient.
+    """
+    import pandas as pd  # noqa: PLC0415  (see above)
+
+    rows, manifest = context.predictions, context.manifest
+    if "reason" not in manifest or "group" not in rows:
+        return rows
+    here = (
+        (text_of(manifest["reason"]) == UNGRADABLE)
+        & np.isin(text_of(manifest["group"]), [name for name in text_of(rows["group"]) if name])
+        & ~np.isin(text_of(manifest["image_id"]), text_of(rows["image_id"]))
+    )
+    if not here.any():
+        return rows
+    refused = manifest[here]
+    refused = refused[[name for name in rows.columns if name in refused.columns]]
+    return pd.concat([rows, refused.assign(quality="")], ignore_index=True)
 
 
 def _thresholds(context: ReportContext) -> list[tuple[str, float | None]]:
@@ -149,7 +173,7 @@ def ungradable(context: ReportContext) -> Sequence[Block]:
     """Photographs that say nothing of their eye, and why."""
     import pandas as pd  # noqa: PLC0415  (see above)
 
-    rows = context.predictions
+    rows = _with_refused(context)
     if not len(rows):
         return []
     bad = is_ungradable(rows)
@@ -194,6 +218,8 @@ def _texts(rows: pd.DataFrame) -> tuple[list[str], list[str]]:
 def _short(quality: str, reason: str) -> str:
     """A reason without its numbers, so that like faults count together."""
     if not quality:
+        if reason == UNGRADABLE:
+            return "ungradable: its grader said so"
         return "not read, or left out" if reason else "without a score"
     kind, _, told = quality.partition(": ")
     if kind.startswith("not a fundus"):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from apps.retinopathy import APP
+from apps.retinopathy.index import UNGRADABLE
 from apps.retinopathy.report import cameras, screening, ungradable, worst_errors
+from core.app import Task
 from core.evaluation.units import decisions_of
 from core.report.blocks import Pictures, ReportContext, Table, Text
 
@@ -65,6 +68,27 @@ def test_the_screening_table_counts_ungradable_patients_both_ways(predicted: Pre
     assert isinstance(words, Text)
     assert "1 mild (0 eyes)" in words.text
     assert words.tone == "warning"
+
+
+def test_photographs_that_graders_refused_refer_their_patient(predicted: Predicted) -> None:
+    table = predicted(
+        ("a", "1", "left", 2, "2", ""),
+        ("b", "2", "left", 0, "0", ""),
+        ("c", "3", "left", 0, "0", ""),
+    )
+    # The right eye of patient 3 has a photograph without a grade; patient 9 is of another split.
+    refused = pd.DataFrame(
+        [("d", "3", "right"), ("e", "9", "left")], columns=["image_id", "patient", "eye"]
+    ).assign(group=["3", "9"], label="", status="skipped", reason=UNGRADABLE, path="", split="")
+    shown = replace(context(table), manifest=refused)
+    block = screening(shown)[0]
+    assert isinstance(block, Table)
+    assert list(block.frame["Patients"]) == ["2", "3"]
+    assert [plain(cell)[:7] for cell in block.frame["Specificity"]] == ["100.0 %", "50.0 % "]
+    counted = ungradable(shown)[0]
+    assert isinstance(counted, Table)
+    assert list(counted.frame["Why"]) == ["ungradable: its grader said so"]
+    assert list(counted.frame["Photographs"]) == ["1"]
 
 
 def test_a_stated_prevalence_and_operating_points_are_used(predicted: Predicted) -> None:
@@ -132,10 +156,6 @@ def test_the_worst_errors_are_shown_the_farthest_first(predicted: Predicted) -> 
 
 
 def test_sections_stay_away_from_tasks_they_do_not_know(predicted: Predicted) -> None:
-    from dataclasses import replace  # noqa: PLC0415
-
-    from core.app import Task  # noqa: PLC0415
-
     table = predicted(("a", "1", "left", 2, "2", "")).drop(columns="label")
     task = Task(name="multilabel", kind="multilabel", classes=APP.task().classes)
     other = replace(context(predicted(("a", "1", "left", 2, "2", ""))), task=task)
