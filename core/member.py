@@ -283,18 +283,28 @@ def _probe(
     work: Path,
     size_px: tuple[int, int],
 ) -> tuple[Probe, NDArray[np.float32]]:
-    """Frozen features of every row, and the head fitted on the training rows alone."""
-    cache = work / "features.npz"
+    """Frozen features of every row, and the head fitted on the training rows alone.
+
+    All members of a run begin with the same backbone, so they share its features,
+    unless its statistics were taken from a member's own training rows.
+    """
+    start = work / "start.safetensors"
+    if start.is_file():
+        load_weights(start, network)
+    else:
+        save_network(start, network)
+    cache = (work if config.batchnorm == "recalibrate" else work.parent) / "features.npz"
+    features = np.full((len(data.y), network.head.weight.shape[1]), np.nan, np.float32)
     if cache.is_file():
         with np.load(cache, allow_pickle=False) as stored:
-            embeddings = stored["embeddings"]
-        load_weights(work / "start.safetensors", network)
-    else:
-        save_network(work / "start.safetensors", network)
-        batches = eval_batches(data.store, everything, size_px=size_px, batch=EVAL_BATCH)
-        with track("frozen features", len(everything)) as advance:
-            _, embeddings = run_batches(network, batches, advance=advance)
-        _save_array(cache, embeddings)
+            features = stored["embeddings"]
+    missing = everything[np.isnan(features[everything]).all(axis=1)]
+    if len(missing):
+        batches = eval_batches(data.store, missing, size_px=size_px, batch=EVAL_BATCH)
+        with track("frozen features", len(missing)) as advance:
+            _, features[missing] = run_batches(network, batches, advance=advance)
+        _save_array(cache, features)
+    embeddings = features[everything]
     n_train = len(rows["train"])
     probe = fit_probe(
         embeddings[:n_train],

@@ -89,10 +89,11 @@ def index(source: Source) -> Manifest:
         cards = card_of(folder, *_tables_and_images(path, folder))
         manifest = replace(manifest, cards=cards)
     completed = _completed(manifest, source)
+    # Read by the steps of the preparation; a column of the user's own must not be.
+    table = completed.table.drop(columns="colours", errors="ignore")
     if colours != COLOURS[0]:
-        # Read by the steps of the preparation; pixels are kept apart by it in the store.
-        completed.table["colours"] = colours
-    return completed
+        table["colours"] = colours
+    return replace(completed, table=table)
 
 
 def _by_layout(source: Source) -> Manifest | None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from apps.retinopathy.index import UNGRADABLE
 from apps.retinopathy.metrics import GRADES
+from apps.retinopathy.referral_curve import referral_curve
 from apps.retinopathy.screening import is_ungradable, referrals
 from core.evaluation.operating_points import per_thousand, proportion, two_by_two
 from core.evaluation.units import text_of
@@ -91,6 +92,9 @@ def screening(context: ReportContext) -> Sequence[Block]:
     blocks: list[Block] = [
         Table(frame, title="Referral of patients", note=note, numeric=tuple(frame.columns[2:]))
     ]
+    points = [(name, limit) for name, limit in _thresholds(context) if limit is not None]
+    figure = referral_curve(patients, points)
+    blocks += [figure] if figure is not None else []
     few = _few(context)
     if few:
         blocks.append(
@@ -122,7 +126,8 @@ def _with_refused(context: ReportContext) -> pd.DataFrame:
         return rows
     refused = manifest[here]
     refused = refused[[name for name in rows.columns if name in refused.columns]]
-    return pd.concat([rows, refused.assign(quality="")], ignore_index=True)
+    every: pd.DataFrame = pd.concat([rows, refused.assign(quality="")], ignore_index=True)
+    return every
 
 
 def _thresholds(context: ReportContext) -> list[tuple[str, float | None]]:

@@ -13,7 +13,7 @@ from apps.retinopathy.index import UNGRADABLE
 from apps.retinopathy.report import cameras, screening, ungradable, worst_errors
 from core.app import Task
 from core.evaluation.units import decisions_of
-from core.report.blocks import Pictures, ReportContext, Table, Text
+from core.report.blocks import Figure, Pictures, ReportContext, Table, Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,7 @@ def test_the_screening_table_counts_ungradable_patients_both_ways(predicted: Pre
     # Prevalence 0.5: 500 referable, of whom a third is missed; 500 others, a third referred.
     assert frame["Missed of 1,000"][1] == "166.7"
     assert frame["Referred of 1,000"][1] == "500"
-    words = blocks[1]
+    words = blocks[-1]
     assert isinstance(words, Text)
     assert "1 mild (0 eyes)" in words.text
     assert words.tone == "warning"
@@ -101,6 +101,24 @@ def test_a_stated_prevalence_and_operating_points_are_used(predicted: Predicted)
     assert plain(block.frame["Specificity"][1]).startswith("0.0 %")
     assert list(block.frame["Referred of 1,000"]) == ["100", "1,000"]
     assert "10.0 %" in plain(block.note)
+
+
+def test_operating_points_are_drawn_with_their_intervals(predicted: Predicted) -> None:
+    table = predicted(
+        ("a", "1", "left", 2, "2", ""),
+        ("b", "2", "left", 0, "3", ""),
+        ("c", "3", "left", 0, "0", ""),
+        ("d", "4", "left", 2, "0", ""),
+        ("e", "5", "left", 4, "4", BAD),
+    )
+    point = {"name": "high sensitivity", "threshold": 0.5}
+    figure = screening(context(table, operating_points=[point]))[1]
+    assert isinstance(figure, Figure)
+    assert "4 gradable patients" in plain(figure.note)
+    assert figure.data is not None
+    # One of two referable patients is called, and one of two others.
+    assert list(figure.data.iloc[-1]) == ["high sensitivity", 0.5, 0.5]
+    assert "high sensitivity" in figure.svg
 
 
 def test_ungradable_photographs_are_counted_by_reason(predicted: Predicted) -> None:
