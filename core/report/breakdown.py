@@ -32,7 +32,14 @@ if TYPE_CHECKING:
 
     Row = Mapping[str, Any]
 
-__all__ = ["failure_blocks", "operating_blocks", "referral_words", "subgroup_blocks", "use_blocks"]
+__all__ = [
+    "failure_blocks",
+    "operating_blocks",
+    "point_words",
+    "referral_words",
+    "subgroup_blocks",
+    "use_blocks",
+]
 
 # Keys of an operating point in metrics.json, and their words.
 RATES = (
@@ -76,6 +83,17 @@ def operating_blocks(results: Results) -> list[Block]:
     names = {str(point["name"]) for point in points}
     results.claim(r for r in pick(results.rows, subgroup="") if r.get("of") in names)
     return blocks
+
+
+def point_words(point: Mapping[str, Any]) -> str:
+    """What one operating point gives here, in a sentence."""
+    rates = []
+    for key, words in RATES[:2]:
+        rate = point.get(key) or {}
+        if rate.get("value") is not None:
+            rates.append(f"{words.lower()} {estimate({**rate, 'percent': True})}")
+    place = f" by {point['unit']}" if point.get("unit") else ""
+    return f"At {point['name']} ({_standing(point)}): {', '.join(rates)}{place}."
 
 
 def _standing(point: Mapping[str, Any]) -> str:

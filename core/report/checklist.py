@@ -146,8 +146,13 @@ def _subgroups(context: ReportContext, headings: Sequence[str]) -> str:
 
 
 def _threshold(context: ReportContext, headings: Sequence[str]) -> str:
-    if not context.evaluation.get("operating_points"):
+    points = context.evaluation.get("operating_points") or []
+    if not points:
         return "no operating point: the class with the highest score is decided."
+    if all(point.get("exploratory") for point in points):
+        return "none; those shown were chosen on the cases they are judged on, for looking only."
+    if all(point.get("chosen_on") == "given by the user" for point in points):
+        return "given by the user, who must state where it comes from."
     return _see("operating", "chosen before the test, on other data.")(context, headings)
 
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from core.report.html import clean
-from core.report.numbers import estimate, level_words, pick, sentences
+from core.report.numbers import estimate, level_words, number, pick, sentences
 from core.terms import may_release, union_of_terms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from core.app import Task
     from core.report.blocks import ReportContext
 
 __all__ = ["model_card"]
@@ -64,6 +65,7 @@ def model_card(context: ReportContext, verdict: str, cautions: Sequence[str]) ->
         f"- Task: {plain(task.name)} ({task.kind})",
         f"- Classes: {plain(', '.join(task.classes))}",
         f"- Model id: {plain(run.get('model_id') or 'none')}",
+        *_decides(run, task),
         "",
         "## Uses",
         "",
@@ -107,6 +109,26 @@ def model_card(context: ReportContext, verdict: str, cautions: Sequence[str]) ->
         "",
     ]
     return f"---\n{front}---\n\n" + "\n".join(lines)
+
+
+def _decides(run: Mapping[str, Any], task: Task) -> list[str]:
+    """At which operating point decisions are made."""
+    point = run.get("operating_point")
+    if not run.get("members"):
+        return []
+    if not point:
+        if task.cuts:
+            return ["- Decides for: each grade as often as the labels have it"]
+        usual = {
+            "ordinal": "the median grade",
+            "multilabel": "every class with a score of 0.5 or more",
+        }.get(task.kind, "the class with the highest score")
+        return [f"- Decides for: {usual}"]
+    basis = {"val": "validation", "out-of-fold": "out-of-fold cases"}.get(point["split"], "")
+    return [
+        f"- Decides at: {plain(point['name'])}, threshold {number(point['threshold'])}, chosen on "
+        f"{basis} by {plain(point['unit'])}"
+    ]
 
 
 def plain(text: object) -> str:

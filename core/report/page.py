@@ -15,6 +15,7 @@ from core.report.blocks import Block, Text
 from core.report.breakdown import (
     failure_blocks,
     operating_blocks,
+    point_words,
     referral_words,
     subgroup_blocks,
     use_blocks,
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 __all__ = ["report_html", "verdict", "write_report"]
 
 NOT_A_DEVICE = "For research use; not a medical device."
+# Operating points told on the first screen.
+MOST_POINTS = 3
 # Licences of weights or data that forbid commercial use or any release.
 RESTRICTED = re.compile(
     r"\bnc\b|non-?commercial|research[- ]only|no[- ]derivatives|\bnd\b", re.IGNORECASE
@@ -185,6 +188,11 @@ def _in_short(context: ReportContext) -> list[str]:
     precision = context.evaluation.get("precision")
     if precision:
         found.append(str(precision["words"]))
+    found.extend(
+        point_words(point)
+        for point in (context.evaluation.get("operating_points") or [])[:MOST_POINTS]
+        if (point.get("sensitivity") or {}).get("value") is not None
+    )
     curves = context.evaluation.get("curves") or {}
     for entry in curves.get("risk_coverage") or []:
         tenth = [row for row in entry.get("rows") or [] if row["referred"] == 0.1]
