@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from core.cli.main import build
 from core.data.scored_tables import read_foreign
 from core.errors import ConfigError, ManifestError
+from core.evaluation.summary import summarise
 from core.foreign import evaluate_table, points_of
 from core.outputs import is_complete
 
@@ -63,10 +64,18 @@ def test_the_whole_report_is_made_without_a_model_twice_the_same(
 def test_a_threshold_comes_from_validation_rows_or_not_at_all(file: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no validation rows"):
         evaluate_table(file, tmp_path / "a", targets=["youden"])
-    looked = evaluate_table(file, tmp_path / "a", targets=["youden"], exploratory=True)
-    (point,) = looked["metrics"]["operating_points"]
+    every = read_foreign(file)
+    (point,) = points_of(
+        every.predictions,
+        every.predictions,
+        "predictions",
+        task=every.task,
+        threshold=None,
+        targets=["youden"],
+        exploratory=True,
+    )
     assert point["exploratory"]
-    assert "Exploratory" in (tmp_path / "a" / "report.html").read_text()
+    assert point["name"] == "youden (exploratory)"
     split = table().assign(split=["val"] * 60 + ["test"] * 60)
     mixed = split.copy()
     test = mixed["split"] == "test"
@@ -109,14 +118,15 @@ def test_rows_without_a_score_are_failures_and_counted(tmp_path: Path) -> None:
     rows["score"] = rows["score"].astype(object)
     rows.loc[0, "score"], rows.loc[1, "score"], rows.loc[2, "label"] = "", "n/a", ""
     rows.to_csv(tmp_path / "t.csv", index=False)
-    done = evaluate_table(tmp_path / "t.csv", tmp_path / "out")
-    assert done["n_failed"] == 2
-    steps = {step["step"]: step["n"] for step in done["metrics"]["flow"]}
+    read = read_foreign(tmp_path / "t.csv")
+    assert list(read.predictions["status"][:3]) == ["failed", "failed", "ok"]
+    content, _ = summarise(read.predictions, task=read.task, split="predictions", resamples=50)
+    steps = {step["step"]: step["n"] for step in content["flow"]}
     assert steps["Images given"] == 120
     assert steps["Failed: no score"] == 2
     assert steps["Without a label"] == 1
     assert steps["Images evaluated"] == 117
-    assert done["metrics"]["failures"]["n_failed"] == 2
+    assert content["failures"]["n_failed"] == 2
 
 
 @pytest.mark.parametrize(
