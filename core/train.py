@@ -40,6 +40,7 @@ from core.outputs import claim, is_complete, seal, sha256_file, write_bytes, wri
 from core.predictions import predictions_of
 from core.progress import log
 from core.run import SCHEMA, load_run, task_from_dict, task_to_dict, versions
+from core.scaling import with_vector_scaling
 from core.scores import cuts_by_frequency, encode, link_of, scores_from_logits
 from core.tables import check_manifest, check_splits
 from core.terms import terms_of
@@ -234,6 +235,7 @@ def _finish(
     """Calibrate, write the run, score what was held out, report, and declare it complete."""
     link = link_of(task, config.head)
     units = units_of(app, {**app.task(question.task).rules, **question.rules})
+    members, vector = with_vector_scaling(members, data, parts)
     entries: list[dict[str, Any]] = []
     for number, member in enumerate(members):
         name = "model.safetensors" if len(members) == 1 else f"member-{number}.safetensors"
@@ -271,6 +273,7 @@ def _finish(
         "members": entries,
         "start": members[0].weights.as_dict(),
         "temperature": temperature,
+        "vector_scaling": vector,
         "operating_point": None,
         "operating_points": [],
         "unfamiliar_above": float(np.median([m.unfamiliar_above for m in members])),

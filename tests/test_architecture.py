@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # floor, what BESIDE allows; parts of core that are not named stand on the ground.
 FLOORS = (
     {"data", "model", "evaluation", "report"},
-    {"run", "member"},
+    {"run", "member", "scaling"},
     {
         *("check", "train", "evaluate", "predict", "demo", "testing"),
         *("writing", "foreign", "threshold", "compare", "ensemble", "external"),

@@ -270,6 +270,7 @@ def provenance_blocks(context: ReportContext) -> list[Block]:
         "Their sha256": start.get("sha256"),
         "Their licence": start.get("licence"),
         "Temperature": None if run.get("temperature") is None else number(run["temperature"]),
+        "Vector scaling": _vector_words(run.get("vector_scaling")),
         "Seed": about.get("seed", run.get("seed")),
         "Bootstrap resamples": about.get("resamples"),
     }
@@ -284,3 +285,15 @@ def provenance_blocks(context: ReportContext) -> list[Block]:
         lines[f"Version of {package}"] = version
     shown = [(key, str(value)) for key, value in lines.items() if value not in (None, "")]
     return [Table(pd.DataFrame(shown, columns=["What", "Value"]))]
+
+
+def _vector_words(found: Mapping[str, Any] | None) -> str:
+    """Whether each class has a factor and a shift of its own, and what that gained."""
+    if not found:
+        return ""
+    losses = (
+        f"log-loss {number(found['log_loss_vector'])}, with a temperature alone "
+        f"{number(found['log_loss_temperature'])}"
+    )
+    kept = "kept" if found["kept"] else "not kept"
+    return f"{kept}; on validation rows not fitted on, {losses}, {count(found['n'])} rows"
