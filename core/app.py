@@ -72,6 +72,7 @@ class Task:
             means the app's first.
         rules: rules of units for this task, by unit name, where they are not the
             unit's own: the worst breast decides about cancer, the mean about density.
+        config: settings of this task that differ from the app's, as ``App.config``.
         cuts: (K - 1,) of an ordinal task: the expected class index from which on the
             next class is decided, in rising order. Set by a training that was asked
             to decide by frequencies; empty decides for the median class.
@@ -86,6 +87,7 @@ class Task:
     label_separator: str = "|"
     headline: str = ""
     rules: Mapping[str, Rule] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
     cuts: tuple[float, ...] = ()
 
     def with_classes(self, labels: Sequence[str]) -> Task:

@@ -50,7 +50,7 @@ class TrainConfig(BaseModel):
     side_px: int | None = Field(
         None, ge=32, description="square root of the training size's pixels, where no size is given"
     )
-    pool: Literal["last", "last_two", "last_two_max"] | None = Field(
+    pool: Literal["last", "last_two", "last_two_max", "first_two"] | None = Field(
         None, description="stages whose average (and maximum) feeds the head"
     )
     epochs: int | None = Field(None, ge=0, le=10_000, description="passes over the training images")

@@ -118,7 +118,8 @@ def train(
         else:
             _forget(out)
         write_json(out / "wish.json", wish)
-        wanted = {**TrainConfig().model_dump(), **app.config, **planned, **settings}
+        domain = {**app.config, **app.task(asked.task).config}
+        wanted = {**TrainConfig().model_dump(), **domain, **planned, **settings}
         try:
             require_weights(str(wanted["backbone"]), str(wanted["weights"]))
             _train(app, asked, own, planned, settings, out, on_plan)
@@ -145,10 +146,11 @@ def _train(
     on_plan: Plans,
 ) -> None:
     """The steps, inside the claimed directory."""
-    wanted = {**app.config, **planned, **settings}
+    domain = {**app.config, **app.task(question.task).config}
+    wanted = {**domain, **planned, **settings}
     manifest, task, words = _look(app, question, options, wanted, out)
     facts = _facts(manifest, words["audit"], task, wanted)
-    plan = resolve(question, facts, app_defaults=app.config, plan=planned, flags=settings)
+    plan = resolve(question, facts, app_defaults=domain, plan=planned, flags=settings)
     config = plan.config
     write_text(out / "plan.yaml", write_plan(plan))
     on_plan(plan, words)

@@ -8,6 +8,7 @@ from core.errors import ConfigError, WeightsError
 from core.model.backbone import create_backbone, require_weights, stage_of
 from core.model.checkpoint import build_network
 from core.model.heads import loss_of
+from core.model.network import pool_width
 
 # One of each family that the tool names. The widths of ResNet-50's relatives make these the
 # largest networks of the suite, so images are 64 pixels and steps are two.
@@ -55,6 +56,8 @@ def test_every_family_trains(name: str) -> None:
     missing = [k for k, p in network.named_parameters() if p.grad is None]
     assert not missing
     assert network.head.weight.abs().sum() > 0
+    network.pool = "first_two"
+    assert network.embed(pixels).shape == (4, pool_width(backbone, "first_two"))
 
 
 def saved(path: Path, **metadata: str) -> Path:

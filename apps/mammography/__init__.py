@@ -25,11 +25,14 @@ from core.data.published import LABEL_MAP
 __all__ = ["APP"]
 
 _ALL = ("check", "train", "evaluate", "predict")
-# Density is of the woman: the average of her images, not the densest of them.
+# Density is of the woman: the average of her images, not the densest of them. It is texture,
+# which the first stages of a network see: on 322 films (mini-MIAS) frozen features of stages 1
+# and 2 graded better than those of any later stage, at a third of the time.
 _GRADED: dict[str, Any] = {
     "kind": "ordinal",
     "headline": "quadratic_kappa",
     "rules": {"breast": "mean", "exam": "mean"},
+    "config": {"pool": "first_two", "epochs": 0, "decide": "frequencies"},
 }
 
 APP = App(

@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 __all__ = ["Network", "pool_width"]
 
 # Numbers that each pooling keeps of a feature map.
-POOLS = {"last": 1, "last_two": 1, "last_two_max": 2}
+POOLS = {"last": 1, "last_two": 1, "last_two_max": 2, "first_two": 1}
 # Largest value of each stored dtype; float images are taken as they are.
 SCALES = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
+
+# Stages whose averages feed the head; 0 is the stem, 4 the last.
+POOLED = {"last": (4,), "last_two": (3, 4), "last_two_max": (3, 4), "first_two": (1, 2)}
 
 
 def pool_width(backbone: nn.Module, pool: str) -> int:
     """How many features the pooling of these stages gives."""
     widths: list[int] = [info["num_chs"] for info in backbone.feature_info]  # type: ignore[union-attr]
-    return POOLS[pool] * sum(widths[-1:] if pool == "last" else widths[-2:])
+    return POOLS[pool] * sum(widths[stage] for stage in POOLED[pool])
 
 
 class Network(nn.Module):
@@ -39,7 +42,8 @@ class Network(nn.Module):
         head: see ``core.model.heads``.
         pool: ``last`` or ``last_two``: the stages whose average feeds the head;
             ``last_two_max``: their average and their maximum, for signs that fill little
-            of the picture, as one spot on a leaf does.
+            of the picture, as one spot on a leaf does; ``first_two``: the first stages, which
+            see texture, and nothing after them is computed.
         mean, std: per channel, for pixels scaled to [0, 1].
         dtype: of the stored pixels: uint8, uint16 or float32.
         dropout: before the head, in training.
@@ -89,6 +93,11 @@ class Network(nn.Module):
         x = x.contiguous(memory_format=torch.channels_last)
         if self.pool == "last":
             return self._average(self.backbone.forward_features(x))  # type: ignore[operator]
+        if self.pool == "first_two":
+            maps = self.backbone.forward_intermediates(  # type: ignore[operator]
+                x, indices=list(POOLED[self.pool]), stop_early=True, intermediates_only=True
+            )
+            return torch.cat([self._average(one) for one in maps], dim=1)
         # Five feature maps: the stem and four stages; 3 is the last but one.
         last, (before,) = self.backbone.forward_intermediates(x, indices=[3])  # type: ignore[operator]
         parts = [self._average(before), self._average(last)]
@@ -129,7 +138,8 @@ class Network(nn.Module):
     @property
     def last_stage(self) -> str:
         """Name of the module whose output a saliency map explains."""
-        return "backbone." + str(self.backbone.feature_info[-1]["module"])  # type: ignore[index]
+        last = POOLED[self.pool][-1]
+        return "backbone." + str(self.backbone.feature_info[last]["module"])  # type: ignore[index]
 
     @staticmethod
     def _average(maps: Tensor) -> Tensor:
