@@ -82,8 +82,10 @@ class TrainConfig(BaseModel):
         0.0, ge=0, lt=1, description="share of epochs trained at the smaller size first"
     )
     small_scale: float = Field(0.7, gt=0.2, le=1, description="that smaller size over size_px")
-    imbalance: Literal["none", "sqrt"] = Field(
-        "none", description="sqrt: draw rare classes more often, then correct the scores"
+    imbalance: Literal["none", "sqrt", "each_batch"] = Field(
+        "none",
+        description="sqrt: draw rare classes more often, then correct the scores; each_batch: at "
+        "least one positive image in every batch",
     )
     patience: float = Field(
         0.35, gt=0, le=1, description="stop after this share of epochs without gain"

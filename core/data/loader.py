@@ -114,6 +114,8 @@ class StepSampler(Sampler[list[Draw]]):
         weights: how often each row is drawn, relative; None draws each once.
         size_of: epoch -> (H, W) of its images.
         step: returns the number of optimiser steps done so far.
+        spread: (N,) bool, aligned with the sorted ``rows``: those of which every batch is to
+            hold at least one; repeated where they are fewer than batches. None: no such rule.
         shard, shards: this process and the number of processes that share the work.
     """
 
@@ -126,6 +128,7 @@ class StepSampler(Sampler[list[Draw]]):
         weights: NDArray[np.float64] | None,
         size_of: Callable[[int], tuple[int, int]],
         step: Callable[[], int],
+        spread: NDArray[np.bool_] | None = None,
         shard: int = 0,
         shards: int = 1,
     ) -> None:
@@ -135,6 +138,7 @@ class StepSampler(Sampler[list[Draw]]):
         self.weights = weights
         self.size_of = size_of
         self.step = step
+        self.spread = spread
         self.shard = shard
         self.shards = shards
 
@@ -144,10 +148,30 @@ class StepSampler(Sampler[list[Draw]]):
     def order(self, epoch: int) -> NDArray[np.int_]:
         """Row numbers in the order of an epoch."""
         rng = np.random.default_rng(mix_seed("order", self.seed, epoch))
+        if self.spread is not None and self.spread.any() and not self.spread.all():
+            return self._spread_order(rng, self.rows[self.spread])
         if self.weights is None:
             return rng.permutation(self.rows)
         chance = self.weights / self.weights.sum()
         return rng.choice(self.rows, size=len(self.rows), p=chance)
+
+    def _spread_order(self, rng: np.random.Generator, wanted: NDArray[np.int_]) -> NDArray[np.int_]:
+        """A permutation in whole batches, changed as little as one wanted row in each needs."""
+        size = min(self.batch, len(self.rows))
+        batches = min(len(self) * self.shards, len(self.rows) // size)
+        blocks = rng.permutation(self.rows)[: batches * size].reshape(batches, size)
+        is_wanted = np.isin(blocks, wanted)
+        for bare in np.flatnonzero(~is_wanted.any(axis=1)):
+            slot, rich = rng.integers(size), int(is_wanted.sum(axis=1).argmax())
+            if is_wanted[rich].sum() > 1:
+                place = is_wanted[rich].argmax()
+                blocks[bare, slot], blocks[rich, place] = blocks[rich, place], blocks[bare, slot]
+                is_wanted[rich, place] = False
+            else:
+                # Fewer than batches: some are seen twice, and the scores are corrected for it.
+                blocks[bare, slot] = rng.choice(wanted)
+            is_wanted[bare, slot] = True
+        return blocks.ravel()
 
     def __iter__(self) -> Iterator[list[Draw]]:
         epoch, done = divmod(self.step(), len(self))
