@@ -48,7 +48,7 @@ __all__ = [
 CONTRACT = 1
 
 TaskKind = Literal["binary", "multiclass", "ordinal", "multilabel"]
-Rule = Literal["mean", "max", "noisy_or"]
+Rule = Literal["mean", "max", "noisy_or", "attention"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,12 +213,18 @@ class Unit:
             columns are absent from the manifest is left out, and that is said.
         rule: how scores of the level below become one: ``mean``, ``max``
             (the row with the highest expected class, ordinal and binary: the
-            worst finding counts) or ``noisy_or``.
+            worst finding counts), ``noisy_or``, or ``attention``: weights of a unit's
+            images that were learned (``core.model.pooling``).
+        learned: whether training fits those weights for this unit, so that the rule may
+            be chosen and the report compares it with the others; of several such units
+            the first that the data know. Its images are those of the unit, whatever
+            steps lie between.
     """
 
     name: str
     columns: tuple[str, ...]
     rule: Rule = "mean"
+    learned: bool = False
 
 
 @dataclass(frozen=True)

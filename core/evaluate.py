@@ -257,7 +257,17 @@ def numbers(
 
 def units_of_run(run: Mapping[str, Any]) -> list[Unit]:
     """The steps of a run, with the rules it was trained with."""
-    return [Unit(name=u["name"], columns=tuple(u["columns"]), rule=u["rule"]) for u in run["units"]]
+    members = run.get("members") or [{}]
+    weighed = members[0].get("network", {}).get("attention", "")
+    return [
+        Unit(
+            name=u["name"],
+            columns=tuple(u["columns"]),
+            rule=u["rule"],
+            learned=u["name"] == weighed,
+        )
+        for u in run["units"]
+    ]
 
 
 def without_suspects(

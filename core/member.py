@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,12 +17,14 @@ import torch
 from torch.utils.data import DataLoader
 
 from core.data.loader import StepSampler, TrainImages, eval_batches, train_loader
+from core.evaluation.calibration import fit_temperature
 from core.model.backbone import LoadedWeights, create_backbone
 from core.model.checkpoint import build_network, load_weights, save_network
 from core.model.familiarity import Familiarity, fit_familiarity
 from core.model.fitting import fit
 from core.model.heads import Head, Probe, fit_cuts, fit_probe, loss_of, recut
 from core.model.inference import pick_device, run_batches
+from core.model.pooling import fit_pool
 from core.model.recipe import parameter_groups
 from core.progress import log, track
 from core.scores import decide, link_of, scores_from_logits
@@ -51,11 +53,15 @@ class Data:
         store: prepared pixels.
         y: (N,) class indices or (N, K) zeros and ones.
         groups: (N,) group of each row; its own image_id where it has none.
+        unit: name of the unit whose images get learned weights; empty if there is none.
+        owner: (N,) that unit of each row; empty if there is none.
     """
 
     store: Prepared
     y: NDArray[np.int_]
     groups: NDArray[np.object_]
+    unit: str = ""
+    owner: NDArray[np.object_] = field(default_factory=lambda: np.array([], dtype=object))
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,9 @@ class Trained:
         logits: (N, L) of the kept network; NaN for training rows.
         distance: (N,) embedding distance; NaN for training rows.
         log: one row per epoch.
+        attended: (N, 1 + L) attention and logits of each image for its unit; NaN for
+            training rows; None where no weights were learned.
+        attention: how they were learned, for ``run.json``; empty if they were not.
     """
 
     network: Network
@@ -89,6 +98,8 @@ class Trained:
     logits: NDArray[np.float64]
     distance: NDArray[np.float64]
     log: pd.DataFrame
+    attended: NDArray[np.float64] | None
+    attention: dict[str, Any]
 
 
 class _Whole(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
@@ -186,8 +197,11 @@ def train_member(
         embeddings[:n_train], embeddings[n_train : n_train + len(rows["val"])]
     )
     distance = familiarity.distance(embeddings[n_train:])
+    attention, attended = _weigh(network.cpu(), task, config, data, rows, everything, embeddings)
+    if attended is not None:
+        description = {**description, "attention": data.unit}
     return Trained(
-        network=network.cpu(),
+        network=network,
         description=description,
         weights=weights,
         familiarity=familiarity,
@@ -199,7 +213,43 @@ def train_member(
         logits=_scatter(len(data.y), scored, z[n_train:]),
         distance=_scatter(len(data.y), scored, distance[:, None])[:, 0],
         log=curve,
+        attended=None if attended is None else _scatter(len(data.y), scored, attended[n_train:]),
+        attention=attention,
     )
+
+
+def _weigh(
+    network: Network,
+    task: Task,
+    config: TrainConfig,
+    data: Data,
+    rows: Mapping[str, NDArray[np.int_]],
+    everything: NDArray[np.int_],
+    embeddings: NDArray[np.float32],
+) -> tuple[dict[str, Any], NDArray[np.float64] | None]:
+    """Learn how much an image of a unit counts: what was learned, and (M, 1 + L) of each image."""
+    if not data.unit:
+        return {}, None
+    whole = np.zeros((len(data.y), embeddings.shape[1]), dtype=np.float32)
+    whole[everything] = embeddings
+    pooled = fit_pool(
+        network,
+        task,
+        unit=data.unit,
+        embeddings=whole,
+        y=data.y,
+        owner=data.owner,
+        train=rows["train"],
+        val=rows["val"],
+        seed=config.seed,
+    )
+    if pooled is None:
+        return {}, None
+    network.attention = pooled.pool
+    heat = fit_temperature(pooled.val_logits, pooled.val_y, link=network.head.link)
+    pooled.pool.temperature.fill_(heat)
+    log.info("attention over the images of a %s: %s kept", data.unit, pooled.facts["kept"])
+    return pooled.facts, pooled.pool.of_images(embeddings)
 
 
 def epochs_within(
@@ -337,6 +387,10 @@ def _fine_tune(
     weights, shift = None, None
     if config.imbalance == "sqrt" and network.head.link == "softmax":
         weights, shift = _draw_weights(data.y[np.sort(rows["train"])], len(task.classes))
+    spread = None
+    if config.imbalance == "each_batch":
+        y_train = data.y[np.sort(rows["train"])]
+        spread, shift = _one_in_each(y_train, task, network.head.link, config.batch or 32)
 
     def sampler(step: Callable[[], int]) -> StepSampler:
         return StepSampler(
@@ -346,6 +400,7 @@ def _fine_tune(
             weights=weights,
             size_of=lambda epoch: (small[0], small[1]) if epoch < small_until else size_px,
             step=step,
+            spread=spread,
         )
 
     def loader(step: Callable[[], int]) -> DataLoader[Any]:
@@ -396,6 +451,29 @@ def _draw_weights(y: NDArray[np.int_], n_classes: int) -> tuple[NDArray[np.float
     natural = counts / counts.sum()
     ratio = np.where(counts > 0, drawn / np.where(counts > 0, natural, 1.0), 1.0)
     return 1 / np.sqrt(counts[y]), torch.from_numpy(np.log(ratio)).float()
+
+
+def _one_in_each(
+    y: NDArray[np.int_], task: Task, link: str, batch: int
+) -> tuple[NDArray[np.bool_] | None, torch.Tensor | None]:
+    """Which training rows every batch must hold one of, and the shift of the priors it makes.
+
+    Nothing where no class counts as positive, or where positives are fewer than
+    batches and the head has no priors that could be corrected.
+    """
+    positive = list(task.positive_index)
+    if not positive or y.ndim == 2:
+        return None, None
+    spread: NDArray[np.bool_] = np.isin(y, positive)
+    natural = float(spread.mean())
+    drawn = max(natural, 1 / min(batch, len(y)))
+    if drawn <= natural or not 0 < natural < 1:
+        return spread, None
+    if link != "softmax":
+        return None, None
+    ratio = np.full(len(task.classes), (1 - drawn) / (1 - natural))
+    ratio[positive] = drawn / natural
+    return spread, torch.from_numpy(np.log(ratio)).float()
 
 
 def _recalibrate(

@@ -118,7 +118,7 @@ class Scorer:
 
     def score(self, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         """Prediction rows of one block of manifest rows that are ok."""
-        logits, distances = [], []
+        logits, distances, attended = [], [], []
         first: list[dict[str, Any]] = []
         for member, network, familiarity in self.members:
             preparation = member.preparation
@@ -138,6 +138,11 @@ class Scorer:
                     network, torch.from_numpy(np.ascontiguousarray(pixels))
                 )
                 d[good] = familiarity.distance(embeddings)
+            if network.attention is not None:
+                weighed = np.full((len(rows), 1 + n_out), np.nan)
+                if good:
+                    weighed[good] = network.attention.of_images(embeddings)
+                attended.append(weighed)
             logits.append(z / member.temperature)
             distances.append(d)
         table = pd.DataFrame(list(rows))
@@ -158,6 +163,8 @@ class Scorer:
             threshold=self.run.threshold,
             unfamiliar_above=float(self.run.content["unfamiliar_above"]),
             model_id=self.run.model_id,
+            # Members average what they say of an image, then images are weighted once.
+            attended=np.mean(attended, axis=0) if len(attended) == len(self.members) else None,
         )
 
     def picture(self, row: Mapping[str, Any]) -> NDArray[Any]:

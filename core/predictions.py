@@ -13,7 +13,7 @@ import pandas as pd
 
 from core.outputs import csv_safe
 from core.scores import decide, scores_from_logits
-from core.tables import logit_columns, score_columns
+from core.tables import attention_columns, logit_columns, score_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,6 +44,7 @@ def predictions_of(
     threshold: float | None,
     unfamiliar_above: float,
     model_id: str,
+    attended: NDArray[np.float64] | None = None,
 ) -> pd.DataFrame:
     """Rows of ``core.tables.PREDICTIONS`` from logits.
 
@@ -59,6 +60,8 @@ def predictions_of(
         threshold: of the operating point in force, or None.
         unfamiliar_above: embedding distance from which an image is called unfamiliar.
         model_id: see ``core.run.Run``.
+        attended: (N, 1 + L) attention and logits of each image, where the run learned how
+            much an image of a unit counts.
     """
     keep = ["image_id", "path", "label", "group", "split", "fold"]
     columns = [c for c in keep if c in rows.columns]
@@ -82,6 +85,10 @@ def predictions_of(
         table[name] = column
     for name, column in zip(logit_columns(logits.shape[1]), logits.T, strict=True):
         table[name] = column
+    if attended is not None:
+        names = attention_columns(attended.shape[1] - 1)
+        for name, column in zip(names, attended.T, strict=True):
+            table[name] = column
     table["embedding_distance"] = distance
     table["unfamiliar"] = np.where(scored, distance > unfamiliar_above, False)
     table["model_id"] = model_id

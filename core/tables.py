@@ -29,6 +29,7 @@ __all__ = [
     "SPLITS",
     "STATUSES",
     "Column",
+    "attention_columns",
     "check_manifest",
     "check_splits",
     "logit_columns",
@@ -84,7 +85,8 @@ PREDICTIONS = (
     Column("model_id", "str", "first 12 hex digits of the sha256 of the weights", required=False),
 )
 # Beside them: score_<class> (calibrated, float64), logit_<i> (float64), and where
-# the truth is known label, group and split.
+# the truth is known label, group and split; where a run learned how much each image of a
+# unit counts, attention and attention_logit_<i>.
 
 DECISIONS = (
     Column("unit", "str", "level: image, eye, breast, patient ..."),
@@ -150,6 +152,15 @@ def logits_in(table: pd.DataFrame) -> list[str]:
     """
     found = [str(name) for name in table.columns if str(name).startswith("logit_")]
     return sorted(found, key=lambda name: int(name.removeprefix("logit_")))
+
+
+def attention_columns(n_logits: int) -> list[str]:
+    """Names of the columns from which the rule ``attention`` makes the score of a unit.
+
+    >>> attention_columns(1)
+    ['attention', 'attention_logit_0']
+    """
+    return ["attention", *(f"attention_logit_{i}" for i in range(n_logits))]
 
 
 def check_manifest(table: pd.DataFrame, *, labelled: bool) -> None:

@@ -168,7 +168,9 @@ def _check_path(app: App, data: Path, folder: Path, n_inputs: int) -> None:
     ours = {"image_id", "path", "label", "group", "split", "status", "reason", "quality"}
     ours |= {"fold", "predicted", "decision", "embedding_distance", "unfamiliar", "model_id"}
     strays = [
-        c for c in table.columns if c not in known | ours and not c.startswith(("score_", "logit_"))
+        c
+        for c in table.columns
+        if c not in known | ours and not c.startswith(("score_", "logit_", "attention"))
     ]
     _require(not strays, f"columns left the manifest without being allowed to: {strays}")
 

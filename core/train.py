@@ -11,6 +11,7 @@ import io
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,11 +30,13 @@ from core.data.recognition import index_with_cards
 from core.data.split import draw_folds, draw_split
 from core.errors import ConfigError, ManifestError, ResightError, RunError
 from core.evaluate import fitting_metrics, report_run
+from core.evaluation.attention import learned_unit
 from core.evaluation.calibration import fit_temperature
 from core.evaluation.choosing import choose_points
 from core.member import Data, Trained, epochs_within, train_member
 from core.model.backbone import require_weights
 from core.model.checkpoint import save_network
+from core.model.pooling import LEAST_UNITS, can_learn
 from core.model.recipe import Facts, machine, resolve
 from core.options import plain_options, resolve_options, stored_options
 from core.outputs import claim, is_complete, seal, sha256_file, write_bytes, write_json, write_text
@@ -173,6 +176,7 @@ def _train(
     )
     usable = (ok["status"] == "ok").to_numpy()
     parts = _parts(ok, usable, task, config)
+    data = _with_owner(data, ok, _units_for(app, question), parts)
     if config.minutes and "epochs" not in settings:
         plan = _within_budget(plan, words, out, task, data, preparation, parts)
         config = plan.config
@@ -236,7 +240,7 @@ def _finish(
 ) -> None:
     """Calibrate, write the run, score what was held out, report, and declare it complete."""
     link = link_of(task, config.head)
-    units = units_of(app, {**app.task(question.task).rules, **question.rules})
+    units = _units_for(app, question)
     members, vector = with_vector_scaling(members, data, parts)
     entries: list[dict[str, Any]] = []
     for number, member in enumerate(members):
@@ -252,6 +256,7 @@ def _finish(
                 "probe": member.probe,
                 "n_train": len(parts[number]["train"]),
                 "n_val": len(parts[number]["val"]),
+                "attention": member.attention,
             }
         )
     logits, distance, probe_logits, heat, temperature = _calibrate(data, parts, members, link)
@@ -306,7 +311,8 @@ def _finish(
         "unfamiliar_above": run["unfamiliar_above"],
         "model_id": run["model_id"],
     }
-    predictions = predictions_of(ok, logits, distance, **score)
+    attended = _attended(parts, members)
+    predictions = predictions_of(ok, logits, distance, **score, attended=attended)
     run["operating_points"] = choose_points(
         predictions,
         task=task,
@@ -331,6 +337,54 @@ def _finish(
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
     (out / LOOKED).unlink(missing_ok=True)
     seal(out)
+
+
+def _units_for(app: App, question: Question) -> list[Unit]:
+    """The app's steps with the rules of the task, then those of the user."""
+    return units_of(app, {**app.task(question.task).rules, **question.rules})
+
+
+def _with_owner(
+    data: Data,
+    ok: pd.DataFrame,
+    units: Sequence[Unit],
+    parts: Sequence[Mapping[str, np.ndarray]],
+) -> Data:
+    """The data with the unit whose images get learned weights, if there is enough to learn from.
+
+    Raises:
+        ConfigError: the rule attention was asked for and there is not.
+    """
+    found = learned_unit(units, ok)
+    if found is None:
+        return data
+    unit, owner = found
+    if all(can_learn(owner, part["train"], part["val"]) for part in parts):
+        return replace(data, unit=unit.name, owner=owner)
+    if unit.rule == "attention":
+        msg = (
+            f"--rule {unit.name}=attention: needs {LEAST_UNITS} units with several images in "
+            f"training and in validation, and there are fewer. Choose mean, max or noisy_or."
+        )
+        raise ConfigError(msg)
+    return data
+
+
+def _attended(
+    parts: Sequence[Mapping[str, np.ndarray]], members: Sequence[Trained]
+) -> np.ndarray | None:
+    """What members say of each image for its unit: of a fold its own member, else their average."""
+    values = [member.attended for member in members if member.attended is not None]
+    if len(values) < len(members):
+        return None
+    with warnings.catch_warnings():
+        # Rows that nobody scored, those of training, stay without a value.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = np.nanmean(values, axis=0)
+    if len(members) > 1:
+        for part, one in zip(parts, values, strict=True):
+            found[part["fold"]] = one[part["fold"]]
+    return np.asarray(found)
 
 
 def _with_cuts(

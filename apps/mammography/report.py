@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from core.evaluation.operating_points import Rate
     from core.report.blocks import Block, ReportContext
 
-__all__ = ["BENCHMARKS", "screening_audit", "views_and_sides", "what_recall_finds"]
+__all__ = [
+    "BENCHMARKS",
+    "screening_audit",
+    "views_and_sides",
+    "what_may_be_claimed",
+    "what_recall_finds",
+]
 
 # Share of exams, or of the cases named; see the module's source. The first is
 # the abnormal interpretation rate, the last per 1,000 exams.
@@ -47,6 +53,50 @@ _SOURCE = (
     "(doi:10.1148/radiol.2016161174), radiologists with earlier films and a year of follow-up; "
     "a line to compare with, not a target for other data."
 )
+
+
+# What a guess reaches, by name of the headline.
+_CHANCE = {"auroc": 0.5, "quadratic_kappa": 0.0}
+
+
+def what_may_be_claimed(context: ReportContext) -> Sequence[Block]:
+    """What the interval of the headline allows one to say, and what not, in one paragraph."""
+    about = context.evaluation.get("about") or {}
+    name, unit = str(about.get("headline") or ""), str(about.get("unit") or "")
+    rows = [
+        row
+        for row in context.evaluation.get("metrics") or []
+        if row["name"] == name and row["unit"] == unit and not row["of"] and not row["subgroup"]
+    ]
+    if not rows or name not in _CHANCE:
+        return []
+    row, chance = rows[0], _CHANCE[name]
+    low, high, title = row.get("low"), row.get("high"), str(row["title"])
+    if low is None or high is None:
+        text = f"No interval of {title} can be given: {row.get('reason')}. Nothing may be claimed."
+        return [Text(text, "warning")]
+    span = f"The 95 % interval of {title} by {unit}, {low:.2f} to {high:.2f}"
+    test = f"{int(row['n']):,} {unit}s of {int(row['n_groups']):,} patients"
+    if low <= chance <= high:
+        return [
+            Text(
+                f"{span}, holds {chance:g}, which is chance. On {test} it is not shown that this "
+                f"model does better than guessing; nor is it shown that it cannot, for up to "
+                f"{high:.2f} would agree with what was seen. No more may be claimed of it, and it "
+                "orders nothing.",
+                "warning",
+            )
+        ]
+    if high < chance:
+        text = f"{span}, lies below chance ({chance:g}): look for swapped labels."
+        return [Text(text, "warning")]
+    return [
+        Text(
+            f"{span}, lies above chance ({chance:g}): on images like these {test} the model does "
+            f"better than guessing, and no claim above {low:.2f} is safe. It says nothing about "
+            "other machines, other readers or other women, and nothing about benefit."
+        )
+    ]
 
 
 def screening_audit(context: ReportContext) -> Sequence[Block]:
@@ -134,10 +184,14 @@ def what_recall_finds(context: ReportContext) -> Sequence[Block]:
             }
         )
     curve = roc_points(y, score)
-    points = []
+    points, lines_of = [], [Line(name="this model", x=curve.x.tolist(), y=curve.y.tolist())]
     if context.task.name == "cancer":
-        benchmark = (1 - BENCHMARKS["specificity"], BENCHMARKS["sensitivity"])
-        points = [("BCSC benchmark", *benchmark)]
+        alarms, hits = 1 - BENCHMARKS["specificity"], BENCHMARKS["sensitivity"]
+        points = [("BCSC benchmark", alarms, hits)]
+        lines_of += [
+            Line(name="BCSC sensitivity 86.9 %", x=[0.0, 1.0], y=[hits, hits]),
+            Line(name="BCSC specificity 88.9 %", x=[alarms, alarms], y=[0.0, 1.0]),
+        ]
     return [
         Table(
             frame=pd.DataFrame(lines),
@@ -147,7 +201,7 @@ def what_recall_finds(context: ReportContext) -> Sequence[Block]:
             numeric=("recalled", "sensitivity", "95 % interval", "found"),
         ),
         curves(
-            [Line(name="this model", x=curve.x.tolist(), y=curve.y.tolist())],
+            lines_of,
             title=f"ROC, by {level}",
             x="1 - specificity",
             y="sensitivity",

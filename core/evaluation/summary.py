@@ -14,6 +14,7 @@ at. The same table in any order of rows gives the same content.
     subgroups           the headline of each subgroup against the rest
     precision           width of the headline's interval, and further cases that would halve it
     folds               the headline of each fold of a cross-validation; None where there is none
+    rules               the headline by unit and rule of combining images, against the rule in force
     calibration         slope, intercept, in the large, of the positive classes
     failures            numbers with failures left out and counted; None where nothing failed
     cautions            sentences
@@ -41,6 +42,7 @@ from core.evaluation.intervals import check_level
 from core.evaluation.judging import cases_of, groups_of, judged_rows
 from core.evaluation.level import Level, interval_of, metric_row, rows_of
 from core.evaluation.reached import reached, thresholds_of
+from core.evaluation.rules import compare_rules
 from core.evaluation.specs import Spec, specs_of
 from core.evaluation.subgroups import subgroup_rows
 from core.evaluation.units import decisions_by_unit, text_of
@@ -216,6 +218,18 @@ def summarise(
         },
         "operating_points": [point for point, _ in counted],
         "subgroups": compared,
+        "rules": compare_rules(
+            predictions,
+            task=task,
+            units=units,
+            metric=metrics[0] if metrics else None,
+            threshold=threshold,
+            level=level,
+            # Beside the point: a quarter of the resamples tells a rule from another.
+            resamples=resamples // 4,
+            seed=seed,
+            word=group_word,
+        ),
         "precision": precision_of(rows[0], group_word) if rows else None,
         "folds": fold_spread(main, chosen, folds[headline_unit])
         if headline_unit in folds

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from core.errors import AppError, ManifestError
+from core.evaluation.attention import attended_scores
 from core.scores import decide
 from core.tables import score_columns
 
@@ -122,7 +123,9 @@ def decisions_by_unit(
         # The unit of each row of the level below, if each lies in one unit only.
         first = np.full(below.max() + 1 if len(below) else 0, -1)
         first[below[::-1]] = owner[::-1]
-        if (first[below] == owner).all():
+        if unit.rule == "attention":
+            step = attended_scores(frame, owner, len(names), task=task, scored=scored)
+        elif (first[below] == owner).all():
             step = combine(below_scores, first, len(names), unit=unit, task=task)
         else:
             notes.append(

@@ -22,6 +22,7 @@ from core.model.backbone import create_backbone
 from core.model.familiarity import Familiarity
 from core.model.heads import Head
 from core.model.network import Network, pool_width
+from core.model.pooling import AttentionPool
 from core.outputs import atomic_file, write_bytes
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def build_network(content: Mapping[str, Any], *, n_classes: int, backbone: Any =
     """The network that ``run.json`` describes, with random weights unless a backbone is given.
 
     Args:
-        content: backbone, channels, dtype, pool, link, mean, std, dropout, norms, frozen_stages.
+        content: backbone, channels, dtype, pool, link, mean, std, dropout, norms,
+            frozen_stages, attention (the unit whose images were given weights).
         n_classes: K.
         backbone: an already created timm network.
     """
@@ -95,7 +97,7 @@ def build_network(content: Mapping[str, Any], *, n_classes: int, backbone: Any =
             content["backbone"], weights="none", in_channels=int(content["channels"])
         )
     head = Head(content["link"], pool_width(backbone, content["pool"]), n_classes)
-    return Network(
+    network = Network(
         backbone,
         head,
         pool=content["pool"],
@@ -106,6 +108,9 @@ def build_network(content: Mapping[str, Any], *, n_classes: int, backbone: Any =
         norms=content.get("norms", "frozen"),
         frozen_stages=int(content.get("frozen_stages", 0)),
     )
+    if content.get("attention"):
+        network.attention = AttentionPool(network)
+    return network
 
 
 def save_network(path: Path, network: Network, familiarity: Familiarity | None = None) -> None:

@@ -16,6 +16,7 @@ from core.model.backbone import stage_of
 
 if TYPE_CHECKING:
     from core.model.heads import Head
+    from core.model.pooling import AttentionPool
 
 __all__ = ["Network", "pool_width"]
 
@@ -68,6 +69,8 @@ class Network(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head = head
+        # Fitted last, where images of a unit are weighted; takes no part in the scores of images.
+        self.attention: AttentionPool | None = None
         self.pool = pool
         self.dropout = nn.Dropout(dropout)
         self.norms = norms

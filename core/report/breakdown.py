@@ -37,6 +37,7 @@ __all__ = [
     "operating_blocks",
     "point_words",
     "referral_words",
+    "rule_blocks",
     "subgroup_blocks",
     "use_blocks",
 ]
@@ -94,6 +95,52 @@ def point_words(point: Mapping[str, Any]) -> str:
             rates.append(f"{words.lower()} {estimate({**rate, 'percent': True})}")
     place = f" by {point['unit']}" if point.get("unit") else ""
     return f"At {point['name']} ({_standing(point)}): {', '.join(rates)}{place}."
+
+
+RULE_WORDS = {
+    "mean": "mean of the images",
+    "max": "the worst image",
+    "noisy_or": "noisy-or",
+    "attention": "learned weights (attention)",
+}
+
+
+def rule_blocks(results: Results) -> list[Block]:
+    """The headline by the rule that makes one answer of several images."""
+    rows = results.evaluation.get("rules") or []
+    blocks: list[Block] = []
+    for unit in dict.fromkeys(row["unit"] for row in rows):
+        of_unit = [row for row in rows if row["unit"] == unit]
+        first = of_unit[0]
+        lines = [
+            {
+                "Rule": RULE_WORDS.get(row["rule"], row["rule"])
+                + (" - in force" if row["in_force"] else ""),
+                str(first["title"]): estimate(row),
+                "Difference to the rule in force": ""
+                if row["difference"] is None
+                else estimate(
+                    {
+                        "value": row["difference"],
+                        "low": row["difference_low"],
+                        "high": row["difference_high"],
+                        "percent": row["percent"],
+                    }
+                ),
+            }
+            for row in of_unit
+        ]
+        several = f"{count(first['n_several'])} of {count(first['n'])} {plural(unit)}"
+        blocks.append(
+            Table(
+                pd.DataFrame(lines),
+                title=f"From images to one answer, by {unit}",
+                note=f"{several} have several images. The rule in force was fixed before this "
+                "evaluation; an interval that holds 0 tells no difference from it.",
+                numeric=tuple(lines[0])[1:],
+            )
+        )
+    return blocks
 
 
 def _standing(point: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from core.report.breakdown import (
     operating_blocks,
     point_words,
     referral_words,
+    rule_blocks,
     subgroup_blocks,
     use_blocks,
 )
@@ -89,6 +90,7 @@ def report_html(context: ReportContext) -> str:
         ("Inputs beside those of training", input_blocks(results)),
         ("Results by class", results.classes()),
         ("Operating points", operating_blocks(results)),
+        ("How images become one answer", rule_blocks(results)),
         ("Discrimination", results.discrimination()),
         ("Calibration", results.calibration()),
         ("Recalibration with local cases", recalibration_blocks(results)),

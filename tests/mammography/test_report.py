@@ -8,7 +8,12 @@ import pandas as pd
 import pytest
 
 from apps.mammography import APP
-from apps.mammography.report import screening_audit, views_and_sides, what_recall_finds
+from apps.mammography.report import (
+    screening_audit,
+    views_and_sides,
+    what_may_be_claimed,
+    what_recall_finds,
+)
 from core.report.blocks import Figure, ReportContext, Table, Text
 
 
@@ -93,3 +98,24 @@ def test_without_labels_the_sections_stay_away(build: Any) -> None:
     bare = context()
     bare.decisions["exam"]["label"] = ""
     assert build(bare) == []
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words", "tone"),
+    [
+        (0.44, 0.61, "holds 0.5, which is chance", "warning"),
+        (0.61, 0.75, "no claim above 0.61 is safe", "plain"),
+        (0.21, 0.38, "look for swapped labels", "warning"),
+        (None, None, "Nothing may be claimed", "warning"),
+    ],
+)
+def test_the_interval_says_what_may_be_claimed(
+    low: float | None, high: float | None, words: str, tone: str
+) -> None:
+    row = {"name": "auroc", "title": "AUROC", "unit": "exam", "of": "", "subgroup": ""}
+    row |= {"value": 0.5, "low": low, "high": high, "n": 100, "n_groups": 50, "reason": "too few"}
+    about = {"headline": "auroc", "unit": "exam"}
+    (said,) = what_may_be_claimed(context(about=about, metrics=[row]))
+    assert isinstance(said, Text)
+    assert words in said.text
+    assert said.tone == tone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shlex
 import subprocess
@@ -63,6 +64,8 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        # The tour is small; two breasts with both views must do to learn from.
+        patch.setattr("core.model.pooling.LEAST_UNITS", 2)
         for line in lines:
             words = shlex.split(line)
             if words[0] == "python":
@@ -128,3 +131,20 @@ def test_the_work_list_orders_every_exam(tour: Path) -> None:
     assert list(listing["rank"]) == list(range(1, len(listing) + 1))
     assert listing["score"].is_monotonic_decreasing
     assert len(list((tour / "predictions" / "overlays").glob("*.png"))) == 12
+
+
+def test_both_views_are_weighed_and_the_report_compares(tour: Path) -> None:
+    run = json.loads((tour / "runs" / "cancer" / "run.json").read_text(encoding="utf-8"))
+    assert run["members"][0]["network"]["attention"] == "breast"
+    assert run["members"][0]["attention"]["n_several"]["train"] > 10
+    for place in (tour / "runs" / "cancer", tour / "new-report", tour / "predictions"):
+        rows = pd.read_parquet(place / "predictions.parquet")
+        assert (
+            rows.loc[rows["status"] == "ok", ["attention", "attention_logit_1"]].notna().all(None)
+        )
+    metrics = json.loads((tour / "runs" / "cancer" / "metrics.json").read_text(encoding="utf-8"))
+    by_breast = [row["rule"] for row in metrics["rules"] if row["unit"] == "breast"]
+    assert by_breast[0] == "mean"
+    assert set(by_breast) == {"mean", "max", "noisy_or", "attention"}
+    page = (tour / "runs" / "cancer" / "report.html").read_text(encoding="utf-8")
+    assert "learned weights (attention)" in page
