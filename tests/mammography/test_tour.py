@@ -140,7 +140,9 @@ def test_both_views_are_weighed_and_the_report_compares(tour: Path) -> None:
     for place in (tour / "runs" / "cancer", tour / "new-report", tour / "predictions"):
         rows = pd.read_parquet(place / "predictions.parquet")
         assert (
-            rows.loc[rows["status"] == "ok", ["attention", "attention_logit_1"]].notna().all(None)
+            rows.loc[rows["status"] == "ok", ["attention", "attention_logit_1"]]
+            .notna()
+            .all(axis=None)
         )
     metrics = json.loads((tour / "runs" / "cancer" / "metrics.json").read_text(encoding="utf-8"))
     by_breast = [row["rule"] for row in metrics["rules"] if row["unit"] == "breast"]
