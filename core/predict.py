@@ -304,7 +304,7 @@ def score_labelled(
         allow_outside=allow_outside,
         options=own,
     )
-    found, _ = index_with_cards(run.app, source, card)
+    found, _ = index_with_cards(run.app, source, card, trains=False)
     check_manifest(found.table, labelled=True)
     labels = set(found.table.loc[found.table["status"] == "ok", "label"].astype(str))
     run.task.with_classes(sorted(labels))

@@ -247,3 +247,16 @@ def test_a_card_of_another_app_is_refused(leaves: Path, tmp_path: Path) -> None:
         look(leaves, str(with_front(tmp_path / "card.md")))
     with pytest.raises(CardError, match="is of mammography"):
         look(leaves, "embed")
+
+
+def test_data_a_model_is_only_judged_on_do_not_bind_it(tmp_path: Path) -> None:
+    folder = tmp_path / "leaves"
+    find_app("crop_disease").phantom(folder, 12, 3)
+    with_front(folder / "card.md", name="bound", app="crop_disease")
+    app = find_app("crop_disease")
+    source = Source(paths=(folder,), labelled=True, task=app.task())
+    learning, _ = index_with_cards(app, source, None)
+    judging, cards = index_with_cards(app, source, None, trains=False)
+    assert any("may not be released" in note for note in learning.notes)
+    assert not any("released" in note for note in judging.notes)
+    assert [card.name for card in cards] == ["bound"]

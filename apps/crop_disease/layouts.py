@@ -124,7 +124,6 @@ TABLE_SETS: tuple[TableSet, ...] = (
         image="image_id",
         labels={"disease": ("label",)},
         names_file="label_num_to_disease_map.json",
-        note="About one label in ten is thought to be wrong.",
     ),
     TableSet(
         card="plant_pathology2020",

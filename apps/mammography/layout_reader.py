@@ -306,11 +306,13 @@ def _manifest(
     rows.sort(key=lambda row: natural_key(str(row["image_id"])))
     table = pd.DataFrame(rows).fillna("")
     is_split = bool((table["split"] != "").any())
-    n_groups = table.loc[(table["status"] == "ok") & (table["group"] != ""), "group"].nunique()
+    usable = table[table["status"] == "ok"]
+    n_ok, n_groups = len(usable), usable.loc[usable["group"] != "", "group"].nunique()
     return Manifest(
         table=table,
         root=root,
-        group_rule=f"The group is the patient, as {name} names them: {n_groups:,} patients.",
+        group_rule=f"The group is the patient, as {name} names them: {n_groups:,} of "
+        f"{n_ok:,} images.",
         split_rule=f"The split is that of {name}." if is_split else "",
         notes=tuple(notes),
         cards=(card,),

@@ -176,7 +176,6 @@ LAYOUTS: tuple[Layout, ...] = (
         view="image view",
         density="breast_density",
         outcomes=("assessment", "subtlety"),
-        note="Every film shows a finding: there are no normals.",
     ),
     Layout(
         card="vindr_mammo",
@@ -266,7 +265,6 @@ LAYOUTS: tuple[Layout, ...] = (
         age="Age",
         by_side=True,
         outcomes=("subtype",),
-        note="Every patient has a biopsied tumour: there are no normals.",
     ),
     Layout(
         card="embed",

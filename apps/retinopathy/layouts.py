@@ -169,7 +169,6 @@ LAYOUTS: tuple[Layout, ...] = (
         image="image",
         grades=("level",),
         names=r"\d+_(left|right)$",
-        note="Each photograph was graded by one person.",
     ),
     Layout(
         name="ODIR-5K",

@@ -22,7 +22,7 @@ __all__ = ["index_with_cards", "own_card"]
 
 
 def index_with_cards(
-    app: App, source: Source, card: str | None
+    app: App, source: Source, card: str | None, *, trains: bool = True
 ) -> tuple[Manifest, tuple[Card, ...]]:
     """Index a source, and load the cards that its data have.
 
@@ -31,6 +31,8 @@ def index_with_cards(
         source: of labelled data.
         card: the name of a card, ``none``, the path of a card file, or None to let
             the layout and the folder decide.
+        trains: whether a model may learn from these data, and inherits their terms;
+            data it is only judged on bind no weights.
 
     Returns:
         The manifest, whose ``cards`` name every card and whose notes say what
@@ -56,7 +58,8 @@ def index_with_cards(
     known = all_cards()
     recognised = [known[name].card for name in manifest.cards if name in known]
     cards = (*recognised, *([mine] if mine is not None else []))
-    notes = [*_notes(recognised, how="named" if forced else "recognised by its layout")]
+    how = "named" if forced else "recognised by its layout"
+    notes = [note for entry in recognised for note in _notes(entry, how=how, trains=trains)]
     notes += [note for card in recognised if (note := _how_much(card, manifest))]
     notes += [
         f"The app recognises a data card {name!r} that is not installed: its terms are unknown."
@@ -64,7 +67,7 @@ def index_with_cards(
         if name not in known
     ]
     if mine is not None:
-        notes += _notes([mine], how="your own card")
+        notes += _notes(mine, how="your own card", trains=trains)
     if forced == "none":
         notes.append("No data card is used, as asked; nothing is known of the data's terms.")
     return (
@@ -111,25 +114,27 @@ def _how_much(card: Card, manifest: Manifest) -> str:
     published = card.counts.images
     if not published or ok == published:
         return ""
-    return f"{card.title}: {ok:,} of {published:,} published images are here and have a label."
+    return f"{card.title}: {ok:,} of {published:,} published images are here and can be used."
 
 
-def _notes(cards: list[Card], *, how: str) -> list[str]:
-    """What a user must know of the cards before anything is trained."""
-    notes = []
-    for card in cards:
-        told = f"{card.licence.rstrip('.')}{card.mark('licence')}"
-        notes.append(f"Data card: {card.title} ({card.name}), {how}. Licence: {told}.")
-        if card.weights_release != "allowed":
-            notes.append(may_release(terms_of([card])))
-        if card.questions():
-            notes.append(
-                f"The data card {card.name} leaves {len(card.questions())} question(s) open "
-                f"(first: {card.questions()[0]})."
-            )
-        notes.extend(
-            f"{card.title}: {issue.text.rstrip('.')}."
-            for issue in card.known_issues
-            if issue.severity == "high"
+def _notes(card: Card, *, how: str, trains: bool) -> list[str]:
+    """What a user must know of a card before anything is done with its data."""
+    told = f"{card.licence.rstrip('.')}{card.mark('licence')}"
+    notes = [f"Data card: {card.title} ({card.name}), {how}. Licence: {told}."]
+    if not trains:
+        return notes
+    if card.weights_release != "allowed":
+        notes.append(may_release(terms_of([card])))
+    questions = card.questions()
+    if questions:
+        notes.append(
+            f"The data card {card.name} leaves {len(questions)} question(s) open (first: "
+            f"{questions[0]})."
         )
+    notes.extend(
+        f"{card.title}: {issue.text.rstrip('.')}."
+        for issue in card.known_issues
+        # A licence has its sentence already.
+        if issue.severity == "high" and issue.kind != "licence"
+    )
     return notes
