@@ -6,6 +6,7 @@ that every page and file made from it can say them without the cards.
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ def terms_of(cards: Iterable[Card]) -> list[dict[str, Any]]:
     return [
         {
             "card": card.name,
+            # Which words of the card were believed, whatever becomes of its file.
+            "card_sha256": hashlib.sha256(card.model_dump_json().encode()).hexdigest(),
             "title": card.title,
             "licence": card.licence,
             "licence_unchecked": bool(card.mark("licence")),

@@ -73,6 +73,10 @@ def test_a_card_is_complete(name: str) -> None:
     if file.card.weights_release == "allowed":
         assert bool(file.card.mark("licence")) == bool(file.card.mark("weights_release"))
     counts = file.card.counts
+    sizes = {"n<1K": 1e3, "1K<n<10K": 1e4, "10K<n<100K": 1e5, "100K<n<1M": 1e6}
+    if counts.images:
+        fits = next(size for size, limit in sizes.items() if counts.images < limit)
+        assert file.card.size_categories == [fits]
     if counts.classes and counts.images:
         assert sum(counts.classes.values()) == counts.images
 

@@ -18,6 +18,7 @@ from core.data.published import (
     label_map,
     plain,
     read_sheet,
+    refuse_spreadsheet,
     relabelled,
     require_columns,
     resembles,
@@ -110,6 +111,9 @@ def manifest_of(
     if found is None:
         named = card in {"", "cbis_ddsm"}
         base = _by_headers(source, files, header_of) if source.labelled and named else None
+        if base is None and source.labelled:
+            for layout in LAYOUTS:
+                refuse_spreadsheet(root, layout.spreadsheets, title=layout.name)
         if base is None and card:
             msg = (
                 f"{readable(str(root))}: its tables are not those of the data card {card!r}. Leave "
@@ -311,8 +315,8 @@ def _manifest(
     return Manifest(
         table=table,
         root=root,
-        group_rule=f"The group is the patient, as {name} names them: {n_groups:,} of "
-        f"{n_ok:,} images.",
+        group_rule=f"The group is the patient, as {name} names them: {n_groups:,} "
+        f"groups of {n_ok:,} images.",
         split_rule=f"The split is that of {name}." if is_split else "",
         notes=tuple(notes),
         cards=(card,),

@@ -53,6 +53,7 @@ class Layout:
         patient_in_name: regular expression of the patient in a file's name, where
             the table names none.
         reader: ``rows``, or which of the special readers.
+        spreadsheets: patterns of the same table as a spreadsheet, which is not read.
         note: what a user must know of the labels.
     """
 
@@ -77,6 +78,7 @@ class Layout:
     outcomes: tuple[str, ...] = ()
     patient_in_name: str = ""
     reader: str = "rows"
+    spreadsheets: tuple[str, ...] = ()
     note: str = ""
 
 
@@ -247,6 +249,7 @@ LAYOUTS: tuple[Layout, ...] = (
         density="ACR",
         views={"ML": "MLO"},
         birads=True,
+        spreadsheets=("INbreast*.xls*",),
         note="Cancer is BI-RADS 4 or more by convention; biopsies are not in the table.",
     ),
     Layout(
@@ -265,6 +268,7 @@ LAYOUTS: tuple[Layout, ...] = (
         age="Age",
         by_side=True,
         outcomes=("subtype",),
+        spreadsheets=("CMMD_clinicaldata*.xls*",),
     ),
     Layout(
         card="embed",

@@ -18,6 +18,7 @@ from core.data.published import (
     label_map,
     plain,
     read_sheet,
+    refuse_spreadsheet,
     require_columns,
     resembles,
     stem_of,
@@ -77,6 +78,8 @@ def find_layout(
         if layout.form in {"list", "triples"}:
             raise ManifestError(_not_a_list(file, layout))
         require_columns(file, read_sheet(file).columns, layout.columns, title=layout.name)
+    for layout in LAYOUTS:
+        refuse_spreadsheet(folder, layout.spreadsheets, title=layout.name)
     return None
 
 

@@ -58,6 +58,7 @@ class Layout:
         splits: regular expression of a table's name -> its split, where the tables
             are called otherwise; used if more than one of them is there.
         grade_words: grades in words, lower case -> grade.
+        spreadsheets: patterns of the same table as a spreadsheet, which is not read.
         note: what a user must know.
     """
 
@@ -76,6 +77,7 @@ class Layout:
     names: str = ""
     splits: Mapping[str, str] = field(default_factory=dict)
     grade_words: Mapping[str, str] = field(default_factory=dict)
+    spreadsheets: tuple[str, ...] = ()
     note: str = ""
 
 
@@ -189,6 +191,7 @@ LAYOUTS: tuple[Layout, ...] = (
             "proliferative diabetic retinopathy": "4",
             "severe proliferative diabetic retinopathy": "4",
         },
+        spreadsheets=("ODIR*.xls*",),
         note="Grades are read from the keywords of each eye; eyes without one are left out.",
     ),
     Layout(

@@ -31,6 +31,7 @@ __all__ = [
     "match_rows",
     "plain",
     "read_sheet",
+    "refuse_spreadsheet",
     "relabelled",
     "require_columns",
     "resembles",
@@ -137,6 +138,27 @@ def require_columns(
         "names, or pass --card none to read the folder as any other."
     )
     raise ManifestError(msg)
+
+
+def refuse_spreadsheet(folder: Path, patterns: Sequence[str], *, title: str) -> None:
+    """Refuse a folder whose table is there only as a spreadsheet, and say what to do.
+
+    Args:
+        folder: that the user named.
+        patterns: of the spreadsheet's name.
+        title: of the data set.
+
+    Raises:
+        ManifestError: there is one.
+    """
+    found = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
+    if found:
+        msg = (
+            f"{readable(str(found[0]))}: is the table of {title} as a spreadsheet, which is not "
+            "read, so no label is known. Save its first sheet as CSV beside it, headings as they "
+            "are, or pass --card none."
+        )
+        raise ManifestError(msg)
 
 
 def counted_missing(

@@ -15,6 +15,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from apps.mammography import APP
 from core.app import Source
 from core.cards import all_cards
+from core.check import check
 from core.data.recognition import index_with_cards
 from core.errors import ConfigError, ManifestError
 from core.tables import check_manifest, check_splits
@@ -309,6 +310,25 @@ def test_cbis_without_its_tables_is_known_by_its_headers(tmp_path: Path) -> None
     assert len(labels(found)) == 6
     assert any("no label is known" in note for note in found.notes)
     assert "its header is not one of CBIS-DDSM" in set(found.table["reason"])
+
+
+def test_a_folder_without_any_label_can_be_looked_at(tmp_path: Path) -> None:
+    cbis_ddsm(tmp_path / "films")
+    for file in (tmp_path / "films").glob("*.csv"):
+        file.unlink()
+    done = check("mammography", tmp_path / "films", tmp_path / "out", progress=False)
+    assert (done["cards"], done["counts"]["ok"]) == (["cbis_ddsm"], 6)
+    verdicts = {entry["name"]: entry["verdict"] for entry in done["checks"]}
+    assert verdicts["classes"] == verdicts["shortcut_file"] == "cannot be checked"
+    assert verdicts["readable"] == "passed"
+
+
+@pytest.mark.parametrize("name", ["INbreast.xls", "CMMD_clinicaldata_revision.xlsx"])
+def test_a_table_that_is_a_spreadsheet_is_named(name: str, tmp_path: Path) -> None:
+    dicom(tmp_path / "D1-0001" / "1.dcm", 1)
+    (tmp_path / name).write_bytes(b"sheet")
+    with pytest.raises(ManifestError, match="Save its first sheet as CSV"):
+        look(tmp_path)
 
 
 def test_what_counts_as_cancer_in_birads_is_a_choice(tmp_path: Path) -> None:
