@@ -11,6 +11,7 @@ comment, and that file is all that ``resight train --plan`` needs.
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
@@ -159,14 +160,22 @@ def check_settings(settings: Mapping[str, Any], source: str) -> dict[str, Any]:
     try:
         config = TrainConfig.model_validate(dict(settings))
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg'].lower()}"
-            for item in error.errors()
-        )
+        problems = " ".join(_problem(item) for item in error.errors())
         known = ", ".join(TrainConfig.model_fields)
-        msg = f"{source}: {problems}. The settings are: {known}."
+        listed = any(item["type"] == "extra_forbidden" for item in error.errors())
+        msg = f"{source}: {problems}" + (f" The settings are: {known}." if listed else "")
         raise ConfigError(msg) from error
     return {name: getattr(config, name) for name in config.model_fields_set}
+
+
+def _problem(item: Mapping[str, Any]) -> str:
+    """What is wrong with one setting, in a sentence."""
+    name = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        guess = difflib.get_close_matches(name, TrainConfig.model_fields, n=1)
+        return f"there is no setting {name!r}." + (f" Did you mean {guess[0]}?" if guess else "")
+    words = str(item["msg"])
+    return f"{name} is {item['input']!r}; {words[0].lower()}{words[1:]}."
 
 
 def write_plan(plan: Plan) -> str:

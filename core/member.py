@@ -417,6 +417,7 @@ def _fine_tune(
         folder=work,
         start_log_loss=start,
         score=_first_metric(app, task, network.head.link),
+        score_title=app.metrics[0].title if app.metrics else "score",
         prior_shift=shift,
     )
 

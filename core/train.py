@@ -693,4 +693,10 @@ def _result(out: Path) -> dict[str, Any]:
     """What the command shows of a complete run."""
     run = load_run(out)
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
-    return {"out": str(out), "run": dict(run.content), "metrics": metrics}
+    status = pd.read_parquet(out / "predictions.parquet", columns=["status"])["status"]
+    return {
+        "out": str(out),
+        "run": dict(run.content),
+        "metrics": metrics,
+        "n_failed": int((status == "failed").sum()),
+    }

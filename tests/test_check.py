@@ -138,3 +138,15 @@ def test_a_label_column_and_a_group_can_be_named(tmp_path: Path) -> None:
     groups = next(c for c in result["checks"] if c["name"] == "groups_across")
     assert groups["verdict"] == "passed"
     assert "6 groups of 12 images" in result["group_rule"]
+
+
+def test_listed_file_that_is_not_there_counts_as_failed(tmp_path: Path) -> None:
+    data = leaves(tmp_path / "leaves")
+    rows = [f"{p.parent.name}/{p.name},{p.parent.name}" for p in sorted(data.rglob("*.png"))]
+    table = data / "labels.csv"
+    table.write_text("\n".join(["path,label", *rows, "a/gone.png,a"]))
+    result = check("crop_disease", table, tmp_path / "out")
+    assert result["n_failed"] == 1
+    (bad,) = result["unreadable"]
+    assert bad["image_id"] == "a/gone.png"
+    assert "no such file" in bad["reason"]

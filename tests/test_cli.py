@@ -56,3 +56,12 @@ def test_settings_out_of_range_are_all_named() -> None:
 def test_doctor_and_apps_answer() -> None:
     assert "crop_disease" in CliRunner().invoke(build(), ["apps"]).output
     assert "torch" in CliRunner().invoke(build(), ["doctor"]).output
+
+
+def test_settings_that_are_unknown_or_wrong_are_each_answered() -> None:
+    pairs = ["--set", "lr_hed=3", "--set", "clip=-1"]
+    done = CliRunner().invoke(build(), ["train", "crop_disease", ".", "-o", "never", *pairs])
+    assert done.exit_code == 2
+    words = " ".join(done.output.split())
+    assert "there is no setting 'lr_hed'. Did you mean lr_head?" in words
+    assert "clip is -1; input should be greater than 0." in words

@@ -29,6 +29,7 @@ PROGRAM = textwrap.dedent(
     from core.model.classifier import Classifier
     from core.model.fitting import fit
     from core.model.recipe import parameter_groups
+    from core.model.stopping import StoppedError
 
     root = Path(sys.argv[1])
 
@@ -54,18 +55,18 @@ PROGRAM = textwrap.dedent(
     config = TrainConfig(backbone="test_resnet", weights="none", epochs=3, batch=8, device="cpu",
                          lr_head=1e-3, lr_backbone=1e-3, dropout=0.2, batchnorm="train",
                          precision="32-true", checkpoint_minutes=0.0, patience=1.0)
-    def training(folder, kill_at=-1):
+    def training(folder, at=-1, how=signal.SIGKILL):
         torch.manual_seed(0)
         backbone, weights = create_backbone("test_resnet", weights="none", in_channels=3)
         network = build_network(
             {"channels": 3, "dtype": "uint8", "pool": "last_two", "link": "softmax",
              "mean": weights.mean, "std": weights.std, "dropout": 0.2, "norms": "train",
              "frozen_stages": 0}, n_classes=2, backbone=backbone)
-        if kill_at >= 0:
+        if at >= 0:
             plain = Classifier.on_train_batch_start
             def deadly(self, batch, batch_idx):
-                if self.global_step == kill_at:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                if self.global_step == at:
+                    os.kill(os.getpid(), how)
                 plain(self, batch, batch_idx)
             Classifier.on_train_batch_start = deadly
         images = TrainImages(store, y, app=App, augment=True, seed=0)
@@ -78,14 +79,18 @@ PROGRAM = textwrap.dedent(
                    start_log_loss=1e9, score=None)
         return hashlib.sha256(done.best.read_bytes()).hexdigest() + " " + str(len(done.log))
 
-    def forked(name, folder, kill_at=-1):
+    def forked(name, folder, at=-1, how=signal.SIGKILL):
         child = os.fork()
         if child == 0:
-            (root / name).write_text(training(root / folder, kill_at))
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        assert killed if kill_at >= 0 else status == 0, status
+            code = 0
+            try:
+                (root / name).write_text(training(root / folder, at, how))
+            except StoppedError as stopped:
+                (root / name).write_text(str(stopped))
+                code = stopped.exit_code
+            os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code == (0 if at < 0 else -9 if how == signal.SIGKILL else 130), code
 
     forked("whole", "a")
     for step in (4, 6):
@@ -93,6 +98,9 @@ PROGRAM = textwrap.dedent(
         points = sorted(p.name for p in (root / f"killed-{step}").glob("step-*.ckpt"))
         (root / f"points-{step}").write_text(" ".join(points))
         forked(f"resumed-{step}", f"killed-{step}")
+    for how in (signal.SIGINT, signal.SIGTERM):
+        forked(f"said-{how.name}", how.name, 5, how)
+        forked(f"resumed-{how.name}", how.name)
     """
 )
 
@@ -123,6 +131,15 @@ def trainings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_killed_training_ends_with_the_same_bits(trainings: Path, step: int, points: str) -> None:
     assert (trainings / f"points-{step}").read_text() == points
     assert (trainings / f"resumed-{step}").read_text() == (trainings / "whole").read_text()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="signals and fork are POSIX")
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])
+def test_stopped_training_says_so_and_ends_with_the_same_bits(trainings: Path, how: str) -> None:
+    # Asked at the start of the sixth step, which is still done.
+    said = (trainings / f"said-{how}").read_text()
+    assert said == "Stopped, the run is kept. The same command goes on from step 6."
+    assert (trainings / f"resumed-{how}").read_text() == (trainings / "whole").read_text()
 
 
 def test_torn_resume_point_is_passed_over(tmp_path: Path) -> None:

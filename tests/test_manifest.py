@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from core.app import Manifest, Source, Task
+from core.app import Manifest, Source, Task, find_app
 from core.data.manifest import GroupRule, index_images, locate
 from core.data.scan import natural_key
 from core.errors import ManifestError
@@ -286,11 +286,11 @@ def test_a_wrong_column_is_answered_with_those_there_are(tmp_path: Path) -> None
     assert "no column 'path'" in refusal(write(tmp_path / "u.csv", "picture,label\n1.png,a\n"))
 
 
-def test_few_missing_files_are_skipped_and_many_are_refused(tmp_path: Path) -> None:
+def test_few_missing_files_fail_when_read_and_many_are_refused(tmp_path: Path) -> None:
     images(tmp_path, "1.png", "2.png", "3.png")
     few = write(tmp_path / "few.csv", "path,label\n1.png,a\n2.png,b\n3.png,b\n4.png,a\n")
     manifest = index(few)
-    assert "no file is called so" in column(manifest, "reason")["4.png"]
+    assert column(manifest, "status")["4.png"] == "ok"
     assert any("4.png" in note for note in manifest.notes)
     many = write(tmp_path / "many.csv", "path,label\n1.png,a\n8.png,b\n9.png,b\n")
     message = refusal(many)
@@ -418,6 +418,20 @@ def test_gaps_in_a_group_column_are_refused(tmp_path: Path) -> None:
     assert (index(table, labelled=False).table["status"] == "ok").all()
 
 
+def test_column_of_another_task_is_never_taken_for_the_class(tmp_path: Path) -> None:
+    images(tmp_path, *(f"{k}.png" for k in range(4)))
+    rows = "".join(f"{k}.png,{k % 2}\n" for k in range(4))
+    table = write(tmp_path / "t.csv", "path,grade\n" + rows)
+    manifest = index(table)
+    assert "The class is the column grade of t.csv." in manifest.notes
+    app = find_app("crop_disease")
+    source = Source(paths=(table,), labelled=True, task=app.task("disease"))
+    assert set(app.index(source).table["label"]) == {"0", "1"}
+    write(table, "path,severity\n" + rows)
+    with pytest.raises(ManifestError, match="no column 'label'"):
+        app.index(source)
+
+
 # --- prediction --------------------------------------------------------------------------------
 
 
@@ -432,7 +446,8 @@ def test_for_prediction_files_and_folders_mix_and_nothing_has_a_label(tmp_path: 
         "f/1.png": "ok",
         "f/2.png": "ok",
         "g/3.png": "ok",
-        "g/gone.png": "skipped",
+        # It was asked for by name, so it is an input, and fails when it is read.
+        "g/gone.png": "ok",
         "g/text.jpg": "ok",
     }
     assert set(manifest.table["label"]) == {""}

@@ -104,7 +104,8 @@ def index_photos(source: Source) -> Manifest:
             pattern=SAME_LEAF,
         ),
     )
-    manifest = index_images(source, group=rules)
+    # A grade of severity is no disease, whatever else a table lacks.
+    manifest = index_images(source, group=rules, other_labels=("severity", "symptoms"))
     table, notes = manifest.table, list(manifest.notes)
     column = column_named(table.columns, "leaf", "leaf_id")
     if column:

@@ -58,6 +58,7 @@ def doctor(
                 else "training runs on the processor; --preset fast or --minutes N limit its time",
             ),
             ("bfloat16", "yes" if has_bf16 else "no", ""),
+            *_weights(),
             (
                 "apps",
                 ", ".join(app_names()) or "none",
@@ -84,3 +85,23 @@ def doctor(
             show_json([{"what": a, "found": b, "advice": c} for a, b, c in rows])
         else:
             say(table(rows, ("what", "found", "what to do")))
+
+
+def _weights() -> list[tuple[str, str, str]]:
+    """Which pretrained weights of timm are on this machine, and whether more can be fetched."""
+    from huggingface_hub import constants, scan_cache_dir  # noqa: PLC0415
+    from huggingface_hub.errors import CacheNotFound  # noqa: PLC0415
+
+    try:
+        held = sorted(r.repo_id for r in scan_cache_dir().repos if r.repo_id.startswith("timm/"))
+    except CacheNotFound:
+        held = []
+    shown = ", ".join(name.removeprefix("timm/") for name in held[:5])
+    more = f" and {len(held) - 5} more" if len(held) > 5 else ""
+    advice = (
+        ""
+        if held
+        else "the first training with --weights hub fetches them; where there is no network pass "
+        "--weights FILE.safetensors, or --weights none"
+    )
+    return [("pretrained weights", f"{shown or 'none'}{more} in {constants.HF_HUB_CACHE}", advice)]

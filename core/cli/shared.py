@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["app_options", "guarded", "say", "settings_of", "show_json", "table"]
 
 SOME_FAILED = 3
+STOPPED = 130
 EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
@@ -37,11 +38,13 @@ def guarded(*, quiet: bool = False, as_json: bool = False) -> Iterator[None]:
         if as_json:
             show_json({"error": str(error), "kind": type(error).__name__})
         else:
-            say(f"error: {error}", to_stderr=True)
+            # Stopping is what the user asked for, and no error.
+            is_stop = error.exit_code == STOPPED
+            say(str(error) if is_stop else f"error: {error}", to_stderr=True)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
-        say("stopped", to_stderr=True)
-        raise typer.Exit(130) from None
+        say("Stopped. The same command goes on from here.", to_stderr=True)
+        raise typer.Exit(STOPPED) from None
 
 
 class _ToStderr(logging.Handler):

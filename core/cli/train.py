@@ -10,6 +10,7 @@ import typer
 
 from core.cli.shared import (
     EXTRA,
+    SOME_FAILED,
     app_options,
     existing,
     guarded,
@@ -129,17 +130,10 @@ def train(
         )
         if as_json:
             show_json(result)
-            return
-        say()
-        say(result["run"]["intended_use"])
-        say(headline(result["metrics"]))
-        say()
-        say(print_rows(result["metrics"]))
-        for caution in result["metrics"].get("cautions", []):
-            say(f"note: {caution}")
-        say()
-        say(f"open {out / 'report.html'}")
-        say(f"use  resight predict {out} IMAGES --out PREDICTIONS")
+        else:
+            _show_result(result, out)
+        if result["n_failed"]:
+            raise typer.Exit(SOME_FAILED)
 
 
 def _show_plan(plan: Plan, words: Mapping[str, Any]) -> None:
@@ -158,3 +152,19 @@ def _show_plan(plan: Plan, words: Mapping[str, Any]) -> None:
     rows = [row for row in plan.rows() if row[2] != "core default"]
     say(table(rows, ("setting", "value", "because")))
     say()
+
+
+def _show_result(result: Mapping[str, Any], out: Path) -> None:
+    """Print what was reached, and what to do next."""
+    say()
+    say(result["run"]["intended_use"])
+    say(headline(result["metrics"]))
+    say()
+    say(print_rows(result["metrics"]))
+    for caution in result["metrics"].get("cautions", []):
+        say(f"note: {caution}")
+    say()
+    say(f"open {out / 'report.html'}")
+    say(f"use  resight predict {out} IMAGES --out PREDICTIONS")
+    if result["n_failed"]:
+        say(f"note: {result['n_failed']:,} images failed; predictions.csv says why.")

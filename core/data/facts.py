@@ -9,14 +9,13 @@ image. This module knows no labels.
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.data.image_files import sniff
-from core.data.reading import read_apart
+from core.data.reading import in_threads, read_apart
 from core.data.scan import locate
 from core.errors import ResightError
 
@@ -102,8 +101,7 @@ def measure_all(
             done(1)
         return measure(str(row["image_id"]), path, pixels)
 
-    with ThreadPoolExecutor(max(workers, 1)) as pool:
-        return list(pool.map(one, rows))
+    return in_threads(one, rows, workers=workers)
 
 
 def measure(image_id: str, path: Path, pixels: NDArray[Any]) -> Facts:

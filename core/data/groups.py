@@ -56,7 +56,8 @@ class Input:
     """One row of a manifest in the making.
 
     ``depth`` counts the folders above the file that mean a class or a split;
-    ``extras`` are the cells of a table that lists it.
+    ``extras`` are the cells of a table that lists it; ``is_missing`` says that it
+    was named and is not there.
     """
 
     path: Path
@@ -64,6 +65,7 @@ class Input:
     split: str = ""
     group: str = ""
     reason: str = ""
+    is_missing: bool = False
     depth: int = 0
     extras: dict[str, str] = field(default_factory=dict)
 

@@ -149,7 +149,7 @@ def resolve_paths(
         path = Path(os.path.normpath(locate(root, name)))
         if "\\" in name and not path.is_file():
             path = Path(os.path.normpath(locate(root, name.replace("\\", "/"))))
-        reason = ""
+        reason, is_missing = "", False
         if not path.is_file():
             below = _by_name(root, files()) if below is None else below
             called = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
@@ -159,9 +159,10 @@ def resolve_paths(
             else:
                 what = f"{len(matches)} files are" if matches else "no file is"
                 reason = f"{listing.file.name} lists it, but {what} called so"
+                is_missing = not matches
         if not (allow_outside or _is_below(path, home, folders)):
             outside.append(name)
-        resolved.append(Found(path, reason))
+        resolved.append(Found(path, reason, is_missing))
     if outside:
         msg = (
             f"{readable(str(listing.file))}: {len(outside):,} of {len(names):,} rows point outside "

@@ -67,6 +67,7 @@ def index_images(
     group: GroupRule | Sequence[GroupRule] = (),
     extensions: Collection[str] = EXTENSIONS,
     label_names: Sequence[str] = LABEL_NAMES,
+    other_labels: Collection[str] = (),
 ) -> Manifest:
     """The manifest of photographs.
 
@@ -80,11 +81,13 @@ def index_images(
         extensions: names of files that are images, lower case with the dot.
         label_names: columns that may hold the class, the more telling first,
             where neither the user nor the task names one.
+        other_labels: columns that are the labels of other tasks, so never that.
 
     Raises:
         ManifestError: nothing usable is there; the message says what to change.
     """
-    look = _Look(source, frozenset(extensions), (*label_names, *LABEL_NAMES))
+    names = [name for name in (*label_names, *LABEL_NAMES) if name not in other_labels]
+    look = _Look(source, frozenset(extensions), tuple(names))
     if source.labelled and len(source.paths) != 1:
         msg = (
             f"{len(source.paths)} paths are given, and labelled images are read from one folder or "
@@ -134,8 +137,9 @@ def _add_path(look: _Look, path: Path) -> None:
     elif look.source.labelled or not (os.path.lexists(path) or len(look.source.paths) > 1):
         raise ManifestError(_no_such(path))
     else:
-        reason = "" if os.path.lexists(path) else "there is no such file"
-        look.inputs.setdefault(path, Input(path, reason=reason))
+        gone = not os.path.lexists(path)
+        reason = "there is no such file" if gone else ""
+        look.inputs.setdefault(path, Input(path, reason=reason, is_missing=gone))
 
 
 def _add_folder(look: _Look, folder: Path) -> None:
@@ -232,6 +236,7 @@ def _add_listing(look: _Look, listing: Listing, rows: list[Found], *, alone: boo
         raise ManifestError(
             missing_column(listing.file, table.columns, source.label or "label", "the class")
         )
+    look.notes.extend(_guessed(source, columns, name) if alone else [])
     labels = labels_of(listing, columns, source.task) if columns else [""] * len(rows)
     split_column = column_named(table.columns, "split", "subset", "partition", "fold_name")
     splits = splits_of(listing, split_column) if split_column else [""] * len(rows)
@@ -252,7 +257,7 @@ def _add_listing(look: _Look, listing: Listing, rows: list[Found], *, alone: boo
             continue
         seen[found.path] = i
         entry = look.inputs.setdefault(found.path, Input(found.path))
-        entry.reason = found.reason
+        entry.reason, entry.is_missing = found.reason, found.is_missing
         if columns:
             entry.label, entry.depth = labels[i], 0
             if not labels[i] and not found.reason:
@@ -266,6 +271,12 @@ def _add_listing(look: _Look, listing: Listing, rows: list[Found], *, alone: boo
         for entry in look.inputs.values():
             if entry.path not in seen and not entry.reason:
                 entry.reason = f"{name} does not list it"
+
+
+def _guessed(source: Source, columns: Sequence[str], name: str) -> list[str]:
+    """Which column the class is read from, where nobody has named it."""
+    is_named = source.label or not columns or columns[0].strip().lower() == source.task.label
+    return [] if is_named else [f"The class is the column {columns[0]} of {name}."]
 
 
 def _splits_by_folder(look: _Look, listing: Listing, rows: list[Found]) -> list[str]:
@@ -303,10 +314,9 @@ def _note_skipped(look: _Look, inputs: list[tuple[str, Input]]) -> None:
     skipped: dict[str, list[str]] = {}
     for image_id, entry in inputs:
         if entry.reason:
-            skipped.setdefault(entry.reason, []).append(image_id)
-    look.notes.extend(
-        f"{len(ids):,} skipped: {reason} (first: {ids[0]})." for reason, ids in skipped.items()
-    )
+            what = "will fail" if entry.is_missing else "skipped"
+            skipped.setdefault(f"{what}: {entry.reason}", []).append(image_id)
+    look.notes.extend(f"{len(ids):,} {why} (first: {ids[0]})." for why, ids in skipped.items())
 
 
 def _in_order(look: _Look, root: Path) -> list[tuple[str, Input]]:
@@ -335,14 +345,16 @@ def _table(inputs: list[tuple[str, Input]], root: Path) -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415  (0.5 s to import)
 
     extras = dict.fromkeys(name for _, entry in inputs for name in entry.extras)
+    # A file that was asked for and is not there fails when it is read, like any broken one.
+    passed_over = ["" if entry.is_missing else entry.reason for _, entry in inputs]
     columns: dict[str, list[str]] = {
         "image_id": [image_id for image_id, _ in inputs],
         "path": [_text(entry.path, root) for _, entry in inputs],
         "label": [entry.label for _, entry in inputs],
         "group": [entry.group for _, entry in inputs],
         "split": [entry.split for _, entry in inputs],
-        "status": ["skipped" if entry.reason else "ok" for _, entry in inputs],
-        "reason": [entry.reason for _, entry in inputs],
+        "status": ["skipped" if reason else "ok" for reason in passed_over],
+        "reason": passed_over,
     }
     for name in extras:
         columns[name] = [entry.extras.get(name, "") for _, entry in inputs]

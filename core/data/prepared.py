@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.data.reading import read_apart
+from core.data.reading import in_threads, read_apart
 from core.errors import ImageError, RunError
 from core.options import pixel_options
 from core.outputs import atomic_file, check_space, sha256_file, write_json
@@ -339,8 +338,7 @@ def _write_segment(
         advance(1)
         return done
 
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        results = list(pool.map(work, block))
+    results = in_threads(work, block, workers=workers)
     index: dict[str, dict[str, Any]] = {}
     pixels: list[NDArray[Any]] = []
     for (key, _), done in zip(block, results, strict=True):
@@ -417,8 +415,7 @@ def _content_keys(rows: Sequence[Mapping[str, Any]], workers: int) -> list[str]:
             return f"unreadable {error.errno} {path}"
 
     paths = sorted({str(row["path"]) for row in rows})
-    with ThreadPoolExecutor(max_workers=max(1, workers)) as pool:
-        by_path = dict(zip(paths, pool.map(content, paths), strict=True))
+    by_path = dict(zip(paths, in_threads(content, paths, workers=workers), strict=True))
     keys = []
     for row in rows:
         extras = {k: str(v) for k, v in sorted(row.items()) if k not in _NOT_PIXELS}

@@ -35,10 +35,15 @@ _SIDE_FILES = re.compile(
 
 @dataclass(frozen=True)
 class Found:
-    """One file below a path. ``reason`` is why it is no input; empty if it is one."""
+    """One file below a path.
+
+    ``reason`` is why it is no input, empty if it is one; ``is_missing`` that it was
+    named and is not there, which is an input that fails.
+    """
 
     path: Path
     reason: str = ""
+    is_missing: bool = False
 
 
 def scan(folder: Path, *, extensions: Collection[str]) -> Iterator[Found]:

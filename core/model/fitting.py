@@ -8,9 +8,9 @@ that fine-tuning that does not help is not used.
 from __future__ import annotations
 
 import logging
-import sys
 import time
 import warnings
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +19,11 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
-from core.errors import ResightError
 from core.model.checkpoint import AtomicCheckpointIO, latest_resume_point, save_network
 from core.model.classifier import Classifier
+from core.model.stopping import StoppedError, StopSign
 from core.outputs import atomic_file
-from core.progress import log
+from core.progress import log, track
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,13 +36,7 @@ if TYPE_CHECKING:
     from core.config import TrainConfig
     from core.model.network import Network
 
-__all__ = ["Fitted", "StoppedError", "fit"]
-
-
-class StoppedError(ResightError):
-    """The user stopped the training; the run can be resumed."""
-
-    exit_code = 130
+__all__ = ["Fitted", "fit"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +57,20 @@ class Fitted:
 class _Keeper(Callback):
     """Keeps the best averaged weights, writes resume points, records the learning curve."""
 
-    def __init__(self, folder: Path, *, start: float, every_s: float, patience: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        start: float,
+        every_s: float,
+        patience: int,
+        score_title: str,
+        sign: StopSign,
+    ) -> None:
         self.folder = folder
+        self.score_title = score_title
+        self.sign = sign
+        self.last_point = 0
         self.every_s = every_s
         self.patience = patience
         self.best_epoch = 0
@@ -108,10 +114,11 @@ class _Keeper(Callback):
     ) -> None:
         self.loss_sum += float(outputs["loss"])
         self.batches += 1
-        due = time.monotonic() - self._since > self.every_s
+        due = self.sign.asked or time.monotonic() - self._since > self.every_s
         # The end of an epoch writes its own, after validation.
         if due and batch_idx + 1 < trainer.num_training_batches:
             self._write(trainer)
+            self._stop_if_asked()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking or not isinstance(pl_module, Classifier):
@@ -137,11 +144,12 @@ class _Keeper(Callback):
         elif epoch - self.best_epoch >= self.patience:
             trainer.should_stop = True
         log.info(
-            "epoch %d/%s: train loss %.4f, validation log-loss %.4f, score %.4f%s, %.0f s",
+            "epoch %d/%s: train loss %.4f, validation log-loss %.4f, %s %.4f%s, %.0f s",
             epoch,
             trainer.max_epochs,
             self.rows[-1]["train_loss"],
             loss,
+            self.score_title,
             pl_module.val_score,
             " (best)" if self.best_epoch == epoch else "",
             self.rows[-1]["seconds"],
@@ -152,11 +160,63 @@ class _Keeper(Callback):
         for old in self.folder.glob("best-*.safetensors"):
             if old != self.best_file():
                 old.unlink(missing_ok=True)
+        if trainer.current_epoch + 1 < (trainer.max_epochs or 0) and not trainer.should_stop:
+            self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        """End here, where a resume point has just been written."""
+        if self.sign.asked:
+            raise StoppedError(self.last_point)
 
     def _write(self, trainer: pl.Trainer) -> None:
         """Write a resume point."""
         trainer.save_checkpoint(self.folder / f"step-{trainer.global_step:08d}.ckpt")
+        self.last_point = trainer.global_step
         self._since = time.monotonic()
+
+
+class _Bar(Callback):
+    """Steps, loss, log-loss and first metric of validation, and time left, on a terminal."""
+
+    def __init__(self, steps: int, score_title: str) -> None:
+        self.steps = steps
+        self.score_title = score_title
+        self.judged = ""
+        self.loss = float("nan")
+        self._open = ExitStack()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.advance = self._open.enter_context(track("fine-tuning", self.steps, unit="steps"))
+        self.advance(trainer.global_step)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        loss = float(outputs["loss"])
+        # A mean over about ten steps: single batches jump too much to be read.
+        self.loss = loss if self.loss != self.loss else 0.9 * self.loss + 0.1 * loss
+        epoch = f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+        self.advance(1, f"{epoch}  loss {self.loss:.3f}{self.judged}")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if isinstance(pl_module, Classifier):
+            self.judged = (
+                f"  val log-loss {pl_module.val_log_loss:.3f}"
+                f" {self.score_title} {pl_module.val_score:.3f}"
+            )
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._open.close()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        self._open.close()
 
 
 def fit(
@@ -170,6 +230,7 @@ def fit(
     folder: Path,
     start_log_loss: float,
     score: Callable[[np.ndarray, np.ndarray], float] | None,
+    score_title: str = "score",
     prior_shift: torch.Tensor | None = None,
 ) -> Fitted:
     """Train, or go on training from the newest resume point in ``folder``.
@@ -184,6 +245,7 @@ def fit(
         folder: of resume points and logs, kept until the run is complete.
         start_log_loss: of the starting point on validation.
         score: the app's first metric, for people to look at.
+        score_title: its words.
         prior_shift: see ``Classifier``.
 
     Raises:
@@ -205,6 +267,8 @@ def fit(
         start=start_log_loss,
         every_s=60 * config.checkpoint_minutes,
         patience=max(2, round(config.patience * epochs)),
+        score_title=score_title,
+        sign=StopSign(),
     )
     for noisy in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
@@ -216,7 +280,7 @@ def fit(
         precision=config.precision or "32-true",  # type: ignore[arg-type]
         max_epochs=epochs,
         gradient_clip_val=config.clip,
-        callbacks=[keeper, *_bars()],
+        callbacks=[keeper, _Bar(epochs * steps_per_epoch, score_title)],
         plugins=[AtomicCheckpointIO()],
         logger=[
             CSVLogger(folder, name="", version="steps"),
@@ -225,7 +289,7 @@ def fit(
         log_every_n_steps=max(1, min(10, steps_per_epoch)),
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=_on_terminal(),
+        enable_progress_bar=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
     )
@@ -236,7 +300,7 @@ def fit(
     if resume is not None:
         log.info("going on from %s", resume.name)
     loader = train(lambda: trainer.global_step)
-    with warnings.catch_warnings():
+    with keeper.sign, warnings.catch_warnings():
         # Lightning suggests more workers; on a processor they would only compete.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
@@ -247,32 +311,20 @@ def fit(
         warnings.filterwarnings(
             "ignore", message=".*resuming from a checkpoint that ended before the epoch.*"
         )
-        trainer.fit(
-            module,
-            train_dataloaders=loader,
-            val_dataloaders=val,
-            ckpt_path=str(resume) if resume else None,
-            weights_only=True,
-        )
-    if trainer.interrupted:
-        keeper._write(trainer)
-        msg = "Stopped. The run is kept; the same command goes on from here."
-        raise StoppedError(msg)
+        try:
+            trainer.fit(
+                module,
+                train_dataloaders=loader,
+                val_dataloaders=val,
+                ckpt_path=str(resume) if resume else None,
+                weights_only=True,
+            )
+        except SystemExit:
+            # Lightning leaves the process at once when it meets KeyboardInterrupt or SIGTERM.
+            if keeper.sign.asked:
+                raise StoppedError(keeper.last_point) from None
+            raise
     table = pd.DataFrame(keeper.rows)
     with atomic_file(folder / "log.csv") as stream:
         table.to_csv(stream, index=False, lineterminator="\n")
     return Fitted(keeper.best_file() if keeper.best_epoch else None, keeper.best_epoch, table)
-
-
-def _on_terminal() -> bool:
-    """Whether a progress bar has somebody to look at it."""
-    return sys.stderr.isatty()
-
-
-def _bars() -> list[Callback]:
-    """Lightning's bar on a terminal, nothing in a log."""
-    if not _on_terminal():
-        return []
-    from pytorch_lightning.callbacks import RichProgressBar  # noqa: PLC0415
-
-    return [RichProgressBar()]

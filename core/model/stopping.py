@@ -1,0 +1,67 @@
+"""How a training is stopped from outside, so that it can go on later to the same weights.
+
+Ctrl-C, or the SIGTERM of a queue, asks: the training ends at the next step at
+which a resume point is exact. Asked a second time it ends at once and goes
+on from the resume point before.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+from core.errors import ResightError
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+__all__ = ["StopSign", "StoppedError"]
+
+_ASKED = b"\nStopping after this step. Press Ctrl-C again to stop at once.\n"
+
+
+class StoppedError(ResightError):
+    """The user stopped the training; the same command goes on."""
+
+    exit_code = 130
+
+    def __init__(self, step: int) -> None:
+        super().__init__(
+            f"Stopped, the run is kept. The same command goes on from step {step}."
+            if step
+            else "Stopped before the first resume point. The same command starts this part again."
+        )
+
+
+class StopSign:
+    """Tells whether somebody asked for an end, while it is entered.
+
+    Attributes:
+        asked: whether Ctrl-C was pressed or SIGTERM came.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSign:
+        """Take over the signals; only the main thread can."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._ask)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        """First politely; a second time for good."""
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        # Not through a stream: the step that is interrupted may be writing to it.
+        os.write(2, _ASKED)
