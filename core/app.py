@@ -363,7 +363,9 @@ class App:
         index: source -> manifest.
         group: what the group is called in words: ``patient``, ``leaf``, ``field``.
         read: one manifest row (with an absolute ``path``) -> full-resolution
-            pixels (H, W, C), uint8, uint16 or float32.
+            pixels (H, W, C), uint8, uint16 or float32. Where the row holds
+            ``at_least``, an (H, W), pixels of any size not below it will do, if
+            that is faster and nothing else depends on the size.
         prepare: (H, W) in pixels -> deterministic transform, a MONAI ``Compose``
             over a dictionary. It receives ``{"image": pixels, **row}`` and
             returns a dictionary with ``image`` (H, W, C) of exactly that size

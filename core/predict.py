@@ -13,7 +13,7 @@ import io
 import json
 import os
 import zlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -111,18 +111,34 @@ class Scorer:
         }
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         self.pool = ThreadPoolExecutor(max_workers=workers or min(8, cores or 1))
+        self._begun: dict[tuple[str, str], Future[dict[str, Any]]] = {}
 
     def prepare(self, row: Mapping[str, Any], preparation: Preparation) -> dict[str, Any]:
         """One input, read and prepared as in training; ``error`` holds the reason if it failed."""
         return prepare_one(self.run.app, self.transforms[preparation.hash], row, preparation)
 
+    def begin(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Start to read rows that will be scored soon, while those before are scored.
+
+        Members that were trained on the same preparation share what is read.
+        """
+        for row in rows:
+            for preparation in {
+                m.preparation.hash: m.preparation for m, _, _ in self.members
+            }.values():
+                key = (preparation.hash, str(row["image_id"]))
+                if row["status"] == "ok" and key not in self._begun:
+                    self._begun[key] = self.pool.submit(self.prepare, row, preparation)
+
     def score(self, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         """Prediction rows of one block of manifest rows that are ok."""
         logits, distances, attended = [], [], []
         first: list[dict[str, Any]] = []
+        self.begin(rows)
         for member, network, familiarity in self.members:
             preparation = member.preparation
-            done = list(self.pool.map(lambda row, p=preparation: self.prepare(row, p), rows))
+            keys = [(preparation.hash, str(row["image_id"])) for row in rows]
+            done = [self._begun[key].result() for key in keys]
             first = first or [{k: v for k, v in d.items() if k != "image"} for d in done]
             good = [i for i, d in enumerate(done) if "error" not in d]
             n_out = network.head.bias.numel()
@@ -145,6 +161,9 @@ class Scorer:
                 attended.append(weighed)
             logits.append(z / member.temperature)
             distances.append(d)
+        for member, _, _ in self.members:
+            for row in rows:
+                self._begun.pop((member.preparation.hash, str(row["image_id"])), None)
         table = pd.DataFrame(list(rows))
         errors = [done.get("error", "") for done in first]
         table["status"] = ["failed" if error else "ok" for error in errors]
@@ -185,6 +204,7 @@ class Scorer:
             return heat
         shape = self.run.app.read(row).shape[:2]
         affine = np.asarray(done.get("affine", np.eye(3)), dtype=np.float64)
+        affine = scaled(done["read_px"], shape) @ affine
         return to_source(heat, affine, stored=done["image"].shape[:2], shape=(shape[0], shape[1]))
 
 
@@ -351,16 +371,25 @@ def to_source(
     Returns:
         (H, W) of the source; 0 where the preparation left the source out.
     """
-    # Pixel centres of the network's grid in the stored grid: (r + 0.5) * scale - 0.5.
-    scale = np.diag([stored[0] / heat.shape[0], stored[1] / heat.shape[1], 1.0])
-    scale[:2, 2] = 0.5 * np.diag(scale)[:2] - 0.5
-    to_heat = np.linalg.inv(affine @ scale)
+    to_heat = np.linalg.inv(affine @ scaled(heat.shape, stored))
     # OpenCV counts (x, y), which is (col, row).
     swap = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     matrix = (swap @ to_heat @ swap)[:2]
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     laid = cv2.warpAffine(np.ascontiguousarray(heat), matrix, shape[::-1], flags=flags)
     return np.asarray(laid, dtype=np.float32)
+
+
+def scaled(small: tuple[int, ...], large: tuple[int, ...]) -> NDArray[np.float64]:
+    """(3, 3), (row, col, 1) of one grid -> of another over the same picture, pixel centres.
+
+    >>> [float(v) for v in scaled((2, 2), (4, 8)) @ [0.0, 0.0, 1.0]]
+    [0.5, 1.5, 1.0]
+    """
+    # (r + 0.5) * scale - 0.5
+    scale = np.diag([large[0] / small[0], large[1] / small[1], 1.0])
+    scale[:2, 2] = 0.5 * np.diag(scale)[:2] - 0.5
+    return scale
 
 
 def absolute(found: Manifest) -> list[dict[str, Any]]:
@@ -409,10 +438,14 @@ def _stream(journal: Path, rows: Sequence[dict[str, Any]], scorer: Scorer) -> pd
     """Score what the journal does not hold yet, and return all rows in order."""
     done = _read_journal(journal)
     with track("predicting", len(rows)) as advance, journal.open("ab") as stream:
-        for number, block in enumerate(_blocks(rows)):
+        blocks = list(_blocks(rows))
+        for number, block in enumerate(blocks):
             advance(len(block))
             if number < len(done):
                 continue
+            # The next block is read while this one is scored; no more, so memory stays flat.
+            for ahead in blocks[number : number + 2]:
+                scorer.begin(ahead)
             table = _with_missing(block, scorer)
             text = table.to_json(orient="table", index=False, double_precision=15)
             line = json.dumps([number, zlib.crc32(text.encode()), text]).encode()

@@ -131,7 +131,7 @@ def read(row: Mapping[str, Any]) -> NDArray[Any]:
     # Only where pixels are read: the manifest of a folder needs no decoder.
     from core.data.images import read_image  # noqa: PLC0415
 
-    return read_image(Path(row["path"]))
+    return read_image(Path(row["path"]), at_least=row.get("at_least"))
 
 
 def prepare(size_px: tuple[int, int]) -> Callable[[dict[str, Any]], dict[str, Any]]:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.data.reading import in_threads, read_apart
-from core.errors import ImageError, RunError
+from core.errors import ImageError, OutputError, RunError
 from core.options import pixel_options
 from core.outputs import atomic_file, check_space, sha256_file, write_json
 from core.progress import track
@@ -49,6 +49,8 @@ __all__ = [
 
 # Stored pixels over training pixels: room for augmentation to zoom without blurring.
 STORE_SCALE = 1.15
+# Pixels read over stored pixels, at least, where a decoder can shrink on the way.
+READ_SCALE = 2
 SEGMENT = 256
 # Manifest columns that say what an image is called or is, not how it looks.
 _NOT_PIXELS = {"image_id", "path", "label", "group", "split", "status", "reason"}
@@ -120,7 +122,7 @@ class Preparation:
     ) -> Preparation:
         """The preparation that an app performs now, with these of its own options."""
         chosen = pixel_options(app, options or {})
-        parts = [app.name, list(size_px), form.channels, form.dtype, chosen]
+        parts = [app.name, list(size_px), form.channels, form.dtype, chosen, READ_SCALE]
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
         grid: list[float] = []
         transform = app.prepare(store_size(size_px))
@@ -248,12 +250,14 @@ def prepare_one(
     """Read and prepare one image; never raises for a bad one.
 
     Returns:
-        ``image`` (H, W, C) and the other keys of ``App.prepare``, or ``error``
-        with a one-line reason.
+        ``image`` (H, W, C) and the other keys of ``App.prepare``, and ``read_px``,
+        the (H, W) that ``read`` gave; or ``error`` with a one-line reason.
     """
+    height, width = store_size(preparation.size_px)
+    wanted = {**row, "at_least": (READ_SCALE * height, READ_SCALE * width)}
     try:
-        pixels = preparation.form.conform(read_apart(app.read, row))
-        done = dict(transform({**row, "image": pixels}))
+        pixels = preparation.form.conform(read_apart(app.read, wanted))
+        done = {"read_px": pixels.shape[:2], **transform({**row, "image": pixels})}
         done["image"] = _checked(np.asarray(done["image"]), preparation)
     # Decoders raise anything; one bad file must cost one row, never the batch.
     except Exception as error:
@@ -306,7 +310,14 @@ def prepare_table(
     ok = manifest[manifest["status"] == "ok"]
     rows = [{str(k): v for k, v in r.items()} for r in ok.to_dict("records")]
     folder = (home or cache_home()) / "prepared" / preparation.hash[:24]
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = (
+            f"{folder}: prepared images cannot be kept there ({error.strerror}). Set RESIGHT_HOME "
+            "to a folder that you may write to; nothing in it is ever needed again."
+        )
+        raise OutputError(msg) from error
     keys = _content_keys(rows, workers)
     shape = (*store_size(preparation.size_px), preparation.form.channels)
     known = _read_index(folder)
