@@ -43,6 +43,7 @@ __all__ = [
 MANIFEST_NAME = "MANIFEST.json"
 LOCK_NAME = ".lock"
 _PARTIAL = ".partial"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 @contextmanager
@@ -177,6 +178,11 @@ def claim(directory: Path) -> Iterator[Path]:
     try:
         remove_partial(directory)
         yield directory
+    except OSError as error:
+        # Whatever wrote here, a library too, a full disk is for the user to mend.
+        if error.errno in _FULL and not isinstance(error, OutputError):
+            raise _explain(directory, error) from error
+        raise
     finally:
         lock.unlink(missing_ok=True)
         if is_new:
@@ -284,6 +290,7 @@ def _explain(path: Path, error: OSError) -> OutputError:
             "Your quota is used up. Free some space, or choose another --out; the same command "
             "goes on from here."
         ),
+        errno.EFBIG: "A limit on the size of files was reached. Raise it, or choose another --out.",
         errno.EACCES: "You may not write there. Change its permissions, or choose another --out.",
         errno.EPERM: "You may not write there. Change its permissions, or choose another --out.",
         errno.EROFS: "That file system is read-only. Choose another --out.",

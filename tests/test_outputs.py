@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import subprocess
@@ -128,3 +129,13 @@ def test_same_content_is_the_same_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
 def test_cells_that_a_spreadsheet_would_run_are_neutralised(cell: str) -> None:
     assert csv_safe(cell) == "'" + cell
+
+
+def test_full_disk_is_said_in_words_whoever_was_writing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(OutputError, match="The disk is full"), claim(out):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    # Nothing came of it, so nothing is left.
+    assert not out.exists()
+    with pytest.raises(FileNotFoundError), claim(out):
+        raise FileNotFoundError(errno.ENOENT, "a fault of ours keeps its type")

@@ -52,12 +52,9 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Any:
     (folder / "breaking_reader.py").write_text(MODULE)
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
-        # Readers take over the search path of their parent when they start.
-        reading._pool().close()
         import breaking_reader  # type: ignore[import-not-found]  # noqa: PLC0415
 
         yield breaking_reader.read
-        reading._pool().close()
 
 
 def test_pixels_are_those_of_the_app(tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def read_apart(
             outlasted its reader.
     """
     try:
-        request = pickle.dumps((read, dict(row)))
+        # The search path goes along, because what it held may have changed since the reader began.
+        request = pickle.dumps((sys.path, pickle.dumps((read, dict(row)))))
     except (pickle.PicklingError, AttributeError, TypeError):
         return read(row)
     return _pool().read(request, str(row.get("path", "")))
@@ -282,7 +283,9 @@ def serve() -> None:
             return
         pixels: NDArray[Any] | None = None
         try:
-            read, row = pickle.loads(request)  # from the parent, never from a file
+            # From the parent, never from a file.
+            sys.path[:], inner = pickle.loads(request)
+            read, row = pickle.loads(inner)
             if not is_limited:
                 _limit_memory()
                 is_limited = True

@@ -36,6 +36,7 @@ WORTH_A_WARNING = 0.2
 _MOST_IMAGES = 3_000
 
 _FOLDS = 5
+TREES = 25
 _RESAMPLES = 500
 
 
@@ -147,7 +148,7 @@ def _right(
     for number in range(int(fold.max()) + 1):
         held = fold == number
         forest = RandomForestClassifier(
-            n_estimators=25,
+            n_estimators=TREES,
             min_samples_leaf=4,
             class_weight="balanced",
             random_state=seed,

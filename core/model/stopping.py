@@ -50,6 +50,8 @@ class StopSign:
         """Take over the signals; only the main thread can."""
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
+                if signal.getsignal(number) is signal.SIG_IGN:
+                    continue  # of a job in the background, which Ctrl-C is not meant for
                 self._before[number] = signal.signal(number, self._ask)
         return self
 
