@@ -7,12 +7,12 @@ import random
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCAL = ("127.", "::1", "localhost")
@@ -90,6 +90,22 @@ def seeded() -> None:
         sys.modules["numpy"].random.seed(SEED)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(SEED)
+
+
+@pytest.fixture(scope="module")
+def quick() -> Iterator[None]:
+    """Empty figures and small forests, for tests that run whole commands and look at neither."""
+    from matplotlib.figure import Figure  # noqa: PLC0415  (slow; few tests need it)
+
+    from core.data import shortcuts  # noqa: PLC0415
+
+    def save(self: Figure, stream: Any, **_: object) -> None:
+        stream.write('<svg xmlns="http://www.w3.org/2000/svg" width="1pt" height="1pt"></svg>')
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", save)
+        patch.setattr(shortcuts, "TREES", 3)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from core.cli.page import page_of
 
 ROOT = Path(__file__).resolve().parent.parent
 # Added to each training of a document, so that it takes seconds and no download.
-TINY = shlex.split("--backbone test_resnet --weights none --epochs 1 --batch 8 --size 64")
+TINY = shlex.split("--backbone test_resnet --weights none --epochs 0 --batch 8 --size 64")
 
 
 def commands(file: Path) -> list[str]:
@@ -25,6 +25,7 @@ def commands(file: Path) -> list[str]:
     return [line[2:] for line in lines if line.startswith("$ resight")]
 
 
+@pytest.mark.usefixtures("quick")
 def test_commands_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     phantom = find_app("crop_disease").phantom

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ TINY: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, quick: None) -> Path:
     folder = tmp_path_factory.mktemp("path")
     phantom = find_app("crop_disease").phantom
     phantom(folder / "leaves", 80, 1)
@@ -198,6 +199,20 @@ def test_every_input_ends_in_one_row(place: Path, messy: Path, tmp_path: Path) -
     assert done["n_ok"] == 6
     text = (tmp_path / "out" / "predictions.csv").read_text()
     assert "'=cmd.png" in text
+
+
+def test_prediction_opens_no_socket(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even to this machine; the readers talk through pipes."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        pytest.fail("a socket was made")
+
+    monkeypatch.setattr(socket.socket, "__init__", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    done = predict(place / "run", [place / "elsewhere" / "rust"], tmp_path / "out")
+    assert done["n_ok"] == done["n_inputs"] > 0
 
 
 def test_bad_image_does_not_change_its_neighbours(place: Path, messy: Path, tmp_path: Path) -> None:

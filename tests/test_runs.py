@@ -49,7 +49,7 @@ def labelled(folder: Path, n: int, seed: int) -> Path:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, quick: None) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     data = labelled(folder / "leaves", 64, 1)
     labelled(folder / "elsewhere", 40, 2)

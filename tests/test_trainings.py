@@ -1,0 +1,147 @@
+"""Trainings of every kind of task and preset, end to end on drawn leaves."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+import core.member
+import core.train
+from core.app import find_app
+from core.config import Question
+from core.model.recipe import Facts, resolve
+from core.outputs import is_complete
+from core.predict import predict
+from core.train import train
+
+TINY: dict[str, Any] = {
+    "backbone": "test_resnet",
+    "weights": "none",
+    "batch": 8,
+    "size_px": (64, 64),
+    "device": "cpu",
+}
+
+
+@pytest.fixture(scope="module")
+def leaves(tmp_path_factory: pytest.TempPathFactory, quick: None) -> Path:
+    return find_app("crop_disease").phantom(tmp_path_factory.mktemp("trainings") / "leaves", 72, 1)
+
+
+def run_of(out: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((out / "run.json").read_text())
+    return content
+
+
+def test_folds_of_grades_judge_each_image_once_by_a_network_that_never_saw_it(
+    leaves: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    # Three grades, so that every fold has leaves of each: none, up to 10 %, more.
+    listed = pd.read_csv(leaves / "labels.csv")[["path", "leaf", "severity"]]
+    listed["severity"] = listed["severity"].map({0: 0, 1: 1, 2: 1, 3: 2, 4: 2})
+    grades = leaves / "grades.csv"
+    listed.to_csv(grades, index=False)
+    train("crop_disease", grades, out, task="severity", flags={**TINY, "epochs": 1, "folds": 2})
+    grades.unlink()
+    run = run_of(out)
+    assert run["task"]["kind"] == "ordinal"
+    assert [m["network"]["link"] for m in run["members"]] == ["cumulative"] * 2
+    table = pd.read_parquet(out / "predictions.parquet")
+    manifest = pd.read_parquet(out / "manifest.parquet")
+    assert set(table["split"]) == {"out-of-fold"}
+    assert sorted(table["image_id"]) == sorted(manifest["image_id"])
+    scores = table.filter(like="score_").to_numpy()
+    np.testing.assert_allclose(scores.sum(axis=1), 1.0, atol=1e-6)
+    names = {row["name"] for row in json.loads((out / "metrics.json").read_text())["metrics"]}
+    assert {"quadratic_kappa", "accuracy"} <= names
+    # New images are scored by both networks together.
+    done = predict(out, [leaves / "rust"], tmp_path / "predictions")
+    assert done["n_ok"] == done["n_inputs"] > 0
+    assert (out / "member-1.safetensors").is_file()
+    assert is_complete(out)
+
+
+def test_probe_of_symptoms_is_a_whole_run_of_any_number_of_labels(
+    leaves: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    train("crop_disease", leaves, out, task="symptoms", flags={**TINY, "preset": "probe"})
+    run = run_of(out)
+    assert run["task"]["kind"] == "multilabel"
+    assert run["members"][0]["kept"] == "probe"
+    assert run["members"][0]["best_epoch"] == 0
+    plan = yaml.safe_load((out / "plan.yaml").read_text())["settings"]
+    assert (plan["preset"], plan["epochs"]) == ("probe", 0)
+    table = pd.read_parquet(out / "predictions.parquet")
+    scores = table.filter(like="score_")
+    assert len(scores.columns) == len(run["task"]["classes"])
+    # Labels are independent, so the scores of an image need not sum to one.
+    assert not np.allclose(scores.sum(axis=1), 1.0, atol=1e-3)
+    known = {"", *run["task"]["classes"]}
+    assert {part for text in table["decision"] for part in text.split("|")} <= known
+
+
+def test_time_budget_sets_the_epochs_once_and_says_so(
+    leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    measured: list[float] = []
+
+    def few(*args: Any, **kwargs: Any) -> int:
+        measured.append(core.member.epochs_within(*args, **kwargs))
+        if len(measured) > 1:
+            pytest.fail("a resumed training measured again")
+        return 2
+
+    monkeypatch.setattr(core.train, "epochs_within", few)
+    member = core.train.train_member
+
+    def killed(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    flags = {**TINY, "preset": "fast", "minutes": 5.0}
+    monkeypatch.setattr(core.train, "train_member", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train("crop_disease", leaves, out, flags=flags)
+    monkeypatch.setattr(core.train, "train_member", member)
+    train("crop_disease", leaves, out, flags=flags)
+    # Five minutes hold at least one epoch of a network for tests.
+    assert measured[0] >= 1
+    text = (out / "plan.yaml").read_text()
+    assert yaml.safe_load(text)["settings"]["epochs"] == 2
+    assert "what fits into 5 minutes on this machine" in text
+    assert len(pd.read_csv(out / "log.csv")) == 2
+
+
+@pytest.mark.parametrize(
+    ("preset", "epochs", "folds", "small_share"),
+    [("probe", 0, 1, 0.0), ("fast", 12, 1, 0.7), ("default", 24, 1, 0.0), ("best", 24, 5, 0.0)],
+)
+def test_presets_change_what_they_say(
+    preset: str, epochs: int, folds: int, small_share: float
+) -> None:
+    facts = Facts(
+        n_train=800,
+        n_classes=4,
+        rarest=100,
+        size_px=(300, 300),
+        has_gpu=True,
+        has_bf16=False,
+        cores=4,
+    )
+    plan = resolve(
+        Question(app="crop_disease", data="x"),
+        facts,
+        app_defaults={},
+        plan={},
+        flags={"preset": preset},
+    )
+    # 600 updates of 32 images are 24 epochs of 800 images.
+    assert (plan.config.epochs, plan.config.folds) == (epochs, folds)
+    assert plan.config.small_share == small_share
+    assert plan.reasons["preset"] == "command line"
