@@ -169,6 +169,8 @@ class Source:
         group: a group column named by the user, or None for the app's own rule.
         allow_outside: whether paths in a table may leave the table's folder.
         options: the app's own options as given on the command line.
+        trained: what the run that judges remembers of its training data
+            (``Manifest.facts``); empty while a run is being made.
     """
 
     paths: tuple[Path, ...]
@@ -178,6 +180,7 @@ class Source:
     group: str | None = None
     allow_outside: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    trained: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +196,12 @@ class Manifest:
             the data name no split.
         notes: further sentences for the user: what was assumed, skipped, renamed.
         cards: names of the data cards recognised.
+        facts: plain values that a run remembers of its training data, to compare
+            later inputs with; see ``Source.trained``.
+        settings: what these data need instead of ``App.config``, as keyword
+            arguments of ``core.config.TrainConfig``; None lets the rule decide.
+        extent: (column, unit) of what an input stands for, such as
+            ``("hectares", "ha")``: progress counts in it.
     """
 
     table: pd.DataFrame
@@ -201,6 +210,9 @@ class Manifest:
     split_rule: str = ""
     notes: tuple[str, ...] = ()
     cards: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    extent: tuple[str, str] = ("", "images")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -293,6 +305,8 @@ class ExportContext:
         task: the resolved task of the run.
         run: the parsed ``run.json``.
         options: the app's own options as given on the command line.
+        judged: the run's own predictions of what was held out, with label and
+            group; None where the run's folder does not hold them any more.
         read: image_id -> full-resolution pixels (H, W, C).
         saliency: image_id -> (H, W) in [0, 1] in the source's pixels, or None
             where there is no model (computed on demand, slow).
@@ -306,6 +320,7 @@ class ExportContext:
     run: Mapping[str, Any]
     options: Mapping[str, Any]
     read: Callable[[str], NDArray[Any]]
+    judged: pd.DataFrame | None = None
     saliency: Callable[[str], NDArray[np.float32]] | None = None
 
 

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import time
 import zlib
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,16 +29,17 @@ from core.data.manifest import locate
 from core.data.prepared import Preparation, prepare_one, store_size
 from core.data.recognition import index_with_cards
 from core.errors import ManifestError, RunError
+from core.evaluate import final_split
 from core.evaluation.units import decisions_of
 from core.model.inference import pick_device, run_batch
 from core.options import resolve_options
 from core.outputs import claim, is_complete, seal, write_json
 from core.predictions import predictions_of
-from core.progress import track
+from core.progress import amount, log, track
 from core.run import Run, load_run
 from core.tables import check_manifest
 from core.terms import summary_of_terms
-from core.writing import visible, write_table
+from core.writing import read_table, visible, write_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -244,6 +246,7 @@ def predict(
             task=run.task,
             allow_outside=allow_outside,
             options=own,
+            trained=run.content.get("facts", {}),
         )
     )
     table = found.table
@@ -273,7 +276,7 @@ def predict(
         scorer = Scorer(run, options=own, device=device, workers=workers)
         order = sorted(range(len(rows)), key=lambda i: rows[i]["image_id"])
         ordered = [rows[i] for i in order]
-        predictions = _stream(out / JOURNAL, ordered, scorer)
+        predictions = _stream(out / JOURNAL, ordered, scorer, extent=found.extent)
         predictions["path"] = [row["shown"] for row in ordered]
         decisions = decisions_of(
             predictions,
@@ -323,6 +326,7 @@ def score_labelled(
         group=group,
         allow_outside=allow_outside,
         options=own,
+        trained=run.content.get("facts", {}),
     )
     found, _ = index_with_cards(run.app, source, card, trains=False)
     check_manifest(found.table, labelled=True)
@@ -434,14 +438,31 @@ def _with_missing(block: Sequence[dict[str, Any]], scorer: Scorer) -> pd.DataFra
     return table.loc[[row["image_id"] for row in block]].reset_index()
 
 
-def _stream(journal: Path, rows: Sequence[dict[str, Any]], scorer: Scorer) -> pd.DataFrame:
-    """Score what the journal does not hold yet, and return all rows in order."""
+def _stream(
+    journal: Path,
+    rows: Sequence[dict[str, Any]],
+    scorer: Scorer,
+    *,
+    extent: tuple[str, str] = ("", "images"),
+) -> pd.DataFrame:
+    """Score what the journal does not hold yet, and return all rows in order.
+
+    Args:
+        journal: finished blocks.
+        rows: of the manifest, in the order they are read.
+        scorer: of the run.
+        extent: see ``Manifest.extent``.
+    """
     done = _read_journal(journal)
-    with track("predicting", len(rows)) as advance, journal.open("ab") as stream:
+    column, unit = extent
+    sizes = [float(row[column] or 0) if column else 1.0 for row in rows]
+    start, finished = time.monotonic(), 0.0
+    with track("predicting", sum(sizes), unit=unit) as advance, journal.open("ab") as stream:
         blocks = list(_blocks(rows))
         for number, block in enumerate(blocks):
-            advance(len(block))
+            here = sum(sizes[number * BLOCK : number * BLOCK + len(block)])
             if number < len(done):
+                advance(here)
                 continue
             # The next block is read while this one is scored; no more, so memory stays flat.
             for ahead in blocks[number : number + 2]:
@@ -452,6 +473,12 @@ def _stream(journal: Path, rows: Sequence[dict[str, Any]], scorer: Scorer) -> pd
             stream.write(line + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
+            advance(here)
+            finished += here
+    minutes = (time.monotonic() - start) / 60
+    if column and finished:
+        words = (amount(finished), unit, minutes, amount(finished / minutes), unit)
+        log.info("predicted %s %s in %.1f min, %s %s a minute", *words)
     frames = [
         pd.read_json(io.StringIO(text), orient="table", precise_float=True)
         for text in _read_journal(journal)
@@ -499,6 +526,7 @@ def _export(
         run=run.content,
         options=options,
         read=lambda image_id: run.app.read(by_id[image_id]),
+        judged=_judged(run),
         saliency=lambda image_id: scorer.saliency(by_id[image_id], in_source=True),
     )
     files: list[str] = []
@@ -511,6 +539,14 @@ def _export(
                 raise RuntimeError(msg)
             files.append(path.relative_to(out).as_posix())
     return sorted(files)
+
+
+def _judged(run: Run) -> pd.DataFrame | None:
+    """The run's own predictions of what was held out; None where they are not beside it."""
+    if not (run.path / "predictions.parquet").is_file():
+        return None
+    table = read_table(run.path / "predictions")
+    return table[table["split"].fillna("") == final_split(table)].reset_index(drop=True)
 
 
 def _summary(

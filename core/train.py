@@ -153,7 +153,9 @@ def _train(
     wanted = {**domain, **planned, **settings}
     manifest, task, words = _look(app, question, options, wanted, out)
     facts = _facts(manifest, words["audit"], task, wanted)
-    plan = resolve(question, facts, app_defaults=domain, plan=planned, flags=settings)
+    # What the data call for stands above the app's own defaults.
+    defaults = {**domain, **words.get("settings", {})}
+    plan = resolve(question, facts, app_defaults=defaults, plan=planned, flags=settings)
     config = plan.config
     write_text(out / "plan.yaml", write_plan(plan))
     on_plan(plan, words)
@@ -277,6 +279,7 @@ def _finish(
         "cards": words["cards"],
         "terms": words["terms"],
         "options": stored_options(app, question.options),
+        "facts": words.get("facts", {}),
         "members": entries,
         "start": members[0].weights.as_dict(),
         "temperature": temperature,
@@ -527,6 +530,8 @@ def _look(
         "notes": list(found.notes),
         "cards": list(found.cards),
         "terms": terms_of(cards),
+        "facts": dict(found.facts),
+        "settings": dict(found.settings),
         "root": str(found.root),
         "form": list(_form(audited)),
     }
