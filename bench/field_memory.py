@@ -47,9 +47,10 @@ def colour_scores(pixels: np.ndarray) -> np.ndarray:
 def run_ours(mosaic: Path, out: Path) -> None:
     """Tiles through the app, maps by blocks."""
     from apps.crop_disease.channels import Reading
-    from apps.crop_disease.field import field_mask, index_field, read_tile
+    from apps.crop_disease.field import index_field
     from apps.crop_disease.mapping import write_maps
     from apps.crop_disease.raster import describe
+    from apps.crop_disease.tile_pixels import field_mask, read_tile
     from core.app import Source, Task
 
     task = Task(name="disease", kind="multiclass", classes=CLASSES)

@@ -1,14 +1,22 @@
-"""Crop disease from photos of leaves: which disease, how severe, which symptoms.
+"""Crop disease from photos of leaves and from the air: which disease, how severe, where.
 
-A photo shows one leaf, in the field or on a table. This module only states
-the app; how photos are found and prepared is in ``images``, how they are varied
-in ``augmentation``, what is counted in ``metrics``, what a report adds in
-``report``, and the synthetic set with a known answer in ``phantom``.
+A photo shows one leaf, in the field or on a table; a raster shows a field and is judged
+tile by tile. This module only states the app. Which of the two is at hand says
+``inputs``; how photos are found and prepared is in ``images``, how rasters become
+tiles in ``field``, how pixels are varied in ``augmentation``, what is counted in
+``metrics``, what a report adds in ``report`` and ``field_report``, what a map becomes in
+``field_outputs``, and the synthetic sets with a known answer in ``phantom`` and
+``field_phantom``.
 """
 
 from __future__ import annotations
 
-from apps.crop_disease.images import augment, index, prepare, read
+from apps.crop_disease.field import OUTPUT_COLUMNS
+from apps.crop_disease.field_options import OPTIONS
+from apps.crop_disease.field_outputs import EXPORTS
+from apps.crop_disease.field_report import random_against_spatial
+from apps.crop_disease.images import augment, prepare
+from apps.crop_disease.inputs import index, read
 from apps.crop_disease.metrics import METRICS
 from apps.crop_disease.phantom import write_phantom
 from apps.crop_disease.report import background_control, by_severity, confused_pairs
@@ -28,12 +36,12 @@ TITLES = {
 
 APP = App(
     name="crop_disease",
-    title="Crop disease on leaves",
+    title="Crop disease on leaves and in fields",
     intended_use=(
-        "Sorts photos of single leaves by the diseases it was trained on, to help scouts and "
-        "agronomists look at the right plants first. It knows no disease it was not shown, is "
-        "tested only on photos like those of its data, and replaces neither a plant pathologist "
-        "nor a laboratory before a treatment is chosen."
+        "Sorts photos of single leaves, or the tiles of a field seen from the air, by the diseases "
+        "it was trained on, to help scouts and agronomists look at the right plants first. It "
+        "knows no disease it was not shown, is tested only on pictures like those of its data, and "
+        "replaces neither a plant pathologist nor a laboratory before a treatment is chosen."
     ),
     tasks=(
         Task(name="disease", kind="multiclass", titles=TITLES),
@@ -47,18 +55,20 @@ APP = App(
     augment=augment,
     units=(Unit(name="leaf", columns=("leaf",), rule="mean"),),
     metrics=METRICS,
-    subgroups=("crop", "variety", "site", "camera"),
+    subgroups=("crop", "variety", "site", "camera", "field", "flight"),
     sections=(
         Section(title="Classes taken for one another", build=confused_pairs),
         Section(title="What the border alone predicts", build=background_control),
         Section(title="Light and severe infections", build=by_severity),
+        Section(title="New ground", build=random_against_spatial),
     ),
+    exports=EXPORTS,
     phantom=write_phantom,
     # A disease may show in one spot of a fiftieth of the leaf's length, so that pixels count
     # (361 squared is 256 x 512) and the strongest answer anywhere counts beside the average:
     # on 983 coffee leaves frozen features gave a grouped out-of-fold log-loss of 0.329 without
     # and 0.290 with the maximum.
     config={"side_px": 361, "pool": "last_two_max"},
-    output_columns=("leaf", "severity"),
-    options=(LABEL_MAP,),
+    output_columns=("leaf", "severity", *OUTPUT_COLUMNS),
+    options=(LABEL_MAP, *OPTIONS),
 )

@@ -23,12 +23,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["AreaEstimate", "corrected_areas", "read_confusion"]
+__all__ = ["AreaEstimate", "corrected_areas", "judged_counts", "read_confusion"]
 
 # The 97.5th percentile of the normal distribution.
 Z95 = 1.959963984540054
+# Fewer groups than this say nothing about how groups differ.
+LEAST_GROUPS = 10
+RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ class AreaEstimate:
         low, high: (K,) ends of the 95 % intervals, not below 0.
         accuracy: share of the area mapped as what it is.
         accuracy_low, accuracy_high: ends of its 95 % interval, in [0, 1].
+        n_judged: tiles the correction rests on.
+        n_groups: groups these tiles belong to; 0 where that is not known.
     """
 
     area: NDArray[np.float64]
@@ -48,6 +54,8 @@ class AreaEstimate:
     accuracy: float
     accuracy_low: float
     accuracy_high: float
+    n_judged: int
+    n_groups: int
 
 
 def corrected_areas(mapped: ArrayLike, confusion: ArrayLike) -> AreaEstimate:
@@ -55,8 +63,10 @@ def corrected_areas(mapped: ArrayLike, confusion: ArrayLike) -> AreaEstimate:
 
     Args:
         mapped: (K,) area of each class on the map.
-        confusion: (K, K) counts of judged tiles: row the class on the map,
-            column the true class.
+        confusion: (K, K) counts of judged tiles: row the class on the map, column the
+            true class; or (G, K, K), one such matrix per group. Tiles of a group are
+            alike, so with groups enough the interval is also asked of a bootstrap that
+            resamples them, and the wider of the two is given.
 
     Raises:
         MetricError: a class that is on the map was judged on fewer than two tiles.
@@ -70,7 +80,10 @@ def corrected_areas(mapped: ArrayLike, confusion: ArrayLike) -> AreaEstimate:
     (235086, True)
     """
     area = np.asarray(mapped, np.float64)
-    counts = np.asarray(confusion, np.float64)
+    by_group = np.asarray(confusion, np.float64)
+    if by_group.ndim == 2:
+        by_group = by_group[None]
+    counts = by_group.sum(axis=0)
     judged = counts.sum(axis=1)
     thin = np.flatnonzero((judged < 2) & (area > 0))
     if len(thin):
@@ -95,25 +108,77 @@ def corrected_areas(mapped: ArrayLike, confusion: ArrayLike) -> AreaEstimate:
     spread[flawless] = (softened * (1 - softened) / (judged[:, None] + 2))[flawless]
     true = weight @ share
     error = np.sqrt((weight**2) @ spread)
-    right = np.diag(share)
-    accuracy = float(weight @ right)
+    accuracy = float(weight @ np.diag(share))
     off = Z95 * float(np.sqrt((weight**2) @ np.diag(spread)))
+    low, high = true - Z95 * error, true + Z95 * error
+    ends = accuracy - off, accuracy + off
+    if len(by_group) >= LEAST_GROUPS:
+        drawn, right = _resampled(by_group, weight, share)
+        low = np.minimum(low, np.percentile(drawn, 2.5, axis=0))
+        high = np.maximum(high, np.percentile(drawn, 97.5, axis=0))
+        ends = (
+            min(ends[0], float(np.percentile(right, 2.5))),
+            max(ends[1], float(np.percentile(right, 97.5))),
+        )
     return AreaEstimate(
         area=total * true,
-        low=total * np.clip(true - Z95 * error, 0, None),
-        high=total * (true + Z95 * error),
+        low=total * np.clip(low, 0, None),
+        high=total * high,
         accuracy=accuracy,
-        accuracy_low=max(0.0, accuracy - off),
-        accuracy_high=min(1.0, accuracy + off),
+        accuracy_low=max(0.0, ends[0]),
+        accuracy_high=min(1.0, ends[1]),
+        n_judged=int(judged.sum()),
+        n_groups=len(by_group) if len(by_group) > 1 else 0,
     )
 
 
-def read_confusion(path: Path, classes: Sequence[str]) -> NDArray[np.float64]:
-    """Counts (K, K), row the class on the map, column the true class.
+def _resampled(
+    by_group: NDArray[np.float64], weight: NDArray[np.float64], share: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Shares of the true classes (B, K) and accuracies (B,) with groups drawn anew."""
+    n, k = len(by_group), len(weight)
+    rng = np.random.default_rng(0)
+    times = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)
+    counts = (times @ by_group.reshape(n, -1)).reshape(RESAMPLES, k, k)
+    judged = counts.sum(axis=2, keepdims=True)
+    # A class that a draw holds no tile of keeps the share of all tiles.
+    drawn = np.where(judged > 0, counts / np.maximum(judged, 1), share)
+    return weight @ drawn, np.diagonal(drawn, axis1=1, axis2=2) @ weight
+
+
+def judged_counts(predictions: pd.DataFrame, classes: Sequence[str]) -> NDArray[np.float64]:
+    """Counts (G, K, K) of judged tiles per group, row the class decided, column the true class.
 
     Args:
-        path: a run or an evaluation, whose held-out tiles are counted; or a CSV whose
-            first column names the class on the map and whose header the true class.
+        predictions: rows of one split; those without a label or a score are passed over.
+        classes: in index order.
+
+    Returns:
+        one matrix for all where no group is known; G is 0 without any judged tile.
+    """
+    rows = predictions[predictions["status"] == "ok"]
+    label = rows["label"].fillna("").astype(str)
+    rows, label = rows[label.isin(classes)], label[label.isin(classes)]
+    decided = rows["decision"].fillna(rows["predicted"]).astype(str)
+    kept = decided.isin(classes).to_numpy()
+    rows, label, decided = rows[kept], label[kept], decided[kept]
+    place = {name: i for i, name in enumerate(classes)}
+    group = rows["group"].fillna("").astype(str) if "group" in rows else label.map(lambda _: "")
+    number = np.zeros(len(rows), np.int64)
+    if (group != "").all():
+        number = np.unique(group, return_inverse=True)[1]
+    counts = np.zeros((int(number.max(initial=-1)) + 1, len(classes), len(classes)))
+    row, col = (np.array([place[n] for n in names], np.int64) for names in (decided, label))
+    np.add.at(counts, (number, row, col), 1.0)
+    return counts
+
+
+def read_confusion(path: Path, classes: Sequence[str]) -> NDArray[np.float64]:
+    """Counts (G, K, K), row the class on the map, column the true class.
+
+    Args:
+        path: a run or an evaluation, whose held-out tiles are counted by group; or a CSV
+            whose first column names the class on the map and whose header the true class.
         classes: in index order.
 
     Raises:
@@ -128,24 +193,20 @@ def read_confusion(path: Path, classes: Sequence[str]) -> NDArray[np.float64]:
             raise ManifestError(msg)
         rows = pd.read_parquet(file)
         for split in ("test", "out-of-fold", "new data", "val"):
-            part = rows[(rows["split"] == split) & (rows["status"] == "ok")]
-            part = part[part["label"].fillna("") != ""]
-            if len(part):
-                break
-        table = pd.crosstab(part["decision"].astype(str), part["label"].astype(str))
-        if not len(part):
-            msg = f"--confusion {path}: holds no judged tile with a known class."
-            raise ManifestError(msg)
-    else:
-        try:
-            table = pd.read_csv(path, index_col=0)
-        except (OSError, ValueError) as error:
-            msg = f"--confusion {path}: cannot be read ({error}). Pass a run or a CSV."
-            raise ManifestError(msg) from error
-        table.index, table.columns = table.index.astype(str), table.columns.astype(str)
-        missing = sorted(set(classes) - (set(table.index) & set(table.columns)))
-        if missing:
-            msg = f"--confusion {path}: has no row and column for {', '.join(missing)}."
-            raise ManifestError(msg)
+            counts = judged_counts(rows[rows["split"] == split], classes)
+            if counts.sum():
+                return counts
+        msg = f"--confusion {path}: holds no judged tile with a known class."
+        raise ManifestError(msg)
+    try:
+        table = pd.read_csv(path, index_col=0)
+    except (OSError, ValueError) as error:
+        msg = f"--confusion {path}: cannot be read ({error}). Pass a run or a CSV."
+        raise ManifestError(msg) from error
+    table.index, table.columns = table.index.astype(str), table.columns.astype(str)
+    missing = sorted(set(classes) - (set(table.index) & set(table.columns)))
+    if missing:
+        msg = f"--confusion {path}: has no row and column for {', '.join(missing)}."
+        raise ManifestError(msg)
     full = table.reindex(index=list(classes), columns=list(classes), fill_value=0)
-    return np.asarray(full.to_numpy(), np.float64)
+    return np.asarray(full.to_numpy(), np.float64)[None]

@@ -18,22 +18,12 @@ if TYPE_CHECKING:
 
     from core.app import Source
 
-__all__ = ["is_field", "rasters_of"]
+__all__ = ["is_raster", "rasters_of"]
 
 WEBODM = Path("odm_orthophoto") / "odm_orthophoto.tif"
 PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp"})
 # TIFF tags: pixel scale, tie points, transformation, GeoTIFF keys, GDAL's metadata and nodata.
 GEO_TAGS = frozenset({33550, 33922, 34264, 34735, 42112, 42113})
-
-
-def is_field(source: Source) -> bool:
-    """Whether the user points at rasters of a field and not at photos of leaves.
-
-    A GeoTIFF, a WebODM project, a folder whose images are all GeoTIFF, or any TIFF where
-    an option of rasters is given.
-    """
-    asked = any(source.options.get(name) for name in ("tile", "labels", "bands", "crs", "within"))
-    return bool(source.paths) and all(_is_raster(path, asked=asked) for path in source.paths)
 
 
 def rasters_of(source: Source) -> tuple[list[tuple[Path, str]], Path]:
@@ -64,8 +54,15 @@ def _walk(folder: Path) -> Iterator[Path]:
                 yield Path(place) / name
 
 
-def _is_raster(path: Path, *, asked: bool) -> bool:
-    """Whether a path is one of rasters."""
+def is_raster(path: Path, *, asked: bool) -> bool:
+    """Whether a path is one of rasters of a field and not of photos of leaves.
+
+    A GeoTIFF, a WebODM project, or a folder whose images are all GeoTIFF.
+
+    Args:
+        path: file or folder.
+        asked: whether an option of rasters was given; then any TIFF is one.
+    """
     if path.is_file():
         if path.suffix.lower() not in {".tif", ".tiff"}:
             return False

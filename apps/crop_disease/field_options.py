@@ -44,6 +44,11 @@ OPTIONS = (
     Option(name="background", help="Class of ground that no polygon covers.", verbs=LABELLED),
     Option(name="block", help="Side of the blocks of a spatial split: 60m.", verbs=LABELLED),
     Option(
+        name="hold-out",
+        help="Fields or flights kept for the final numbers: NAME,NAME.",
+        verbs=("check", "train"),
+    ),
+    Option(
         name="buffer",
         help="Ground between blocks; default and at least the side of a tile.",
         verbs=LABELLED,

@@ -6,6 +6,7 @@ maps/<raster>/scores.tif       probability of each class, one band each
               zones.gpkg, zones.geojson    connected patches (+ zones.qml)
               hotspots.csv, hotspots.geojson   where to look first
               summary.csv      hectares per class
+              fields.csv       hectares per field and class, where --within names fields
               prescription.*   where rates were given
               map.html         to look at, offline
 """
@@ -18,34 +19,31 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from apps.crop_disease.areas import AreaEstimate, corrected_areas, read_confusion
 from apps.crop_disease.channels import Reading
-from apps.crop_disease.field import facts_of, field_mask, is_tile
-from apps.crop_disease.mapping import Decide, Maps, map_colours, write_maps
+from apps.crop_disease.field_summary import cells, per_field, summarise
+from apps.crop_disease.mapping import WELL, Decide, map_colours, write_maps
 from apps.crop_disease.prescription import read_rates, write_prescription
 from apps.crop_disease.raster import RasterFacts, describe
 from apps.crop_disease.spatial import read_shapes
 from apps.crop_disease.styles import polygon_style, raster_style
+from apps.crop_disease.tile_pixels import field_mask
+from apps.crop_disease.tiles import is_tile
 from apps.crop_disease.webmap import web_map
 from apps.crop_disease.zones import hot_spots, trace_zones, write_layer
 from core.app import Export
-from core.errors import ManifestError, MetricError
+from core.errors import ManifestError
 from core.outputs import csv_safe, write_text
-from core.progress import log
 from core.scores import decide
 from core.tables import score_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     import pandas as pd
 
     from core.app import ExportContext, Task
 
 __all__ = ["EXPORTS", "affected_classes", "write_field"]
-
-# Words for ground that is well; every other class is for a scout to see.
-WELL = frozenset({"healthy", "normal", "none", "background", "soil", "bare soil", "other"})
 
 
 def write_field(context: ExportContext) -> list[Path]:
@@ -137,7 +135,7 @@ def _write_raster(
     ]
     write_text(folder / "classes.qml", raster_style(task.classes, colours))
     write_text(folder / "zones.qml", polygon_style(task.classes, colours, column="class"))
-    table, notes = _summary(context, maps, zones, tiles)
+    table, notes = summarise(context, maps, zones, tiles)
     csv = spots.drop(columns="geometry").map(csv_safe)
     write_text(folder / "hotspots.csv", csv.to_csv(index=False, lineterminator="\n"))
     write_text(folder / "summary.csv", table.map(csv_safe).to_csv(index=False, lineterminator="\n"))
@@ -150,15 +148,19 @@ def _write_raster(
         classes=[task.title(name) for name in task.classes],
         colours=colours,
         header=("class", "ha on the map", "share", "ha corrected (95 % interval)", "zones"),
-        rows=_cells(table, task),
+        rows=cells(table, task),
         notes=notes,
         spots=spots,
     )
     write_text(folder / "map.html", page)
-    names = ("classes.qml", "zones.qml", "hotspots.csv", "summary.csv", "map.html")
+    names = ["classes.qml", "zones.qml", "hotspots.csv", "summary.csv", "map.html"]
+    if within is not None:
+        by_field = per_field(zones, within, facts).map(csv_safe)
+        write_text(folder / "fields.csv", by_field.to_csv(index=False, lineterminator="\n"))
+        names.append("fields.csv")
     written += [folder / name for name in names]
     if rates is not None:
-        written += write_prescription(zones, rates, folder)
+        written += write_prescription(zones, rates, folder, name=facts.path.stem)
     return written
 
 
@@ -192,89 +194,3 @@ def _write_tiles(tiles: pd.DataFrame, facts: RasterFacts, task: Task, folder: Pa
         crs=facts.crs,
     )
     return write_layer(frame, folder / "tiles.gpkg")
-
-
-def _summary(
-    context: ExportContext, maps: Maps, zones: Any, tiles: pd.DataFrame
-) -> tuple[pd.DataFrame, list[str]]:
-    """Hectares per class, and what is to be said about them."""
-    import pandas as pd  # noqa: PLC0415  (the app's description must load without it)
-
-    classes = list(context.task.classes)
-    mapped = np.array([maps.area_m2[name] for name in classes]) / 1e4
-    estimate, notes = _estimate(context, mapped)
-    n_zones = zones["class"].value_counts()
-    rows = []
-    for i, name in enumerate(classes):
-        row: dict[str, Any] = {
-            "class": name,
-            "area_ha": round(float(mapped[i]), 6),
-            "share": round(float(mapped[i] / max(mapped.sum(), 1e-12)), 6),
-        }
-        values = (estimate.area, estimate.low, estimate.high) if estimate else (None,) * 3
-        for column, value in zip(("corrected_ha", "low_ha", "high_ha"), values, strict=True):
-            row[column] = None if value is None else round(float(value[i]), 6)
-        rows.append({**row, "zones": int(n_zones.get(name, 0))})
-    if maps.unmapped_m2 > 0:
-        notes.append(
-            f"{maps.unmapped_m2 / 1e4:.4f} of {maps.valid_m2 / 1e4:.4f} ha hold a measurement and "
-            "are not on the map: too little of their tiles is valid, or these could not be read."
-        )
-    notes += _gsd_notes(context, tiles)
-    for note in notes:
-        log.info("%s", note)
-    return pd.DataFrame(rows), notes
-
-
-def _estimate(context: ExportContext, mapped: Any) -> tuple[AreaEstimate | None, list[str]]:
-    """Corrected areas where a confusion matrix is known."""
-    given = context.options.get("confusion")
-    counts = context.run.get("confusion")
-    if given:
-        counts = read_confusion(Path(given), context.task.classes)
-    if counts is None:
-        return None, [
-            "Hectares are counted on the map, with the errors of the model in them. Pass "
-            "--confusion with a run or an evaluation of this model to correct them."
-        ]
-    try:
-        estimate = corrected_areas(mapped, counts)
-    except MetricError as error:
-        return None, [f"Hectares are counted on the map; corrected ones are {error}."]
-    return estimate, [
-        f"Accuracy weighted by area: {estimate.accuracy:.1%} (95 % interval "
-        f"{estimate.accuracy_low:.1%} to {estimate.accuracy_high:.1%}). Corrected hectares and "
-        "intervals follow Olofsson et al. 2014. They hold as far as the judged tiles are like "
-        "this field's; tiles of other fields or seasons are no random sample of it."
-    ]
-
-
-def _gsd_notes(context: ExportContext, tiles: pd.DataFrame) -> list[str]:
-    """A warning where the tiles show much more or less ground than those of training."""
-    trained = float((context.run.get("facts") or {}).get("tile_m") or 0)
-    shown = float(facts_of(tiles).get("tile_m") or 0)
-    if not trained or not shown or 1 / 1.5 <= shown / trained <= 1.5:
-        return []
-    return [
-        f"Tiles show {shown:.3g} m of ground, those of training {trained:.3g} m: the scores are "
-        "not those of a model for this flight. Predict again with --match-gsd."
-    ]
-
-
-def _cells(table: pd.DataFrame, task: Task) -> Sequence[tuple[str, ...]]:
-    """The summary as strings for a page."""
-    cells = []
-    for row in table.to_dict("records"):
-        corrected = "not estimated"
-        if row["corrected_ha"] is not None and row["corrected_ha"] == row["corrected_ha"]:
-            corrected = f"{row['corrected_ha']:.4f} ({row['low_ha']:.4f} to {row['high_ha']:.4f})"
-        cells.append(
-            (
-                task.title(str(row["class"])),
-                f"{row['area_ha']:.4f}",
-                f"{row['share']:.1%}",
-                corrected,
-                f"{row['zones']:,}",
-            )
-        )
-    return cells

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from apps.crop_disease.tiles import is_tile
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -194,6 +196,9 @@ class JudgePhoto:
 
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
         """Judge the photo as read, before it is brought to size."""
+        if is_tile(data):
+            # Its size was chosen, and bare soil is neither dark nor blurred.
+            return {**data, "quality": ""}
         return {**data, "quality": "; ".join(_faults(data["image"]))}
 
 

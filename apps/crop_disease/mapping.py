@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from apps.crop_disease.raster import RasterFacts, Window
 
-__all__ = ["COLOURS", "NODATA", "STEPS", "Maps", "blend", "map_colours", "write_maps"]
+__all__ = ["NODATA", "STEPS", "WELL", "Maps", "blend", "map_colours", "write_maps"]
 
 Floats: TypeAlias = "NDArray[np.float32]"
 Decide: TypeAlias = "Callable[[NDArray[np.float64]], NDArray[np.int_]]"
@@ -51,10 +51,12 @@ BLOCK = 512
 # For the last copy, which reads each block once: a larger cache was not faster
 # (20,000 x 20,000 x 3: 16 s with 32 MiB and with 128), only larger.
 COPY_CACHE_BYTES = 32 * 2**20
-# Okabe and Ito's palette, told apart by colour-blind readers; its green comes first, for what
-# is well, and red and orange next.
+# Words for ground that is well; every other class is for a scout to see.
+WELL = frozenset({"healthy", "normal", "none", "background", "soil", "bare soil", "other"})
+# Okabe and Ito's palette, told apart by colour-blind readers: its green is kept for what is
+# well, and red and orange come first for what is not.
+GREEN = (0, 158, 115)
 COLOURS = (
-    (0, 158, 115),
     (213, 94, 0),
     (230, 159, 0),
     (204, 121, 167),
@@ -85,8 +87,14 @@ class Maps:
 
 
 def map_colours(classes: Sequence[str]) -> list[tuple[int, int, int]]:
-    """A colour per class, in order; they repeat after eight."""
-    return [COLOURS[i % len(COLOURS)] for i in range(len(classes))]
+    """A colour per class: green for the first that is well, the others in order, repeating.
+
+    >>> map_colours(["blight", "healthy", "rust"])
+    [(213, 94, 0), (0, 158, 115), (230, 159, 0)]
+    """
+    well = next((name for name in classes if name.lower() in WELL), None)
+    rest = iter(range(len(classes)))
+    return [GREEN if name == well else COLOURS[next(rest) % len(COLOURS)] for name in classes]
 
 
 def blend(

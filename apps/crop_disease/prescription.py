@@ -2,7 +2,8 @@
 
 The rates are the agronomist's and come from a table; nothing here proposes one.
 Written are a shapefile, which most terminals import, and GeoJSON, both in
-longitude and latitude with the columns ``Rate`` and ``Unit``.
+longitude and latitude with the columns ``Rate`` and ``Unit``, and ISOXML for those of
+ISOBUS (``isoxml``).
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from apps.crop_disease.isoxml import UNITS, write_taskdata
 from apps.crop_disease.zones import write_layer
 from core.errors import ManifestError
+from core.progress import log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,13 +80,16 @@ def read_rates(path: Path, classes: Sequence[str]) -> dict[str, Rate]:
     return rates
 
 
-def write_prescription(zones: Any, rates: Mapping[str, Rate], out: Path) -> list[Path]:
-    """Write ``prescription.shp`` (and its parts) and ``prescription.geojson``.
+def write_prescription(
+    zones: Any, rates: Mapping[str, Rate], out: Path, *, name: str
+) -> list[Path]:
+    """Write ``prescription.shp`` (and its parts), ``prescription.geojson`` and ``TASKDATA``.
 
     Args:
         zones: see ``zones.trace_zones``.
         rates: for every class.
         out: the folder.
+        name: of the field, for the terminal.
     """
     import geopandas  # noqa: PLC0415  (an extra)
 
@@ -99,6 +105,13 @@ def write_prescription(zones: Any, rates: Mapping[str, Rate], out: Path) -> list
         geometry=zones.geometry,
         crs=zones.crs,
     ).to_crs("EPSG:4326")
-    shapefile = write_layer(frame, out / "prescription.shp")
+    write_layer(frame, out / "prescription.shp")
     parts = [f for f in sorted(out.glob("prescription.*")) if f.suffix not in {".geojson"}]
-    return [*parts, write_layer(frame, out / "prescription.geojson")] if shapefile else []
+    written = [*parts, write_layer(frame, out / "prescription.geojson")]
+    task = write_taskdata(frame, rates, out, name=name)
+    if task is None:
+        log.info(
+            "no ISOXML was written: it knows rates in %s, and no more than 254 zones",
+            ", ".join(UNITS),
+        )
+    return [*written, *([task] if task else [])]

@@ -9,15 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from apps.crop_disease.field import (
-    OUTPUT_COLUMNS,
-    facts_of,
-    index_field,
-    is_tile,
-    read_tile,
-    window_of,
-)
-from apps.crop_disease.field_files import is_field
+from apps.crop_disease.field import OUTPUT_COLUMNS, index_field
+from apps.crop_disease.field_files import is_raster
+from apps.crop_disease.field_notes import facts_of
 from apps.crop_disease.field_options import OPTIONS
 from apps.crop_disease.field_phantom import (
     CLASSES,
@@ -26,6 +20,9 @@ from apps.crop_disease.field_phantom import (
     write_field_phantom,
     write_mosaic,
 )
+from apps.crop_disease.inputs import index, read
+from apps.crop_disease.tile_pixels import read_tile
+from apps.crop_disease.tiles import is_tile, window_of
 from core.app import Source, Task
 from core.data.split import draw_split
 from core.errors import ConfigError, ImageError, ManifestError
@@ -236,7 +233,7 @@ def test_class_folders_of_geotiff_tiles(tmp_path: Path) -> None:
             write_mosaic(
                 tmp_path / name / f"{i}.tif", replace(truth, seed=i), Form(bands="RGB", tiled=False)
             )
-    assert is_field(source(tmp_path, labelled=True))
+    assert is_raster(tmp_path, asked=False)
     found = index_field(source(tmp_path, labelled=True))
     assert list(found.table["label"]) == ["healthy", "healthy", "rust", "rust"]
     assert (found.table["height"] == 64).all()
@@ -256,7 +253,7 @@ def test_a_webodm_project_is_its_orthophoto(tmp_path: Path, phantom: Path) -> No
     (project / "odm_dem").mkdir()
     shutil.copy(phantom / "mosaic.tif", project / "odm_orthophoto" / "odm_orthophoto.tif")
     shutil.copy(phantom / "mosaic.tif", project / "odm_dem" / "dsm.tif")
-    assert is_field(source(project))
+    assert is_raster(project, asked=False)
     table = index_field(source(project, tile="128px")).table
     assert set(table["path"]) == {"odm_orthophoto/odm_orthophoto.tif"}
     assert set(table["flight"]) == {"may"}
@@ -268,11 +265,10 @@ def test_photos_of_leaves_are_no_field(tmp_path: Path) -> None:
     (tmp_path / "rust").mkdir()
     picture = Image.fromarray(np.zeros((20, 20, 3), np.uint8))
     picture.save(tmp_path / "rust" / "a.tif")
-    assert not is_field(source(tmp_path))
-    assert not is_field(source(tmp_path / "rust" / "a.tif"))
+    assert not is_raster(tmp_path, asked=False)
+    assert not is_raster(tmp_path / "rust" / "a.tif", asked=False)
     picture.save(tmp_path / "rust" / "b.jpg")
-    assert not is_field(source(tmp_path, tile="10m"))
-    assert not is_field(source())
+    assert not is_raster(tmp_path, asked=True)
     assert is_tile({"row_off": 0})
     for row in ({}, {"row_off": ""}, {"row_off": float("nan")}, {"row_off": None}):
         assert not is_tile(row)
@@ -362,13 +358,8 @@ def test_a_run_that_tells_its_training_is_compared_with(tmp_path: Path, phantom:
     assert facts["reading"] == "R=1 G=2 B=3 alpha=4"
     finer = write_mosaic(tmp_path / "finer.tif", plan_field(512, 512, seed=1, gsd_m=0.02))
 
-    class Knowing(Source):
-        """A source as a run that predicts would hand it over."""
-
-        run = {"facts": facts}  # noqa: RUF012  (a constant)
-
     def ask(path: Path, **options: Any) -> Source:
-        return Knowing(paths=(path,), labelled=False, task=TASK, options=options)
+        return replace(source(path), options=options, trained=facts)
 
     found = index_field(ask(finer))
     assert (found.table["width"] == 32).all()
@@ -401,9 +392,16 @@ def test_in_a_folder_one_bad_raster_costs_one_row(tmp_path: Path, phantom: Path)
     (tmp_path / "b.tif").write_bytes(b"nothing")
     table = index_field(source(tmp_path, tile="128px")).table
     bad = table[table["path"] == "b.tif"]
+    # Reading it fails, so that a prediction counts it as failed and not as left out.
+    assert list(bad["status"]) == ["ok"]
+    with pytest.raises(ImageError, match="is not a GeoTIFF that can be read"):
+        read({**bad.iloc[0], "path": str(tmp_path / "b.tif")})
+    check_manifest(table, labelled=False)
+    shutil.copy(phantom / "labels.gpkg", tmp_path / "labels.gpkg")
+    learnt = index(source(tmp_path, labelled=True, tile="32px")).table
+    bad = learnt[learnt["path"] == "b.tif"]
     assert list(bad["status"]) == ["skipped"]
     assert "is not a GeoTIFF that can be read" in bad["reason"].iloc[0]
-    check_manifest(table, labelled=False)
 
 
 @pytest.mark.parametrize(

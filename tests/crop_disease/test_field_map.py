@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from apps.crop_disease.areas import corrected_areas, read_confusion
-from apps.crop_disease.field import field_mask, index_field, window_of
+from apps.crop_disease.field import index_field
 from apps.crop_disease.field_outputs import affected_classes, write_field
 from apps.crop_disease.field_phantom import (
     CLASSES,
@@ -28,6 +28,8 @@ from apps.crop_disease.mapping import NODATA, STEPS, blend, write_maps
 from apps.crop_disease.prescription import read_rates
 from apps.crop_disease.raster import Reading, describe
 from apps.crop_disease.spatial import label_of_tiles, read_shapes
+from apps.crop_disease.tile_pixels import field_mask
+from apps.crop_disease.tiles import window_of
 from core.app import ExportContext, Source, Task
 from core.errors import ManifestError, MetricError
 

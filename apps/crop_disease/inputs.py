@@ -1,0 +1,69 @@
+"""What does the user point at: photos of leaves, or rasters of a field?
+
+Each goes its own way to a manifest and to pixels, and what comes out is the same: one
+row per picture, one picture per row. Nothing else in the app asks which it is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from apps.crop_disease.field_files import is_raster
+from apps.crop_disease.images import index as index_photos
+from apps.crop_disease.images import read as read_photo
+from apps.crop_disease.tiles import is_tile
+from core.errors import ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from core.app import Manifest, Source
+
+__all__ = ["index", "read"]
+
+# Options that make no sense without a raster. The others may have come with the run.
+OF_RASTERS = ("labels", "within", "rates", "crs", "hold-out")
+
+
+def index(source: Source) -> Manifest:
+    """The manifest of photos (``images``) or of the tiles of rasters (``field``).
+
+    A GeoTIFF, a folder of them and a WebODM project are rasters; a TIFF without a
+    place on the ground is a photo, unless an option of rasters is given.
+
+    Raises:
+        ManifestError: both kinds at once, or an option of rasters with photos.
+    """
+    asked = any(source.options.get(name) for name in OF_RASTERS)
+    rasters = [path for path in source.paths if is_raster(path, asked=asked)]
+    photos = [path for path in source.paths if path not in rasters]
+    if not rasters:
+        given = [name for name in OF_RASTERS if source.options.get(name)]
+        if given:
+            msg = (
+                f"--{given[0]}: speaks of a raster of a field, and {photos[0]} is none. Pass a "
+                "GeoTIFF, a folder of GeoTIFF, or a WebODM project."
+            )
+            raise ManifestError(msg)
+        return index_photos(source)
+    if photos:
+        msg = (
+            f"{rasters[0]} is a raster of a field and {photos[0]} is not; a model judges "
+            "photos of leaves or tiles of fields. Pass them in two commands."
+        )
+        raise ManifestError(msg)
+    # Only here: photos need none of the libraries for maps.
+    from apps.crop_disease.field import index_field  # noqa: PLC0415
+
+    return index_field(source)
+
+
+def read(row: Mapping[str, Any]) -> NDArray[Any]:
+    """The pixels (H, W, C) of a photo or of a tile."""
+    if is_tile(row) or row.get("refused"):
+        from apps.crop_disease.tile_pixels import read_tile  # noqa: PLC0415  (see above)
+
+        return read_tile(row)
+    return read_photo(row)
