@@ -200,6 +200,8 @@ class Manifest:
             later inputs with; see ``Source.trained``.
         settings: what these data need instead of ``App.config``, as keyword
             arguments of ``core.config.TrainConfig``; None lets the rule decide.
+        group_word: what the group is called in these data, where it is not
+            ``App.group``; a unit named ``App.group`` is then left out.
         extent: (column, unit) of what an input stands for, such as
             ``("hectares", "ha")``: progress counts in it.
     """
@@ -212,6 +214,7 @@ class Manifest:
     cards: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    group_word: str = ""
     extent: tuple[str, str] = ("", "images")
 
 

@@ -243,6 +243,8 @@ def _finish(
     """Calibrate, write the run, score what was held out, report, and declare it complete."""
     link = link_of(task, config.head)
     units = _units_for(app, question)
+    if words.get("group_word"):
+        units = [unit for unit in units if unit.name != app.group]
     members, vector = with_vector_scaling(members, data, parts)
     entries: list[dict[str, Any]] = []
     for number, member in enumerate(members):
@@ -273,7 +275,7 @@ def _finish(
         "title": app.title,
         "intended_use": app.intended_use,
         "task": task_to_dict(task),
-        "group": app.group,
+        "group": words.get("group_word") or app.group,
         "group_rule": words["group_rule"],
         "split_rule": words["split_rule"],
         "cards": words["cards"],
@@ -530,6 +532,7 @@ def _look(
         "notes": list(found.notes),
         "cards": list(found.cards),
         "terms": terms_of(cards),
+        "group_word": found.group_word,
         "facts": dict(found.facts),
         "settings": dict(found.settings),
         "root": str(found.root),

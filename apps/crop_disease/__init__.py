@@ -11,6 +11,7 @@ tiles in ``field``, how pixels are varied in ``augmentation``, what is counted i
 
 from __future__ import annotations
 
+from apps.crop_disease.area_report import areas_and_severity
 from apps.crop_disease.field import OUTPUT_COLUMNS
 from apps.crop_disease.field_options import OPTIONS
 from apps.crop_disease.field_outputs import EXPORTS
@@ -60,6 +61,7 @@ APP = App(
         Section(title="Classes taken for one another", build=confused_pairs),
         Section(title="What the border alone predicts", build=background_control),
         Section(title="Light and severe infections", build=by_severity),
+        Section(title="Areas of a field", build=areas_and_severity),
         Section(title="New ground", build=random_against_spatial),
     ),
     exports=EXPORTS,

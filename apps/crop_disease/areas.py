@@ -159,7 +159,7 @@ def judged_counts(predictions: pd.DataFrame, classes: Sequence[str]) -> NDArray[
     rows = predictions[predictions["status"] == "ok"]
     label = rows["label"].fillna("").astype(str)
     rows, label = rows[label.isin(classes)], label[label.isin(classes)]
-    decided = rows["decision"].fillna(rows["predicted"]).astype(str)
+    decided = rows["decision"].fillna("").astype(str)
     kept = decided.isin(classes).to_numpy()
     rows, label, decided = rows[kept], label[kept], decided[kept]
     place = {name: i for i, name in enumerate(classes)}

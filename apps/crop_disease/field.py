@@ -54,7 +54,7 @@ LEAST_VALID = 0.5
 LEAST_SHARE = 0.5
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 # The app's own size and epochs are those of photos; tiles get what the rules say of tiles.
-SETTINGS = {"size_px": None, "epochs": None}
+SETTINGS = {"size_px": None, "side_px": None, "epochs": None}
 
 # Columns of tiles that may stand in outputs: places on the ground are what a map is for.
 OUTPUT_COLUMNS = (
@@ -116,7 +116,7 @@ def index_field(source: Source) -> Manifest:
         column = table[name] if name in table else pd.Series("", index=table.index)
         table[name] = column.fillna("").astype(str)
     require_some(table, files)
-    table, (rule, split_rule), notes = keep_apart(table, source, whole=by_folder)
+    table, word, (rule, split_rule), notes = keep_apart(table, source, whole=by_folder)
     return Manifest(
         table=table,
         root=root,
@@ -125,6 +125,7 @@ def index_field(source: Source) -> Manifest:
         notes=(*scale_notes(table, source), *found.notes, *notes, *skip_notes(table)),
         facts=facts_of(table),
         settings=SETTINGS,
+        group_word=word,
         extent=("hectares", "ha"),
     )
 

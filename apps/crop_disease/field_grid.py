@@ -38,7 +38,7 @@ TILE_PX = 224
 MAP_OVERLAP = "25%"
 # Tiles along a side of a block, the most that leaves as many blocks as a split wants: in all,
 # and of each class (a split into three needs six, and chance spreads them unevenly).
-PER_BLOCK, BLOCKS_WANTED, BLOCKS_PER_CLASS = 5, 16, 9
+PER_BLOCK, BLOCKS_WANTED, BLOCKS_PER_CLASS = 5, 30, 12
 
 
 @dataclass(frozen=True)

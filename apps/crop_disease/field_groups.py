@@ -38,7 +38,7 @@ EARTH_M = 6_371_008.8
 
 def keep_apart(
     table: Any, source: Source, *, whole: bool
-) -> tuple[Any, tuple[str, str], tuple[str, ...]]:
+) -> tuple[Any, str, tuple[str, str], tuple[str, ...]]:
     """Give every tile its group, and leave out tiles that lie between two.
 
     Args:
@@ -47,18 +47,18 @@ def keep_apart(
         whole: whether every tile came as a file of its own.
 
     Returns:
-        the table with group, split, status and reason; the rules of group and split in
-        words; and what else must be said.
+        the table with group, split, status and reason; what the group is called; the
+        rules of group and split in words; and what else must be said.
 
     Raises:
         ManifestError: the group or what is to be held out is unknown.
     """
     if not source.labelled:
-        return table.assign(group=table["field"]), ("", ""), ()
+        return table.assign(group=table["field"]), "field", ("", ""), ()
     table = table.copy()
     ok = np.flatnonzero((table["status"] == "ok").to_numpy())
     if not len(ok):
-        return table.assign(group=""), ("", ""), ()
+        return table.assign(group=""), "block", ("", ""), ()
     pairs = ok[_near(table.iloc[ok])]
     split_rule = "The split is that of the folders." if (table["split"] != "").any() else ""
     held = [w.strip() for w in str(source.options.get("hold-out") or "").split(",") if w.strip()]
@@ -96,7 +96,9 @@ def keep_apart(
         _buffer(table, pairs[same_file & other])
     if held or split_rule:
         notes += _shared_ground(table, pairs)
-    return table.assign(group=names), (_words(group, whole=whole), split_rule), tuple(notes)
+    word = "tile" if group == "image_id" else group
+    rules = _words(group, whole=whole), split_rule
+    return table.assign(group=names), word, rules, tuple(notes)
 
 
 def _near(tiles: Any) -> NDArray[np.int_]:

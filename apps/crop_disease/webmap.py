@@ -207,7 +207,7 @@ PAGE = """<!doctype html>
 body {{ font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 70rem; padding: 1rem;
  color: #1b1b1b; background: #fff; }}
 h1 {{ font-size: 1.4rem; margin: 0 0 .3rem; }}
-#map {{ height: 70vh; min-height: 20rem; border: 1px solid #999; background: #f2f2f2; }}
+#map {{ height: 70vh; min-height: 20rem; border: 1px solid #999; background: #fff; }}
 .legend {{ background: #fff; padding: .5rem .7rem; border-radius: 4px;
  box-shadow: 0 0 4px #0006; }}
 .legend i {{ display: inline-block; width: 1em; height: 1em; margin-right: .5em;
@@ -244,6 +244,7 @@ const spots = L.layerGroup(content.spots.map((spot, i) => {{
 const legend = L.control({{position: "topright"}});
 legend.onAdd = () => {{
   const box = L.DomUtil.create("div", "legend");
+  L.DomUtil.create("b", "", box).textContent = "Class";
   for (const entry of content.legend) {{
     const line = L.DomUtil.create("div", "", box);
     const patch = L.DomUtil.create("i", "", line);
@@ -265,7 +266,8 @@ legend.onAdd = () => {{
   toggle("places to look at", spots);
   const range = document.createElement("input");
   Object.assign(range, {{type: "range", min: 0, max: 1, step: 0.05, value: 0.6}});
-  control("classes", range, () => classes.setOpacity(Number(range.value)));
+  range.setAttribute("aria-label", "strength of the class colours");
+  control("strength of the colours", range, () => classes.setOpacity(Number(range.value)));
   L.DomEvent.disableClickPropagation(box);
   return box;
 }};

@@ -103,14 +103,15 @@ def audit(
         asked = shortcuts(rows, facts, task) if has_labels else _unasked(len(rows))
     except ManifestError as error:
         asked = [Shortcut(name, None, None, None, 0.0, len(rows), str(error)) for name in _ASKED]
+    word = manifest.group_word or app.group
     checks = [
         _readable(len(ok), bad),
-        _classes(rows, task, app.group) if has_labels else _no_labels("classes"),
+        _classes(rows, task, word) if has_labels else _no_labels("classes"),
         _labels(conflicts) if has_labels else _no_labels("labels"),
         _exact(exact),
         _near(near, is_complete=is_complete),
         _copies_across(rows, exact, near),
-        _groups_across(rows, manifest, app.group),
+        _groups_across(rows, manifest, word),
         _forms([entry for entry in measured if not entry.reason]),
         *(_shortcut(entry) for entry in asked),
     ]

@@ -104,7 +104,7 @@ def mapped(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         context(tiles, out, rates=out / "rates.csv", confusion=out / "confusion.csv")
     )
     folder = out / "maps" / "mosaic"
-    assert {f.resolve() for f in files} == {f.resolve() for f in folder.iterdir()}
+    assert {f.resolve() for f in files} == {f.resolve() for f in folder.rglob("*") if f.is_file()}
     return folder
 
 
@@ -413,7 +413,7 @@ def test_the_confusion_of_an_evaluation_is_counted(tmp_path: Path) -> None:
         tmp_path / "predictions.parquet"
     )
     counts = read_confusion(tmp_path, CLASSES)
-    assert counts.tolist() == [[5, 0, 0], [2, 0, 0], [0, 0, 0]]
+    assert counts.tolist() == [[[5, 0, 0], [2, 0, 0], [0, 0, 0]]]
     with pytest.raises(MetricError, match="fewer than two tiles"):
         corrected_areas([1, 1, 1], counts)
     with pytest.raises(ManifestError, match="holds no predictions"):
