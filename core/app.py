@@ -38,6 +38,7 @@ __all__ = [
     "Section",
     "Source",
     "Task",
+    "Tour",
     "Unit",
     "app_names",
     "find_app",
@@ -370,6 +371,30 @@ class Option:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Tour:
+    """A second kind of input that ``resight demo`` shows: train on one set, predict another.
+
+    Attributes:
+        name: of its folder.
+        title: what it shows, in a few words.
+        phantom: as ``App.phantom``.
+        n_images: how many the phantom is asked for.
+        settings: of the training, as keyword arguments of ``core.config.TrainConfig``.
+        train_options: the app's own options of the training.
+        predict_options: of the prediction; a relative ``Path`` is a file of the phantom
+            that is predicted.
+    """
+
+    name: str
+    title: str
+    phantom: Callable[[Path, int, int], Path]
+    n_images: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    train_options: Mapping[str, Any] = field(default_factory=dict)
+    predict_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class App:
     """A domain, as data. Everything in it must pickle.
 
@@ -411,6 +436,7 @@ class App:
         output_columns: manifest columns that may stand in outputs beside the
             ones every table has; nothing else leaves the manifest.
         options: the app's own command-line options.
+        tours: further kinds of input that the demo shows.
     """
 
     name: str
@@ -433,6 +459,7 @@ class App:
     prepared_columns: tuple[str, ...] = ()
     output_columns: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
+    tours: tuple[Tour, ...] = ()
 
     def task(self, name: str | None = None) -> Task:
         """The task of this name, or the first; a bare kind gives a task of that kind.

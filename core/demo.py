@@ -6,6 +6,7 @@ path works and nothing about what a real training reaches.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -19,9 +20,8 @@ from core.train import train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from core.app import App
+    from core.app import App, Tour
 
 __all__ = ["demo"]
 
@@ -69,7 +69,29 @@ def demo(
     judged = evaluate(out / "run", elsewhere, out / "evaluation")
     say("5/5  resight predict: one row per image, and what the app exports")
     predicted = predict(out / "run", [elsewhere], out / "predictions")
-    return {"check": looked, "train": trained, "evaluate": judged, "predict": predicted}
+    tours = {tour.name: _tour(app_name, tour, out / tour.name, say) for tour in app.tours}
+    found = {"check": looked, "train": trained, "evaluate": judged, "predict": predicted}
+    return {**found, "tours": tours}
+
+
+def _tour(app_name: str, tour: Tour, out: Path, say: Callable[[str], None]) -> dict[str, Any]:
+    """Train on one phantom of another kind and predict a second."""
+    data, fresh = out / "data", out / "new_site"
+    if not (out / "phantom.done").is_file():
+        path = tour.phantom(data, tour.n_images, SEED)
+        elsewhere = tour.phantom(fresh, max(40, tour.n_images // 2), SEED + 1)
+        write_text(out / "phantom.done", f"{path.relative_to(out)}\n{elsewhere.relative_to(out)}\n")
+    path, elsewhere = (out / line for line in (out / "phantom.done").read_text().split())
+    say(f"and {tour.title}: train")
+    settings = {**SETTINGS, **tour.settings}
+    trained = train(app_name, path, out / "run", flags=settings, options=tour.train_options)
+    say(f"and {tour.title}: predict")
+    options = {
+        name: fresh / value if isinstance(value, Path) else value
+        for name, value in tour.predict_options.items()
+    }
+    predicted = predict(out / "run", [elsewhere], out / "predictions", options=options)
+    return {"train": trained, "predict": predicted}
 
 
 def _small(app: App) -> dict[str, Any]:
@@ -83,12 +105,19 @@ def _small(app: App) -> dict[str, Any]:
 
 def summary_rows(out: Path) -> pd.DataFrame:
     """What to open, and why."""
+    tours = [p.parent for p in sorted(out.glob("*/phantom.done"))]
     rows = [
         (out / "check" / "audit.html", "what is in the data"),
         (out / "run" / "report.html", "how good the model is on what was held out"),
         (out / "run" / "plan.yaml", "every setting and why it has its value"),
         (out / "evaluation" / "report.html", "how good it is on images from elsewhere"),
         (out / "predictions" / "predictions.csv", "one row per new image"),
+        *((tour / "run" / "report.html", f"the same for a {tour.name}") for tour in tours),
+        *(
+            (page, f"what became of the new {tour.name}")
+            for tour in tours
+            for page in sorted((tour / "predictions").rglob("*.html"))
+        ),
     ]
     return pd.DataFrame(
         [(str(path), why) for path, why in rows if path.exists()], columns=["open", "to see"]

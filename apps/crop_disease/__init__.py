@@ -11,17 +11,20 @@ tiles in ``field``, how pixels are varied in ``augmentation``, what is counted i
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from apps.crop_disease.area_report import areas_and_severity
 from apps.crop_disease.field import OUTPUT_COLUMNS
 from apps.crop_disease.field_options import OPTIONS
 from apps.crop_disease.field_outputs import EXPORTS
+from apps.crop_disease.field_phantom import write_field_phantom
 from apps.crop_disease.field_report import random_against_spatial
 from apps.crop_disease.images import augment, prepare
 from apps.crop_disease.inputs import index, read
 from apps.crop_disease.metrics import METRICS
 from apps.crop_disease.phantom import write_phantom
 from apps.crop_disease.report import background_control, by_severity, confused_pairs
-from core.app import App, Section, Task, Unit
+from core.app import App, Section, Task, Tour, Unit
 from core.data.published import LABEL_MAP
 
 __all__ = ["APP"]
@@ -73,4 +76,15 @@ APP = App(
     config={"side_px": 361, "pool": "last_two_max"},
     output_columns=("leaf", "severity", *OUTPUT_COLUMNS),
     options=(LABEL_MAP, *OPTIONS),
+    tours=(
+        Tour(
+            name="field",
+            title="a field from the air",
+            phantom=write_field_phantom,
+            n_images=240,
+            settings={"epochs": 4, "batch": 16},
+            train_options={"tile": "32px"},
+            predict_options={"rates": Path("rates.csv"), "within": Path("boundary.gpkg")},
+        ),
+    ),
 )

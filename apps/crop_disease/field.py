@@ -52,6 +52,8 @@ __all__ = ["OUTPUT_COLUMNS", "index_field"]
 
 LEAST_VALID = 0.5
 LEAST_SHARE = 0.5
+# Column of labels that travels along beside the class.
+SEVERITY = "severity"
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 # The app's own size and epochs are those of photos; tiles get what the rules say of tiles.
 SETTINGS = {"size_px": None, "side_px": None, "epochs": None}
@@ -154,6 +156,7 @@ def _add_raster(
         within = read_shapes(Path(options["within"]), facts)
     mask = field_mask(path, reading, within)
     layout, labels = _laid_out(found, facts, path, source, whole=whole)
+    severity = _severity(facts, path, source, layout) if source.labelled and not whole else []
     share, n_valid = valid_fractions(
         mask, (facts.height, facts.width), layout.rows, layout.cols, layout.tile
     )
@@ -184,7 +187,11 @@ def _add_raster(
     # The ground of the raster, shared evenly by the tiles that are judged: tiles overlap.
     n_ok = max(1, sum(row["status"] == "ok" for row in rows_of))
     hectares = n_valid * facts.pixel_m**2 / 1e4 / n_ok
-    found.rows += [{**r, "hectares": hectares * (r["status"] == "ok")} for r in rows_of]
+    for row in rows_of:
+        row["hectares"] = hectares * (row["status"] == "ok")
+    for row, (grade, _) in zip(rows_of, severity, strict=False):
+        row["severity"] = grade
+    found.rows += rows_of
 
 
 def _rows(
@@ -299,6 +306,20 @@ def _laid_out(
         if enough and min(map(len, blocks_of.values()), default=0) >= BLOCKS_PER_CLASS:
             break
     return layout, labels
+
+
+def _severity(
+    facts: RasterFacts, path: Path, source: Source, layout: Layout
+) -> list[tuple[str, str]]:
+    """The grade of each tile where the labels have a column for it beside the class."""
+    import pyogrio  # noqa: PLC0415  (an extra)
+
+    file = _labels_file(source, path)
+    column = str(source.options.get("label-column") or source.label or source.task.label)
+    if file is None or column == SEVERITY or SEVERITY not in pyogrio.read_info(file)["fields"]:
+        return []
+    shapes = read_shapes(file, facts, column=SEVERITY, what="--labels")
+    return label_of_tiles(shapes, layout.windows, background="", least_share=LEAST_SHARE)
 
 
 def _labels_file(source: Source, raster: Path) -> Path | None:

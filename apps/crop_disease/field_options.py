@@ -16,6 +16,8 @@ OPTIONS = (
         name="overlap",
         help="Of neighbouring tiles: 25%, 56px or 2m; default 25% for a map, none for training.",
         verbs=EVERY,
+        # Tiles of a map overlap and those of a training do not.
+        scope="command",
     ),
     Option(name="bands", help="The file's bands in order: RGBN, RGNRe, R,G,B,-.", verbs=EVERY),
     Option(name="indices", help="Vegetation indices as further channels: NDVI,ExG.", verbs=EVERY),
@@ -25,7 +27,12 @@ OPTIONS = (
         verbs=EVERY,
         type=float,
     ),
-    Option(name="crs", help="System of a raster that names none: EPSG:32615.", verbs=EVERY),
+    Option(
+        name="crs",
+        help="System of a raster that names none: EPSG:32615.",
+        verbs=EVERY,
+        scope="command",
+    ),
     Option(name="within", help="Polygons of the field: only there.", verbs=EVERY, type=Path),
     Option(
         name="least-valid",
@@ -47,6 +54,7 @@ OPTIONS = (
         name="hold-out",
         help="Fields or flights kept for the final numbers: NAME,NAME.",
         verbs=("check", "train"),
+        scope="command",
     ),
     Option(
         name="buffer",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.outputs import write_json
+from core.outputs import write_json, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["CLASSES", "Focus", "Form", "Truth", "plan_field", "write_field_phantom", "write_mosaic"]
 
 CLASSES = ("healthy", "rust", "wilt")
+# A grade for each class, so that a field has severities as well.
+SEVERITY = {"healthy": 0, "rust": 1, "wilt": 2}
 # UTM zone 32 north, a place in the Rhine valley.
 CRS = "EPSG:32632"
 ORIGIN = (451_000.0, 5_433_000.0)
@@ -211,8 +213,8 @@ def write_field_phantom(folder: Path, n_images: int, seed: int) -> Path:
         seed: of everything.
 
     Returns:
-        the folder: ``mosaic.tif`` (RGBA, 8 bit), ``labels.gpkg`` (column
-        ``label``), ``boundary.gpkg``, ``truth.json``.
+        the folder: ``mosaic.tif`` (RGBA, 8 bit), ``labels.gpkg`` (columns ``label`` and
+        ``severity``), ``boundary.gpkg``, ``rates.csv``, ``truth.json``.
     """
     import geopandas  # noqa: PLC0415  (an extra)
     import pyogrio  # noqa: PLC0415
@@ -227,13 +229,18 @@ def write_field_phantom(folder: Path, n_images: int, seed: int) -> Path:
     # A fixed date, so that the same seed gives the same bytes.
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"})
     labels = geopandas.GeoDataFrame(
-        {"label": list(shapes)}, geometry=list(shapes.values()), crs=CRS
+        {"label": list(shapes), "severity": [SEVERITY[name] for name in shapes]},
+        geometry=list(shapes.values()),
+        crs=CRS,
     )
     labels.to_file(folder / "labels.gpkg", engine="pyogrio", layer="labels")
     boundary = geopandas.GeoDataFrame(
         {"name": ["phantom"]}, geometry=[union_all(list(shapes.values()))], crs=CRS
     )
     boundary.to_file(folder / "boundary.gpkg", engine="pyogrio", layer="boundary")
+    write_text(
+        folder / "rates.csv", "class,rate,unit\nhealthy,0,L/ha\nrust,1.5,L/ha\nwilt,0.8,L/ha\n"
+    )
     write_json(folder / "truth.json", {"area_m2": truth.area_m2(), "gsd_m": truth.gsd_m})
     return folder
 

@@ -316,7 +316,7 @@ def test_a_boundary_elsewhere_and_a_column_that_is_not_there(tmp_path: Path, pha
     far.to_file(tmp_path / "far.gpkg", engine="pyogrio")
     with pytest.raises(ManifestError, match=r"none of its 1 shapes lies on mosaic\.tif"):
         index_field(source(phantom / "mosaic.tif", within=tmp_path / "far.gpkg"))
-    with pytest.raises(ManifestError, match=r"has no column 'sort' \(it has: label\)"):
+    with pytest.raises(ManifestError, match=r"has no column 'sort' \(it has: label, severity\)"):
         index_field(source(phantom, labelled=True, label_column="sort"))
 
 

@@ -450,6 +450,52 @@ def test_a_prescription_has_a_rate_and_unit_per_zone(mapped: Path) -> None:
         assert back.area.sum() == pytest.approx(zones.area.sum(), rel=1e-6)
 
 
+def test_a_terminal_reads_the_same_rates_and_ground(mapped: Path) -> None:
+    from xml.etree import ElementTree as Xml  # noqa: PLC0415  (our own files)
+
+    from shapely import Polygon  # noqa: PLC0415  (an extra)
+
+    zones = pyogrio.read_dataframe(mapped / "prescription.geojson")
+    root = Xml.parse(mapped / "TASKDATA" / "TASKDATA.XML").getroot()
+    assert (root.tag, root.get("VersionMajor")) == ("ISO11783_TaskData", "3")
+    shown = {v.get("A"): (float(v.get("C", "")), v.get("E")) for v in root.iter("VPN")}
+    task = root.find("TSK")
+    assert task is not None
+    read: dict[str, Any] = {}
+    for zone in task.iter("TZN"):
+        value = zone.find("PDV")
+        assert value is not None
+        # Setpoint volume per area, in mm3/m2, shown in the unit of the rates.
+        assert value.get("A") == "0001"
+        factor, unit = shown[value.get("E")]
+        assert unit == "L/ha"
+        rings = [
+            [[float(p.get("D", "")), float(p.get("C", ""))] for p in line.iter("PNT")]
+            for line in zone.iter("LSG")
+        ]
+        kinds = [line.get("A") for line in zone.iter("LSG")]
+        area = sum(
+            Polygon(r).area * (1 if k == "1" else -1) for r, k in zip(rings, kinds, strict=True)
+        )
+        read[str(zone.get("B"))] = (int(value.get("B", "")) * factor, area)
+    assert read.pop("outside") == (0, 0)
+    assert {name: rate for name, (rate, _) in read.items()} == pytest.approx(
+        {"healthy": 0.0, "rust": 1.5, "wilt": 2.0}
+    )
+    for name, (_, area) in read.items():
+        assert area == pytest.approx(zones[zones["Class"] == name].area.sum(), rel=1e-4)
+    field = root.find("PFD")
+    assert field is not None
+    assert float(field.get("D", "")) == pytest.approx(1e4 * zones["Area_ha"].sum(), rel=1e-3)
+
+
+def test_an_isobus_library_reads_the_task(mapped: Path) -> None:
+    isoxml = pytest.importorskip("isoxml.util.isoxml_io", reason="needs isoxml, not required")
+    task_data, _ = isoxml.isoxml_from_path(mapped / "TASKDATA" / "TASKDATA.XML")
+    zones = {zone.designator: zone for zone in task_data.tasks[0].treatment_zones}
+    assert zones["rust"].process_data_variables[0].process_data_value == 150
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
