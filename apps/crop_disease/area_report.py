@@ -83,6 +83,12 @@ def _areas(context: ReportContext, rows: pd.DataFrame) -> list[Block]:
 
     value = shares(np.ones(len(rows)))
     low, high = _ends(shares, group)
+    n_of = [len(set(group[decided == i])) for i in range(k)]
+    n_of += [len(set(group[label == i])) for i in range(k)] + [len(set(group))]
+    for i, n in enumerate(n_of):
+        # Where no error was seen resampling gives no width: the exact bound for n groups.
+        if n and value[i] == 1:
+            low[i], high[i] = 0.025 ** (1 / n), 1.0
     cells = by_area(label, decided, hectares, k)
 
     def shown(i: int) -> str:
@@ -104,7 +110,8 @@ def _areas(context: ReportContext, rows: pd.DataFrame) -> list[Block]:
             title="Areas of the judged tiles",
             note=f"{count(len(rows))} tiles, {hectares.sum():.4f} ha, in {count(n_groups)} groups. "
             "User's accuracy: of the ground called so, how much is. Producer's: of the ground that "
-            "is so, how much was called so. 95 % intervals resample groups. Areas of a whole field "
+            "is so, how much was called so. 95 % intervals resample groups; where no error was "
+            "seen they are the exact bound for so many groups. Areas of a whole field "
             "are corrected by these errors in the summary of a prediction (Olofsson et al. 2014, "
             "doi:10.1016/j.rse.2014.02.015).",
             numeric=tuple(frame.columns[1:]),

@@ -291,6 +291,7 @@ def _laid_out(
         raise ManifestError(msg)
     column = str(options.get("label-column") or source.label or source.task.label)
     shapes = read_shapes(file, facts, column=column, what="--labels")
+    best: tuple[int, Layout, list[tuple[str, str]]] | None = None
     for layout in for_training(facts, tile, source, found.notes):
         labels = label_of_tiles(
             shapes,
@@ -302,10 +303,18 @@ def _laid_out(
         for (label, _), block in zip(labels, layout.blocks, strict=True):
             blocks_of.setdefault(label, set()).add(block)
         blocks_of.pop("", None)
-        enough = len(set(layout.blocks)) >= BLOCKS_WANTED
-        if enough and min(map(len, blocks_of.values()), default=0) >= BLOCKS_PER_CLASS:
+        fewest = min(map(len, blocks_of.values()), default=0)
+        is_enough = len(set(layout.blocks)) >= BLOCKS_WANTED
+        # Small blocks lose much ground to strips, so they are cut no smaller than is needed.
+        level = sum(fewest >= wanted for wanted in BLOCKS_PER_CLASS) if is_enough else 0
+        if best is None or level > best[0] or not best[0]:
+            best = level, layout, labels
+        if level == len(BLOCKS_PER_CLASS):
             break
-    return layout, labels
+    if best is None:
+        msg = f"{path}: no block of tiles fits on it. Pass a smaller --tile."
+        raise ManifestError(msg)
+    return best[1], best[2]
 
 
 def _severity(

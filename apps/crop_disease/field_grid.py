@@ -37,8 +37,8 @@ TILE_PX = 224
 # Of a tile's side, when a map is made; in training tiles do not overlap.
 MAP_OVERLAP = "25%"
 # Tiles along a side of a block, the most that leaves as many blocks as a split wants: in all,
-# and of each class (a split into three needs six, and chance spreads them unevenly).
-PER_BLOCK, BLOCKS_WANTED, BLOCKS_PER_CLASS = 5, 30, 12
+# and of each class: a split into three needs six, and more are better.
+PER_BLOCK, BLOCKS_WANTED, BLOCKS_PER_CLASS = 5, 30, (6, 9, 12)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ __all__ = [
     "RasterFacts",
     "Window",
     "borrow",
+    "cache_bytes",
     "choose_reading",
     "describe",
     "need_geo",
@@ -52,6 +53,11 @@ Window: TypeAlias = tuple[int, int, int, int]
 # four bytes a pixel three times over, so that windows read in storage order decode
 # each block once. GDAL's own default, a share of the machine's memory, is not constant.
 CACHE_BYTES = 128 * 2**20
+# For rasters whose rows are heavier it may grow to this, and no further: tiles then decode
+# some blocks twice.
+MOST_CACHE_BYTES = 512 * 2**20
+# Rows that a strip of tiles spans, at least.
+STRIP_ROWS = 1024
 # Rasters held open at once by one process.
 MOST_OPEN = 4
 # Reflectance may pass 1 on glints; a 99th percentile above this is another quantity.
@@ -252,8 +258,18 @@ def borrow(path: Path) -> Iterator[Any]:
         _OPEN[key] = source
         while len(_OPEN) > MOST_OPEN:
             _OPEN.popitem(last=False)[1].close()
-        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES):
+        with rasterio.Env(GDAL_CACHEMAX=cache_bytes(source)):
             yield source
+
+
+def cache_bytes(source: Any) -> int:
+    """Memory that holds the stored blocks of one strip of tiles, within limits.
+
+    It depends on the width of a raster and not on its height.
+    """
+    rows = max(STRIP_ROWS, 3 * source.block_shapes[0][0])
+    pixel = sum(np.dtype(name).itemsize for name in source.dtypes)
+    return int(min(MOST_CACHE_BYTES, max(CACHE_BYTES, rows * source.width * pixel)))
 
 
 def read_pixels(source: Any, reading: Reading, window: Window) -> NDArray[Any]:

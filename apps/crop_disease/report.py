@@ -43,10 +43,11 @@ def confused_pairs(context: ReportContext) -> Sequence[Block]:
         return []
     judged = _judged(context)
     wrong = judged[judged["decision"] != judged["label"]]
+    word = _pictures_are(context)
     if not len(judged):
         return []
     if not len(wrong):
-        return [Text(f"None of {count(len(judged))} photos was taken for another class.")]
+        return [Text(f"None of {count(len(judged))} {word} was taken for another class.")]
     counts = Counter(zip(wrong["label"], wrong["decision"], strict=True))
     # Ties in the order of the names, so that the same predictions give the same page.
     pairs = sorted(counts, key=lambda pair: (-counts[pair], pair))
@@ -57,7 +58,7 @@ def confused_pairs(context: ReportContext) -> Sequence[Block]:
             {
                 "is": context.task.title(label),
                 "was called": context.task.title(decision),
-                "photos": f"{count(counts[label, decision])} of {count(len(of_class))}",
+                word: f"{count(counts[label, decision])} of {count(len(of_class))}",
                 "share (95 % interval)": _share(of_class["decision"] == decision, of_class),
             }
         )
@@ -66,10 +67,10 @@ def confused_pairs(context: ReportContext) -> Sequence[Block]:
         Table(
             frame=pd.DataFrame(rows),
             title="Classes taken for one another",
-            note=f"{count(len(wrong))} of {count(len(judged))} photos were not called what "
+            note=f"{count(len(wrong))} of {count(len(judged))} {word} were not called what "
             f"their label says.{f' {count(left)} rarer pairs are left out.' if left else ''} An "
-            "error here may also be an error of the label: look at the photos.",
-            numeric=("photos", "share (95 % interval)"),
+            f"error here may also be an error of the label: look at the {word}.",
+            numeric=(word, "share (95 % interval)"),
         )
     ]
     for label, decision in pairs[:PICTURED] if context.picture else []:
@@ -102,7 +103,8 @@ def background_control(context: ReportContext) -> Sequence[Block]:
     import pandas as pd  # noqa: PLC0415  (see above)
 
     asked = [e for e in context.audit.get("shortcuts") or [] if e.get("name") == "border"]
-    if not asked:
+    # The border of a tile shows plants as its middle does.
+    if not asked or _pictures_are(context) == "tiles":
         return []
     border = asked[0]
     if border.get("value") is None:
@@ -174,6 +176,7 @@ def by_severity(context: ReportContext) -> Sequence[Block]:
     if len(grades) < 2:
         return []
     rows, wrong, few = [], [], []
+    word = _pictures_are(context)
     for name in grades:
         part = judged[grade == name]
         right = part["decision"] == part["label"]
@@ -182,7 +185,7 @@ def by_severity(context: ReportContext) -> Sequence[Block]:
         rows.append(
             {
                 "severity": name,
-                "photos": count(len(part)),
+                word: count(len(part)),
                 "right": count(int(right.sum())),
                 "share right (95 % interval)": _share(right, part),
                 "classes": ", ".join(
@@ -197,8 +200,8 @@ def by_severity(context: ReportContext) -> Sequence[Block]:
             title="Right decisions by severity",
             note="The grades hold different classes, so a difference between two grades may be one "
             "between classes."
-            + (f" Too few photos to judge: grade {', '.join(few)}." if few else ""),
-            numeric=("photos", "right", "share right (95 % interval)"),
+            + (f" Too few {word} to judge: grade {', '.join(few)}." if few else ""),
+            numeric=(word, "right", "share right (95 % interval)"),
         )
     ]
     total = sum(wrong)
@@ -207,13 +210,18 @@ def by_severity(context: ReportContext) -> Sequence[Block]:
         first = next((i for i, name in enumerate(grades) if name != "0"), 0)
         blocks.append(
             Text(
-                f"{count(wrong[first])} of {count(total)} errors are on photos of grade "
+                f"{count(wrong[first])} of {count(total)} errors are on {word} of grade "
                 f"{grades[first]}, the lightest with symptoms; "
-                f"{number(float((grade == grades[first]).mean()), percent=True)} of the photos are "
+                f"{number(float((grade == grades[first]).mean()), percent=True)} of the {word} are "
                 "of that grade. A model that errs mostly there sees a disease late."
             )
         )
     return blocks
+
+
+def _pictures_are(context: ReportContext) -> str:
+    """What the pictures of this report are called."""
+    return "tiles" if "row_off" in context.manifest else "photos"
 
 
 def _judged(context: ReportContext) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import warnings
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,10 @@ import pytest
 from apps.crop_disease.channels import INDICES, Reading
 from apps.crop_disease.images import PADDING
 from apps.crop_disease.raster import (
+    CACHE_BYTES,
+    MOST_CACHE_BYTES,
     borrow,
+    cache_bytes,
     choose_reading,
     describe,
     read_pixels,
@@ -374,3 +378,17 @@ def test_a_file_written_anew_is_read_anew(tmp_path: Path) -> None:
     write(path, np.full((3, 17, 16), 20, np.uint8), photometric="RGB")
     with borrow(path) as source:
         assert read_pixels(source, reading, (0, 0, 1, 1))[0, 0, 0] == 20
+
+
+def test_the_cache_follows_the_width_within_limits_and_not_the_height() -> None:
+    def needed(width: int, height: int, dtypes: tuple[str, ...]) -> int:
+        return cache_bytes(
+            SimpleNamespace(width=width, height=height, dtypes=dtypes, block_shapes=[(512, 512)])
+        )
+
+    rgb, multispectral = ("uint8",) * 3, ("uint16",) * 5
+    assert needed(20_000, 20_000, rgb) == CACHE_BYTES
+    # Three rows of blocks: 1,536 x 20,000 px of 10 bytes.
+    assert needed(20_000, 20_000, multispectral) == 1536 * 20_000 * 10
+    assert needed(20_000, 90_000, multispectral) == 1536 * 20_000 * 10
+    assert needed(90_000, 20_000, multispectral) == MOST_CACHE_BYTES
