@@ -38,7 +38,7 @@ TILE_PX = 224
 MAP_OVERLAP = "25%"
 # Tiles along a side of a block, the most that leaves as many blocks as a split wants: in all,
 # and of each class: a split into three needs six, and more are better.
-PER_BLOCK, BLOCKS_WANTED, BLOCKS_PER_CLASS = 5, 30, (6, 9, 12)
+PER_BLOCK, BLOCKS_WANTED, BLOCKS_PER_CLASS = 5, 30, (6, 8)
 
 
 @dataclass(frozen=True)
