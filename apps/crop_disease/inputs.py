@@ -31,12 +31,13 @@ def index(source: Source) -> Manifest:
     """The manifest of photos (``images``) or of the tiles of rasters (``field``).
 
     A GeoTIFF, a folder of them and a WebODM project are rasters; a TIFF without a
-    place on the ground is a photo, unless an option of rasters is given.
+    place on the ground is a photo, unless an option of rasters is given or the run
+    was trained on tiles.
 
     Raises:
         ManifestError: both kinds at once, or an option of rasters with photos.
     """
-    asked = any(source.options.get(name) for name in OF_RASTERS)
+    asked = any(source.options.get(name) for name in OF_RASTERS) or "tile_m" in source.trained
     rasters = [path for path in source.paths if is_raster(path, asked=asked)]
     photos = [path for path in source.paths if path not in rasters]
     if not rasters:
