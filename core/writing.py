@@ -124,6 +124,9 @@ def print_page(out: Path, *, pdf: bool) -> None:
     Raises:
         OutputError: there is no engine; the directory is complete without the PDF.
     """
+    if not pdf:
+        # A copy of an earlier page would contradict this one.
+        (out / "report.pdf").unlink(missing_ok=True)
     try:
         if pdf:
             from core.report.pdf import write_pdf  # noqa: PLC0415  (starts a browser)
@@ -153,16 +156,17 @@ def only_ours(out: Path, *, ours: Sequence[str] = ("metrics.json", "predictions.
     Raises:
         OutputError: the directory holds something else, or is a run.
     """
-    others = [f.name for f in out.iterdir() if f.name != ".lock"]
-    if others and not is_complete(out) and not set(ours) & set(others):
-        msg = (
-            f"{out}: holds files that resight did not write (first: {sorted(others)[0]}). "
-            f"Choose another --out."
+    others = {f.name for f in out.iterdir() if f.name != ".lock"}
+    if others and not set(ours) & others:
+        what = (
+            "a result of another kind" if is_complete(out) else "files that resight did not write"
         )
+        msg = f"{out}: holds {what} (first: {sorted(others)[0]}). Choose another --out."
         raise OutputError(msg)
-    if "run.json" in others:
-        msg = f"{out}: is a run. Choose another --out for the report."
-        raise OutputError(msg)
+    for name, what in (("run.json", "a run"), ("job.json", "a prediction")):
+        if name in others:
+            msg = f"{out}: is {what}. Choose another --out for the report."
+            raise OutputError(msg)
 
 
 def read_json(path: Path) -> dict[str, Any]:
