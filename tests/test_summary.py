@@ -466,3 +466,34 @@ def test_no_interval_is_made_of_one_group() -> None:
     for row in content["metrics"]:
         assert row["low"] is None or row["name"] in {"auroc"}, row
     assert any("Only 1 patient" in words for words in content["cautions"])
+
+
+def own_accuracy(cases: Cases) -> float:
+    """An app's own function for a number that is built in."""
+    right = (cases.y == cases.decided).astype(float)
+    return float(right @ cases.weight / cases.weight.sum())
+
+
+def shifted_accuracy(cases: Cases) -> float:
+    """Another number under a built-in name."""
+    return own_accuracy(cases) / 2
+
+
+def test_an_apps_own_function_gets_the_interval_of_the_built_in_number() -> None:
+    rows = predictions(BINARY).assign(group="")
+    own = [
+        Metric(name="accuracy", title="A", compute=own_accuracy, percent=True),
+        Metric(name="accuracy_halved", title="B", compute=shifted_accuracy),
+    ]
+    content, _ = summarise(rows, task=BINARY, metrics=own, **FAST)
+    assert row_of(content, "accuracy")["method"].startswith("Wilson")
+    assert "bootstrap" in row_of(content, "accuracy_halved")["method"]
+
+
+def test_a_share_that_strata_hold_still_has_the_interval_of_its_groups() -> None:
+    # Every case is decided negative: each stratified resample has the same share of right ones.
+    rows = predictions(BINARY).assign(score_no=0.9, score_yes=0.1)
+    content, _ = summarise(rows, task=BINARY, **FAST)
+    row = row_of(content, "accuracy")
+    assert row["low"] < row["value"] < row["high"]
+    assert "design effect" in row["method"]

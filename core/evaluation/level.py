@@ -19,8 +19,13 @@ from core.evaluation import metrics as named
 from core.evaluation.agreement import confusion_matrices, from_confusion
 from core.evaluation.delong import delong, newcombe_auroc
 from core.evaluation.discrimination import Ranking, indicator
-from core.evaluation.intervals import Interval, wilson
-from core.evaluation.resampling import Resampling, bootstrap_interval, resample_groups
+from core.evaluation.intervals import Interval, cluster_proportion, wilson
+from core.evaluation.resampling import (
+    MIN_GROUPS,
+    Resampling,
+    bootstrap_interval,
+    resample_groups,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -240,7 +245,8 @@ def interval_of(
             x, n = int(spec.success[spec.among].sum()), int(spec.among.sum())
             return wilson(x, n, level=confidence)
         parts = (level.groups_in(spec.among),)
-        return bootstrap_interval(value, replicates, plan, level=confidence, groups_of=parts)
+        found = bootstrap_interval(value, replicates, plan, level=confidence, groups_of=parts)
+        return found if found.low is not None else _of_groups(level, spec, found)
     if spec.kind == "area" and spec.truth is not None and spec.score is not None:
         return _area(level, spec, value, replicates)
     if spec.kind == "binned":
@@ -248,6 +254,23 @@ def interval_of(
     return bootstrap_interval(
         value, replicates, plan, level=confidence, groups_of=spec.parts or None
     )
+
+
+def _of_groups(level: Level, spec: Spec, found: Interval) -> Interval:
+    """The interval of a proportion from the spread between groups, where resamples show none.
+
+    Where every case is decided alike, resamples within strata of the classes all have the same
+    share of right decisions; between groups that share still differs.
+    """
+    if spec.success is None or spec.among is None or level.plan.n_groups < MIN_GROUPS:
+        return found
+    groups, hits = level.groups[spec.among], spec.success[spec.among]
+    try:
+        return cluster_proportion(
+            hits, groups, level=level.confidence, scale="wilson", word=level.plan.word
+        )
+    except MetricError:
+        return found
 
 
 def _area(level: Level, spec: Spec, value: float, replicates: NDArray[np.float64]) -> Interval:
