@@ -217,3 +217,15 @@ def test_refer_sends_the_least_certain_and_keeps_ties_together() -> None:
 def test_something_is_always_kept() -> None:
     (row,) = risk_coverage([1, 0], [0.4, 0.6], referred=[1.0])
     assert row["n"] == 1
+
+
+def test_predictive_values_lie_in_their_intervals_at_the_ends() -> None:
+    for sensitivity, specificity in ((1.0, 0.5), (0.5, 1.0), (1.0, 1.0), (0.1, 1.0), (1.0, 0.0)):
+        found = predictive_values(sensitivity, specificity, 0.01, n_positive=11, n_negative=22)
+        for name in ("ppv", "npv"):
+            value, low, high = (found[f"{name}{end}"] for end in ("", "_low", "_high"))
+            if value is not None:
+                assert low is not None
+                assert high is not None
+                assert low <= value <= high
+                assert high - low > 1e-6

@@ -368,8 +368,11 @@ def predictive_values(
     }
     for name, middle in centre.items():
         half = z * float(np.sqrt(spread[name]))
-        found[f"{name}_low"] = float(expit(middle - half))
-        found[f"{name}_high"] = float(expit(middle + half))
+        # Half a case draws the middle away from an end; the value itself stays possible.
+        value = found[name]
+        ends = [float(expit(middle - half)), float(expit(middle + half))]
+        known = ends if value is None else [*ends, value]
+        found[f"{name}_low"], found[f"{name}_high"] = min(known), max(known)
     return found
 
 
