@@ -293,7 +293,9 @@ def _kind_line(
         "Photographs": count(len(part)),
         "Patients": count(part["patient"].nunique()),
         "Ungradable": _share(part["ungradable"], part),
-        "Labelled referable": _share(known["label"].isin(positive), known),
+        "Labelled referable": number(float(known["label"].isin(positive).mean()), percent=True)
+        if len(known)
+        else "none",
         "Grade right": _share(graded["grade"] == graded["label"], graded),
         "Referable found": _share(
             graded["is_referable"][graded["label"].isin(positive)],
@@ -311,7 +313,7 @@ def _share(hit: pd.Series[bool], rows: pd.DataFrame) -> str:
 
 
 def worst_errors(context: ReportContext) -> Sequence[Block]:
-    """Photographs two grades or more off, the farthest first, with what moved the score."""
+    """Photographs two grades or more off, gradable ones and the farthest first."""
     is_graded = context.task.kind != "multilabel" and tuple(context.task.classes) == GRADES
     if not is_graded or "label" not in context.predictions:
         return []
@@ -328,8 +330,9 @@ def worst_errors(context: ReportContext) -> Sequence[Block]:
         f"{count(missed)} too low, {count(len(far) - missed)} too high."
     )
     blocks: list[Block] = [Text(words)]
-    far = far.assign(size=far["away"].abs()).sort_values(
-        ["size", "away", "image_id"], ascending=[False, True, True]
+    # Those that nobody would grade explain themselves, so they come last.
+    far = far.assign(size=far["away"].abs(), bad=is_ungradable(far)).sort_values(
+        ["bad", "size", "away", "image_id"], ascending=[True, False, True, True]
     )
     pictures = list(_pictured(far.head(SHOWN).to_dict("records"), context))
     if pictures:
@@ -337,9 +340,9 @@ def worst_errors(context: ReportContext) -> Sequence[Block]:
             Pictures(
                 title="Farthest off",
                 pictures=pictures,
-                note="Right of each photograph, where a map is shown: the regions that raised the "
-                "score. It shows where the network looked, not where a lesion is. Grades are "
-                "those of one or more graders and can be wrong too.",
+                note="As the network sees them, gradable ones first. Right of each, where a map is "
+                "shown: the regions that raised the score. It shows where the network looked, not "
+                "where a lesion is. Grades are those of one or more graders and can be wrong too.",
             )
         )
     return blocks

@@ -169,7 +169,9 @@ def test_the_worst_errors_are_shown_the_farthest_first(predicted: Predicted) -> 
     assert "2 of 3 photographs are two grades or more off: 1 too low, 1 too high" in words.text
     assert isinstance(pictures, Pictures)
     captions = [caption for _, caption in pictures.pictures]
-    assert captions[0].startswith("b: is 4 proliferative, called 0 none; ungradable")
+    # The gradable one first, then the one that nobody would grade.
+    assert captions[0].startswith("a: is 0 none, called 2 moderate")
+    assert captions[1].startswith("b: is 4 proliferative, called 0 none; ungradable")
     assert len(captions) == 2
 
 
