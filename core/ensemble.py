@@ -33,6 +33,7 @@ from core.predictions import predictions_of
 from core.run import load_run, task_from_dict, task_to_dict, versions
 from core.scores import cuts_by_frequency, encode, scores_from_logits
 from core.tables import logits_in
+from core.terms import joined_terms
 from core.writing import only_ours, print_page, read_json, read_table, write_evaluation, write_table
 
 if TYPE_CHECKING:
@@ -107,6 +108,8 @@ def _join(runs: Sequence[Run], tables: Sequence[pd.DataFrame], out: Path) -> dic
         "task": task_to_dict(task),
         "members": entries,
         "ensemble_of": [run.model_id for run in runs],
+        "cards": list(dict.fromkeys(c for run in runs for c in run.content.get("cards") or [])),
+        "terms": joined_terms(*(run.content.get("terms") or [] for run in runs)),
         "licences": {
             f"weights of run {run.model_id}": (run.content.get("start") or {}).get("licence")
             for run in runs[1:]

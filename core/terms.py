@@ -7,6 +7,8 @@ that every page and file made from it can say them without the cards.
 from __future__ import annotations
 
 import hashlib
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,7 +16,14 @@ if TYPE_CHECKING:
 
     from core.cards import Card
 
-__all__ = ["may_release", "summary_of_terms", "terms_of", "union_of_terms"]
+__all__ = [
+    "joined_terms",
+    "may_release",
+    "summary_of_terms",
+    "terms_of",
+    "terms_of_weights",
+    "union_of_terms",
+]
 
 # The stricter the later.
 _STRICTNESS = ("allowed", "unclear", "forbidden")
@@ -40,6 +49,33 @@ def terms_of(cards: Iterable[Card]) -> list[dict[str, Any]]:
         }
         for card in cards
     ]
+
+
+def joined_terms(*several: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The terms of several sources, each card once: of an ensemble, or of a start and its data."""
+    joined: dict[tuple[str, str], dict[str, Any]] = {}
+    for terms in several:
+        for term in terms:
+            # A card that was corrected in between counts in both its versions.
+            joined.setdefault((str(term["card"]), str(term.get("card_sha256"))), dict(term))
+    return list(joined.values())
+
+
+def terms_of_weights(weights: str) -> list[dict[str, Any]]:
+    """The terms that weights inherit from the run whose file they are; none if they are no run's.
+
+    Args:
+        weights: ``hub``, ``none``, or the path of a file.
+    """
+    run = Path(weights).parent / "run.json"
+    if not (weights.endswith(".safetensors") and run.is_file()):
+        return []
+    try:
+        content = json.loads(run.read_text(encoding="utf-8"))
+        return joined_terms(content.get("terms") or [])
+    except (ValueError, AttributeError, KeyError, TypeError):
+        # Some other program's run.json beside weights of its own.
+        return []
 
 
 def union_of_terms(terms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

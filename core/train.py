@@ -46,7 +46,7 @@ from core.run import SCHEMA, load_run, task_from_dict, task_to_dict, versions
 from core.scaling import with_vector_scaling
 from core.scores import cuts_by_frequency, encode, link_of, scores_from_logits
 from core.tables import check_manifest, check_splits
-from core.terms import terms_of
+from core.terms import joined_terms, terms_of, terms_of_weights
 
 __all__ = ["train"]
 
@@ -279,7 +279,7 @@ def _finish(
         "group_rule": words["group_rule"],
         "split_rule": words["split_rule"],
         "cards": words["cards"],
-        "terms": words["terms"],
+        "terms": joined_terms(words["terms"], terms_of_weights(str(config.weights))),
         "options": stored_options(app, question.options),
         "facts": words.get("facts", {}),
         "members": entries,

@@ -17,8 +17,15 @@ from core.cli.cards import BEGIN, END, markdown_table
 from core.cli.main import build
 from core.croissant import croissant_text
 from core.data.recognition import index_with_cards
-from core.errors import CardError
-from core.terms import may_release, summary_of_terms, terms_of, union_of_terms
+from core.errors import CardError, ManifestError
+from core.terms import (
+    joined_terms,
+    may_release,
+    summary_of_terms,
+    terms_of,
+    terms_of_weights,
+    union_of_terms,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -172,6 +179,18 @@ def test_the_union_holds_every_condition_and_licence() -> None:
     assert len(union["licences"]) == 3
 
 
+def test_terms_of_several_runs_are_joined(tmp_path: Path) -> None:
+    one, other = terms("cmmd", "embed"), terms("embed", "rsna2023")
+    joined = joined_terms(one, other)
+    assert [term["card"] for term in joined] == ["cmmd", "embed", "rsna2023"]
+    # Weights that a training starts from bring their terms along.
+    (tmp_path / "run.json").write_text(json.dumps({"terms": one}), encoding="utf-8")
+    assert terms_of_weights(str(tmp_path / "model.safetensors")) == one
+    assert terms_of_weights("hub") == terms_of_weights("none") == []
+    (tmp_path / "run.json").write_text("[1]", encoding="utf-8")
+    assert terms_of_weights(str(tmp_path / "model.safetensors")) == []
+
+
 def test_listing_searching_showing() -> None:
     everything = run()
     assert everything.exit_code == 0
@@ -264,3 +283,15 @@ def test_data_a_model_is_only_judged_on_do_not_bind_it(tmp_path: Path) -> None:
     assert any("may not be released" in note for note in learning.notes)
     assert not any("released" in note for note in judging.notes)
     assert [card.name for card in cards] == ["bound"]
+
+
+def test_terms_of_a_public_set_travel_with_its_images_in_another_layout(tmp_path: Path) -> None:
+    folder = tmp_path / "leaves"
+    find_app("crop_disease").phantom(folder, 12, 3)
+    with pytest.raises(
+        ManifestError, match=r"not those of the data card 'ibean'.*--card \S+ibean.md"
+    ):
+        look(folder, "ibean")
+    manifest, cards = look(folder, str(FOLDER / "ibean.md"))
+    assert [card.name for card in cards] == ["ibean"]
+    assert any("named by its file" in note for note in manifest.notes)

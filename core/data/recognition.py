@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.cards import all_cards, card_named, is_card_file, read_card
-from core.errors import CardError
+from core.cards import FOLDER, all_cards, card_named, is_card_file, read_card
+from core.errors import CardError, ManifestError
 from core.terms import may_release, terms_of
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def index_with_cards(
     options = {key: value for key, value in source.options.items() if key != "card"}
     if forced:
         options["card"] = forced
-    manifest = app.index(replace(source, options=options))
+    manifest = _index(app, replace(source, options=options), forced)
     known = all_cards()
     recognised = [known[name].card for name in manifest.cards if name in known]
     cards = (*recognised, *([mine] if mine is not None else []))
@@ -67,7 +67,9 @@ def index_with_cards(
         if name not in known
     ]
     if mine is not None:
-        notes += _notes(mine, how="your own card", trains=trains)
+        is_public = mine.name in known and mine == known[mine.name].card
+        how = "named by its file" if is_public else "your own card"
+        notes += _notes(mine, how=how, trains=trains)
     if forced == "none":
         notes.append("No data card is used, as asked; nothing is known of the data's terms.")
     return (
@@ -78,6 +80,25 @@ def index_with_cards(
         ),
         cards,
     )
+
+
+def _index(app: App, source: Source, forced: str) -> Manifest:
+    """The manifest; where a card was named the data must be laid out as it says."""
+    if forced in {"", "none"}:
+        return app.index(source)
+    hint = (
+        "If these are its images in a layout of your own, pass the card's file, so that its terms "
+        f"travel with the weights: --card {FOLDER / forced}.md."
+    )
+    try:
+        manifest = app.index(source)
+    except ManifestError as error:
+        msg = f"{error} {hint}"
+        raise type(error)(msg) from error
+    if forced not in manifest.cards:
+        msg = f"{source.paths[0]}: is not laid out as the data card {forced!r} says. {hint}"
+        raise CardError(msg)
+    return manifest
 
 
 def own_card(path: Path) -> Card | None:
