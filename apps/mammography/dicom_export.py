@@ -89,6 +89,10 @@ def write_objects(context: ExportContext) -> Sequence[Path]:
         if not is_dicom(path):
             continue
         source = _completed(open_dicom(path))
+        said = str(row.get("laterality") or "")
+        # Read from text is as good as an element; guessed from pixels is not.
+        if not _side(source) and said in {"L", "R"} and row.get("laterality_from") != "pixels":
+            source.ImageLaterality = said
         studies.setdefault(str(source.get("StudyInstanceUID", "")), []).append((source, row))
         heat = context.saliency(str(row["image_id"])) if context.saliency else None
         made: dict[str, Any] = {}
@@ -268,6 +272,10 @@ def _segmentation(
         content_description="Where the model looked; no finding.",
     )
     data.PatientOrientation = list(_orientation(source) or ()) or ""
+    shared = data.SharedFunctionalGroupsSequence[0]
+    # A projection has no slice, and the macro of pixel measures demands its thickness.
+    if "PixelMeasuresSequence" in shared:
+        del shared.PixelMeasuresSequence
     return _marked(data, "region of attention")
 
 

@@ -76,7 +76,7 @@ def train(
     rule: list[str] = typer.Option(
         [],
         "--rule",
-        help="How scores climb to a unit: UNIT=mean, UNIT=max or UNIT=noisy_or. May be repeated.",
+        help="How scores climb to a unit: UNIT=mean, max, noisy_or or attention. May be repeated.",
     ),
     settings: list[str] = typer.Option(
         [], "--set", help="Any other setting: NAME=VALUE. May be repeated."
