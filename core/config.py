@@ -77,6 +77,13 @@ class TrainConfig(BaseModel):
     )
     dropout: float | None = Field(None, ge=0, lt=1, description="before the head")
     label_smoothing: float = Field(0.0, ge=0, lt=0.5)
+    soft_positive: float = Field(
+        0.0,
+        ge=0,
+        lt=0.5,
+        description="of a binary task, how far the label of a positive image is below 1: a breast "
+        "with cancer need not show it in every view",
+    )
     mixup: float = Field(0.0, ge=0, le=1, description="alpha; 0 is off")
     augment: bool = Field(True, description="random changes of the app during training")
     small_share: float = Field(

@@ -1,11 +1,16 @@
-"""Which images make a batch."""
+"""Which images make a batch, and how hard their labels are."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 from core.app import Task
+from core.config import TrainConfig
 from core.data.loader import StepSampler
 from core.member import _one_in_each
+from core.model.classifier import Classifier
 
 TASK = Task(name="cancer", kind="binary", classes=("no", "yes"))
 
@@ -44,3 +49,14 @@ def test_repeated_positives_are_corrected_for() -> None:
     spread, shift = _one_in_each((np.arange(100) < 50).astype(int), TASK, "softmax", 8)
     assert spread is not None
     assert shift is None
+
+
+def test_soft_positives_lower_the_label_of_positives_only() -> None:
+    logits, y = torch.tensor([[0.0, 2.0], [1.0, 0.0]]), torch.tensor([1, 0])
+    network = SimpleNamespace(head=SimpleNamespace(link="softmax"))
+    config = TrainConfig(soft_positive=0.1)
+    found = Classifier._loss(SimpleNamespace(network=network, config=config), logits, y)
+    log_p = logits.log_softmax(1)
+    # .9 of the loss of yes and .1 of that of no; the negative is left alone.
+    expected = (-0.9 * log_p[0, 1] - 0.1 * log_p[0, 0] - log_p[1, 0]) / 2
+    torch.testing.assert_close(found, expected)

@@ -95,10 +95,18 @@ class Classifier(pl.LightningModule):
         """Make every random number of this step a function of its number."""
         torch.manual_seed(mix_seed("step", self.config.seed, self.global_step))
 
+    def _loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Loss of the labels, those of positives softened where that was asked for."""
+        link, soft = self.network.head.link, self.config.soft_positive
+        if not soft or y.ndim == 2:
+            return loss_of(link, logits, y, smoothing=self.config.label_smoothing)
+        hard = loss_of(link, logits, y, reduction="none")
+        other = loss_of(link, logits, 1 - y, reduction="none")
+        return torch.where(y == 1, (1 - soft) * hard + soft * other, hard).mean()
+
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch."""
         pixels, y = batch["pixels"], batch["y"]
-        link, smoothing = self.network.head.link, self.config.label_smoothing
         if self.config.mixup > 0:
             share = float(
                 np.random.default_rng(mix_seed("mixup", self.config.seed, self.global_step)).beta(
@@ -107,10 +115,9 @@ class Classifier(pl.LightningModule):
             )
             other = torch.randperm(len(y))
             logits = self._logits(share * pixels.float() + (1 - share) * pixels[other].float())
-            loss = share * loss_of(link, logits, y, smoothing=smoothing)
-            loss = loss + (1 - share) * loss_of(link, logits, y[other], smoothing=smoothing)
+            loss = share * self._loss(logits, y) + (1 - share) * self._loss(logits, y[other])
         else:
-            loss = loss_of(link, self._logits(pixels), y, smoothing=smoothing)
+            loss = self._loss(self._logits(pixels), y)
         if not torch.isfinite(loss):
             msg = (
                 f"The loss became {float(loss)} at step {self.global_step + 1}. The last good "

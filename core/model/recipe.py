@@ -207,6 +207,13 @@ def _check(config: TrainConfig, facts: Facts) -> None:
             f"each side must be at least 32."
         )
         raise ConfigError(msg)
+    if config.soft_positive and (facts.n_classes != 2 or config.label_smoothing):
+        msg = (
+            "soft_positive softens the positive class of a binary task, and not beside "
+            f"label_smoothing; here are {facts.n_classes} classes and a label_smoothing of "
+            f"{config.label_smoothing:g}. Leave one of them out."
+        )
+        raise ConfigError(msg)
     if config.batch is not None and config.batch > facts.n_train:
         msg = (
             f"batch {config.batch} is larger than the {facts.n_train} training images. Pass "
