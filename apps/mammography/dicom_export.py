@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from apps.mammography.decoding import is_dicom, open_dicom, quiet
-from apps.mammography.exports import coloured
+from apps.mammography.exports import HOT, coloured
 from core.errors import AppError
 from core.outputs import csv_safe, write_bytes, write_text
 
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["write_objects"]
 
-# Attention above this share of its maximum is marked in the segmentation.
-HOT = 0.6
 RESEARCH = "RESEARCH USE ONLY. Computed by software that is not a medical device."
 # Objects continue the study's series far from those of devices.
 FIRST_SERIES = 9300
