@@ -82,7 +82,7 @@ APP = App(
             title="a field from the air",
             phantom=write_field_phantom,
             n_images=240,
-            settings={"epochs": 4, "batch": 16},
+            settings={"epochs": 2, "batch": 16},
             train_options={"tile": "32px"},
             predict_options={"rates": Path("rates.csv"), "within": Path("boundary.gpkg")},
         ),
