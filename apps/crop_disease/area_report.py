@@ -67,8 +67,9 @@ def _areas(context: ReportContext, rows: pd.DataFrame) -> list[Block]:
 
     classes = list(context.task.classes)
     place = {name: i for i, name in enumerate(classes)}
-    label = rows["label"].astype(str).map(place).to_numpy()
-    decided = rows["decision"].fillna(rows["predicted"]).astype(str).map(place).to_numpy()
+    called = rows["decision"].fillna(rows["predicted"]).astype(str)
+    label = np.array([place[name] for name in rows["label"].astype(str)], np.int64)
+    decided = np.array([place[name] for name in called], np.int64)
     hectares = (rows["tile_m"] ** 2 * rows["valid_fraction"] / 1e4).to_numpy(float)
     group = _groups(rows)
     k = len(classes)
