@@ -17,10 +17,12 @@ from typer.testing import CliRunner
 from core.app import find_app
 from core.cli.main import build
 from core.compare import compare
+from core.data.scored_tables import read_foreign
 from core.ensemble import ensemble
-from core.errors import ConfigError, LeakageError
+from core.errors import ConfigError, LeakageError, OutputError
 from core.evaluate import evaluate, numbers
 from core.evaluation.operating_points import choose_threshold
+from core.evaluation.summary import summarise
 from core.outputs import is_complete, seal, sha256_file, write_json
 from core.predict import predict
 from core.run import load_run
@@ -126,6 +128,8 @@ def test_a_threshold_is_chosen_on_validation_stored_and_used(
     called = np.where(made["score_yes"].round(12) >= point["threshold"], "yes", "no")
     assert list(made["decision"]) == list(called)
     assert set(called) == {"yes", "no"}
+    with pytest.raises(OutputError, match="is a prediction"):
+        evaluate(run, None, tmp_path / "out")
     judged = evaluate(run, None, tmp_path / "judged")["metrics"]
     assert judged["about"]["threshold"] == point["threshold"]
     assert judged["operating_points"][-1]["counts"]
@@ -318,3 +322,20 @@ def _same(stored: Any, again: Any, where: str) -> int:
         return 1
     assert stored == again, where
     return 1
+
+
+def test_our_own_table_can_be_judged_without_the_run(place: Path) -> None:
+    read = read_foreign(place / "run" / "predictions.csv")
+    assert read.task.classes == ("no", "yes")
+    content, _ = summarise(
+        read.predictions[read.predictions["split"] == "test"],
+        task=read.task,
+        split="test",
+        resamples=50,
+    )
+    stored = json.loads((place / "run" / "metrics.json").read_text())
+    values = [
+        next(r["value"] for r in m["metrics"] if r["name"] == "auroc" and r["unit"] == "image")
+        for m in (content, stored)
+    ]
+    assert values[0] == pytest.approx(values[1], abs=1e-9)

@@ -36,6 +36,8 @@ __all__ = ["Foreign", "read_foreign"]
 
 # Names of the column that tells images apart, the first found is taken.
 IDS = ("image_id", "id", "image", "filename", "file", "path")
+# Columns of our own tables that follow from the scores, or speak of a model that is not here.
+MADE_ANEW = ("predicted", "decision", "embedding_distance", "unfamiliar", "model_id")
 # Scores written with three decimals add up to 1 within this.
 ROUNDED = 0.02
 
@@ -109,9 +111,9 @@ def read_foreign(
     silent = (table["status"] != "ok") & (reason == "")
     table["reason"] = reason.where(~silent, "the table has no score for it")
     table["quality"] = raw.get("quality", "")
-    taken = {*table.columns, truth, "id", "score"}
+    taken = {*table.columns, truth, "id", "score", *MADE_ANEW}
     for column in raw.columns:
-        if column not in taken and not column.startswith("score_"):
+        if column not in taken and not column.startswith(("score_", "logit_")):
             table[column] = raw[column]
     return Foreign(table, task, tuple(notes))
 
