@@ -82,6 +82,12 @@ def compare_with_training(
     """
     notes: list[str] = []
     inputs, copies = _inputs(run, predictions, manifest, root, notes)
+    notes += [_far_words(row) for row in inputs if row["is_far"]]
+    if copies and copies["n"]:
+        notes.append(
+            f"{copies['n']:,} of {copies['of']:,} new images hold the pixels of a training image "
+            f"(first: {copies['first']}); for these this is no test."
+        )
     about = evaluation["about"]
     unit = str(about["unit"])
     now = _level(run, predictions, unit, seed=1)
@@ -171,6 +177,16 @@ def _drift(
         return [{"name": name, "title": title, **input_drift(then, now, groups=groups, word=word)}]
     except MetricError:
         return []
+
+
+def _far_words(row: Mapping[str, Any]) -> str:
+    """A property that is not as in training, in a sentence."""
+    name = str(row["title"]).partition(" (")[0]
+    share, expected = row["outside"]["value"], row["expected"]
+    return (
+        f"{name} is {row['words']}: {share:.0%} of the new images lie outside of the training "
+        f"range, where {expected:.0%} are expected. Numbers of other images may not hold here."
+    )
 
 
 def _training_facts(path: Path) -> pd.DataFrame | None:

@@ -281,6 +281,9 @@ def test_new_data_are_compared_with_the_runs_own(place: Path, tmp_path: Path) ->
     assert inputs["brightness"]["outside"]["low"] > 0.5
     assert inputs["height"]["words"] == "as in training"
     assert found["copies"]["n"] == 1
+    told = " ".join(done["metrics"]["cautions"])
+    assert "Brightness is lower than in training" in told
+    assert "hold the pixels of a training image (first: known.jpg)" in told
     names = [row["name"] for row in found["numbers"]]
     assert names[0] == done["metrics"]["about"]["headline"]
     assert {"accuracy", "brier", "in_the_large"} & set(names)

@@ -125,6 +125,8 @@ def evaluate(
             show_json(result)
         else:
             say(headline(result["metrics"]))
+            for row in ((result["metrics"].get("external") or {}).get("numbers") or [])[:1]:
+                say(beside_own_test(row))
             say()
             say(print_rows(result["metrics"]))
             for caution in result["metrics"].get("cautions", []):
@@ -133,6 +135,17 @@ def evaluate(
             say(f"open {out / 'report.html'}")
         if result["n_failed"]:
             raise typer.Exit(SOME_FAILED)
+
+
+def beside_own_test(row: Mapping[str, Any]) -> str:
+    """The headline here and on the run's own test, in a line."""
+    if row["difference"] is None:
+        return f"beside the run's own test: not compared ({row['reason']})"
+    between = "" if row["low"] is None else f" [{row['low']:+.3f}, {row['high']:+.3f}]"
+    return (
+        f"beside the run's own test: {row['before']:.3f} there, {row['now']:.3f} here, "
+        f"{row['difference']:+.3f}{between}: {row['verdict']}"
+    )
 
 
 def _of_run(
