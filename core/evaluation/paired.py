@@ -8,7 +8,7 @@ all other numbers are corrected together by Holm's method.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from core.evaluation.specs import Spec
 
 __all__ = ["compare_levels", "hold_family", "still_possible"]
+
+# Resamples for a metric of the app's own that has to be called once for each.
+SLOW_RESAMPLES = 300
 
 
 def compare_levels(
@@ -74,6 +77,8 @@ def _row(first: Level, second: Level, spec: Spec, headline: str) -> dict[str, An
     if compute is None:
         return row
     plan = first.plan
+    if not named.is_batched(compute):
+        plan = replace(plan, resamples=min(plan.resamples, SLOW_RESAMPLES))
 
     def of(cases: Cases) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
         return lambda weights: named.over_weights(compute, cases, weights)

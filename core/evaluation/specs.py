@@ -70,10 +70,13 @@ def specs_of(level: Level, metrics: Sequence[Metric]) -> list[Spec]:
     found = []
     for metric in metrics:
         function = getattr(metric.compute, "__name__", "")
-        like = by_key.get(function)
+        like, compute = by_key.get(function), metric.compute
         if like is None or getattr(named, function, None) is not metric.compute:
             alike = [s for name, s in by_name.items() if f"{metric.name}_".startswith(f"{name}_")]
             like = next((spec for spec in alike if _is_same(metric, spec, level.cases)), None)
+            if like is not None and like.compute is not None:
+                # It gives the same for all resamples at once.
+                compute = like.compute
         found.append(
             replace(
                 like or Spec(name="", title="", key=""),
@@ -81,7 +84,7 @@ def specs_of(level: Level, metrics: Sequence[Metric]) -> list[Spec]:
                 title=metric.title,
                 percent=metric.percent,
                 key=f"app:{metric.name}",
-                compute=metric.compute,
+                compute=compute,
             )
         )
     taken = {metric.name for metric in metrics}
