@@ -81,6 +81,9 @@ def croissant(file: CardFile) -> dict[str, Any]:
             file.prose.get("Collection", ""),
             f"Weights trained on it: release {card.weights_release} "
             f"({card.weights_release_source}).",
+            f"Not checked against a primary source: {', '.join(card.unchecked)}."
+            if card.unchecked
+            else "",
         )
         if part
     )

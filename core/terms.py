@@ -91,7 +91,7 @@ def union_of_terms(terms: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     )
     return {
         "weights_release": release,
-        "licences": list(dict.fromkeys(str(term["licence"]) for term in terms)),
+        "licences": list(dict.fromkeys(_licence(term) for term in terms)),
         "conditions": sorted({str(c) for term in terms for c in term.get("conditions", [])}),
     }
 
@@ -139,6 +139,11 @@ def summary_of_terms(run: Mapping[str, Any]) -> dict[str, Any]:
         **union_of_terms(terms),
         "may_release_weights": may_release(terms),
     }
+
+
+def _licence(term: Mapping[str, Any]) -> str:
+    """The licence in words, marked if nobody checked it at its source."""
+    return f"{term['licence']}{' (unchecked)' if term.get('licence_unchecked') else ''}"
 
 
 def _joined(words: Sequence[str]) -> str:

@@ -177,6 +177,7 @@ def test_the_union_holds_every_condition_and_licence() -> None:
         "share-alike",
     ]
     assert len(union["licences"]) == 3
+    assert union_of_terms(terms("cmmd"))["licences"] == ["CC BY 4.0 (unchecked)"]
 
 
 def test_terms_of_several_runs_are_joined(tmp_path: Path) -> None:
@@ -215,6 +216,7 @@ def test_croissant_says_what_the_card_says(tmp_path: Path) -> None:
         "4"
     ] == 708
     assert any("one person" in text for text in record["rai:dataBiases"])
+    assert "Not checked against a primary source: licence, conditions" in record["description"]
     assert run("export", "eyepacs").exit_code == 2
 
 

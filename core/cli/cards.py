@@ -225,8 +225,12 @@ def _page(file: CardFile) -> list[str]:
             for i, entry in enumerate(card.layout.tables)
         ),
         *(
-            ("problem", f"{issue.severity}: {issue.text} ({issue.source})")
-            for issue in card.known_issues
+            (
+                "problem",
+                f"{issue.severity}: {issue.text} ({issue.source})"
+                + ("" if "(unchecked)" in issue.source else card.mark(f"known_issues.{i}")),
+            )
+            for i, issue in enumerate(card.known_issues)
         ),
         ("adapter", card.adapter or "none"),
     ]
