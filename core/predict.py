@@ -344,9 +344,13 @@ def score_labelled(
     rows = absolute(Manifest(table=table, root=found.root))
     scorer = Scorer(run, options=own)
     by_id = {row["image_id"]: row for row in rows}
-    predictions = pd.concat(
-        [_with_missing(block, scorer) for block in _blocks(rows)], ignore_index=True
-    )
+    blocks, parts = list(_blocks(rows)), []
+    with track("scoring", len(rows)) as advance:
+        for number, block in enumerate(blocks):
+            _read_ahead(blocks, number, scorer)
+            parts.append(_with_missing(block, scorer))
+            advance(len(block))
+    predictions = pd.concat(parts, ignore_index=True)
     return Scored(
         predictions=predictions,
         manifest=table,
@@ -411,6 +415,12 @@ def _blocks(rows: Sequence[dict[str, Any]]) -> Iterator[Sequence[dict[str, Any]]
         yield rows[start : start + BLOCK]
 
 
+def _read_ahead(blocks: Sequence[Sequence[dict[str, Any]]], number: int, scorer: Scorer) -> None:
+    """Read the next block while this one is scored; no more, so that memory stays flat."""
+    for block in blocks[number : number + 2]:
+        scorer.begin(block)
+
+
 def _with_missing(block: Sequence[dict[str, Any]], scorer: Scorer) -> pd.DataFrame:
     """Prediction rows of a block, in its order, skipped inputs among them."""
     ok = [row for row in block if row["status"] == "ok"]
@@ -464,9 +474,7 @@ def _stream(
             if number < len(done):
                 advance(here)
                 continue
-            # The next block is read while this one is scored; no more, so memory stays flat.
-            for ahead in blocks[number : number + 2]:
-                scorer.begin(ahead)
+            _read_ahead(blocks, number, scorer)
             table = _with_missing(block, scorer)
             text = table.to_json(orient="table", index=False, double_precision=15)
             line = json.dumps([number, zlib.crc32(text.encode()), text]).encode()
