@@ -148,13 +148,22 @@ def _issues(audited: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "kind": kinds.get(check["name"], "bias"),
-            "text": check["words"],
+            "text": _unnamed(check["words"]),
             "source": "found by `resight cards new`",
             "severity": "high" if kinds.get(check["name"]) == "leakage" else "medium",
         }
         for check in audited["checks"]
         if check["verdict"] == "warning"
     ]
+
+
+def _unnamed(words: str) -> str:
+    """A sentence of the audit without its example: a card is shown to others, file names are not.
+
+    >>> _unnamed("2 pairs of copies (first: a/1_left.jpg and b.jpg). Look at them.")
+    '2 pairs of copies. Look at them.'
+    """
+    return re.sub(r" \(first: [^)]*\)", "", words)
 
 
 def _known_prose(heading: str, manifest: Manifest, audited: Mapping[str, Any]) -> str:
@@ -167,7 +176,7 @@ def _known_prose(heading: str, manifest: Manifest, audited: Mapping[str, Any]) -
         sentences = [f"{counts['ok']:,} images; {manifest.group_rule or 'no group is known.'}"]
     if heading == "Known problems":
         warned = [check for check in audited["checks"] if check["verdict"] == "warning"]
-        sentences = [f"- {check['title']}: {check['words']}" for check in warned]
+        sentences = [f"- {check['title']}: {_unnamed(check['words'])}" for check in warned]
     return "".join(f"{sentence}\n" for sentence in sentences) + ("\n" if sentences else "")
 
 

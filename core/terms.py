@@ -11,6 +11,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.cards import QUESTION
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -37,14 +39,16 @@ def terms_of(cards: Iterable[Card]) -> list[dict[str, Any]]:
             # Which words of the card were believed, whatever becomes of its file.
             "card_sha256": hashlib.sha256(card.model_dump_json().encode()).hexdigest(),
             "title": card.title,
-            "licence": card.licence,
+            "licence": _answer(card.licence, "not stated"),
             "licence_unchecked": bool(card.mark("licence")),
             "weights_release": card.weights_release,
-            "weights_release_source": card.weights_release_source,
+            "weights_release_source": _answer(
+                card.weights_release_source, "the card leaves the question open"
+            ),
             "weights_release_unchecked": bool(card.mark("weights_release")),
             "conditions": list(card.conditions),
             "homepage": card.homepage,
-            "citation": card.citation,
+            "citation": _answer(card.citation, "not stated"),
             "open_questions": len(card.questions()),
         }
         for card in cards
@@ -139,6 +143,11 @@ def summary_of_terms(run: Mapping[str, Any]) -> dict[str, Any]:
         **union_of_terms(terms),
         "may_release_weights": may_release(terms),
     }
+
+
+def _answer(text: str, otherwise: str) -> str:
+    """What a card says, or other words while it only asks."""
+    return otherwise if QUESTION in text else text
 
 
 def _licence(term: Mapping[str, Any]) -> str:

@@ -216,7 +216,7 @@ def test_croissant_says_what_the_card_says(tmp_path: Path) -> None:
         "4"
     ] == 708
     assert any("one person" in text for text in record["rai:dataBiases"])
-    assert "Not checked against a primary source: licence, conditions" in record["description"]
+    assert "Not checked against a primary source: modality, licence" in record["description"]
     assert run("export", "eyepacs").exit_code == 2
 
 
@@ -240,6 +240,10 @@ def test_a_card_of_ones_own_counts_and_asks(leaves: Path, tmp_path: Path) -> Non
     assert len(card.audit["data_sha256"]) == 64
     assert QUESTION in card.licence
     assert len(card.questions()) >= 4
+    # Nothing of the files' names, and no question where an answer is expected.
+    assert ".jpg" not in out.read_text()
+    assert QUESTION not in may_release(terms_of([card]))
+    assert terms_of([card])[0]["licence"] == "not stated"
     assert f"{len(out.read_text().split(QUESTION)) - 1} questions" in done.output
     # Answers may stand in it.
     assert run("new", "crop_disease", leaves, "--out", out).exit_code == 2
