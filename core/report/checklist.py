@@ -177,9 +177,10 @@ def _user(_context: ReportContext, _headings: Sequence[str]) -> str:
 
 def _headline(context: ReportContext, _headings: Sequence[str]) -> str:
     rows = pick(context.evaluation.get("metrics", []), of="", subgroup="")
-    if not rows or context.app is None:
+    named = pick(rows, name=_about(context).get("headline"))
+    if not named or context.app is None:
         return ""
-    return f"{context.app.metrics[0].title}, named by the app before training."
+    return f"{named[0].get('title') or named[0]['name']}, named by the app before training."
 
 
 _ITEMS: tuple[tuple[str, str, Callable[[ReportContext, Sequence[str]], str]], ...] = (
