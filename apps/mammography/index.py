@@ -16,7 +16,7 @@ from apps.mammography.decoding import is_dicom
 from apps.mammography.headers import Header, read_header, side_and_view
 from apps.mammography.identity import Pseudonyms
 from apps.mammography.layout_reader import card_of, manifest_of
-from core.errors import ConfigError, ImageError
+from core.errors import ConfigError, ImageError, ManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -148,7 +148,13 @@ def _by_layout(source: Source) -> Manifest | None:
         for found in scan(source.paths[0], extensions={*PHOTOS, *EXTENSIONS})
         if not found.reason and (found.path.suffix or is_dicom(found.path))
     ]
-    return manifest_of(source, files, _patient_and_side)
+    try:
+        return manifest_of(source, files, _patient_and_side)
+    except ManifestError:
+        if source.labelled:
+            raise
+        # To score images their table is a help, not a need: whatever it lacks, they are read.
+        return None
 
 
 def _patient_and_side(path: Path) -> tuple[str, str]:

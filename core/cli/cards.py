@@ -11,6 +11,8 @@ import typer
 from core.cli.shared import EXTRA, app_options, existing, guarded, say, show_json, table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from core.cards import CardFile
 
 __all__ = ["markdown_table", "register"]
@@ -34,7 +36,7 @@ def register(cli: typer.Typer) -> None:
 def listed(context: typer.Context) -> None:
     """List the data cards, or do what the word after it says."""
     if context.invoked_subcommand is None:
-        search(words=None, app=None, as_json=False)
+        _list((), None, as_json=False)
 
 
 def search(
@@ -43,10 +45,15 @@ def search(
     as_json: bool = typer.Option(False, "--json", help="Print the cards for programs."),
 ) -> None:
     """List the data cards in which all words occur."""
+    _list(words or (), app, as_json=as_json)
+
+
+def _list(words: Sequence[str], app: str | None, *, as_json: bool) -> None:
+    """Print the cards in which all words occur, as a table or for programs."""
     from core.cards import find_cards  # noqa: PLC0415  (pydantic)
 
     with guarded(as_json=as_json):
-        found = [f for f in find_cards(" ".join(words or [])) if app in {None, f.card.app}]
+        found = [f for f in find_cards(" ".join(words)) if app in {None, f.card.app}]
         if as_json:
             show_json([file.card.model_dump() for file in found])
             return

@@ -391,6 +391,19 @@ def test_cmmd_rows_are_of_one_breast(tmp_path: Path) -> None:
     assert set(found.table.loc[found.table["status"] == "ok", "laterality"]) == {"R"}
 
 
+def test_images_to_score_need_no_table(tmp_path: Path) -> None:
+    csaw_cc(tmp_path)
+    dicom(tmp_path / "later.dcm", 77, ImageLaterality="L", ViewPosition="CC")
+    # CSAW-CC has no density: that must not keep a density model from reading its images.
+    source = Source(paths=(tmp_path,), labelled=False, task=APP.task("density"))
+    found = APP.index(source).table
+    images = found[found["path"].str.endswith(".dcm")]
+    assert (len(images), set(images["status"])) == (13, {"ok"})
+    source = Source(paths=(tmp_path,), labelled=False, task=APP.task("cancer"))
+    found = APP.index(source).table
+    assert (len(found), set(found["label"]), set(found["status"])) == (13, {""}, {"ok"})
+
+
 def test_rsna_outcomes_are_dropped_and_said(tmp_path: Path) -> None:
     rsna2023(tmp_path)
     found = look(tmp_path)
