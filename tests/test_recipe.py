@@ -33,6 +33,14 @@ def test_another_batch_changes_the_steps_and_not_the_images_seen() -> None:
     assert settings(batch=16)["epochs"] == settings()["epochs"] == settings(batch=64)["epochs"]
 
 
+def test_a_domains_batch_shrinks_with_the_data_and_a_users_does_not() -> None:
+    few = replace(FACTS, n_train=60)
+    # 60 // 8 = 7 images a step, where the domain asked for 16.
+    assert settings(few, app={"batch": 16})["batch"] == 7
+    assert settings(app={"batch": 16})["batch"] == 16
+    assert settings(few, batch=30)["batch"] == 30
+
+
 def test_size_keeps_the_shape_of_the_images_and_never_enlarges_them() -> None:
     # 224 squared pixels in the shape 1 : 2 are 158 x 317, in whole strides 160 x 320.
     assert settings()["size_px"] == (160, 320)

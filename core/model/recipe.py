@@ -109,6 +109,9 @@ def resolve(
     for name, value in rules.items():
         if name not in chosen or chosen[name][0] is None:
             chosen[name] = value
+    if chosen["batch"][0] > rules["batch"][0]:
+        # A domain's batch is meant for data enough; a small set needs its steps.
+        chosen["batch"] = rules["batch"]
     if weights == "none":
         # Over the app's defaults, too: a domain finds those on pretrained weights.
         why = "random weights: everything must be learned"
@@ -135,19 +138,18 @@ def _rules(
 ) -> dict[str, tuple[Any, str]]:
     """Value and reason of every setting that depends on the data or the machine."""
     n = facts.n_train
-    usual = 32 if n >= 320 else max(4, min(16, n // 8))
-    batch = int(known.get("batch") or usual)
+    batch = 32 if n >= 320 else max(4, min(16, n // 8))
     updates = 400 if n < 500 else 600 if n < 2_000 else 1_500 if n < 5_000 else 3_000
     if not (facts.has_gpu or random_start):
         updates = round(0.4 * updates)
     # Counted in the rule's own batches: another batch changes the steps, not the images seen.
-    epochs = max(4, min(60, round(updates * usual / max(n, 1))))
+    epochs = max(4, min(60, round(updates * batch / max(n, 1))))
     where = "an accelerator" if facts.has_gpu else "a processor"
     rules: dict[str, tuple[Any, str]] = {
         "size_px": _size_rule(facts, known.get("side_px")),
         "pool": ("last_two", "small signs live in the last stage but one as well"),
         "batch": (batch, f"{n:,} training images"),
-        "epochs": (epochs, f"about {updates:,} updates of {usual} for {n:,} training images"),
+        "epochs": (epochs, f"about {updates:,} updates of {batch} for {n:,} training images"),
         "dropout": (
             0.2 if n < 500 else 0.1 if n < 5_000 else 0.0,
             f"{n:,} training images",
