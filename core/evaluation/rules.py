@@ -120,6 +120,7 @@ def compare_rules(
                 "value": value,
                 "low": interval.low,
                 "high": interval.high,
+                "reason": interval.reason,
                 "n": one.n,
                 "n_several": n_several,
                 "difference": None,

@@ -136,7 +136,8 @@ def rule_blocks(results: Results) -> list[Block]:
                 pd.DataFrame(lines),
                 title=f"From images to one answer, by {unit}",
                 note=f"{several} have several images. The rule in force was fixed before this "
-                "evaluation; an interval that holds 0 tells no difference from it.",
+                "evaluation; an interval that holds 0 tells no difference from it."
+                + (f" {first['reason'].capitalize()}." if first.get("reason") else ""),
                 numeric=tuple(lines[0])[1:],
             )
         )
