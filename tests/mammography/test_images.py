@@ -150,3 +150,20 @@ def test_augmentation_keeps_head_up_and_chest_left(dtype: str) -> None:
         top, left = done[:64].mean(), done[:, :32].mean()
         assert top > 2 * done[64:].mean()
         assert left > 2 * done[:, 32:].mean()
+
+
+def test_without_a_crop_the_whole_picture_is_kept_and_still_turned() -> None:
+    rows, columns = np.mgrid[0:256, 0:128]
+    pixels = np.zeros((256, 128, 1), np.uint8)
+    # A right breast: the chest wall at the right edge, a marker in the upper left corner.
+    pixels[((rows - 128) / 90) ** 2 + ((columns - 127) / 80) ** 2 < 1] = 120
+    pixels[8:20, 8:20] = 250
+    row = {"image": pixels, "laterality": "R"}
+    transform = prepare((256, 128))
+    cut, whole = transform(row), transform({**row, "crop": "none"})
+    assert whole["chest_side"] == cut["chest_side"] == "right"
+    assert whole["breast_fraction"] == cut["breast_fraction"] < 0.5
+    # Turned, the marker lies in the upper right corner; cut, it is gone.
+    assert whole["image"][8:20, 108:120].min() > 200
+    np.testing.assert_allclose(whole["affine"] @ [8, 119, 1], [8, 8, 1], atol=1e-9)
+    assert (cut["image"] > 0).mean() > 1.5 * (whole["image"] > 0).mean()
