@@ -1,7 +1,6 @@
 """Files that break their decoder cost one row, never the job."""
 
 import os
-import resource
 import signal
 import threading
 import time
@@ -20,6 +19,7 @@ from core.data.images import read_image
 from core.data.reading import read_apart
 from core.errors import ImageError
 
+resource = pytest.importorskip("resource", reason="limits of memory and signals are POSIX")
 READ = find_app("crop_disease").read
 # A module that reader processes can import. What its ``read`` does is said by the name of the file.
 MODULE = """

@@ -120,9 +120,9 @@ class Classifier(pl.LightningModule):
             loss = self._loss(self._logits(pixels), y)
         if not torch.isfinite(loss):
             msg = (
-                f"The loss became {float(loss)} at step {self.global_step + 1}. The last good "
-                f"weights "
-                "are kept. Lower --set lr_backbone and lr_head, or check the images for odd values."
+                f"The loss became {float(loss.detach())} at step {self.global_step + 1}. "
+                "The last good weights are kept. Lower --set lr_backbone and "
+                "lr_head, or check the images for odd values."
             )
             raise DivergedError(msg)
         self.log("train_loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(y))
