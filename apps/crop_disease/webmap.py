@@ -213,6 +213,7 @@ h1 {{ font-size: 1.4rem; margin: 0 0 .3rem; }}
 .legend i {{ display: inline-block; width: 1em; height: 1em; margin-right: .5em;
  vertical-align: -.12em; border: 1px solid #333; }}
 .legend label {{ display: block; }}
+.wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; margin: 1rem 0; }}
 th, td {{ padding: .25rem .8rem; border-bottom: 1px solid #ccc; text-align: right; }}
 th:first-child, td:first-child {{ text-align: left; }}
@@ -223,7 +224,7 @@ th:first-child, td:first-child {{ text-align: left; }}
 <h1>{title}</h1>
 <p>{use}</p>
 <div id="map" role="application" aria-label="Map of classes"></div>
-<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>
+<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>
 {notes}
 <script>{leaflet}</script>
 <script id="content" type="application/json">{data}</script>
