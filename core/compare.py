@@ -300,9 +300,9 @@ def _changed(first: Run, second: Run) -> list[dict[str, str]]:
                 why = str(sides[1].loc[name, "reason"]) if name in sides[1].index else ""
                 found.append({"what": str(name), "first": one, "second": other, "why": why})
     for key, words in FACTS:
-        one, other = first.content.get(key), second.content.get(key)
-        if one != other:
-            found.append({"what": words, "first": _brief(one), "second": _brief(other), "why": ""})
+        then, now = first.content.get(key), second.content.get(key)
+        if then != now:
+            found.append({"what": words, "first": _brief(then), "second": _brief(now), "why": ""})
     old, new = (dict(run.content.get("versions") or {}) for run in (first, second))
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):

@@ -93,7 +93,7 @@ def _join(runs: Sequence[Run], tables: Sequence[pd.DataFrame], out: Path) -> dic
     task = _with_cuts(rows, logits / heat[:, None], first)
     entries = _copy_members(runs, out)
     digest = hashlib.sha256("".join(run.model_id for run in runs).encode())
-    score = {
+    score: dict[str, Any] = {
         "app": first.app,
         "task": task,
         "link": link,

@@ -105,8 +105,8 @@ def read_foreign(
     table[score_columns(task.classes)] = scores[:, order]
     status = raw["status"] if "status" in raw else pd.Series("", index=raw.index)
     given = status.where(status.isin(["failed", "skipped"]), "ok")
-    bare = ~np.isfinite(scores).all(axis=1)
-    table["status"] = given.where(~((given == "ok") & bare), "failed")
+    bare: NDArray[np.bool_] = np.asarray(~np.isfinite(scores).all(axis=1))
+    table["status"] = np.where((given == "ok").to_numpy() & bare, "failed", given)
     reason = raw["reason"] if "reason" in raw else pd.Series("", index=raw.index)
     silent = (table["status"] != "ok") & (reason == "")
     table["reason"] = reason.where(~silent, "the table has no score for it")
@@ -145,7 +145,9 @@ def _read(file: Path) -> pd.DataFrame:
     if len(repeated):
         msg = f"{file}: the column {repeated[0]!r} stands there twice. Rename one."
         raise ManifestError(msg)
-    return table.apply(lambda column: column.str.strip())
+    for name in table.columns:
+        table[name] = table[name].str.strip()
+    return table
 
 
 def _ids(raw: pd.DataFrame, file: Path, notes: list[str]) -> pd.Series[Any]:

@@ -123,7 +123,7 @@ def number_drift(before: Level, now: Level, specs: Sequence[Spec]) -> list[dict[
     """
     rows = [_difference(before, now, spec) for spec in specs if spec.compute is not None]
     rows += _line_drift(before, now)
-    family = adjust([np.nan if r["p"] is None else r["p"] for r in rows[1:]]) if rows[1:] else []
+    family = adjust([np.nan if row["p"] is None else row["p"] for row in rows[1:]])
     for i, row in enumerate(rows):
         p = row["p"] if i == 0 else float(family[i - 1])
         row["p_holm"] = None if p is None or not np.isfinite(p) else float(p)
@@ -200,8 +200,8 @@ def _line_drift(before: Level, now: Level) -> list[dict[str, Any]]:
         ("in_the_large", "Calibration in the large"),
     ):
         then, here = (getattr(line, key) for line in lines)
-        errors = [getattr(line, f"{key}_interval").se or 0.0 for line in lines]
-        se = float(np.hypot(*errors))
+        errors = [float(getattr(line, f"{key}_interval").se or 0.0) for line in lines]
+        se = float(np.hypot(errors[0], errors[1]))
         away = here - then
         row: dict[str, Any] = {"name": key, "title": title, "percent": False, "reason": ""}
         row |= {"before": then, "now": here, "difference": away}
