@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pytest
 from typer.testing import CliRunner
 
 from core.cli.main import build
-
-if TYPE_CHECKING:
-    import pytest
 
 README = Path(__file__).resolve().parents[2] / "apps" / "retinopathy" / "README.md"
 # Added to a training, so that it takes seconds and no download.
@@ -27,6 +24,7 @@ def commands() -> list[list[str]]:
     return [shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ ")]
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_tour_runs_and_leaves_what_it_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
