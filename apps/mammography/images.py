@@ -37,6 +37,13 @@ MARGIN = 0.02
 DARK, BRIGHT = 1.0, 99.5
 # Share of the breast at the picture's very highest value from which detail is lost.
 SATURATED = 0.5
+# Long side of the picture on which sharpness is judged, in pixels, and the least variance of the
+# Laplacian within the breast there, its greys spread over 255. Of 65 real films and 5 real digital
+# pictures the least sharp has 39; blurred by a Gaussian of 1/256 of the long side all have 12.3 or less.
+SHARP_PX = 1024
+LEAST_SHARPNESS = 12.5
+# A breast of fewer pixels there is too small to be judged.
+LEAST_JUDGED_PX = 2000
 # How much darker the breast must end on one side than on the other before that
 # side is believed against the header: 0 is any, 1 is black against any grey.
 CLEAR_SIDE = 0.35
@@ -211,6 +218,8 @@ class LocateBreast:
             breast = _whole(breast, pixels)
         elif _saturated_share(pixels, breast) > SATURATED:
             reasons.append("more than half of the breast is at the picture's highest value")
+        elif _sharpness(pixels, breast) < LEAST_SHARPNESS:
+            reasons.append("blurred")
         if is_wrong:
             reasons.append(
                 f"the chest wall is on the {breast.chest_side}, not as in a {side} breast"
@@ -356,6 +365,25 @@ def _saturated_share(pixels: NDArray[Any], breast: BreastMask) -> float:
     )
     values = pixels[np.ix_(rows, columns)][breast.mask]
     return float((values == pixels.max()).mean()) if values.size else 0.0
+
+
+def _sharpness(pixels: NDArray[Any], breast: BreastMask) -> float:
+    """Variance of the Laplacian within the breast, its outline left out; infinite if too small."""
+    import cv2  # noqa: PLC0415  (0.1 s to import)
+
+    height, width = pixels.shape[:2]
+    scale = min(1.0, SHARP_PX / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    grey = np.ascontiguousarray(pixels[..., 0])
+    if scale < 1:
+        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    mask = cv2.resize(breast.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    inside = cv2.erode(mask, np.ones((15, 15), np.uint8)).astype(bool)
+    if inside.sum() < LEAST_JUDGED_PX:
+        return float("inf")
+    low, high = np.percentile(grey[inside], [DARK, BRIGHT])
+    spread = (grey.astype(np.float32) - np.float32(low)) * np.float32(255 / max(high - low, 1e-6))
+    return float(cv2.Laplacian(spread, cv2.CV_32F)[inside].var())
 
 
 def _positive(value: Any) -> float:

@@ -52,6 +52,16 @@ def test_a_mirrored_breast_is_prepared_to_the_same_pixels() -> None:
     assert np.abs(one["image"].astype(int) - two["image"]).max() <= 0.02 * 65535
 
 
+def test_a_blurred_picture_is_said_to_be_blurred_and_a_grainy_one_is_not() -> None:
+    grain = np.random.default_rng(1).normal(0, 0.02, (384, 288, 1)) * 65535
+    sharp = np.clip(picture() + grain, 0, 65535).astype(np.uint16)
+    # A Gaussian of 1/256 of the long side: 384 / 256 = 1.5 px.
+    blurred = cv2.GaussianBlur(sharp, (0, 0), 1.5)[..., None]
+    transform = prepare((128, 64))
+    assert transform({"image": sharp, "laterality": "L"})["quality"] == ""
+    assert transform({"image": blurred, "laterality": "L"})["quality"] == "blurred"
+
+
 @pytest.mark.parametrize("side", ["L", "R"])
 def test_affine_leads_back_to_the_source(side: str) -> None:
     # One bright square, more than the half percent that becomes white anyway. Its centre must
