@@ -49,7 +49,7 @@ APP = App(
     ),
     tasks=(
         Task(name="disease", kind="multiclass", titles=TITLES),
-        Task(name="severity", kind="ordinal", label="severity"),
+        Task(name="severity", kind="ordinal", label="severity", headline="quadratic_kappa"),
         Task(name="symptoms", kind="multilabel", label="symptoms", titles=TITLES),
     ),
     index=index,
