@@ -39,7 +39,7 @@ DARK, BRIGHT = 1.0, 99.5
 SATURATED = 0.5
 # Long side of the picture on which sharpness is judged, in pixels, and the least variance of the
 # Laplacian within the breast there, its greys spread over 255. Of 65 real films and 5 real DICOM
-# files the least sharp has 39; blurred by a Gaussian of 1/256 of the long side they have up to 12.3.
+# files the least sharp has 39; blurred by a Gaussian of 1/256 of the long side all have under 12.4.
 SHARP_PX = 1024
 LEAST_SHARPNESS = 12.5
 # A breast of fewer pixels there is too small to be judged.
