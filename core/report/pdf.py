@@ -14,6 +14,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from PIL import ImageFile
+
 from core.errors import OutputError
 from core.outputs import write_bytes
 
@@ -63,12 +65,16 @@ def write_pdf(html_path: Path, pdf_path: Path) -> str:
 
 def _by_weasyprint(html_path: Path) -> bytes | None:
     """The PDF, or None where WeasyPrint or the libraries it needs are absent."""
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         from weasyprint import HTML  # noqa: PLC0415  (optional)
         from weasyprint.urls import URLFetcher  # noqa: PLC0415
     except (ImportError, OSError):
         # OSError: the package is there, the system's Pango is not.
         return None
+    finally:
+        # WeasyPrint makes Pillow pass half a file for an image, in the whole process.
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
     # It tells of every property that a screen has and paper has not.
     logging.getLogger("weasyprint").setLevel(logging.ERROR)
     text = html_path.read_text(encoding="utf-8")
