@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -32,6 +33,9 @@ os.environ.update(
     HTTPS_PROXY="http://127.0.0.1:9",
     NO_PROXY="127.0.0.1,localhost,::1",
 )
+# A process started in the background ignores Ctrl-C, and so would the trainings it starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # With any of these rich and typer write for a terminal that is not there.
 for _variable in ("FORCE_COLOR", "PY_COLORS", "CLICOLOR_FORCE", "GITHUB_ACTIONS"):
     os.environ.pop(_variable, None)
