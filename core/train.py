@@ -517,13 +517,23 @@ def _look(
     labels = found.table.loc[found.table["status"] == "ok", "label"]
     task = task.with_classes(sorted(set(labels.astype(str))))
     audited = audit(found, app=app, task=task, progress=True, workers=cores())
+    folds = int(wanted.get("folds", 1))
     table, sentences = draw_split(
         merge_duplicates(found.table, audited),
         task=task,
         seed=int(wanted.get("seed", 0)),
         val=float(wanted.get("val", 0.15)),
-        test=float(wanted.get("test", 0.2)) if int(wanted.get("folds", 1)) == 1 else 0.0,
+        test=float(wanted.get("test", 0.2)) if folds == 1 else 0.0,
     )
+    if folds > 1 and not found.split_rule:
+        # Every row is judged once and trains in the other folds; no row is kept to tune only.
+        table = table.assign(split=table["split"].replace("val", "train"))
+        share = float(wanted.get("val", 0.15))
+        sentences = (
+            f"Cross-validated in {folds} folds drawn by resight, stratified by class, with every "
+            "group in one: each image is judged by the network that saw nothing of its fold. "
+            f"{share:.0%} of the other folds chose that network's epoch.",
+        )
     check_splits(table)
     words = {
         "task": task_to_dict(task),

@@ -51,9 +51,12 @@ def test_folds_of_grades_judge_each_image_once_by_a_network_that_never_saw_it(
     run = run_of(out)
     assert run["task"]["kind"] == "ordinal"
     assert [m["network"]["link"] for m in run["members"]] == ["cumulative"] * 2
+    assert run["split_rule"].startswith("Cross-validated in 2 folds")
     table = pd.read_parquet(out / "predictions.parquet")
     manifest = pd.read_parquet(out / "manifest.parquet")
     assert set(table["split"]) == {"out-of-fold"}
+    # No row is kept only to tune.
+    assert set(manifest["split"]) == {"train"}
     assert sorted(table["image_id"]) == sorted(manifest["image_id"])
     scores = table.filter(like="score_").to_numpy()
     np.testing.assert_allclose(scores.sum(axis=1), 1.0, atol=1e-6)
