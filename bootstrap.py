@@ -40,6 +40,8 @@ OWNED = STATE / "made-venv"
 STAMP = VENV / "resight.json"
 
 # What else `clean` removes.
+# One file stays in one process, for its tests share what they made.
+PARALLEL = ["-n", "logical", "--maxprocesses=4", "--dist=loadfile"]
 CLEANED = ["build", "dist", "demo", "resight.egg-info", "__pycache__", ".pytest_cache"]
 CLEANED += [".mypy_cache", ".ruff_cache"]
 
@@ -126,9 +128,9 @@ def demo(arguments: "list[str]") -> int:
 
 
 def test(arguments: "list[str]") -> int:
-    """Run the tests; arguments go to pytest."""
+    """Run the tests, a file at a time in up to four processes; arguments go to pytest."""
     ensure_environment()
-    return run_tool("pytest", *arguments)
+    return run_tool("pytest", *PARALLEL, *arguments)
 
 
 def check(arguments: "list[str]") -> int:
