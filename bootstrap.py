@@ -40,8 +40,9 @@ OWNED = STATE / "made-venv"
 STAMP = VENV / "resight.json"
 
 # What else `clean` removes.
-# One file stays in one process, for its tests share what they made.
-PARALLEL = ["-n", "logical", "--maxprocesses=4", "--dist=loadfile"]
+# One file stays in one process, for its tests share what they made; in the order of the tree, where
+# the long ones come early.
+PARALLEL = ["-n", "logical", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"]
 CLEANED = ["build", "dist", "demo", "resight.egg-info", "__pycache__", ".pytest_cache"]
 CLEANED += [".mypy_cache", ".ruff_cache"]
 

@@ -25,9 +25,9 @@ from core.evaluation.level import Level
 from core.evaluation.local import local_recalibration
 from core.evaluation.specs import specs_of
 from core.evaluation.units import decisions_by_unit, text_of
+from core.looking import cores
 from core.progress import track
 from core.tables import logits_in
-from core.train import cores
 from core.writing import read_table
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ FLOORS = (
     {"run", "member", "scaling"},
     {
         *("check", "train", "evaluate", "predict", "demo", "testing"),
+        *("looking", "finishing"),
         *("writing", "foreign", "threshold", "compare", "ensemble", "external"),
     },
     {"cli"},
