@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from core.cli.shared import guarded, headline, print_rows, say, show_json
+from core.cli.shared import guarded, say, say_result, show_json
 
 __all__ = ["register"]
 
@@ -29,11 +29,5 @@ def ensemble(
         if as_json:
             show_json(result)
             return
-        say(headline(result["metrics"]))
-        say()
-        say(print_rows(result["metrics"]))
-        for caution in result["metrics"].get("cautions", []):
-            say(f"note: {caution}")
-        say()
-        say(f"open {out / 'report.html'}")
+        say_result(result["metrics"], out)
         say(f"use  resight predict {out} IMAGES --out PREDICTIONS")

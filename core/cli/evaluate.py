@@ -14,10 +14,8 @@ from core.cli.shared import (
     app_options,
     existing,
     guarded,
-    headline,
     pairs,
-    print_rows,
-    say,
+    say_result,
     show_json,
 )
 from core.errors import ConfigError
@@ -124,15 +122,8 @@ def evaluate(
         if as_json:
             show_json(result)
         else:
-            say(headline(result["metrics"]))
-            for row in ((result["metrics"].get("external") or {}).get("numbers") or [])[:1]:
-                say(beside_own_test(row))
-            say()
-            say(print_rows(result["metrics"]))
-            for caution in result["metrics"].get("cautions", []):
-                say(f"note: {caution}")
-            say()
-            say(f"open {out / 'report.html'}")
+            own = (result["metrics"].get("external") or {}).get("numbers") or []
+            say_result(result["metrics"], out, *[beside_own_test(row) for row in own[:1]])
         if result["n_failed"]:
             raise typer.Exit(SOME_FAILED)
 

@@ -17,7 +17,7 @@ from core.errors import ConfigError, ResightError
 if TYPE_CHECKING:
     from core.app import App
 
-__all__ = ["app_options", "guarded", "say", "settings_of", "show_json", "table"]
+__all__ = ["app_options", "guarded", "say", "say_result", "settings_of", "show_json", "table"]
 
 SOME_FAILED = 3
 STOPPED = 130
@@ -241,6 +241,19 @@ def print_rows(metrics: Mapping[str, Any], names: Sequence[str] = ()) -> str:
         between = f"[{low:.4f}, {high:.4f}]" if low is not None and high is not None else ""
         rows.append((row["title"], value, between, row["n"], row["unit"]))
     return table(rows, ("metric", "value", "95 % interval", "n", "unit"))
+
+
+def say_result(metrics: Mapping[str, Any], out: Path, *more: str) -> None:
+    """Print the headline, lines that belong to it, all metrics, what limits them, and the page."""
+    say(headline(metrics))
+    for line in more:
+        say(line)
+    say()
+    say(print_rows(metrics))
+    for caution in metrics.get("cautions", []):
+        say(f"note: {caution}")
+    say()
+    say(f"open {out / 'report.html'}")
 
 
 def existing(paths: Sequence[str]) -> list[Path]:

@@ -14,10 +14,9 @@ from core.cli.shared import (
     app_options,
     existing,
     guarded,
-    headline,
     pairs,
-    print_rows,
     say,
+    say_result,
     settings_of,
     show_json,
     table,
@@ -158,13 +157,7 @@ def _show_result(result: Mapping[str, Any], out: Path) -> None:
     """Print what was reached, and what to do next."""
     say()
     say(result["run"]["intended_use"])
-    say(headline(result["metrics"]))
-    say()
-    say(print_rows(result["metrics"]))
-    for caution in result["metrics"].get("cautions", []):
-        say(f"note: {caution}")
-    say()
-    say(f"open {out / 'report.html'}")
+    say_result(result["metrics"], out)
     say(f"use  resight predict {out} IMAGES --out PREDICTIONS")
     if result["n_failed"]:
         say(f"note: {result['n_failed']:,} images failed; predictions.csv says why.")
