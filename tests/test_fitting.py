@@ -54,7 +54,7 @@ PROGRAM = textwrap.dedent(
     pixels_val = next(iter(eval_batches(store, np.arange(8), size_px=(32, 32), batch=8)))[1]
     config = TrainConfig(backbone="test_resnet", weights="none", epochs=3, batch=8, device="cpu",
                          lr_head=1e-3, lr_backbone=1e-3, dropout=0.2, batchnorm="train",
-                         precision="32-true", checkpoint_minutes=0.0, patience=1.0)
+                         precision=sys.argv[2], checkpoint_minutes=0.0, patience=1.0)
     def training(folder, at=-1, how=signal.SIGKILL):
         torch.manual_seed(0)
         backbone, weights = create_backbone("test_resnet", weights="none", in_channels=3)
@@ -105,12 +105,14 @@ PROGRAM = textwrap.dedent(
 )
 
 
-@pytest.fixture(scope="module")
-def trainings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+# torch emulates bfloat16 where a processor has no instructions for it, so each value that
+# the plan may choose for a processor is trained with, whatever it would choose on this one.
+@pytest.fixture(scope="module", params=["32-true", "bf16-mixed"])
+def trainings(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     root = tmp_path_factory.mktemp("trainings")
     (root / "training.py").write_text(PROGRAM)
     done = subprocess.run(
-        [sys.executable, str(root / "training.py"), str(root)],
+        [sys.executable, str(root / "training.py"), str(root), request.param],
         capture_output=True,
         text=True,
         check=False,

@@ -151,6 +151,29 @@ class Classifier(pl.LightningModule):
             for a, b in zip(self.averaged.buffers(), self.network.buffers(), strict=True):
                 a.copy_(b)
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip the norm of all gradients.
+
+        Lightning refuses a fused optimiser under any mixed precision (its issue 21435). Only
+        16-mixed scales its loss; bfloat16 has the range of float32, so its gradients are
+        clipped as they are.
+        """
+        if not gradient_clip_val:
+            return
+        if self.config.precision == "16-mixed":
+            self.clip_gradients(
+                optimizer,
+                gradient_clip_val=gradient_clip_val,
+                gradient_clip_algorithm=gradient_clip_algorithm,
+            )
+            return
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val)
+
     def on_validation_epoch_start(self) -> None:
         """Judge without randomness."""
         self.judged.eval()
@@ -174,7 +197,8 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with one learning rate per stage, warm-up and cosine."""
-        fused = self.device.type in {"cpu", "cuda"}
+        # A fused optimiser unscales by itself, so gradients of 16-mixed could not be clipped before it.
+        fused = self.device.type in {"cpu", "cuda"} and self.config.precision != "16-mixed"
         optimiser = torch.optim.AdamW(self.groups, betas=(0.9, 0.999), fused=fused)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser,
