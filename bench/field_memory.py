@@ -41,8 +41,8 @@ NAIVE_BYTES = 40
 
 def make_run(folder: Path) -> Path:
     """A network that tells the phantom's classes apart; probe only."""
-    from apps.crop_disease.field_phantom import write_field_phantom
-    from core.train import train
+    from apps.crop_disease.field.phantom import write_field_phantom
+    from core.verbs.train import train
 
     data = write_field_phantom(folder / "small", 1200, 3)
     settings = {"backbone": "test_resnet", "weights": "none", "epochs": 0, "size_px": (64, 64)}
@@ -52,7 +52,7 @@ def make_run(folder: Path) -> Path:
 
 def run_ours(run: Path, mosaic: Path, out: Path) -> None:
     """The command."""
-    from core.predict import predict
+    from core.verbs.predict import predict
 
     predict(run, [mosaic], out / "out", options={"tile": f"{TILE}px"}, workers=1)
 
@@ -64,8 +64,8 @@ def run_naive(run: Path, mosaic: Path, out: Path) -> None:
     import torch
 
     from core.model.inference import run_batch
-    from core.run import load_run
-    from core.scores import scores_from_logits
+    from core.runs.run import load_run
+    from core.statistics.scores import scores_from_logits
 
     loaded = load_run(run)
     network = loaded.networks()[0][1]
@@ -152,7 +152,7 @@ def main() -> None:
     if given.child:
         child(given.child[0], Path(given.child[1]), Path(given.child[2]))
         return
-    from apps.crop_disease.field_phantom import Form, plan_field, write_mosaic
+    from apps.crop_disease.field.phantom import Form, plan_field, write_mosaic
 
     rows: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as place:

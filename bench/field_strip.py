@@ -34,8 +34,8 @@ def main() -> None:
     import torch
     from rasterio.windows import Window
 
-    from core.run import load_run
-    from core.scores import scores_from_logits
+    from core.runs.run import load_run
+    from core.statistics.scores import scores_from_logits
 
     torch.set_num_threads(1)
     run = load_run(given.run)

@@ -27,9 +27,9 @@ import torch
 from PIL import Image
 
 from core.app import find_app
-from core.predict import predict
-from core.run import load_run
-from core.train import train
+from core.runs.run import load_run
+from core.verbs.predict import predict
+from core.verbs.train import train
 
 SIZES = {"telephone, 3000 x 4000": (3000, 4000), "small, 384 x 512": (384, 512)}
 MEAN, STD = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])

@@ -32,7 +32,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from core.app import find_app
-from core.train import train
+from core.verbs.train import train
 
 SIZE = (224, 224)
 BATCH = 16

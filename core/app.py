@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from core.report.blocks import Block, ReportContext
+    from core.blocks import Block, ReportContext
 
 __all__ = [
     "App",
@@ -189,7 +189,7 @@ class Manifest:
     """One row per model input, and in words how it came about.
 
     Attributes:
-        table: columns of ``core.tables.MANIFEST`` and any extras.
+        table: columns of ``core.base.tables.MANIFEST`` and any extras.
         root: the folder that relative paths start from.
         group_rule: one sentence saying where the group came from; empty if none
             could be found, and then leakage cannot be checked.
@@ -200,7 +200,7 @@ class Manifest:
         facts: plain values that a run remembers of its training data, to compare
             later inputs with; see ``Source.trained``.
         settings: what these data need instead of ``App.config``, as keyword
-            arguments of ``core.config.TrainConfig``; None lets the rule decide.
+            arguments of ``core.base.settings.TrainConfig``; None lets the rule decide.
         group_word: what the group is called in these data, where it is not
             ``App.group``; a unit named ``App.group`` is then left out.
         extent: (column, unit) of what an input stands for, such as
@@ -230,7 +230,7 @@ class Unit:
         rule: how scores of the level below become one: ``mean``, ``max``
             (the row with the highest expected class, ordinal and binary: the
             worst finding counts), ``noisy_or``, or ``attention``: weights of a unit's
-            images that were learned (``core.model.pooling``).
+            images that were learned (``core.model.attention_pooling``).
         learned: whether training fits those weights for this unit, so that the rule may
             be chosen and the report compares it with the others; of several such units
             the first that the data know. Its images are those of the unit, whatever
@@ -290,7 +290,7 @@ class Section:
 
     Attributes:
         title: heading.
-        build: context -> blocks (``core.report.blocks``); an empty list leaves it out.
+        build: context -> blocks (``core.blocks``); an empty list leaves it out.
     """
 
     title: str
@@ -379,7 +379,7 @@ class Tour:
         title: what it shows, in a few words.
         phantom: as ``App.phantom``.
         n_images: how many the phantom is asked for.
-        settings: of the training, as keyword arguments of ``core.config.TrainConfig``.
+        settings: of the training, as keyword arguments of ``core.base.settings.TrainConfig``.
         train_options: the app's own options of the training.
         predict_options: of the prediction; a relative ``Path`` is a file of the phantom
             that is predicted.
@@ -431,7 +431,7 @@ class App:
         phantom: (folder, number of images, seed) -> the path to train on: writes a
             small synthetic data set with a known answer.
         config: settings of the domain that differ from core's defaults, as
-            keyword arguments of ``core.config.TrainConfig``.
+            keyword arguments of ``core.base.settings.TrainConfig``.
         prepared_columns: scalar columns that ``prepare`` adds.
         output_columns: manifest columns that may stand in outputs beside the
             ones every table has; nothing else leaves the manifest.

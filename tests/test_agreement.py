@@ -8,7 +8,7 @@ from sklearn import metrics as sk
 from statsmodels.stats.inter_rater import cohens_kappa
 
 from core.errors import MetricError
-from core.evaluation.agreement import (
+from core.statistics.agreement import (
     accuracy,
     balanced_accuracy,
     cohen_kappa,

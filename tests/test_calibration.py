@@ -9,7 +9,7 @@ from scipy.special import expit, logit
 from sklearn import metrics as sk
 
 from core.errors import MetricError
-from core.evaluation.calibration import (
+from core.statistics.calibration import (
     calibration_in_the_large,
     calibration_line,
     fit_temperature,
@@ -17,7 +17,7 @@ from core.evaluation.calibration import (
     logistic_lines,
     recalibrate,
 )
-from core.evaluation.reliability import (
+from core.statistics.reliability import (
     bin_numbers,
     brier,
     brier_skill,
@@ -26,7 +26,7 @@ from core.evaluation.reliability import (
     maximum_calibration_error,
     reliability,
 )
-from core.scores import scores_from_logits
+from core.statistics.scores import scores_from_logits
 
 RNG = np.random.default_rng(0)
 Z = RNG.normal(size=500)

@@ -12,13 +12,9 @@ import yaml
 from typer.testing import CliRunner
 
 from core.app import Source, find_app
-from core.cards import FOLDER, HEADINGS, QUESTION, all_cards, card_named, read_card, schema
-from core.cli.cards import BEGIN, END, markdown_table
-from core.cli.main import build
-from core.croissant import croissant_text
-from core.data.recognition import index_with_cards
-from core.errors import CardError, ManifestError
-from core.terms import (
+from core.cards.card import FOLDER, HEADINGS, QUESTION, all_cards, card_named, read_card, schema
+from core.cards.croissant import croissant_text
+from core.cards.licence_terms import (
     joined_terms,
     may_release,
     summary_of_terms,
@@ -26,6 +22,10 @@ from core.terms import (
     terms_of_weights,
     union_of_terms,
 )
+from core.cli.cards import BEGIN, END, markdown_table
+from core.cli.main import build
+from core.data.recognition import index_with_cards
+from core.errors import CardError, ManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from click.testing import Result
 
     from core.app import Manifest
-    from core.cards import Card
+    from core.cards.card import Card
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMED = (

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.check import check
+from core.base.outputs import claim, is_complete, sha256_file
 from core.errors import AppError, LockedError, ManifestError, OutputError
-from core.outputs import claim, is_complete, sha256_file
+from core.verbs.check import check
 
 
 def leaves(root: Path, n: int = 16, *, size: int = 48) -> Path:

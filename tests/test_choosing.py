@@ -7,10 +7,10 @@ from sklearn.metrics import cohen_kappa_score
 
 from core.app import Metric, Task, Unit
 from core.errors import ConfigError
-from core.evaluation.choosing import choose_points, headline_unit
-from core.evaluation.metrics import quadratic_kappa
-from core.evaluation.operating_points import choose_threshold
 from core.evaluation.summary import summarise
+from core.evaluation.threshold_choice import choose_points, headline_unit
+from core.statistics.metrics import quadratic_kappa
+from core.statistics.operating_points import choose_threshold
 
 GRADES = Task(name="grade", kind="ordinal", classes=("0", "1", "2"), positive=("1", "2"))
 EYE = Unit(name="eye", columns=("patient", "side"), rule="max")

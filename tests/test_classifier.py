@@ -4,12 +4,12 @@ import threading
 import pytest
 import torch
 
-from core.config import TrainConfig
+from core.base.settings import TrainConfig
 from core.model.backbone import create_backbone
 from core.model.checkpoint import build_network
 from core.model.classifier import Classifier, DivergedError
-from core.model.recipe import parameter_groups
 from core.model.stopping import StoppedError, StopSign
+from core.training.recipe import parameter_groups
 
 
 def classifier(**settings: object) -> Classifier:

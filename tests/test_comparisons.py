@@ -11,8 +11,8 @@ from statsmodels.stats.multitest import multipletests
 
 from core.app import Cases
 from core.errors import MetricError
-from core.evaluation import metrics
-from core.evaluation.comparisons import (
+from core.statistics import metrics
+from core.statistics.comparisons import (
     adjust,
     bootstrap_p,
     cases_for_auroc,
@@ -23,7 +23,7 @@ from core.evaluation.comparisons import (
     paired_difference,
     power_of_auroc,
 )
-from core.evaluation.resampling import resample_groups
+from core.statistics.resampling import resample_groups
 
 
 @pytest.mark.parametrize(("b", "c"), [(150, 86), (3, 9), (0, 5), (4, 4)])

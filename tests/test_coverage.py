@@ -17,10 +17,10 @@ import pytest
 from scipy.special import expit
 
 from core.errors import MetricError
-from core.evaluation.delong import delong, newcombe_auroc
-from core.evaluation.discrimination import Ranking, auroc
-from core.evaluation.intervals import cluster_proportion, wilson
-from core.evaluation.resampling import bootstrap, percentile_interval, resample_groups
+from core.statistics.delong import delong, newcombe_auroc
+from core.statistics.discrimination import Ranking, auroc
+from core.statistics.intervals import cluster_proportion, wilson
+from core.statistics.resampling import bootstrap, percentile_interval, resample_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,14 +7,14 @@ import pytest
 from sklearn import metrics as sk
 
 from core.errors import MetricError
-from core.evaluation.delong import (
+from core.statistics.delong import (
     delong,
     delong_clustered,
     delong_paired,
     delong_unpaired,
     newcombe_auroc,
 )
-from core.evaluation.discrimination import (
+from core.statistics.discrimination import (
     Ranking,
     auroc,
     average_precision,
@@ -200,7 +200,7 @@ def test_clustered_delong_of_repeated_cases_is_that_of_the_cases() -> None:
 
 
 def test_clustered_delong_agrees_with_the_bootstrap() -> None:
-    from core.evaluation.resampling import bootstrap, resample_groups  # noqa: PLC0415
+    from core.statistics.resampling import bootstrap, resample_groups  # noqa: PLC0415
 
     groups = np.repeat(np.arange(50), 4)
     effect = np.repeat(RNG.normal(size=50), 4)

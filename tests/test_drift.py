@@ -9,10 +9,10 @@ from scipy.special import expit, logit
 from core.app import Cases, Task
 from core.errors import MetricError
 from core.evaluation.drift import input_drift, number_drift
-from core.evaluation.level import Level
-from core.evaluation.local import local_recalibration
-from core.evaluation.reliability import log_loss
-from core.evaluation.specs import specs_of
+from core.evaluation.metric_specs import specs_of
+from core.evaluation.unit_metrics import Level
+from core.statistics.recalibration import local_recalibration
+from core.statistics.reliability import log_loss
 
 TASK = Task(name="t", kind="binary", classes=("no", "yes"))
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from core.errors import MetricError
-from core.evaluation.agreement import accuracy, cohen_kappa, kappa_interval, matthews
-from core.evaluation.calibration import calibration_line, fit_temperature, recalibrate
-from core.evaluation.comparisons import adjust, mcnemar
-from core.evaluation.delong import delong, newcombe_auroc
-from core.evaluation.discrimination import auroc, average_precision, macro_auroc
-from core.evaluation.intervals import clopper_pearson, cluster_proportion, wilson
-from core.evaluation.operating_points import choose_threshold, predictive_values, two_by_two
-from core.evaluation.reliability import brier, brier_skill, expected_calibration_error, log_loss
-from core.evaluation.usefulness import decision_curve, risk_coverage
+from core.statistics.agreement import accuracy, cohen_kappa, kappa_interval, matthews
+from core.statistics.calibration import calibration_line, fit_temperature, recalibrate
+from core.statistics.comparisons import adjust, mcnemar
+from core.statistics.decision_curves import decision_curve, risk_coverage
+from core.statistics.delong import delong, newcombe_auroc
+from core.statistics.discrimination import auroc, average_precision, macro_auroc
+from core.statistics.intervals import clopper_pearson, cluster_proportion, wilson
+from core.statistics.operating_points import choose_threshold, predictive_values, two_by_two
+from core.statistics.reliability import brier, brier_skill, expected_calibration_error, log_loss
 
 NAN = float("nan")
 

@@ -21,14 +21,14 @@ PROGRAM = textwrap.dedent(
     import numpy as np, pandas as pd, torch
     import albumentations as A
     from torch.utils.data import DataLoader, Dataset
-    from core.config import TrainConfig
+    from core.base.settings import TrainConfig
     from core.data.loader import StepSampler, TrainImages, eval_batches, train_loader
     from core.data.prepared import Prepared
     from core.model.backbone import create_backbone
     from core.model.checkpoint import build_network
     from core.model.classifier import Classifier
     from core.model.fitting import fit
-    from core.model.recipe import parameter_groups
+    from core.training.recipe import parameter_groups
     from core.model.stopping import StoppedError
 
     root = Path(sys.argv[1])

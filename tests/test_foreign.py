@@ -10,12 +10,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
+from core.base.outputs import is_complete
 from core.cli.main import build
 from core.data.scored_tables import read_foreign
 from core.errors import ConfigError, ManifestError
 from core.evaluation.summary import summarise
-from core.foreign import evaluate_table, points_of
-from core.outputs import is_complete
+from core.verbs.from_table import evaluate_table, points_of
 
 
 def table(n: int = 120, seed: int = 0) -> pd.DataFrame:

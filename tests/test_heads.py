@@ -4,7 +4,7 @@ import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from core.model.heads import Head, fit_cuts, fit_probe, loss_of, recut
-from core.scores import scores_from_logits
+from core.statistics.scores import scores_from_logits
 
 
 def blobs(n: int, k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

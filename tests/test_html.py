@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from core.report.blocks import Figure, Pictures, Table, Text
+from core.blocks import Figure, Pictures, Table, Text
 from core.report.html import clean, render_page, safe_svg
 
 HOSTILE = (

@@ -7,14 +7,14 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from core.errors import MetricError
-from core.evaluation.intervals import (
+from core.statistics.intervals import (
     Interval,
     all_successes_limit,
     clopper_pearson,
     cluster_proportion,
     wilson,
 )
-from core.evaluation.resampling import (
+from core.statistics.resampling import (
     bca_interval,
     bootstrap,
     bootstrap_interval,
@@ -127,7 +127,7 @@ def test_blocks_do_not_change_what_is_drawn(monkeypatch: pytest.MonkeyPatch) -> 
     outcome = np.repeat([0] * 12 + [1] * 8, 3)
     plan = resample_groups(GROUPS, outcome=outcome, resamples=40, seed=1)
     whole = np.concatenate(list(plan.weights()))
-    monkeypatch.setattr("core.evaluation.resampling.BLOCK", 7 * len(GROUPS))
+    monkeypatch.setattr("core.statistics.resampling.BLOCK", 7 * len(GROUPS))
     parts = list(plan.weights())
     assert len(parts) == 6
     assert (np.concatenate(parts) == whole).all()

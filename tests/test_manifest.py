@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from core.app import Manifest, Source, Task, find_app
+from core.base.tables import check_manifest
 from core.data.manifest import GroupRule, index_images, locate
 from core.data.scan import natural_key
 from core.errors import ManifestError
-from core.tables import check_manifest
 
 REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 CLASSES = Task(name="classes", kind="multiclass")

@@ -10,8 +10,8 @@ import pytest
 
 from core.app import Cases
 from core.errors import MetricError
-from core.evaluation import metrics, reliability
-from core.evaluation.metrics import adaptive_calibration_error, brier_skill
+from core.statistics import metrics, reliability
+from core.statistics.metrics import adaptive_calibration_error, brier_skill
 
 RNG = np.random.default_rng(0)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.predict import predict
+from core.verbs.predict import predict
 
 OLD = Path(__file__).parent / "fixtures" / "run_of_0_1"
 

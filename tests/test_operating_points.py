@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from core.errors import ConfigError, MetricError
-from core.evaluation.operating_points import (
+from core.statistics.decision_curves import decision_curve, risk_coverage
+from core.statistics.operating_points import (
     choose_threshold,
     parse_target,
     per_thousand,
     predictive_values,
     two_by_two,
 )
-from core.evaluation.usefulness import decision_curve, risk_coverage
 
 RNG = np.random.default_rng(0)
 Y = (RNG.random(120) < 0.4).astype(int)

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from core.app import App, Option, find_app
+from core.base.options import plain_options, resolve_options, stored_options
 from core.cli.shared import app_options
 from core.data.prepared import Form, Preparation
 from core.errors import ConfigError, RunError
-from core.options import plain_options, resolve_options, stored_options
 
 EVERY = ("train", "predict")
 OWN = (

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import LockedError, OutputError
-from core.outputs import (
+from core.base.outputs import (
     LOCK_NAME,
     atomic_file,
     check_space,
@@ -20,6 +19,7 @@ from core.outputs import (
     write_json,
     write_text,
 )
+from core.errors import LockedError, OutputError
 
 
 def test_failed_write_leaves_the_old_file_and_no_remains(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_seal_names_every_file_and_unseal_marks_incomplete(tmp_path: Path) -> No
 def test_second_owner_is_refused_and_the_first_unharmed(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib\n"
-        "from core.outputs import claim\n"
+        "from core.base.outputs import claim\n"
         "with claim(pathlib.Path(sys.argv[1])):\n"
         "    print('held', flush=True)\n"
         "    sys.stdin.read()\n"
@@ -84,7 +84,7 @@ def test_second_owner_is_refused_and_the_first_unharmed(tmp_path: Path) -> None:
 
 
 def test_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
-    code = "import os, pathlib, sys\nfrom core.outputs import claim\n"
+    code = "import os, pathlib, sys\nfrom core.base.outputs import claim\n"
     code += "with claim(pathlib.Path(sys.argv[1])):\n    os.kill(os.getpid(), 9)\n"
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert (tmp_path / LOCK_NAME).exists()

@@ -13,16 +13,16 @@ from PIL import Image
 from sklearn.metrics import f1_score
 from typer.testing import CliRunner
 
-import core.predict
+import core.verbs.predict
 from core.app import find_app
-from core.cards import FOLDER
+from core.base.outputs import is_complete
+from core.cards.card import FOLDER
+from core.cards.licence_terms import may_release
 from core.cli.main import build
 from core.errors import ConfigError, ManifestError, OutputError, RunError
-from core.evaluate import evaluate
-from core.outputs import is_complete
-from core.predict import predict
-from core.terms import may_release
-from core.train import train
+from core.verbs.evaluate import evaluate
+from core.verbs.predict import predict
+from core.verbs.train import train
 
 TINY: dict[str, Any] = {
     "backbone": "test_resnet",
@@ -231,9 +231,9 @@ def test_bad_image_does_not_change_its_neighbours(place: Path, messy: Path, tmp_
 def test_killed_prediction_ends_with_the_same_bytes(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core.predict, "BLOCK", 8)
+    monkeypatch.setattr(core.verbs.predict, "BLOCK", 8)
     predict(place / "run", [place / "elsewhere"], tmp_path / "whole")
-    score = core.predict.Scorer.score
+    score = core.verbs.predict.Scorer.score
     calls = []
 
     def dies(self: Any, rows: Any) -> pd.DataFrame:
@@ -242,7 +242,7 @@ def test_killed_prediction_ends_with_the_same_bytes(
             raise KeyboardInterrupt
         return score(self, rows)
 
-    monkeypatch.setattr(core.predict.Scorer, "score", dies)
+    monkeypatch.setattr(core.verbs.predict.Scorer, "score", dies)
     with pytest.raises(KeyboardInterrupt):
         predict(place / "run", [place / "elsewhere"], tmp_path / "killed")
     assert not is_complete(tmp_path / "killed")

@@ -18,7 +18,7 @@ from core.report.html import TEMPLATES, render_page
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from core.report.blocks import Figure
+    from core.blocks import Figure
 
 HOSTILE = '<script>叶$x^2$\x00\u202e & "onload='
 LINE = plots.Line(name=HOSTILE, x=[0, 0.5, 1], y=[0, 0.8, 1], low=[0, 0.6, 1], high=[0, 0.9, 1])

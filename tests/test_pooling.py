@@ -8,12 +8,12 @@ from torch import nn
 
 from core.app import Task, Unit
 from core.errors import ConfigError, MetricError
-from core.evaluation.attention import attend, learned_unit
+from core.evaluation.attention_units import attend, learned_unit
 from core.evaluation.units import decisions_by_unit
+from core.model.attention_pooling import AttentionPool, _average, fit_pool, label_units
 from core.model.heads import Head, loss_of
 from core.model.network import Network
-from core.model.pooling import AttentionPool, _average, fit_pool, label_units
-from core.predictions import predictions_of
+from core.runs.predictions import predictions_of
 
 TASK = Task(name="cancer", kind="binary", classes=("no", "yes"))
 D = 12

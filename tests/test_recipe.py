@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from core.config import Question
+from core.base.settings import Question
 from core.errors import ConfigError
-from core.model.recipe import Facts, resolve
+from core.training.recipe import Facts, resolve
 
 QUESTION = Question(app="any", data="folder")
 FACTS = Facts(

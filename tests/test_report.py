@@ -16,16 +16,16 @@ import yaml
 from PIL import ImageFile
 
 from core.app import App, Metric, Section, Task
+from core.base.tables import logit_columns, score_columns
+from core.blocks import ReportContext, Text
 from core.errors import MetricError, OutputError
-from core.evaluation.metrics import macro_f1
 from core.evaluation.summary import summarise
 from core.report import pdf
-from core.report.blocks import ReportContext, Text
 from core.report.html import render_page
 from core.report.model_card import model_card
 from core.report.numbers import count, number
 from core.report.page import cautions, report_html, verdict, write_report
-from core.tables import logit_columns, score_columns
+from core.statistics.metrics import macro_f1
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

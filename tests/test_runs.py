@@ -15,20 +15,20 @@ from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from core.app import find_app
+from core.base.outputs import is_complete, seal, sha256_file, write_json
+from core.base.tables import logits_in
 from core.cli.main import build
-from core.compare import compare
 from core.data.scored_tables import read_foreign
-from core.ensemble import ensemble
 from core.errors import ConfigError, LeakageError, OutputError
-from core.evaluate import evaluate, numbers
-from core.evaluation.operating_points import choose_threshold
 from core.evaluation.summary import summarise
-from core.outputs import is_complete, seal, sha256_file, write_json
-from core.predict import predict
-from core.run import load_run
-from core.tables import logits_in
-from core.threshold import set_threshold
-from core.train import train
+from core.runs.run import load_run
+from core.statistics.operating_points import choose_threshold
+from core.verbs.compare import compare
+from core.verbs.ensemble import ensemble
+from core.verbs.evaluate import evaluate, numbers
+from core.verbs.predict import predict
+from core.verbs.threshold import set_threshold
+from core.verbs.train import train
 
 PROBE: dict[str, Any] = {
     "backbone": "test_resnet",

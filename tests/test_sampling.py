@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from core.app import Task
-from core.config import TrainConfig
+from core.base.settings import TrainConfig
 from core.data.loader import StepSampler
-from core.member import _one_in_each
 from core.model.classifier import Classifier
+from core.training.one_network import _one_in_each
 
 TASK = Task(name="cancer", kind="binary", classes=("no", "yes"))
 

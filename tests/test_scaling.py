@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from core.evaluation.calibration import VECTOR_SCALING_ROWS
-from core.evaluation.reliability import log_loss
 from core.model.checkpoint import build_network
-from core.scaling import choose_vector_scaling, fold_into_head
-from core.scores import scores_from_logits
+from core.statistics.calibration import VECTOR_SCALING_ROWS
+from core.statistics.reliability import log_loss
+from core.statistics.scores import scores_from_logits
+from core.training.vector_scaling import choose_vector_scaling, fold_into_head
 
 
 def rows(n: int, shift: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ import torch
 from core.app import Task
 from core.errors import ConfigError
 from core.model.heads import Head, loss_of
-from core.scores import cuts_by_frequency, decide, encode, link_of, scores_from_logits
+from core.statistics.scores import cuts_by_frequency, decide, encode, link_of, scores_from_logits
 
 GRADES = Task(name="g", kind="ordinal", classes=("0", "1", "2"), positive=("1", "2"))
 YES_NO = Task(name="y", kind="binary", classes=("no", "yes"), positive=("yes",))

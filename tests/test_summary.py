@@ -12,11 +12,11 @@ import pytest
 from sklearn import metrics as sk
 
 from core.app import Cases, Metric, Task, Unit
+from core.base.tables import METRICS
 from core.errors import MetricError
-from core.evaluation import metrics
 from core.evaluation.subgroups import values_in_words
 from core.evaluation.summary import summarise
-from core.tables import METRICS
+from core.statistics import metrics
 
 BINARY = Task(name="cancer", kind="binary", classes=("no", "yes"), positive=("yes",))
 GRADES = Task(name="grade", kind="ordinal", classes=("0", "1", "2", "3"), positive=("2", "3"))

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import yaml
 
-import core.member
-import core.train
+import core.training.one_network
+import core.verbs.train
 from core.app import find_app
-from core.config import Question
-from core.model.recipe import Facts, resolve
-from core.outputs import is_complete
-from core.predict import predict
-from core.train import train
+from core.base.outputs import is_complete
+from core.base.settings import Question
+from core.training.recipe import Facts, resolve
+from core.verbs.predict import predict
+from core.verbs.train import train
 
 TINY: dict[str, Any] = {
     "backbone": "test_resnet",
@@ -96,22 +96,22 @@ def test_time_budget_sets_the_epochs_once_and_says_so(
     measured: list[float] = []
 
     def few(*args: Any, **kwargs: Any) -> int:
-        measured.append(core.member.epochs_within(*args, **kwargs))
+        measured.append(core.training.one_network.epochs_within(*args, **kwargs))
         if len(measured) > 1:
             pytest.fail("a resumed training measured again")
         return 2
 
-    monkeypatch.setattr(core.train, "epochs_within", few)
-    member = core.train.train_member
+    monkeypatch.setattr(core.verbs.train, "epochs_within", few)
+    member = core.verbs.train.train_member
 
     def killed(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
     flags = {**TINY, "preset": "fast", "minutes": 5.0}
-    monkeypatch.setattr(core.train, "train_member", killed)
+    monkeypatch.setattr(core.verbs.train, "train_member", killed)
     with pytest.raises(KeyboardInterrupt):
         train("crop_disease", leaves, out, flags=flags)
-    monkeypatch.setattr(core.train, "train_member", member)
+    monkeypatch.setattr(core.verbs.train, "train_member", member)
     train("crop_disease", leaves, out, flags=flags)
     # Five minutes hold at least one epoch of a network for tests.
     assert measured[0] >= 1

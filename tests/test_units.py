@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from core.app import Task, Unit
+from core.base.tables import DECISIONS
 from core.errors import AppError, ManifestError
 from core.evaluation.units import decisions_by_unit, decisions_of
-from core.tables import DECISIONS
 
 BINARY = Task(name="t", kind="binary", classes=("no", "yes"), positive=("yes",))
 GRADES = Task(name="t", kind="ordinal", classes=("0", "1", "2"), positive=("1", "2"))

@@ -15,21 +15,21 @@ import numpy as np
 import pytest
 
 from core.errors import MetricError
-from core.evaluation.agreement import cohen_kappa, kappa_interval
-from core.evaluation.calibration import calibration_line, fit_temperature
-from core.evaluation.comparisons import adjust, cases_for_auroc, mcnemar, power_of_auroc
-from core.evaluation.delong import delong, delong_paired, delong_unpaired
-from core.evaluation.discrimination import auroc
-from core.evaluation.intervals import clopper_pearson, cluster_proportion, wilson
-from core.evaluation.operating_points import choose_threshold, predictive_values, two_by_two
-from core.evaluation.reliability import (
+from core.statistics.agreement import cohen_kappa, kappa_interval
+from core.statistics.calibration import calibration_line, fit_temperature
+from core.statistics.comparisons import adjust, cases_for_auroc, mcnemar, power_of_auroc
+from core.statistics.decision_curves import decision_curve
+from core.statistics.delong import delong, delong_paired, delong_unpaired
+from core.statistics.discrimination import auroc
+from core.statistics.intervals import clopper_pearson, cluster_proportion, wilson
+from core.statistics.operating_points import choose_threshold, predictive_values, two_by_two
+from core.statistics.reliability import (
     brier,
     expected_calibration_error,
     log_loss,
     maximum_calibration_error,
 )
-from core.evaluation.resampling import bootstrap, percentile_interval, resample_groups
-from core.evaluation.usefulness import decision_curve
+from core.statistics.resampling import bootstrap, percentile_interval, resample_groups
 
 FILE = Path(__file__).resolve().parent.parent.parent / "shared/reference/stat_vectors.json"
 if not FILE.is_file():

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from apps.crop_disease.area_report import areas_and_severity
-from apps.crop_disease.field import OUTPUT_COLUMNS
-from apps.crop_disease.field_options import OPTIONS
-from apps.crop_disease.field_outputs import EXPORTS
-from apps.crop_disease.field_phantom import write_field_phantom
-from apps.crop_disease.field_report import random_against_spatial
+from apps.crop_disease.field.area_report import areas_and_severity
+from apps.crop_disease.field.index import OUTPUT_COLUMNS
+from apps.crop_disease.field.options import OPTIONS
+from apps.crop_disease.field.outputs import EXPORTS
+from apps.crop_disease.field.phantom import write_field_phantom
+from apps.crop_disease.field.report import random_against_spatial
 from apps.crop_disease.images import augment, prepare
 from apps.crop_disease.inputs import index, read
 from apps.crop_disease.metrics import METRICS

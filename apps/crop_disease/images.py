@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from apps.crop_disease.tiles import is_tile
+from apps.crop_disease.field.tiles import is_tile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -92,8 +92,8 @@ def index_photos(source: Source) -> Manifest:
     known the manifest has a column ``leaf``; a photo without one counts as
     a leaf of its own.
     """
-    from core.data.listing import column_named  # noqa: PLC0415
     from core.data.manifest import GroupRule, index_images  # noqa: PLC0415
+    from core.data.manifest_tables import column_named  # noqa: PLC0415
 
     rules = (
         GroupRule(words=_LEAF, columns=("leaf", "leaf_id")),

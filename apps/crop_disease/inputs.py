@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from apps.crop_disease.field_files import is_raster
+from apps.crop_disease.field.files import is_raster
+from apps.crop_disease.field.tiles import is_tile
 from apps.crop_disease.images import index as index_photos
 from apps.crop_disease.images import read as read_photo
-from apps.crop_disease.tiles import is_tile
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def index(source: Source) -> Manifest:
         )
         raise ManifestError(msg)
     # Only here: photos need none of the libraries for maps.
-    from apps.crop_disease.field import index_field  # noqa: PLC0415
+    from apps.crop_disease.field.index import index_field  # noqa: PLC0415
 
     return index_field(source)
 
@@ -64,7 +64,7 @@ def index(source: Source) -> Manifest:
 def read(row: Mapping[str, Any]) -> NDArray[Any]:
     """The pixels (H, W, C) of a photo or of a tile."""
     if is_tile(row) or row.get("refused"):
-        from apps.crop_disease.tile_pixels import read_tile  # noqa: PLC0415  (see above)
+        from apps.crop_disease.field.tile_pixels import read_tile  # noqa: PLC0415  (see above)
 
         return read_tile(row)
     return read_photo(row)

@@ -13,8 +13,8 @@ import numpy as np
 
 from core.app import Metric
 from core.errors import MetricError
-from core.evaluation.agreement import concordance
-from core.evaluation.metrics import (
+from core.statistics.agreement import concordance
+from core.statistics.metrics import (
     accuracy,
     balanced_accuracy,
     macro_f1,

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import cv2
 import numpy as np
 
-from core.outputs import write_text
+from core.base.outputs import write_text
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.app import class_key
+from core.blocks import Pictures, Table, Text
 from core.errors import MetricError
-from core.evaluation.intervals import cluster_proportion
-from core.report.blocks import Pictures, Table, Text
 from core.report.numbers import count, estimate, number
+from core.statistics.intervals import cluster_proportion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
-    from core.report.blocks import Block, ReportContext
+    from core.blocks import Block, ReportContext
 
 __all__ = ["background_control", "by_severity", "confused_pairs"]
 

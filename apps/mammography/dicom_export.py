@@ -23,8 +23,8 @@ import numpy as np
 
 from apps.mammography.decoding import is_dicom, open_dicom, quiet
 from apps.mammography.exports import HOT, coloured
+from core.base.outputs import csv_safe, write_bytes, write_text
 from core.errors import AppError
-from core.outputs import csv_safe, write_bytes, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.outputs import csv_safe, write_bytes, write_text
+from core.base.outputs import csv_safe, write_bytes, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

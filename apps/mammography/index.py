@@ -165,9 +165,9 @@ def _patient_and_side(path: Path) -> tuple[str, str]:
 
 def _by_core(source: Source) -> Manifest:
     """The manifest of class folders, a table, or unlabelled files."""
-    from core.data.listing import LABEL_NAMES  # noqa: PLC0415
     from core.data.manifest import EXTENSIONS as PHOTOS  # noqa: PLC0415
     from core.data.manifest import index_images  # noqa: PLC0415
+    from core.data.manifest_tables import LABEL_NAMES  # noqa: PLC0415
 
     return index_images(
         source,

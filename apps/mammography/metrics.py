@@ -18,11 +18,11 @@ import numpy as np
 
 from core.app import Metric
 from core.errors import MetricError
-from core.evaluation.agreement import accuracy as _accuracy
-from core.evaluation.agreement import cohen_kappa
-from core.evaluation.discrimination import auroc as _auroc
-from core.evaluation.discrimination import average_precision as _average_precision
-from core.evaluation.discrimination import partial_auroc as _partial_auroc
+from core.statistics.agreement import accuracy as _accuracy
+from core.statistics.agreement import cohen_kappa
+from core.statistics.discrimination import auroc as _auroc
+from core.statistics.discrimination import average_precision as _average_precision
+from core.statistics.discrimination import partial_auroc as _partial_auroc
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.outputs import write_bytes, write_text
+from core.base.outputs import write_bytes, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.report.blocks import Table, Text
+from core.blocks import Table, Text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
 
-    from core.evaluation.operating_points import Rate
-    from core.report.blocks import Block, ReportContext
+    from core.blocks import Block, ReportContext
+    from core.statistics.operating_points import Rate
 
 __all__ = [
     "BENCHMARKS",
@@ -103,7 +103,7 @@ def screening_audit(context: ReportContext) -> Sequence[Block]:
     """Recall rate, cancers found, PPV1, misses: the audit of a screening programme."""
     import pandas as pd  # noqa: PLC0415  (the app's description must load without it)
 
-    from core.evaluation.operating_points import two_by_two  # noqa: PLC0415
+    from core.statistics.operating_points import two_by_two  # noqa: PLC0415
 
     level, rows = _cases(context)
     if rows is None or context.task.name != "cancer":
@@ -157,9 +157,9 @@ def what_recall_finds(context: ReportContext) -> Sequence[Block]:
     """What share of the cancers is found when a fixed share is recalled, with the ROC curve."""
     import pandas as pd  # noqa: PLC0415  (see above)
 
-    from core.evaluation.discrimination import roc_points  # noqa: PLC0415
-    from core.evaluation.operating_points import choose_threshold, two_by_two  # noqa: PLC0415
     from core.report.plots import Line, curves  # noqa: PLC0415  (imports matplotlib)
+    from core.statistics.discrimination import roc_points  # noqa: PLC0415
+    from core.statistics.operating_points import choose_threshold, two_by_two  # noqa: PLC0415
 
     level, rows = _cases(context)
     if rows is None or context.task.kind != "binary" or len(context.task.classes) != 2:

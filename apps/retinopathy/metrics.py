@@ -15,7 +15,7 @@ from __future__ import annotations
 from functools import partial
 
 from core.app import Metric
-from core.evaluation.metrics import (
+from core.statistics.metrics import (
     accuracy,
     auroc_of_positive,
     average_precision_of_positive,

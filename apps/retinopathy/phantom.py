@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import cv2
 import numpy as np
 
-from core.outputs import write_bytes, write_text
+from core.base.outputs import write_bytes, write_text
 
 if TYPE_CHECKING:
     from pathlib import Path

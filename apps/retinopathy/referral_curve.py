@@ -13,18 +13,18 @@ import numpy as np
 
 from apps.retinopathy.metrics import GRADES, VISION_THREATENING
 from core.errors import MetricError
-from core.evaluation.discrimination import roc_points
-from core.evaluation.operating_points import two_by_two
 from core.report.drawing import HALF, INK, PAPER, SOFT, canvas_of, finish, look_of, styled, table_of
 from core.report.numbers import quantity
+from core.statistics.discrimination import roc_points
+from core.statistics.operating_points import two_by_two
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
 
-    from core.evaluation.discrimination import Curve
-    from core.report.blocks import Figure
+    from core.blocks import Figure
+    from core.statistics.discrimination import Curve
 
 __all__ = ["referral_curve"]
 

@@ -17,10 +17,10 @@ from apps.retinopathy.index import UNGRADABLE
 from apps.retinopathy.metrics import GRADES
 from apps.retinopathy.referral_curve import referral_curve
 from apps.retinopathy.screening import is_ungradable, referrals
-from core.evaluation.operating_points import per_thousand, proportion, two_by_two
+from core.blocks import Pictures, Table, Text
 from core.evaluation.units import text_of
-from core.report.blocks import Pictures, Table, Text
 from core.report.numbers import count, estimate, number, quantity
+from core.statistics.operating_points import per_thousand, proportion, two_by_two
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from apps.retinopathy.screening import Referrals
-    from core.report.blocks import Block, ReportContext
+    from core.blocks import Block, ReportContext
 
 __all__ = ["cameras", "screening", "ungradable", "worst_errors"]
 

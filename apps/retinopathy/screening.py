@@ -19,8 +19,8 @@ import pandas as pd
 
 from apps.retinopathy.metrics import GRADES, VISION_THREATENING
 from core.app import Unit
+from core.base.tables import score_columns
 from core.evaluation.units import decisions_of, text_of
-from core.tables import score_columns
 
 if TYPE_CHECKING:
     from core.app import Task
@@ -75,7 +75,7 @@ def referrals(
     """Decide on photographs, eyes and patients.
 
     Args:
-        predictions: see ``core.tables.PREDICTIONS``. Where it names no patient or eye,
+        predictions: see ``core.base.tables.PREDICTIONS``. Where it names no patient or eye,
             each photograph stands for itself.
         task: with its class order; its positive classes are the referable ones.
         threshold: on the summed score of the referable classes, or None for the

@@ -13,7 +13,7 @@ from core.cli.shared import EXTRA, app_options, existing, guarded, say, show_jso
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from core.cards import CardFile
+    from core.cards.card import CardFile
 
 __all__ = ["markdown_table", "register"]
 
@@ -50,7 +50,7 @@ def search(
 
 def _list(words: Sequence[str], app: str | None, *, as_json: bool) -> None:
     """Print the cards in which all words occur, as a table or for programs."""
-    from core.cards import find_cards  # noqa: PLC0415  (pydantic)
+    from core.cards.card import find_cards  # noqa: PLC0415  (pydantic)
 
     with guarded(as_json=as_json):
         found = [f for f in find_cards(" ".join(words)) if app in {None, f.card.app}]
@@ -93,9 +93,9 @@ def export(
 ) -> None:
     """Write a card in another format."""
     with guarded():
-        from core.croissant import croissant_text  # noqa: PLC0415
+        from core.base.outputs import write_text  # noqa: PLC0415
+        from core.cards.croissant import croissant_text  # noqa: PLC0415
         from core.errors import ConfigError  # noqa: PLC0415
-        from core.outputs import write_text  # noqa: PLC0415
 
         if not croissant:
             msg = "No format is named. Pass --croissant."
@@ -121,10 +121,10 @@ def new(
     """Write a card for a folder of your own; questions only a person can answer are marked."""
     with guarded():
         from core.app import find_app  # noqa: PLC0415  (loads the app)
-        from core.check import look  # noqa: PLC0415
+        from core.base.outputs import write_text  # noqa: PLC0415
+        from core.cards.draft import card_name, new_card_text  # noqa: PLC0415
         from core.errors import OutputError  # noqa: PLC0415
-        from core.new_card import card_name, new_card_text  # noqa: PLC0415
-        from core.outputs import write_text  # noqa: PLC0415
+        from core.verbs.check import look  # noqa: PLC0415
 
         path = existing([data])[0]
         stem = path.name if path.is_dir() else path.stem
@@ -152,7 +152,7 @@ def print_table(
 ) -> None:
     """Print the table of all cards, or put it into data_cards/README.md."""
     with guarded():
-        from core.outputs import write_text  # noqa: PLC0415
+        from core.base.outputs import write_text  # noqa: PLC0415
 
         made = markdown_table()
         if into is None:
@@ -164,7 +164,7 @@ def print_table(
 
 def markdown_table() -> str:
     """The table of all cards in Markdown."""
-    from core.cards import all_cards  # noqa: PLC0415  (pydantic)
+    from core.cards.card import all_cards  # noqa: PLC0415  (pydantic)
 
     lines = [
         "| card | app | what | images | licence | weights may be released |",
@@ -183,7 +183,7 @@ def markdown_table() -> str:
 
 def _card(name: str) -> CardFile:
     """A card by its name or its path."""
-    from core.cards import card_named, read_card  # noqa: PLC0415  (pydantic)
+    from core.cards.card import card_named, read_card  # noqa: PLC0415  (pydantic)
 
     path = Path(name)
     return read_card(path) if path.suffix == ".md" or path.is_file() else card_named(name)
@@ -200,7 +200,7 @@ def _number(n: int | None) -> str:
 
 def _page(file: CardFile) -> list[str]:
     """A card for a terminal: facts, marks, problems, prose."""
-    from core.terms import may_release, terms_of  # noqa: PLC0415
+    from core.cards.licence_terms import may_release, terms_of  # noqa: PLC0415
 
     card = file.card
     counts = card.counts.model_dump(exclude={"classes"})

@@ -48,7 +48,7 @@ def check(
     """Look before training: unreadable, duplicate, leaking, unbalanced, shortcuts."""
     with guarded(as_json=as_json):
         from core.app import find_app  # noqa: PLC0415  (loads the app)
-        from core.check import check as run  # noqa: PLC0415
+        from core.verbs.check import check as run  # noqa: PLC0415
 
         options = app_options(find_app(app), "check", context.args)
         result = run(

@@ -37,8 +37,8 @@ def compare(
 ) -> None:
     """Compare two runs on the same cases: paired tests, and what changed between them."""
     with guarded(as_json=as_json):
-        from core.compare import compare as work  # noqa: PLC0415  (imports pandas)
-        from core.run import load_run  # noqa: PLC0415
+        from core.runs.run import load_run  # noqa: PLC0415
+        from core.verbs.compare import compare as work  # noqa: PLC0415  (imports pandas)
 
         options = app_options(load_run(first).app, "evaluate", context.args)
         result = work(

@@ -26,8 +26,8 @@ def demo(
     with guarded(as_json=as_json, quiet=True):
         import time  # noqa: PLC0415  (only here)
 
-        from core.demo import demo as run  # noqa: PLC0415  (imports torch)
-        from core.demo import summary_rows  # noqa: PLC0415
+        from core.verbs.demo import demo as run  # noqa: PLC0415  (imports torch)
+        from core.verbs.demo import summary_rows  # noqa: PLC0415
 
         start = time.monotonic()
         place = out or Path("demo") / app

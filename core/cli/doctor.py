@@ -35,8 +35,8 @@ def doctor(
 
         from core.app import app_names  # noqa: PLC0415
         from core.data.prepared import cache_home  # noqa: PLC0415
-        from core.model.recipe import machine  # noqa: PLC0415
-        from core.run import versions  # noqa: PLC0415
+        from core.runs.run import versions  # noqa: PLC0415
+        from core.training.recipe import machine  # noqa: PLC0415
 
         has_gpu, has_bf16, cores = machine("auto")
         home = cache_home()

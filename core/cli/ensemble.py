@@ -23,7 +23,7 @@ def ensemble(
 ) -> None:
     """Join runs into one that averages their scores, calibrated and judged anew."""
     with guarded(as_json=as_json):
-        from core.ensemble import ensemble as work  # noqa: PLC0415  (imports pandas)
+        from core.verbs.ensemble import ensemble as work  # noqa: PLC0415  (imports pandas)
 
         result = work(runs, out)
         if as_json:

@@ -149,8 +149,8 @@ def _of_run(
     common: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Judge a run."""
-    from core.evaluate import evaluate as work  # noqa: PLC0415  (imports pandas)
-    from core.run import load_run  # noqa: PLC0415
+    from core.runs.run import load_run  # noqa: PLC0415
+    from core.verbs.evaluate import evaluate as work  # noqa: PLC0415  (imports pandas)
 
     options = app_options(load_run(run).app, "evaluate", extra)
     where = existing([data])[0] if data else None
@@ -166,7 +166,7 @@ def _of_table(
     seed: int,
 ) -> dict[str, Any]:
     """Judge a table made elsewhere."""
-    from core.foreign import evaluate_table  # noqa: PLC0415  (imports pandas)
+    from core.verbs.from_table import evaluate_table  # noqa: PLC0415  (imports pandas)
 
     if run is not None:
         msg = f"{run}: a run and --predictions were both given. Pass one of them."

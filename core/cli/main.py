@@ -77,7 +77,7 @@ def root(
 ) -> None:
     """Options that stand before a command."""
     if version:
-        from core.run import versions  # noqa: PLC0415  (only here)
+        from core.runs.run import versions  # noqa: PLC0415  (only here)
 
         for name, number in versions().items():
             typer.echo(f"{name} {number}")

@@ -43,8 +43,8 @@ def predict(
 ) -> None:
     """Score new images: one row per input, and the app's exports."""
     with guarded(as_json=as_json):
-        from core.predict import predict as work  # noqa: PLC0415  (imports torch)
-        from core.run import load_run  # noqa: PLC0415
+        from core.runs.run import load_run  # noqa: PLC0415
+        from core.verbs.predict import predict as work  # noqa: PLC0415  (imports torch)
 
         paths, extra = _split(inputs, context.args)
         options = app_options(load_run(run).app, "predict", extra)

@@ -32,7 +32,7 @@ def threshold(
 ) -> None:
     """Set the operating point at which a run decides, chosen on its validation cases."""
     with guarded(as_json=as_json):
-        from core.threshold import set_threshold  # noqa: PLC0415  (imports pandas)
+        from core.verbs.threshold import set_threshold  # noqa: PLC0415  (imports pandas)
 
         result = set_threshold(run, target=target, unit=unit, off=off)
         if as_json:

@@ -23,7 +23,7 @@ from core.cli.shared import (
 )
 
 if TYPE_CHECKING:
-    from core.config import Plan
+    from core.base.settings import Plan
 
 __all__ = ["register"]
 
@@ -85,7 +85,7 @@ def train(
     """Check, plan, fine-tune, calibrate, and evaluate what was held out."""
     with guarded(as_json=as_json):
         from core.app import find_app  # noqa: PLC0415  (loads the app)
-        from core.config import read_plan  # noqa: PLC0415
+        from core.base.settings import read_plan  # noqa: PLC0415
 
         flags = settings_of(
             settings,
@@ -110,7 +110,7 @@ def train(
         )
         name = app or (read_plan(plan)[0].app if plan else None)
         options = app_options(find_app(name), "train", context.args) if name else {}
-        from core.train import train as run  # noqa: PLC0415  (imports torch)
+        from core.verbs.train import train as run  # noqa: PLC0415  (imports torch)
 
         result = run(
             app,

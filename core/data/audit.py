@@ -14,12 +14,12 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from core.base.tables import SPLITS, check_splits
 from core.data.duplicates import NearPair, exact_copies, near_copies
 from core.data.facts import Facts, measure_all
 from core.data.shortcuts import Shortcut, shortcuts
 from core.data.split import FEW_IMAGES, LEAST_GROUPS, merge_groups
 from core.errors import LeakageError, ManifestError
-from core.tables import SPLITS, check_splits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -83,7 +83,7 @@ def audit(
         ``classes``, ``unreadable``, ``exact``, ``near``, ``conflicts``,
         ``shortcuts``, ``formats``, ``sizes``, ``images`` (one list per fact).
     """
-    from core.progress import track  # noqa: PLC0415  (rich is only wanted here)
+    from core.base.progress import track  # noqa: PLC0415  (rich is only wanted here)
 
     ok = manifest.table[manifest.table["status"] == "ok"]
     with track("reading", len(ok) if progress else 0) as done:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from core.data.listing import SPLIT_NAMES
+from core.data.manifest_tables import SPLIT_NAMES
 from core.data.scan import readable
 from core.errors import ManifestError
 

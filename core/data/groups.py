@@ -11,10 +11,10 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from core.data.listing import GROUP_NAMES, Listing, column_named, wanted_column
+from core.base.tables import MANIFEST
+from core.data.manifest_tables import GROUP_NAMES, Listing, column_named, wanted_column
 from core.data.scan import readable
 from core.errors import ManifestError
-from core.tables import MANIFEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from core.seeds import mix_seed
+from core.base.seeds import mix_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -22,7 +22,7 @@ from core.app import Manifest
 from core.data.class_folders import check_class_names, label_by_folder
 from core.data.groups import RESERVED, GroupRule, Input, set_groups
 from core.data.image_files import EXTENSIONS
-from core.data.listing import (
+from core.data.manifest_tables import (
     LABEL_NAMES,
     SPLIT_NAMES,
     Listing,

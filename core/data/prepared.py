@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.base.options import pixel_options
+from core.base.outputs import atomic_file, check_space, sha256_file, write_json
+from core.base.progress import track
 from core.data.reading import in_threads, read_apart
 from core.errors import ImageError, OutputError, RunError
-from core.options import pixel_options
-from core.outputs import atomic_file, check_space, sha256_file, write_json
-from core.progress import track
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.cards import FOLDER, all_cards, card_named, is_card_file, read_card
+from core.cards.card import FOLDER, all_cards, card_named, is_card_file, read_card
+from core.cards.licence_terms import may_release, terms_of
 from core.errors import CardError, ManifestError
-from core.terms import may_release, terms_of
 
 if TYPE_CHECKING:
     from core.app import App, Manifest, Source
-    from core.cards import Card
+    from core.cards.card import Card
 
 __all__ = ["index_with_cards", "own_card"]
 

@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 
 from core.app import Task, class_key
+from core.base.tables import score_columns
 from core.errors import ConfigError, ManifestError
-from core.tables import score_columns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ class Foreign:
     """A table from elsewhere, as one of ours.
 
     Attributes:
-        predictions: ``core.tables.PREDICTIONS`` with label, group and split.
+        predictions: ``core.base.tables.PREDICTIONS`` with label, group and split.
         task: kind and classes, from the score columns.
         notes: what was assumed, in sentences.
     """

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.base.tables import check_splits
 from core.errors import ManifestError
-from core.tables import check_splits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

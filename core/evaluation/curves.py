@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import MetricError
-from core.evaluation import batches
-from core.evaluation.discrimination import Curve, pr_points, roc_points
-from core.evaluation.reliability import reliability, top_label
-from core.evaluation.usefulness import decision_curve, risk_coverage
+from core.statistics import weighted as batches
+from core.statistics.decision_curves import decision_curve, risk_coverage
+from core.statistics.discrimination import Curve, pr_points, roc_points
+from core.statistics.reliability import reliability, top_label
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.app import Cases
-    from core.evaluation.level import Level
+    from core.evaluation.unit_metrics import Level
 
 __all__ = ["decision_of", "questions", "ranking_curves", "reliability_of", "risk_coverage_of"]
 

@@ -13,22 +13,22 @@ import numpy as np
 from scipy.stats import ks_2samp, norm
 
 from core.errors import MetricError
-from core.evaluation import batches
-from core.evaluation import metrics as named
-from core.evaluation.calibration import calibration_line
-from core.evaluation.comparisons import adjust, bootstrap_p
-from core.evaluation.delong import delong_unpaired
-from core.evaluation.intervals import check_level
-from core.evaluation.operating_points import proportion
-from core.evaluation.resampling import bootstrap_interval
+from core.statistics import metrics as named
+from core.statistics import weighted as batches
+from core.statistics.calibration import calibration_line
+from core.statistics.comparisons import adjust, bootstrap_p
+from core.statistics.delong import delong_unpaired
+from core.statistics.intervals import check_level
+from core.statistics.operating_points import proportion
+from core.statistics.resampling import bootstrap_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from core.evaluation.level import Level
-    from core.evaluation.specs import Spec
+    from core.evaluation.metric_specs import Spec
+    from core.evaluation.unit_metrics import Level
 
 __all__ = ["input_drift", "number_drift"]
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.evaluation.judging import groups_of, is_labelled
-from core.evaluation.operating_points import Rate, proportion
+from core.evaluation.labelled_rows import groups_of, is_labelled
 from core.evaluation.units import text_of
+from core.statistics.operating_points import Rate, proportion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

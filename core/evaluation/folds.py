@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.evaluation import metrics as named
-from core.evaluation.level import part_of
+from core.evaluation.unit_metrics import part_of
+from core.statistics import metrics as named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from core.evaluation.level import Level
-    from core.evaluation.specs import Spec
+    from core.evaluation.metric_specs import Spec
+    from core.evaluation.unit_metrics import Level
 
 __all__ = ["fold_spread"]
 

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import MetricError
-from core.evaluation import metrics as named
-from core.evaluation.batches import positive_part
-from core.evaluation.comparisons import adjust, cases_to_halve, mcnemar_of, paired_difference
-from core.evaluation.delong import delong_paired
-from core.evaluation.intervals import plural
+from core.statistics import metrics as named
+from core.statistics.comparisons import adjust, cases_to_halve, mcnemar_of, paired_difference
+from core.statistics.delong import delong_paired
+from core.statistics.intervals import plural
+from core.statistics.weighted import positive_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.app import Cases
-    from core.evaluation.level import Level
-    from core.evaluation.specs import Spec
+    from core.evaluation.metric_specs import Spec
+    from core.evaluation.unit_metrics import Level
 
 __all__ = ["compare_levels", "hold_family", "still_possible"]
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.evaluation import batches
-from core.evaluation import metrics as named
-from core.evaluation.comparisons import adjust, bootstrap_p
-from core.evaluation.intervals import Interval
-from core.evaluation.level import FEW_EVENTS, Level, metric_row, part_of, too_few
-from core.evaluation.resampling import bootstrap_interval
+from core.evaluation.unit_metrics import FEW_EVENTS, Level, metric_row, part_of, too_few
+from core.statistics import metrics as named
+from core.statistics import weighted as batches
+from core.statistics.comparisons import adjust, bootstrap_p
+from core.statistics.intervals import Interval
+from core.statistics.resampling import bootstrap_interval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.app import Cases
-    from core.evaluation.resampling import Resampling
-    from core.evaluation.specs import Spec
+    from core.evaluation.metric_specs import Spec
+    from core.statistics.resampling import Resampling
 
 __all__ = ["subgroup_rows", "values_in_words"]
 
@@ -81,7 +81,7 @@ def subgroup_rows(
         split: for the rows.
 
     Returns:
-        rows of ``core.tables.METRICS`` with ``subgroup`` filled, and one row for each
+        rows of ``core.base.tables.METRICS`` with ``subgroup`` filled, and one row for each
         comparison of the first number with everybody else: ``column``, ``subgroup``,
         ``name``, ``unit``, ``n``, ``n_groups``, ``value``, ``rest``, ``difference``,
         ``low``, ``high``, ``p``, ``p_holm``, ``verdict``.

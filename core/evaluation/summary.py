@@ -5,7 +5,7 @@ at. The same table in any order of rows gives the same content.
 
     schema, about, prevalence
     flow                what became of the images: [{step, n, groups, unit, aside}]
-    metrics             rows of core.tables.METRICS
+    metrics             rows of core.base.tables.METRICS
     confusion           unit -> {classes, counts}: rows are the true class
     curves              roc, pr: [{of, unit, n, n_events, x, y, threshold}]
                         reliability: {before, after: bins}, decision: {threshold, model, low, high,
@@ -29,24 +29,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import MetricError
-from core.evaluation import batches, curves
-from core.evaluation import metrics as named
-from core.evaluation.agreement import confusion_matrix
-from core.evaluation.calibration import calibration_line
-from core.evaluation.choosing import headline_unit
-from core.evaluation.comparisons import precision_of
+from core.evaluation import curves
+from core.evaluation.aggregation_rules import compare_rules
 from core.evaluation.failures import failures_of
-from core.evaluation.flow import absent_classes, cautions_of, flow_of
 from core.evaluation.folds import fold_spread
-from core.evaluation.intervals import check_level
-from core.evaluation.judging import cases_of, groups_of, judged_rows
-from core.evaluation.level import Level, interval_of, metric_row, rows_of
-from core.evaluation.reached import reached, thresholds_of
-from core.evaluation.rules import compare_rules
-from core.evaluation.specs import Spec, specs_of
+from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
+from core.evaluation.metric_specs import Spec, specs_of
+from core.evaluation.participant_flow import absent_classes, cautions_of, flow_of
+from core.evaluation.stored_thresholds import reached, thresholds_of
 from core.evaluation.subgroups import subgroup_rows
+from core.evaluation.threshold_choice import headline_unit
+from core.evaluation.unit_metrics import Level, interval_of, metric_row, rows_of
 from core.evaluation.units import decisions_by_unit, text_of
-from core.scores import scores_from_logits
+from core.statistics import metrics as named
+from core.statistics import weighted as batches
+from core.statistics.agreement import confusion_matrix
+from core.statistics.calibration import calibration_line
+from core.statistics.comparisons import precision_of
+from core.statistics.intervals import check_level
+from core.statistics.scores import scores_from_logits
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +82,7 @@ def summarise(
     """Everything a report says, and the decisions it is computed on.
 
     Args:
-        predictions: ``core.tables.PREDICTIONS`` with ``score_<class>`` (calibrated),
+        predictions: ``core.base.tables.PREDICTIONS`` with ``score_<class>`` (calibrated),
             ``label``, and where known ``group``, ``logit_<i>``, ``quality`` and the columns
             of units and subgroups. Every row is counted somewhere.
         task: with its class order.

@@ -1,6 +1,6 @@
 """How do scores of images become one score for what is decided about: eye, breast, patient?
 
-One decisions table per level, ``core.tables.DECISIONS``. Each step takes the scores
+One decisions table per level, ``core.base.tables.DECISIONS``. Each step takes the scores
 of the level below (image to eye, eye to patient), so that two photos of one eye do
 not outvote the single photo of the other. Every image is accounted for: a unit
 whose every image failed stays, with empty scores.
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from core.base.tables import score_columns
 from core.errors import AppError, ManifestError
-from core.evaluation.attention import attended_scores
-from core.scores import decide
-from core.tables import score_columns
+from core.evaluation.attention_units import attended_scores
+from core.statistics.scores import decide
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,7 +70,7 @@ def decisions_by_unit(
     """Decisions for images and for each unit above them.
 
     Args:
-        predictions: see ``core.tables.PREDICTIONS``.
+        predictions: see ``core.base.tables.PREDICTIONS``.
         task: with its class order.
         units: the steps, in order.
         threshold: of the operating point in force, or None; or one for each value of the kept

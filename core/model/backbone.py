@@ -19,8 +19,8 @@ import timm
 import torch
 from torch import nn
 
+from core.base.outputs import sha256_file
 from core.errors import ConfigError, WeightsError
-from core.outputs import sha256_file
 
 __all__ = ["LoadedWeights", "create_backbone", "require_weights", "stage_of"]
 

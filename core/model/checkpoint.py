@@ -3,7 +3,7 @@
 A run's model is ``model.safetensors`` (weights and normalisation constants)
 and what ``run.json`` says about it. Lightning's own checkpoint writer copies
 through another file system and swallows a refusal to write, so resume points go
-through ``core.outputs.atomic_file`` and are read back before an older one goes.
+through ``core.base.outputs.atomic_file`` and are read back before an older one goes.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pytorch_lightning.plugins.io import CheckpointIO
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from core.base.outputs import atomic_file, write_bytes
 from core.errors import RunError
+from core.model.attention_pooling import AttentionPool
 from core.model.backbone import create_backbone
-from core.model.familiarity import Familiarity
 from core.model.heads import Head
 from core.model.network import Network, pool_width
-from core.model.pooling import AttentionPool
-from core.outputs import atomic_file, write_bytes
+from core.model.out_of_distribution import Familiarity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

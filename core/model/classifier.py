@@ -16,14 +16,14 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from core.base.seeds import mix_seed
 from core.errors import ResightError
 from core.model.heads import loss_of
-from core.seeds import mix_seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from core.config import TrainConfig
+    from core.base.settings import TrainConfig
     from core.model.network import Network
 
 __all__ = ["Classifier", "DivergedError", "learning_rate"]
@@ -52,7 +52,7 @@ class Classifier(pl.LightningModule):
     Args:
         network: see ``core.model.network``.
         config: resolved settings.
-        groups: parameter groups for the optimiser, from ``core.model.recipe``.
+        groups: parameter groups for the optimiser, from ``core.training.recipe``.
         total_steps: of the whole training.
         score: (N, L) logits and (N,) labels of validation -> the app's first metric.
         prior_shift: (L,) log of how much more often a class is drawn than it occurs,
@@ -197,7 +197,7 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with one learning rate per stage, warm-up and cosine."""
-        # A fused optimiser unscales by itself, so gradients of 16-mixed could not be clipped before it.
+        # A fused optimiser unscales by itself: gradients of 16-mixed could not be clipped first.
         fused = self.device.type in {"cpu", "cuda"} and self.config.precision != "16-mixed"
         optimiser = torch.optim.AdamW(self.groups, betas=(0.9, 0.999), fused=fused)
         schedule = torch.optim.lr_scheduler.LambdaLR(

@@ -19,11 +19,11 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
+from core.base.outputs import atomic_file
+from core.base.progress import log, track
 from core.model.checkpoint import AtomicCheckpointIO, latest_resume_point, save_network
 from core.model.classifier import Classifier
 from core.model.stopping import StoppedError, StopSign
-from core.outputs import atomic_file
-from core.progress import log, track
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import torch
     from torch.utils.data import DataLoader
 
-    from core.config import TrainConfig
+    from core.base.settings import TrainConfig
     from core.model.network import Network
 
 __all__ = ["Fitted", "fit"]

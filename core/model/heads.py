@@ -11,7 +11,7 @@
 The probe is the same head fitted alone on frozen features with an L2 penalty.
 Its solution starts fine-tuning, so that the first steps do not tear up the
 backbone for the sake of a random head (Kumar et al. 2022, arXiv 2202.10054).
-The links in numpy are in ``core.scores``; a test keeps the two equal.
+The links in numpy are in ``core.statistics.scores``; a test keeps the two equal.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from core.model.backbone import stage_of
 
 if TYPE_CHECKING:
+    from core.model.attention_pooling import AttentionPool
     from core.model.heads import Head
-    from core.model.pooling import AttentionPool
 
 __all__ = ["Network", "pool_width"]
 

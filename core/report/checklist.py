@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from core.report.blocks import Block, Table, Text
+from core.blocks import Block, Table, Text
 from core.report.numbers import NBSP, count, pick, quantity, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from core.report.blocks import ReportContext
+    from core.blocks import ReportContext
 
 __all__ = ["checklist_blocks"]
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from core.outputs import write_text
+from core.base.outputs import write_text
+from core.blocks import Block, Table, Text
 from core.report import plots
-from core.report.blocks import Block, Table, Text
 from core.report.html import render_page
 from core.report.numbers import (
     count,

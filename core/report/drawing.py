@@ -15,7 +15,7 @@ import warnings
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from core.report.blocks import Figure
+from core.blocks import Figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

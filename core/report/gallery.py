@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from core.report.blocks import Block, Pictures, Table, Text
+from core.base.tables import score_columns
+from core.blocks import Block, Pictures, Table, Text
 from core.report.numbers import number
-from core.tables import score_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.app import Task
-    from core.report.blocks import ReportContext
+    from core.blocks import ReportContext
 
 __all__ = ["error_blocks"]
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from core.report.blocks import Block, Pictures, Table, Text
+from core.blocks import Block, Pictures, Table, Text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from core.cards.licence_terms import may_release, union_of_terms
 from core.report.html import clean
 from core.report.numbers import estimate, level_words, number, pick, sentences
-from core.terms import may_release, union_of_terms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from core.app import Task
-    from core.report.blocks import ReportContext
+    from core.blocks import ReportContext
 
 __all__ = ["model_card"]
 

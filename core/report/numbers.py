@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from core.report.blocks import Table
+from core.blocks import Table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -180,7 +180,7 @@ def metrics_table(
     """One line per number: value, interval, cases, groups, events.
 
     Args:
-        rows: of ``core.tables.METRICS``.
+        rows: of ``core.base.tables.METRICS``.
         title: heading.
         group: what a group is called.
         note: said before the methods and reasons.

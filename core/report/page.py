@@ -9,10 +9,25 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from core.base.outputs import write_text
+from core.blocks import Block, Text
+from core.cards.licence_terms import may_release, union_of_terms
 from core.errors import ResightError
-from core.outputs import write_text
-from core.report.blocks import Block, Text
-from core.report.breakdown import (
+from core.report.checklist import checklist_blocks
+from core.report.data_and_training import (
+    case_blocks,
+    leakage_blocks,
+    provenance_blocks,
+    settings_blocks,
+    training_blocks,
+)
+from core.report.external_validation import drift_blocks, input_blocks, recalibration_blocks
+from core.report.gallery import error_blocks
+from core.report.html import render_page
+from core.report.model_card import model_card
+from core.report.numbers import UNDEFINED, interval, level_words, quantity, value_words
+from core.report.results import Results
+from core.report.thresholds_and_subgroups import (
     failure_blocks,
     operating_blocks,
     point_words,
@@ -21,28 +36,13 @@ from core.report.breakdown import (
     subgroup_blocks,
     use_blocks,
 )
-from core.report.checklist import checklist_blocks
-from core.report.elsewhere import drift_blocks, input_blocks, recalibration_blocks
-from core.report.gallery import error_blocks
-from core.report.html import render_page
-from core.report.material import (
-    case_blocks,
-    leakage_blocks,
-    provenance_blocks,
-    settings_blocks,
-    training_blocks,
-)
-from core.report.model_card import model_card
-from core.report.numbers import UNDEFINED, interval, level_words, quantity, value_words
-from core.report.results import Results
 from core.report.trainings import fold_blocks, member_blocks
-from core.terms import may_release, union_of_terms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from core.report.blocks import ReportContext
+    from core.blocks import ReportContext
 
 __all__ = ["report_html", "verdict", "write_report"]
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from PIL import ImageFile
 
+from core.base.outputs import write_bytes
 from core.errors import OutputError
-from core.outputs import write_bytes
 
 __all__ = ["write_pdf"]
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from core.report.blocks import Figure
+    from core.blocks import Figure
 
 __all__ = [
     "Line",

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from core.report.blocks import Figure
+    from core.blocks import Figure
 
 __all__ = ["FlowBox", "class_counts", "flow", "learning_curves", "score_distribution"]
 

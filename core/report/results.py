@@ -3,7 +3,7 @@
 Nothing is computed here; a number that the file does not hold is not shown.
 Each row is handed out once, and a row that no section claims ends in the last
 table, so that none is lost. What is broken down further stands in
-``core.report.breakdown``.
+``core.report.thresholds_and_subgroups``.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from core.blocks import Block, Table
 from core.report import plots
-from core.report.blocks import Block, Table
 from core.report.numbers import (
     brief,
     count,

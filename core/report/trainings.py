@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from core.report.blocks import Block, Table
+from core.blocks import Block, Table
 from core.report.numbers import UNDEFINED, count, estimate, level_words, number, pick, plural
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from apps.crop_disease.area_report import areas_and_severity
-from apps.crop_disease.areas import corrected_areas, judged_counts
-from apps.crop_disease.field_groups import keep_apart
+from apps.crop_disease.field.area_report import areas_and_severity
+from apps.crop_disease.field.areas import corrected_areas, judged_counts
+from apps.crop_disease.field.groups import keep_apart
 from core.app import Source, Task
+from core.blocks import ReportContext, Table, Text
 from core.errors import ManifestError
-from core.report.blocks import ReportContext, Table, Text
 
 TASK = Task(name="disease", kind="multiclass", classes=("healthy", "rust"))
 # Metres per degree of latitude on the sphere that ``field_groups`` uses.

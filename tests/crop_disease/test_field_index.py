@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from apps.crop_disease.field import OUTPUT_COLUMNS, index_field
-from apps.crop_disease.field_files import is_raster
-from apps.crop_disease.field_notes import facts_of
-from apps.crop_disease.field_options import OPTIONS
-from apps.crop_disease.field_phantom import (
+from apps.crop_disease.field.files import is_raster
+from apps.crop_disease.field.index import OUTPUT_COLUMNS, index_field
+from apps.crop_disease.field.notes import facts_of
+from apps.crop_disease.field.options import OPTIONS
+from apps.crop_disease.field.phantom import (
     CLASSES,
     Form,
     plan_field,
     write_field_phantom,
     write_mosaic,
 )
+from apps.crop_disease.field.tile_pixels import read_tile
+from apps.crop_disease.field.tiles import is_tile, window_of
 from apps.crop_disease.inputs import index, read
-from apps.crop_disease.tile_pixels import read_tile
-from apps.crop_disease.tiles import is_tile, window_of
 from core.app import Source, Task
+from core.base.tables import check_manifest, check_splits
 from core.data.split import draw_split
 from core.errors import ConfigError, ImageError, ManifestError
-from core.tables import check_manifest, check_splits
 
 if TYPE_CHECKING:
     from pathlib import Path

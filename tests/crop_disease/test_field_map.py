@@ -14,22 +14,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from apps.crop_disease.areas import corrected_areas, read_confusion
-from apps.crop_disease.field import index_field
-from apps.crop_disease.field_outputs import affected_classes, write_field
-from apps.crop_disease.field_phantom import (
+from apps.crop_disease.field.areas import corrected_areas, read_confusion
+from apps.crop_disease.field.index import index_field
+from apps.crop_disease.field.mapping import NODATA, STEPS, blend, write_maps
+from apps.crop_disease.field.outputs import affected_classes, write_field
+from apps.crop_disease.field.phantom import (
     CLASSES,
     Form,
     plan_field,
     write_field_phantom,
     write_mosaic,
 )
-from apps.crop_disease.mapping import NODATA, STEPS, blend, write_maps
-from apps.crop_disease.prescription import read_rates
-from apps.crop_disease.raster import Reading, describe
-from apps.crop_disease.spatial import label_of_tiles, read_shapes
-from apps.crop_disease.tile_pixels import field_mask
-from apps.crop_disease.tiles import window_of
+from apps.crop_disease.field.prescription import read_rates
+from apps.crop_disease.field.raster import Reading, describe
+from apps.crop_disease.field.spatial import label_of_tiles, read_shapes
+from apps.crop_disease.field.tile_pixels import field_mask
+from apps.crop_disease.field.tiles import window_of
 from core.app import ExportContext, Source, Task
 from core.errors import ManifestError, MetricError
 
@@ -40,7 +40,7 @@ rasterio = pytest.importorskip("rasterio")
 pyogrio = pytest.importorskip("pyogrio")
 Affine = pytest.importorskip("affine").Affine
 
-VENDOR = Path(__file__).parents[2] / "apps" / "crop_disease" / "vendor" / "leaflet"
+VENDOR = Path(__file__).parents[2] / "apps" / "crop_disease" / "field" / "vendor" / "leaflet"
 TASK = Task(name="disease", kind="multiclass", classes=CLASSES, titles={"rust": "<b>rust</b>"})
 
 

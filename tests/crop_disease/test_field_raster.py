@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from apps.crop_disease.channels import INDICES, Reading
-from apps.crop_disease.images import PADDING
-from apps.crop_disease.raster import (
+from apps.crop_disease.field.channels import INDICES, Reading
+from apps.crop_disease.field.raster import (
     CACHE_BYTES,
     MOST_CACHE_BYTES,
     borrow,
@@ -23,6 +22,7 @@ from apps.crop_disease.raster import (
     read_pixels,
     valid_pixels,
 )
+from apps.crop_disease.images import PADDING
 from core.errors import ImageError
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from apps.crop_disease.field_report import random_against_spatial, split_gap
+from apps.crop_disease.field.report import random_against_spatial, split_gap
 from core.app import Task
-from core.report.blocks import ReportContext, Table, Text
+from core.blocks import ReportContext, Table, Text
 
 CLASSES = ("healthy", "rust")
 

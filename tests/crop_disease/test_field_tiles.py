@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from apps.crop_disease.tiles import Blocks, block_starts, length_px, starts, valid_fractions
+from apps.crop_disease.field.tiles import Blocks, block_starts, length_px, starts, valid_fractions
 from core.errors import ConfigError
 
 
@@ -52,7 +52,7 @@ def test_valid_shares_are_those_of_the_mask(monkeypatch: pytest.MonkeyPatch) -> 
     rows, cols = np.array(starts(157, 32, 24)), np.array(starts(211, 32, 24))
     for strip in (8_000_000, 500):
         # A small strip makes every band be read in parts.
-        monkeypatch.setattr("apps.crop_disease.tiles.STRIP_PX", strip)
+        monkeypatch.setattr("apps.crop_disease.field.tiles.STRIP_PX", strip)
         share, n = valid_fractions(
             lambda w: mask[w[0] : w[0] + w[2], w[1] : w[1] + w[3]], mask.shape, rows, cols, (32, 32)
         )

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from apps.crop_disease.field_phantom import plan_field, write_mosaic
+from apps.crop_disease.field.phantom import plan_field, write_mosaic
 from core.cli.main import build
 
 rasterio = pytest.importorskip("rasterio")

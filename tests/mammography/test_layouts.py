@@ -14,11 +14,11 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from apps.mammography import APP
 from core.app import Source
-from core.cards import all_cards
-from core.check import check
+from core.base.tables import check_manifest, check_splits
+from core.cards.card import all_cards
 from core.data.recognition import index_with_cards
 from core.errors import ConfigError, ManifestError
-from core.tables import check_manifest, check_splits
+from core.verbs.check import check
 
 if TYPE_CHECKING:
     from collections.abc import Callable

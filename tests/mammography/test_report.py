@@ -14,7 +14,7 @@ from apps.mammography.report import (
     what_may_be_claimed,
     what_recall_finds,
 )
-from core.report.blocks import Figure, ReportContext, Table, Text
+from core.blocks import Figure, ReportContext, Table, Text
 
 
 def context(**extra: Any) -> ReportContext:

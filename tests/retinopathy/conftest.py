@@ -12,7 +12,7 @@ import pytest
 from apps.retinopathy import APP
 from apps.retinopathy.phantom import write_phantom
 from core.app import Source
-from core.tables import score_columns
+from core.base.tables import score_columns
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from apps.retinopathy import APP
 from apps.retinopathy.index import UNGRADABLE, index
 from apps.retinopathy.layouts import patient_and_eye
 from core.app import Source
+from core.base.tables import check_manifest, check_splits
 from core.errors import ManifestError
-from core.tables import check_manifest, check_splits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

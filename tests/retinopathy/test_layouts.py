@@ -11,10 +11,10 @@ from PIL import Image
 
 from apps.retinopathy import APP
 from core.app import Source
-from core.cards import all_cards
+from core.base.tables import check_manifest, check_splits
+from core.cards.card import all_cards
 from core.data.recognition import index_with_cards
 from core.errors import ManifestError
-from core.tables import check_manifest, check_splits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

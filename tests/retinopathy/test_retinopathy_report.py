@@ -12,8 +12,8 @@ from apps.retinopathy import APP
 from apps.retinopathy.index import UNGRADABLE
 from apps.retinopathy.report import cameras, screening, ungradable, worst_errors
 from core.app import Task
+from core.blocks import Figure, Pictures, ReportContext, Table, Text
 from core.evaluation.units import decisions_of
-from core.report.blocks import Figure, Pictures, ReportContext, Table, Text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

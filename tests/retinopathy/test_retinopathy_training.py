@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import core.member
+import core.training.one_network
 from apps.retinopathy.phantom import write_phantom
 from core.errors import ConfigError, RunError
-from core.predict import predict
-from core.run import load_run
-from core.train import train
+from core.runs.run import load_run
+from core.verbs.predict import predict
+from core.verbs.train import train
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pa
     folder = tmp_path_factory.mktemp("training")
     data = write_phantom(folder / "eyes", 84, 3)
     seen = 0
-    scored = core.member.run_batches
+    scored = core.training.one_network.run_batches
 
     def counted(network: Any, batches: Any, **settings: Any) -> Any:
         nonlocal seen
@@ -39,7 +39,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pa
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESIGHT_HOME", str(folder / "home"))
-        patch.setattr(core.member, "run_batches", counted)
+        patch.setattr(core.training.one_network, "run_batches", counted)
         flags = {**TINY, "folds": 2, "head": "regression"}
         train("retinopathy", data, folder / "run", flags=flags, options=COLOURS)
         yield data, folder / "run", seen

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from apps.retinopathy.exports.worklist import decided
 from apps.retinopathy.metrics import GRADES
+from core.base.outputs import write_text
 from core.errors import ConfigError
-from core.outputs import write_text
-from core.predictions import csv_text
+from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -9,8 +9,8 @@ import numpy as np
 
 from apps.retinopathy.disc import to_eight_bits
 from apps.retinopathy.exports.worklist import decided
-from core.outputs import write_bytes, write_text
-from core.predictions import csv_text
+from core.base.outputs import write_bytes, write_text
+from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

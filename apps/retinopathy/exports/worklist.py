@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from apps.retinopathy.screening import URGENCY, Referrals, referrals
-from core.outputs import write_text
-from core.predictions import csv_text
+from core.base.outputs import write_text
+from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,0 +1,196 @@
+"""How many hectares of what: of the map, corrected by the model's mistakes, of each field.
+
+Areas of a map count the model's mistakes as well. Where tiles with a known class were
+judged, the run's own held-out ones or those of ``--confusion``, areas are corrected
+and get an interval (``areas``); otherwise it is said that they are not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from apps.crop_disease.field.areas import (
+    AreaEstimate,
+    corrected_areas,
+    judged_counts,
+    read_confusion,
+)
+from apps.crop_disease.field.ground import area_perimeter_m, in_degrees
+from apps.crop_disease.field.notes import facts_of
+from core.base.progress import log
+from core.base.tables import score_columns
+from core.errors import MetricError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from apps.crop_disease.field.mapping import Maps
+    from apps.crop_disease.field.raster import RasterFacts
+    from apps.crop_disease.field.spatial import Shapes
+    from core.app import ExportContext, Task
+
+__all__ = ["cells", "per_field", "summarise"]
+
+
+def summarise(
+    context: ExportContext, maps: Maps, zones: Any, tiles: pd.DataFrame
+) -> tuple[pd.DataFrame, list[str]]:
+    """Hectares per class, and what is to be said about them."""
+    import pandas as pd  # noqa: PLC0415  (the app's description must load without it)
+
+    classes = list(context.task.classes)
+    mapped = np.array([maps.area_m2[name] for name in classes]) / 1e4
+    estimate, notes = _estimate(context, mapped)
+    n_zones = zones["class"].value_counts()
+    rows = []
+    for i, name in enumerate(classes):
+        row: dict[str, Any] = {
+            "class": name,
+            "area_ha": round(float(mapped[i]), 6),
+            "share": round(float(mapped[i] / max(mapped.sum(), 1e-12)), 6),
+        }
+        values = (estimate.area, estimate.low, estimate.high) if estimate else (None,) * 3
+        for column, value in zip(("corrected_ha", "low_ha", "high_ha"), values, strict=True):
+            row[column] = None if value is None else round(float(value[i]), 6)
+        rows.append({**row, "zones": int(n_zones.get(name, 0))})
+    if maps.unmapped_m2 > 0:
+        notes.append(
+            f"{maps.unmapped_m2 / 1e4:.4f} of {maps.valid_m2 / 1e4:.4f} ha hold a measurement and "
+            "are not on the map: too little of their tiles is valid, or these could not be read."
+        )
+    notes += _mean_grade(context.task, tiles)
+    notes += _gsd_notes(context, tiles)
+    for note in notes:
+        log.info("%s", note)
+    return pd.DataFrame(rows), notes
+
+
+def per_field(zones: Any, within: Shapes, facts: RasterFacts) -> pd.DataFrame:
+    """Hectares of each class in each field of the boundary, and what share of it they are.
+
+    Args:
+        zones: see ``zones.trace_zones``.
+        within: the fields, in pixels.
+        facts: of the raster.
+    """
+    import geopandas  # noqa: PLC0415  (an extra)
+    import pandas as pd  # noqa: PLC0415
+    import shapely  # noqa: PLC0415
+
+    t = facts.transform
+    shapes = shapely.transform(
+        within.geometries,
+        lambda xy: np.column_stack(
+            [t.a * xy[:, 0] + t.b * xy[:, 1] + t.c, t.d * xy[:, 0] + t.e * xy[:, 1] + t.f]
+        ),
+    )
+    names = list(within.values)
+    fields = geopandas.GeoDataFrame({"field": names}, geometry=list(shapes), crs=facts.crs)
+    both = geopandas.overlay(
+        zones[["class", "geometry"]].set_crs(facts.crs, allow_override=True),
+        fields,
+        how="intersection",
+    )
+    degrees = in_degrees(both.geometry.to_numpy(), facts.crs)
+    both["area_ha"] = [area_perimeter_m(shape)[0] / 1e4 for shape in degrees]
+    table = both.groupby(["field", "class"], sort=True, as_index=False)["area_ha"].sum()
+    whole = table.groupby("field")["area_ha"].transform("sum")
+    table["share"] = (table["area_ha"] / whole).round(6)
+    table["area_ha"] = table["area_ha"].round(6)
+    return pd.DataFrame(table)
+
+
+def cells(table: pd.DataFrame, task: Task) -> Sequence[tuple[str, ...]]:
+    """The summary as strings for a page."""
+    shown = []
+    for row in table.to_dict("records"):
+        corrected = "not estimated"
+        if row["corrected_ha"] is not None and row["corrected_ha"] == row["corrected_ha"]:
+            corrected = f"{row['corrected_ha']:.4f} ({row['low_ha']:.4f} to {row['high_ha']:.4f})"
+        shown.append(
+            (
+                task.title(str(row["class"])),
+                f"{row['area_ha']:.4f}",
+                f"{row['share']:.1%}",
+                corrected,
+                f"{row['zones']:,}",
+            )
+        )
+    return shown
+
+
+def _estimate(
+    context: ExportContext, mapped: NDArray[np.float64]
+) -> tuple[AreaEstimate | None, list[str]]:
+    """Corrected areas where judged tiles are known."""
+    given = context.options.get("confusion")
+    counts, whose = None, "this run's held-out"
+    if given:
+        counts, whose = read_confusion(_path(given), context.task.classes), f"{given}'s judged"
+    elif context.judged is not None and "row_off" in context.judged:
+        counts = judged_counts(context.judged, context.task.classes)
+    if counts is None or not counts.sum():
+        return None, [
+            "Hectares are counted on the map, with the errors of the model in them. Pass "
+            "--confusion with an evaluation of this model on tiles to correct them."
+        ]
+    try:
+        estimate = corrected_areas(mapped, counts)
+    except MetricError as error:
+        return None, [f"Hectares are counted on the map; corrected ones are {error}."]
+    of = f" in {estimate.n_groups:,} groups" if estimate.n_groups else ""
+    return estimate, [
+        f"Accuracy weighted by area: {estimate.accuracy:.1%} (95 % interval "
+        f"{estimate.accuracy_low:.1%} to {estimate.accuracy_high:.1%}), from {whose} tiles "
+        f"({estimate.n_judged:,}{of}). Corrected hectares and intervals follow Olofsson et al. "
+        "2014. They hold as far as the judged tiles are like this field's; tiles of other fields "
+        "or seasons are no random sample of it."
+    ]
+
+
+def _path(value: Any) -> Path:
+    """An option as a path."""
+    from pathlib import Path as Made  # noqa: PLC0415  (only where an option is given)
+
+    return Made(value)
+
+
+def _mean_grade(task: Task, tiles: pd.DataFrame) -> list[str]:
+    """The mean grade of the field where classes are grades."""
+    if task.kind != "ordinal":
+        return []
+    columns = score_columns(task.classes)
+    judged = tiles[tiles[columns].notna().all(axis=1)]
+    if not len(judged):
+        return []
+    grade = judged[columns].to_numpy() @ np.arange(len(columns))
+    mean = float(np.average(grade, weights=judged["valid_fraction"]))
+    return [
+        f"Mean grade of the field: {mean:.2f}, on a scale from 0 ({task.classes[0]}) to "
+        f"{len(columns) - 1} ({task.classes[-1]})."
+    ]
+
+
+def _gsd_notes(context: ExportContext, tiles: pd.DataFrame) -> list[str]:
+    """A warning where the tiles show much more or less ground than those of training."""
+    trained = float((context.run.get("facts") or {}).get("tile_m") or 0)
+    shown = float(facts_of(tiles).get("tile_m") or 0)
+    if not shown:
+        return []
+    if not trained:
+        return [
+            "The model was trained on pictures whose size on the ground is not known, so whether "
+            "plants appear here as large as there cannot be checked."
+        ]
+    if 1 / 1.5 <= shown / trained <= 1.5:
+        return []
+    return [
+        f"Tiles show {shown:.3g} m of ground, those of training {trained:.3g} m: the scores are "
+        "not those of a model for this flight. Predict again with --match-gsd."
+    ]

@@ -1,0 +1,279 @@
+"""One HTML file that shows the map on any computer, without network or map server.
+
+Leaflet 1.9.4 (BSD-2, in ``vendor/leaflet`` with its licence) is written into the
+page, the class map and the mosaic as pictures in Web Mercator, which is how
+Leaflet lays a picture between two corners. The page forbids itself to load anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from apps.crop_disease.field.ground import Ground
+from apps.crop_disease.field.mapping import NODATA
+from apps.crop_disease.field.raster import CACHE_BYTES, open_geotiff
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from apps.crop_disease.field.channels import Reading
+
+__all__ = ["web_map"]
+
+# Longer side of the pictures: sharp on a screen, and a file that can be mailed.
+LONG_SIDE_PX = 1600
+MERCATOR = "EPSG:3857"
+
+
+def web_map(
+    title: str,
+    *,
+    intended_use: str,
+    raster: Path,
+    reading: Reading,
+    classes_file: Path,
+    classes: Sequence[str],
+    colours: Sequence[tuple[int, int, int]],
+    rows: Sequence[tuple[str, ...]],
+    header: Sequence[str],
+    notes: Sequence[str],
+    spots: Any,
+) -> str:
+    """The page.
+
+    Args:
+        title: heading.
+        intended_use: the sentence above every result.
+        raster: the mosaic, shown below the classes.
+        reading: its first three bands are shown.
+        classes_file: class indices, see ``mapping``.
+        classes: words for the classes, in index order.
+        colours: of the classes.
+        rows: of the table below the map.
+        header: of that table.
+        notes: sentences below it.
+        spots: see ``zones.hot_spots``.
+    """
+    overlay, bounds = _classes_picture(classes_file, colours)
+    backdrop, back_bounds = _mosaic_picture(raster, reading)
+    content = {
+        "overlay": overlay,
+        "bounds": bounds,
+        "backdrop": backdrop,
+        "backBounds": back_bounds,
+        "legend": [
+            {"name": name, "colour": "rgb({},{},{})".format(*colour)}
+            for name, colour in zip(classes, colours, strict=True)
+        ],
+        "spots": [
+            {
+                "lat": spot["lat"],
+                "lon": spot["lon"],
+                "words": f"{spot['rank']}. {spot['class']}: {spot['area_m2']:,.1f} m2, mean score "
+                f"{spot['score']:.2f}, {spot['lat']:.6f}, {spot['lon']:.6f}",
+            }
+            for spot in spots.drop(columns="geometry").to_dict("records")
+        ],
+    }
+    # "<" could end the script; JSON may spell it otherwise.
+    data = json.dumps(content, allow_nan=False).replace("<", "\\u003c")
+    vendor = files("apps.crop_disease.field") / "vendor" / "leaflet"
+    script = (vendor / "leaflet.js").read_text(encoding="utf-8").replace("</script", "<\\/script")
+    # Its links to pictures of markers and layers, which this page does not use, are cut.
+    css = (vendor / "leaflet.css").read_text(encoding="utf-8")
+    for name in ("images/layers.png", "images/layers-2x.png", "images/marker-icon.png"):
+        css = css.replace(f"url({name})", "none")
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    said = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+    return PAGE.format(
+        title=html.escape(title),
+        use=html.escape(intended_use),
+        css=css,
+        leaflet=script,
+        data=data,
+        head=head,
+        body=body,
+        notes=said,
+    )
+
+
+def _classes_picture(
+    path: Path, colours: Sequence[tuple[int, int, int]]
+) -> tuple[str, list[list[float]]]:
+    """The class map as PNG, and its corners."""
+    from PIL import Image  # noqa: PLC0415  (only a page draws)
+
+    index, _, bounds = _mercator(path, [1], nodata=NODATA, resampling="nearest")
+    picture = np.zeros((*index.shape[1:], 4), np.uint8)
+    for i, colour in enumerate(colours):
+        picture[index[0] == i] = (*colour, 255)
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, format="PNG", optimize=True)
+    return _uri("png", stream.getvalue()), bounds
+
+
+def _mosaic_picture(path: Path, reading: Reading) -> tuple[str, list[list[float]]]:
+    """The mosaic as JPEG on white, stretched between its 1st and 99th percentile."""
+    from PIL import Image  # noqa: PLC0415  (only a page draws)
+
+    numbers = [number for _, number in reading.bands]
+    numbers = numbers[:3] if len(numbers) >= 3 else numbers[:1]
+    wanted = [*numbers, *([reading.alpha] if reading.alpha else [])]
+    bands, seen, bounds = _mercator(path, wanted, nodata=None, resampling="average")
+    colour = bands[: len(numbers)].astype(np.float64)
+    seen &= np.isfinite(colour).all(axis=0)
+    if reading.alpha:
+        seen &= bands[-1] > 0
+    if len(numbers) == 1:
+        colour = np.repeat(colour, 3, axis=0)
+    shown = np.full((*seen.shape, 3), 255, np.uint8)
+    if seen.any():
+        low, high = np.percentile(colour[:, seen], [1, 99])
+        stretched = np.clip((colour - low) / max(high - low, 1e-9), 0, 1) * 255
+        shown[seen] = stretched[:, seen].T.astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(shown).save(stream, format="JPEG", quality=80)
+    return _uri("jpeg", stream.getvalue()), bounds
+
+
+def _mercator(
+    path: Path, numbers: list[int], *, nodata: float | None, resampling: str
+) -> tuple[NDArray[Any], NDArray[np.bool_], list[list[float]]]:
+    """Bands in Web Mercator at screen size.
+
+    Returns:
+        (C, H, W), the mask (H, W), and [[south, west], [north, east]] in degrees.
+    """
+    import rasterio  # noqa: PLC0415  (an extra)
+    from affine import Affine  # noqa: PLC0415
+    from rasterio.enums import Resampling  # noqa: PLC0415
+    from rasterio.vrt import WarpedVRT  # noqa: PLC0415
+    from rasterio.warp import transform_bounds  # noqa: PLC0415
+
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), open_geotiff(path) as source:
+        # Of the four corners: a raster may be rotated.
+        x, y = Ground.of(source.crs.to_wkt(), source.transform).xy(
+            [0, 0, source.height, source.height], [0, source.width, 0, source.width]
+        )
+        west, south, east, north = transform_bounds(
+            source.crs, MERCATOR, x.min(), y.min(), x.max(), y.max(), densify_pts=21
+        )
+        scale = LONG_SIDE_PX / max(east - west, north - south)
+        most = max(source.width, source.height)
+        scale = min(scale, 2 * most / max(east - west, north - south))
+        width = max(1, round((east - west) * scale))
+        height = max(1, round((north - south) * scale))
+        with WarpedVRT(
+            source,
+            crs=MERCATOR,
+            transform=Affine((east - west) / width, 0, west, 0, (south - north) / height, north),
+            width=width,
+            height=height,
+            resampling=Resampling[resampling],
+            **({"nodata": nodata} if nodata is not None else {}),
+        ) as warped:
+            bands = warped.read(numbers)
+            seen = warped.dataset_mask() > 0
+        corners = transform_bounds(MERCATOR, "EPSG:4326", west, south, east, north)
+    return bands, seen, [[corners[1], corners[0]], [corners[3], corners[2]]]
+
+
+def _uri(kind: str, data: bytes) -> str:
+    """A picture as text."""
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:;
+ style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<title>{title}</title>
+<style>{css}</style>
+<style>
+body {{ font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 70rem; padding: 1rem;
+ color: #1b1b1b; background: #fff; }}
+h1 {{ font-size: 1.4rem; margin: 0 0 .3rem; }}
+#map {{ height: 70vh; min-height: 20rem; border: 1px solid #999; background: #fff; }}
+.legend {{ background: #fff; padding: .5rem .7rem; border-radius: 4px;
+ box-shadow: 0 0 4px #0006; }}
+.legend i {{ display: inline-block; width: 1em; height: 1em; margin-right: .5em;
+ vertical-align: -.12em; border: 1px solid #333; }}
+.legend label {{ display: block; }}
+.wide {{ overflow-x: auto; }}
+table {{ border-collapse: collapse; margin: 1rem 0; }}
+th, td {{ padding: .25rem .8rem; border-bottom: 1px solid #ccc; text-align: right; }}
+th:first-child, td:first-child {{ text-align: left; }}
+.number {{ background: #fff; border: 2px solid #111; border-radius: 50%; text-align: center;
+ font: bold 12px/18px system-ui, sans-serif; }}
+</style></head>
+<body>
+<h1>{title}</h1>
+<p>{use}</p>
+<div id="map" role="application" aria-label="Map of classes"></div>
+<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>
+{notes}
+<script>{leaflet}</script>
+<script id="content" type="application/json">{data}</script>
+<script>
+const content = JSON.parse(document.getElementById("content").textContent);
+const map = L.map("map", {{zoomSnap: 0.25, maxZoom: 26, attributionControl: false}});
+const back = L.imageOverlay(content.backdrop, content.backBounds, {{alt: "mosaic"}}).addTo(map);
+const classes = L.imageOverlay(content.overlay, content.bounds,
+  {{opacity: 0.6, alt: "classes"}}).addTo(map);
+map.fitBounds(content.bounds);
+L.control.scale({{imperial: false}}).addTo(map);
+const spots = L.layerGroup(content.spots.map((spot, i) => {{
+  const icon = L.divIcon({{className: "number", html: String(i + 1), iconSize: [22, 22]}});
+  const words = document.createElement("span");
+  words.textContent = spot.words;
+  return L.marker([spot.lat, spot.lon], {{icon, alt: spot.words}}).bindPopup(words);
+}})).addTo(map);
+const legend = L.control({{position: "topright"}});
+legend.onAdd = () => {{
+  const box = L.DomUtil.create("div", "legend");
+  L.DomUtil.create("b", "", box).textContent = "Class";
+  for (const entry of content.legend) {{
+    const line = L.DomUtil.create("div", "", box);
+    const patch = L.DomUtil.create("i", "", line);
+    patch.style.background = entry.colour;
+    line.append(entry.name);
+  }}
+  const control = (words, input, act) => {{
+    const label = L.DomUtil.create("label", "", box);
+    label.append(input, " " + words);
+    input.addEventListener("input", act);
+  }};
+  const toggle = (words, layer) => {{
+    const input = document.createElement("input");
+    input.type = "checkbox";
+    input.checked = true;
+    control(words, input, () => input.checked ? layer.addTo(map) : layer.remove());
+  }};
+  toggle("mosaic", back);
+  toggle("places to look at", spots);
+  const range = document.createElement("input");
+  Object.assign(range, {{type: "range", min: 0, max: 1, step: 0.05, value: 0.6}});
+  range.setAttribute("aria-label", "strength of the class colours");
+  control("strength of the colours", range, () => classes.setOpacity(Number(range.value)));
+  L.DomEvent.disableClickPropagation(box);
+  return box;
+}};
+legend.addTo(map);
+document.documentElement.dataset.ready = String(content.spots.length);
+</script>
+</body></html>
+"""

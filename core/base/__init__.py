@@ -1,0 +1,1 @@
+"""What every room stands on: settings, options, tables, outputs, progress, seeds, the machine."""

@@ -1,0 +1,1 @@
+"""Data cards: what is known of a data set, its licence terms, and its Croissant form."""

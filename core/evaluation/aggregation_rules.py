@@ -1,0 +1,135 @@
+"""How much does the result depend on how images become one answer: mean, max, noisy-or, attention?
+
+Each rule is applied to the same predictions, at each unit that holds several
+images, and the headline is computed there; the difference to the rule in force
+is paired, over the same resamples of whole groups. Nothing is chosen here: the
+rule of a run was fixed before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from core.app import Rule
+from core.errors import AppError
+from core.evaluation.attention_units import holds_attention
+from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
+from core.evaluation.unit_metrics import Level
+from core.evaluation.units import decisions_by_unit
+from core.statistics import metrics as named
+from core.statistics.resampling import bootstrap_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from core.app import Metric, Task, Unit
+
+__all__ = ["compare_rules"]
+
+# Units with several images below which a comparison of rules says nothing.
+LEAST = 5
+
+
+def compare_rules(
+    predictions: pd.DataFrame,
+    *,
+    task: Task,
+    units: Sequence[Unit],
+    metric: Metric | None,
+    threshold: float | Mapping[str, float] | None,
+    level: float,
+    resamples: int,
+    seed: int,
+    word: str,
+) -> list[dict[str, Any]]:
+    """The headline by unit and rule, with its interval and the difference to the rule in force.
+
+    Args:
+        predictions: ``core.base.tables.PREDICTIONS``.
+        task: with its class order.
+        units: the steps, with the rules in force.
+        metric: the headline; None leaves everything out.
+        threshold: of the operating point in force, or None; or one for each fold.
+        level: confidence level.
+        resamples: of the bootstrap.
+        seed: of the bootstrap.
+        word: what a group is called.
+
+    Returns:
+        rows with unit, rule, in_force, title, value, low, high, n, n_several, and difference with
+        its low and high (None for the rule in force itself). A unit whose images never
+        number more than one, but for a few, is left out.
+    """
+    if metric is None:
+        return []
+    found: list[dict[str, Any]] = []
+    for place, unit in enumerate(units):
+        if not set(unit.columns) <= set(predictions.columns):
+            continue
+        rules = [rule for rule in get_args(Rule) if rule != "attention"]
+        # Weights were learned for one unit; at another they would mean something else.
+        if holds_attention(predictions) and (unit.learned or unit.rule == "attention"):
+            rules.append("attention")
+        values: dict[str, tuple[Level, float, NDArray[np.float64]]] = {}
+        n_several = 0
+        for rule in sorted(rules, key=lambda rule: rule != unit.rule):
+            steps = [*units[:place], replace(unit, rule=rule)]
+            try:
+                tables, _ = decisions_by_unit(
+                    predictions, task=task, units=steps, threshold=threshold, keep=("fold",)
+                )
+            except AppError:
+                continue  # the rule has no meaning for this kind of task
+            table = judged_rows(tables[unit.name], task)
+            n_several = int((table["n_images"] > 1).sum())
+            if n_several < LEAST:
+                break
+            one = Level.of(
+                unit.name,
+                cases_of(table, task),
+                groups_of(table),
+                task=task,
+                confidence=level,
+                resamples=resamples,
+                seed=seed,
+                word=word,
+            )
+            point = named.over_weights(metric.compute, one.cases, np.ones((1, one.n)))
+            blocks = [named.over_weights(metric.compute, one.cases, w) for w in one.plan.weights()]
+            values[rule] = (one, float(point[0]), np.concatenate(blocks))
+        if unit.rule not in values:
+            continue
+        _, base, base_drawn = values[unit.rule]
+        for rule, (one, value, drawn) in values.items():
+            if not np.isfinite(value):
+                continue
+            interval = bootstrap_interval(value, drawn, one.plan, level=level)
+            row: dict[str, Any] = {
+                "unit": unit.name,
+                "rule": rule,
+                "in_force": rule == unit.rule,
+                "name": metric.name,
+                "title": metric.title,
+                "percent": metric.percent,
+                "value": value,
+                "low": interval.low,
+                "high": interval.high,
+                "reason": interval.reason,
+                "n": one.n,
+                "n_several": n_several,
+                "difference": None,
+                "difference_low": None,
+                "difference_high": None,
+            }
+            if rule != unit.rule and np.isfinite(base):
+                away = bootstrap_interval(value - base, drawn - base_drawn, one.plan, level=level)
+                row["difference"] = value - base
+                row["difference_low"], row["difference_high"] = away.low, away.high
+            found.append(row)
+    return found

@@ -1,0 +1,51 @@
+"""Which rows of a decisions table can be judged, and as which arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.app import Cases
+from core.base.tables import score_columns
+from core.statistics.scores import encode
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from core.app import Task
+
+__all__ = ["cases_of", "groups_of", "is_labelled", "judged_rows"]
+
+
+def is_labelled(table: pd.DataFrame, task: Task) -> pd.Series[bool]:
+    """Whether the label of each row is known to the task."""
+    known = set(task.classes)
+    if task.kind == "multilabel":
+        separator = task.label_separator
+        return table["label"].map(lambda text: set(filter(None, text.split(separator))) <= known)
+    return table["label"].isin(known)
+
+
+def judged_rows(table: pd.DataFrame, task: Task) -> pd.DataFrame:
+    """The rows that have a score and a label that is a class of the task."""
+    rows = is_labelled(table, task) & (table["n_images"] > 0)
+    return table[rows].reset_index(drop=True)
+
+
+def cases_of(table: pd.DataFrame, task: Task) -> Cases:
+    """Judged rows as arrays."""
+    return Cases(
+        y=encode(table["label"].tolist(), task),
+        scores=table[score_columns(task.classes)].to_numpy(dtype=np.float64),
+        decided=encode(table["decision"].tolist(), task),
+        weight=np.ones(len(table)),
+    )
+
+
+def groups_of(table: pd.DataFrame) -> NDArray[np.str_]:
+    """The group of each row; a row without one is a group of its own."""
+    group = table["group"].to_numpy().astype(str)
+    own = np.array([f"\uffff{name}" for name in table["unit_id"]], dtype=str)
+    return np.where(group == "", own, group)

@@ -1,0 +1,183 @@
+"""Which operating points follow from the predictions that may be chosen on?
+
+Validation rows, or out-of-fold rows of a cross-validation; never the rows that
+judge. What is chosen here is stored with the run and from then on only counted
+at (``core.evaluation.stored_thresholds``). A target that these cases cannot answer keeps
+its place, without a threshold and with the reason.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from core.errors import ConfigError, MetricError
+from core.evaluation.labelled_rows import cases_of, judged_rows
+from core.evaluation.units import decisions_by_unit
+from core.statistics.operating_points import choose_threshold, parse_target
+from core.statistics.weighted import positive_part
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from core.app import Metric, Task, Unit
+
+__all__ = ["MAY_CHOOSE", "choose_points", "explore_points", "headline_unit"]
+
+# Splits that a threshold may be chosen on, the better basis first.
+MAY_CHOOSE = ("out-of-fold", "val")
+
+
+def headline_unit(metrics: Sequence[Metric], present: Sequence[str]) -> str:
+    """The unit of the headline: that of the app's first metric, or the highest there is.
+
+    >>> headline_unit([], ["image", "eye", "patient"])
+    'patient'
+    """
+    wanted = metrics[0].unit if metrics else ""
+    return wanted if wanted in present else present[-1]
+
+
+def choose_points(
+    predictions: pd.DataFrame,
+    *,
+    task: Task,
+    targets: Sequence[str],
+    units: Sequence[Unit] = (),
+    metrics: Sequence[Metric] = (),
+    unit: str | None = None,
+) -> list[dict[str, Any]]:
+    """Operating points for ``run.json``, chosen on out-of-fold or validation rows.
+
+    Args:
+        predictions: ``core.base.tables.PREDICTIONS`` of a run with ``split``, and ``fold``
+            where it was cross-validated. Rows of other splits are not looked at.
+        task: with its class order; its positive classes are the question.
+        targets: see ``core.statistics.operating_points.parse_target``.
+        units: the steps above the image.
+        metrics: the app's; the first says which unit is meant.
+        unit: another unit to choose for.
+
+    Returns:
+        for each target ``name``, ``target``, ``unit``, ``threshold``, ``active`` (False) and
+        its provenance: ``split``, ``n``, ``n_events``, ``between``, ``reached``, and where there
+        are folds ``fold_thresholds``: for each fold the threshold that the other folds alone
+        give, so that out-of-fold cases are never judged by a threshold they helped to choose.
+        Empty for a task without positive classes.
+
+    Raises:
+        ConfigError: a target is none, or no unit is called so.
+    """
+    split = predictions["split"].fillna("").astype(str)
+    basis = next((name for name in MAY_CHOOSE if (split == name).any()), MAY_CHOOSE[-1])
+    rows = predictions[split == basis].reset_index(drop=True)
+    return _chosen(rows, basis, task=task, targets=targets, units=units, metrics=metrics, unit=unit)
+
+
+def explore_points(
+    predictions: pd.DataFrame,
+    *,
+    task: Task,
+    targets: Sequence[str],
+    split: str,
+    units: Sequence[Unit] = (),
+    metrics: Sequence[Metric] = (),
+    unit: str | None = None,
+) -> list[dict[str, Any]]:
+    """Operating points chosen on the very cases that are judged: for looking, not for claims.
+
+    Args:
+        predictions: the judged rows, all of them.
+        task: with its class order.
+        targets: as in ``choose_points``.
+        split: what these rows are called.
+        units: the steps above the image.
+        metrics: the app's.
+        unit: another unit to choose for.
+
+    Returns:
+        as ``choose_points``, each marked ``exploratory``.
+    """
+    rows = predictions.drop(columns=[c for c in ("fold",) if c in predictions])
+    found = _chosen(
+        rows, split, task=task, targets=targets, units=units, metrics=metrics, unit=unit
+    )
+    return [
+        {**point, "name": f"{point['name']} (exploratory)", "exploratory": True} for point in found
+    ]
+
+
+def _chosen(
+    rows: pd.DataFrame,
+    basis: str,
+    *,
+    task: Task,
+    targets: Sequence[str],
+    units: Sequence[Unit],
+    metrics: Sequence[Metric],
+    unit: str | None,
+) -> list[dict[str, Any]]:
+    """Operating points from these rows."""
+    for target in targets:
+        parse_target(target)
+    if not task.positive_index or task.kind == "multilabel" or not targets:
+        return []
+    tables, _ = decisions_by_unit(rows, task=task, units=units, keep=("fold",))
+    where = unit or headline_unit(metrics, list(tables))
+    if where not in tables:
+        msg = f"No unit is called {where!r}; these data have: {', '.join(tables)}."
+        raise ConfigError(msg)
+    table = judged_rows(tables[where], task)
+    truth, score, _ = positive_part(cases_of(table, task), task.positive_index)
+    fold = table["fold"].to_numpy().astype(str) if "fold" in table else None
+    about = {"unit": where, "split": basis, "active": False}
+    return [{**_point(target, truth, score, fold), **about} for target in targets]
+
+
+def _point(
+    target: str,
+    truth: NDArray[np.int_],
+    score: NDArray[np.float64],
+    fold: NDArray[np.str_] | None,
+) -> dict[str, Any]:
+    """One operating point, or why there is none."""
+    common: dict[str, Any] = {
+        "name": target,
+        "target": target,
+        "n": len(truth),
+        "n_events": int(truth.sum()),
+    }
+    try:
+        found = choose_threshold(truth, score, target=target)
+        return {
+            **common,
+            "threshold": found.threshold,
+            "between": list(found.between),
+            "reached": {
+                "sensitivity": found.sensitivity,
+                "specificity": found.specificity,
+                "recall_rate": found.recall_rate,
+            },
+            **_by_fold(target, truth, score, fold),
+        }
+    except MetricError as error:
+        return {**common, "threshold": None, "reason": str(error)}
+
+
+def _by_fold(
+    target: str,
+    truth: NDArray[np.int_],
+    score: NDArray[np.float64],
+    fold: NDArray[np.str_] | None,
+) -> Mapping[str, Any]:
+    """The threshold of each fold from the others alone; nothing where there are no folds."""
+    if fold is None or len(set(fold.tolist()) - {""}) < 2:
+        return {}
+    found = {}
+    for name in sorted(set(fold.tolist()) - {""}):
+        others = fold != name
+        found[name] = choose_threshold(truth[others], score[others], target=target).threshold
+    return {"fold_thresholds": found}

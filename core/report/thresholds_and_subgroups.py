@@ -1,0 +1,446 @@
+"""The sections that break a result down: operating points, use of the scores, subgroups, failures.
+
+Nothing is computed here; a number that ``metrics.json`` does not hold is not shown.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from core.blocks import Block, Figure, Table, Text
+from core.report import plots
+from core.report.numbers import (
+    NBSP,
+    UNDEFINED,
+    count,
+    estimate,
+    interval,
+    level_words,
+    number,
+    pick,
+    plural,
+    reasons,
+    value_words,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from core.report.results import Results
+
+    Row = Mapping[str, Any]
+
+__all__ = [
+    "failure_blocks",
+    "operating_blocks",
+    "point_words",
+    "referral_words",
+    "rule_blocks",
+    "subgroup_blocks",
+    "use_blocks",
+]
+
+# Keys of an operating point in metrics.json, and their words.
+RATES = (
+    ("sensitivity", "Sensitivity"),
+    ("specificity", "Specificity"),
+    ("ppv", "Positive predictive value"),
+    ("npv", "Negative predictive value"),
+    ("recall_rate", "Called positive"),
+)
+# What to expect of a thousand cases.
+EXPECTED = (
+    ("called", "called positive"),
+    ("found", "rightly"),
+    ("false_alarms", "wrongly"),
+    ("missed", "positive cases missed"),
+)
+
+
+def operating_blocks(results: Results) -> list[Block]:
+    """Thresholds, where they came from, and what they give here."""
+    points = results.evaluation.get("operating_points") or []
+    if not points:
+        return []
+    lines = [
+        {
+            "Operating point": str(point["name"]),
+            "Threshold": UNDEFINED if point["threshold"] is None else number(point["threshold"]),
+            "Chosen on": _chosen_on(point),
+            "There": _reached_there(point),
+            "Counted by": str(point.get("unit") or ""),
+            "Standing": _standing(point),
+        }
+        for point in points
+    ]
+    frame = pd.DataFrame(lines)
+    blocks: list[Block] = [
+        Table(frame.loc[:, (frame != "").any()], title="Thresholds", numeric=("Threshold",))
+    ]
+    for point in points:
+        blocks.extend(_point_blocks(point))
+    names = {str(point["name"]) for point in points}
+    results.claim(r for r in pick(results.rows, subgroup="") if r.get("of") in names)
+    return blocks
+
+
+def point_words(point: Mapping[str, Any]) -> str:
+    """What one operating point gives here, in a sentence."""
+    rates = []
+    for key, words in RATES[:2]:
+        rate = point.get(key) or {}
+        if rate.get("value") is not None:
+            rates.append(f"{words.lower()} {estimate({**rate, 'percent': True})}")
+    place = f" by {point['unit']}" if point.get("unit") else ""
+    return f"At {point['name']} ({_standing(point)}): {', '.join(rates)}{place}."
+
+
+RULE_WORDS = {
+    "mean": "mean of the images",
+    "max": "the worst image",
+    "noisy_or": "noisy-or",
+    "attention": "learned weights (attention)",
+}
+
+
+def rule_blocks(results: Results) -> list[Block]:
+    """The headline by the rule that makes one answer of several images."""
+    rows = results.evaluation.get("rules") or []
+    blocks: list[Block] = []
+    for unit in dict.fromkeys(row["unit"] for row in rows):
+        of_unit = [row for row in rows if row["unit"] == unit]
+        first = of_unit[0]
+        lines = [
+            {
+                "Rule": RULE_WORDS.get(row["rule"], row["rule"])
+                + (" - in force" if row["in_force"] else ""),
+                str(first["title"]): estimate(row),
+                "Difference to the rule in force": ""
+                if row["difference"] is None
+                else estimate(
+                    {
+                        "value": row["difference"],
+                        "low": row["difference_low"],
+                        "high": row["difference_high"],
+                        "percent": row["percent"],
+                    }
+                ),
+            }
+            for row in of_unit
+        ]
+        several = f"{count(first['n_several'])} of {count(first['n'])} {plural(unit)}"
+        blocks.append(
+            Table(
+                pd.DataFrame(lines),
+                title=f"From images to one answer, by {unit}",
+                note=f"{several} have several images. The rule in force was fixed before this "
+                "evaluation; an interval that holds 0 tells no difference from it."
+                + (f" {first['reason'].capitalize()}." if first.get("reason") else ""),
+                numeric=tuple(lines[0])[1:],
+            )
+        )
+    return blocks
+
+
+def _standing(point: Mapping[str, Any]) -> str:
+    """Whether decisions are made at it, and whether it may be believed."""
+    if point.get("exploratory"):
+        return "exploratory: chosen on the cases it is judged on"
+    return "in force" if point.get("active") else "set before this evaluation"
+
+
+def _chosen_on(point: Mapping[str, Any]) -> str:
+    """Where a threshold came from, with how many cases of which how many were positive."""
+    split = str(point.get("chosen_on") or point.get("split") or point.get("source") or "")
+    words = {"val": "validation", "out-of-fold": "out-of-fold cases"}.get(split, split)
+    if words and point.get("n") is not None and point.get("n_events") is not None:
+        words += f", {count(point['n'])} cases, {count(point['n_events'])} positive"
+    return words
+
+
+def _reached_there(point: Mapping[str, Any]) -> str:
+    """What it gave on the cases it was chosen on."""
+    there = point.get("reached") or {}
+    return ", ".join(
+        f"{words} {number(there[key], percent=True)}"
+        for key, words in (("sensitivity", "sensitivity"), ("specificity", "specificity"))
+        if there.get(key) is not None
+    )
+
+
+def _point_blocks(point: Mapping[str, Any]) -> list[Block]:
+    """What one operating point gives: rates, the table of hits and misses, expected counts."""
+    if point.get("reason"):
+        return [Text(f"{point['name']}: {point['reason']}.", "note")]
+    blocks: list[Block] = []
+    lines, told = [], []
+    for key, title in RATES:
+        rate = point.get(key)
+        if rate:
+            row = {**rate, "title": title, "percent": True}
+            told.append(row)
+            lines.append(
+                {
+                    "Measure": title,
+                    "Value": value_words(row),
+                    level_words([point]): interval(row),
+                    "Cases": f"{count(rate['x'])} of {count(rate['n'])}",
+                }
+            )
+    if lines:
+        frame = pd.DataFrame(lines)
+        blocks.append(
+            Table(
+                frame,
+                title=f"At {point['name']}",
+                note=reasons(told),
+                numeric=tuple(frame.columns[1:]),
+            )
+        )
+    counts = point.get("counts")
+    if counts:
+        frame = pd.DataFrame(
+            {
+                "": ["Positive", "Negative"],
+                "Called positive": [count(counts["tp"]), count(counts["fp"])],
+                "Not called": [count(counts["fn"]), count(counts["tn"])],
+            }
+        )
+        numeric = ("Called positive", "Not called")
+        blocks.append(Table(frame, title="Hits and misses (rows: truth)", numeric=numeric))
+    blocks.extend(_expected(point.get("at_prevalence")))
+    blocks.extend(_by_prevalence(point.get("by_prevalence") or []))
+    return blocks
+
+
+def _by_prevalence(found: Sequence[Mapping[str, Any]]) -> list[Block]:
+    """Predictive values at prevalences from screening to the clinic."""
+    lines = []
+    for entry in found:
+        if entry.get("reason"):
+            continue
+        line = {"Prevalence": number(entry["prevalence"], percent=True)}
+        for key, words in RATES[2:4]:
+            low, high = entry.get(f"{key}_low"), entry.get(f"{key}_high")
+            row = {"value": entry.get(key), "low": low, "high": high, "percent": True}
+            line[words] = estimate(row)
+        per = entry.get("per_1000") or {}
+        line["Called of 1,000"] = number(per["called"], places=1) if per else ""
+        line["Missed of 1,000"] = number(per["missed"], places=1) if per else ""
+        lines.append(line)
+    if not lines:
+        return []
+    frame = pd.DataFrame(lines)
+    note = "By Bayes' rule; holds where cases of each kind resemble those tested."
+    title = "At other prevalences"
+    return [Table(frame, title=title, note=note, numeric=tuple(frame.columns))]
+
+
+def _expected(found: Mapping[str, Any] | None) -> list[Block]:
+    """Predictive values and counts where the model will be used."""
+    if not found:
+        return []
+    where = f"Where {number(found['prevalence'], percent=True)} of cases are positive"
+    if found.get("reason"):
+        return [Text(f"{where}: {found['reason']}.", "note")]
+    values = []
+    for key, words in RATES[2:4]:
+        low, high = found.get(f"{key}_low"), found.get(f"{key}_high")
+        row = {"value": found.get(key), "low": low, "high": high, "percent": True}
+        values.append(f"{words.lower()} {estimate(row)}")
+    per = found.get("per_1000") or {}
+    counts = ", ".join(
+        f"{number(per[key], places=1)} {words}" for key, words in EXPECTED if key in per
+    )
+    expected = f" Of 1,000 cases: {counts}." if counts else ""
+    return [Text(f"{where}, if these resemble the cases tested: {'; '.join(values)}.{expected}")]
+
+
+def use_blocks(results: Results) -> list[Block]:
+    """Net benefit of acting on the score, and the error left when cases are referred."""
+    blocks: list[Block] = []
+    for entry in results.curves.get("risk_coverage") or []:
+        blocks.extend(_referral(entry))
+    decision = results.curves.get("decision")
+    if decision:
+        x = decision["threshold"]
+        model = plots.Line(
+            name="this model",
+            x=x,
+            y=decision["model"],
+            low=decision.get("low") or (),
+            high=decision.get("high") or (),
+        )
+        others = [
+            plots.Line(name=words, x=x, y=decision[key])
+            for key, words in (("all", "act on all"), ("none", "act on none"))
+            if decision.get(key)
+        ]
+        note = f"Net benefit of acting on the score of {results.words_of(decision.get('of'))}."
+        blocks.append(plots.decision_curve([model, *others], title="Decision curve.", note=note))
+    return blocks
+
+
+def referral_words(row: Mapping[str, Any]) -> str:
+    """One share of referrals in a sentence."""
+    shown = {**row, "value": row["error"], "percent": True}
+    share = f"{100 * row['referred']:g}{NBSP}%"
+    return (
+        f"If the least certain {share} of cases are referred to a person, the error on the rest is "
+        f"{estimate(shown)}, {count(row['errors'])} of {count(row['n'])}."
+    )
+
+
+def _referral(entry: Mapping[str, Any]) -> list[Block]:
+    """What is left when the least certain cases go to a person."""
+    blocks: list[Block] = []
+    lines = []
+    for row in entry.get("rows") or []:
+        shown = {**row, "value": row["error"], "percent": True}
+        lines.append(
+            {
+                "Referred": number(row["referred"], percent=True),
+                "Decided": count(row["n"]),
+                "Errors": count(row["errors"]),
+                "Error among them": estimate(shown),
+            }
+        )
+    if lines:
+        frame = pd.DataFrame(lines)
+        note = "The cases with the lowest score of the decided class are referred first."
+        blocks.append(
+            Table(
+                frame,
+                title="Referring the least certain cases",
+                note=note,
+                numeric=tuple(frame.columns),
+            )
+        )
+    if entry.get("x"):
+        line = plots.Line(
+            name="error",
+            x=entry["x"],
+            y=entry["y"],
+            low=entry.get("low") or (),
+            high=entry.get("high") or (),
+        )
+        note = "Error among the cases that are still decided."
+        blocks.append(plots.risk_coverage(line, title="Risk and coverage.", note=note))
+    return blocks
+
+
+def subgroup_blocks(results: Results) -> list[Block]:
+    """A forest plot of the headline, and a line for each subgroup."""
+    rows = [row for row in results.rows if row.get("subgroup")]
+    headline = results.headline()
+    if not rows or headline is None:
+        return []
+    results.claim(rows)
+    blocks: list[Block] = []
+    same = pick(rows, name=headline["name"], of="", unit=headline.get("unit"))
+    if same:
+        blocks.append(_forest(same, headline))
+    heads = {_measure(row): row for row in rows}
+    lines = []
+    for name in dict.fromkeys(str(row["subgroup"]) for row in rows):
+        column, _, value = name.partition("=")
+        some = pick(rows, subgroup=name)
+        line = {
+            "Column": column,
+            "Subgroup": value or "(empty)",
+            "Cases": count(some[0].get("n") or 0),
+            plural(results.group).capitalize(): count(some[0].get("n_groups") or 0),
+        }
+        by_measure = {_measure(row): row for row in some}
+        line |= {head: estimate(by_measure[head]) if head in by_measure else "" for head in heads}
+        lines.append(line)
+    frame = pd.DataFrame(lines).fillna("")
+    told = reasons([{**row, "of": row["subgroup"]} for row in rows])
+    note = f"In brackets the {level_words(rows)}. {told}".strip()
+    blocks.append(Table(frame, title="By subgroup", note=note, numeric=tuple(frame.columns[2:])))
+    blocks.extend(_against_rest(results, headline))
+    return blocks
+
+
+def _against_rest(results: Results, headline: Row) -> list[Block]:
+    """Each subgroup against everybody else, by the headline."""
+    lines = []
+    for one in results.evaluation.get("subgroups") or []:
+        row = {**one, "value": one.get("difference"), "percent": headline.get("percent")}
+        lines.append(
+            {
+                "Column": str(one["column"]),
+                "Subgroup": str(one["subgroup"]),
+                "Difference to the rest": value_words(row),
+                level_words([headline]): interval(row),
+                "In words": str(one.get("verdict") or ""),
+            }
+        )
+    if not lines:
+        return []
+    frame = pd.DataFrame(lines)
+    title = f"{headline.get('title') or headline['name']} against the rest"
+    note = "p values are corrected for all comparisons of this table by Holm's method."
+    return [Table(frame, title=title, note=note, numeric=tuple(frame.columns[2:4]))]
+
+
+def _measure(row: Row) -> str:
+    """The heading of a number in the table of subgroups."""
+    of = f": {row['of']}" if row.get("of") else ""
+    return f"{row.get('title') or row['name']}{of}"
+
+
+def _forest(rows: Sequence[Row], headline: Row) -> Figure:
+    """Everybody first, then each column of subgroups under its own heading."""
+    shown: list[dict[str, Any]] = [{**headline, "label": "All", "text": estimate(headline)}]
+    column = None
+    for row in rows:
+        name, _, value = str(row["subgroup"]).partition("=")
+        if name != column:
+            shown.append({"label": name, "heading": True})
+            column = name
+        is_little = row.get("low") is None and "too few" in str(row.get("reason"))
+        text = f"{estimate(row)}, too few to judge" if is_little else estimate(row)
+        shown.append({**row, "label": value or "(empty)", "text": text})
+    title = str(headline.get("title") or headline["name"])
+    return plots.forest(
+        shown,
+        title=f"{title} by subgroup.",
+        x=title,
+        reference=headline.get("value"),
+        note=f"Squares: value; lines: {level_words(rows)}; dotted: all cases.",
+        percent=bool(headline.get("percent")),
+    )
+
+
+def failure_blocks(results: Results) -> list[Block]:
+    """Numbers with failures left out and counted."""
+    found = results.evaluation.get("failures")
+    if not found or not found.get("rows"):
+        return []
+    lines = [
+        {
+            "Measure": str(row["title"]),
+            "Counted by": str(row.get("unit") or ""),
+            "Cases without a score": str(row["words"]).capitalize(),
+            "Value": value_words(row),
+            "Interval": interval(row),
+            "Of": f"{count(row['x'])} of {count(row['n'])}",
+        }
+        for row in found["rows"]
+    ]
+    frame = pd.DataFrame(lines)
+    flagged = found.get("n_flagged") or 0
+    note = f"Failed: {count(found['n_failed'])} of {count(found['n_total'])}."
+    if flagged:
+        note += f" Flagged for their quality: {count(flagged)}."
+    return [
+        Table(
+            frame,
+            title="With failures counted",
+            note=f"{note} {reasons(found['rows'])}".strip(),
+            numeric=("Value", "Interval", "Of"),
+        )
+    ]

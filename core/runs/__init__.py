@@ -1,0 +1,1 @@
+"""A run on disk: reading it, its predictions table, and how results are written."""

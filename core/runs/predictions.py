@@ -1,0 +1,127 @@
+"""The predictions table: one row per input, whatever became of it.
+
+Built in one place for the held-out split of a run, for a new labelled folder
+and for a batch of new images, so that a number means the same in all three.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from core.base.outputs import csv_safe
+from core.base.tables import attention_columns, logit_columns, score_columns
+from core.statistics.scores import decide, scores_from_logits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from core.app import App, Task
+
+__all__ = ["csv_text", "predictions_of", "unit_columns"]
+
+
+def unit_columns(app: App, present: Sequence[str]) -> list[str]:
+    """Columns of units and subgroups, and those the app allows in outputs, if present."""
+    wanted = [column for unit in app.units for column in unit.columns]
+    wanted += [*app.subgroups, *app.output_columns]
+    return [column for column in dict.fromkeys(wanted) if column in present]
+
+
+def predictions_of(
+    rows: pd.DataFrame,
+    logits: NDArray[np.float64],
+    distance: NDArray[np.float64],
+    *,
+    app: App,
+    task: Task,
+    link: str,
+    temperature: float | NDArray[np.float64],
+    threshold: float | None,
+    unfamiliar_above: float,
+    model_id: str,
+    attended: NDArray[np.float64] | None = None,
+) -> pd.DataFrame:
+    """Rows of ``core.base.tables.PREDICTIONS`` from logits.
+
+    Args:
+        rows: image_id, path, status, reason, quality and whatever else the manifest
+            and the preparation know; only allow-listed columns are taken over.
+        logits: (N, L); rows of NaN where there is no score.
+        distance: (N,) embedding distances; NaN where there is no score.
+        app: names the columns that may leave the manifest.
+        task: with its class order.
+        link: of the head.
+        temperature: one for all, or (N,) one per row.
+        threshold: of the operating point in force, or None.
+        unfamiliar_above: embedding distance from which an image is called unfamiliar.
+        model_id: see ``core.runs.run.Run``.
+        attended: (N, 1 + L) attention and logits of each image, where the run learned how
+            much an image of a unit counts.
+    """
+    keep = ["image_id", "path", "label", "group", "split", "fold"]
+    columns = [c for c in keep if c in rows.columns]
+    columns += [c for c in unit_columns(app, list(rows.columns)) if c not in columns]
+    columns += [c for c in app.prepared_columns if c in rows.columns and c not in columns]
+    table = rows[columns].reset_index(drop=True).copy()
+    scored: NDArray[np.bool_] = np.asarray(np.isfinite(logits).all(axis=1))
+    table["status"] = rows["status"].to_numpy()
+    table["reason"] = rows["reason"].fillna("").to_numpy()
+    table["quality"] = rows["quality"].fillna("").to_numpy() if "quality" in rows else ""
+    n_classes = len(task.classes)
+    scores = np.full((len(rows), n_classes), np.nan)
+    heat = np.broadcast_to(np.asarray(temperature, dtype=np.float64), (len(rows),))
+    if scored.any():
+        scores[scored] = scores_from_logits(
+            logits[scored] / heat[scored, None], link=link, temperature=1.0
+        )
+    table["predicted"] = _names(scores, scored, task, None)
+    table["decision"] = _names(scores, scored, task, threshold)
+    for name, column in zip(score_columns(task.classes), scores.T, strict=True):
+        table[name] = column
+    for name, column in zip(logit_columns(logits.shape[1]), logits.T, strict=True):
+        table[name] = column
+    if attended is not None:
+        names = attention_columns(attended.shape[1] - 1)
+        for name, column in zip(names, attended.T, strict=True):
+            table[name] = column
+    table["embedding_distance"] = distance
+    table["unfamiliar"] = np.where(scored, distance > unfamiliar_above, False)
+    table["model_id"] = model_id
+    return table
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """A table as CSV: the same table is the same text, and no cell is executed by a spreadsheet."""
+    safe = table.copy()
+    safe.columns = [csv_safe(str(name)) for name in safe.columns]
+    for column in safe.columns:
+        if safe[column].dtype == object or pd.api.types.is_string_dtype(safe[column]):
+            safe[column] = safe[column].map(csv_safe, na_action="ignore")
+    # Nine digits tell apart what the network can; more would be noise of its arithmetic.
+    return safe.to_csv(index=False, float_format="%.9g", lineterminator="\n")
+
+
+def _names(
+    scores: NDArray[np.float64], scored: NDArray[np.bool_], task: Task, threshold: float | None
+) -> list[str]:
+    """Class names decided; empty where there is no score."""
+    names = [""] * len(scores)
+    if not scored.any():
+        return names
+    index = decide(scores[scored], task=task, threshold=threshold)
+    for place, value in zip(np.flatnonzero(scored), index, strict=True):
+        names[place] = _name(value, task)
+    return names
+
+
+def _name(value: Any, task: Task) -> str:
+    """The class of an index, or the classes of a multi-label row."""
+    if task.kind == "multilabel":
+        on = [name for name, flag in zip(task.classes, value, strict=True) if flag]
+        return task.label_separator.join(on)
+    return task.classes[int(value)]

@@ -1,0 +1,181 @@
+"""How results become files: tables, ``metrics.json``, the page and its PDF copy.
+
+What was computed is written here and nowhere else, so that a run, an evaluation
+of new data and a report on a table from elsewhere look the same on disk.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from core.base.outputs import is_complete, seal, write_bytes, write_json, write_text
+from core.base.settings import read_plan_rows
+from core.blocks import ReportContext
+from core.errors import OutputError, RunError
+from core.report.page import write_report
+from core.runs.predictions import csv_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from core.app import App, Task
+
+__all__ = [
+    "Look",
+    "only_ours",
+    "print_page",
+    "read_json",
+    "read_table",
+    "visible",
+    "write_evaluation",
+    "write_table",
+]
+
+Look = Callable[[str], "NDArray[Any]"]
+
+
+def write_table(stem: Path, table: pd.DataFrame) -> None:
+    """A table as Parquet, for programs, and as CSV, for people."""
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    write_bytes(stem.with_suffix(".parquet"), buffer.getvalue())
+    write_text(stem.with_suffix(".csv"), csv_text(table))
+
+
+def read_table(stem: Path) -> pd.DataFrame:
+    """A table written by ``write_table``.
+
+    Raises:
+        RunError: there is none.
+    """
+    if not stem.with_suffix(".parquet").is_file():
+        msg = (
+            f"{stem.parent}: holds no {stem.name}.parquet; only the files that prediction needs "
+            "were copied. Copy the whole run from where it was trained."
+        )
+        raise RunError(msg)
+    return pd.read_parquet(stem.with_suffix(".parquet"))
+
+
+def write_evaluation(
+    out: Path,
+    evaluation: dict[str, Any],
+    decisions: Mapping[str, pd.DataFrame],
+    predictions: pd.DataFrame,
+    *,
+    app: App | None,
+    task: Task,
+    run: Mapping[str, Any],
+    manifest: pd.DataFrame,
+    picture: Look | None = None,
+    saliency: Look | None = None,
+    beside: Path | None = None,
+) -> None:
+    """Write metrics, decisions and the page.
+
+    Args:
+        out: an existing directory, held by the caller.
+        evaluation: the content of ``metrics.json``.
+        decisions: unit name -> decisions table.
+        predictions: rows of the split reported on.
+        app: gives title, intended use and sections; None for a table from elsewhere.
+        task: with its class order.
+        run: the content of ``run.json``, or what is known in its place.
+        manifest: with splits; empty where there is none.
+        picture: image_id -> pixels for a person.
+        saliency: image_id -> map.
+        beside: where audit, log and plan lie; None takes ``out``.
+    """
+    write_json(out / "metrics.json", evaluation)
+    for unit, table in decisions.items():
+        if unit != "image":
+            write_table(out / f"decisions_{unit}", table)
+    source = beside or out
+    write_report(
+        out,
+        ReportContext(
+            app=app,
+            task=task,
+            evaluation=evaluation,
+            predictions=predictions,
+            decisions=decisions,
+            manifest=manifest,
+            run=run,
+            audit=read_json(source / "audit.json"),
+            log=_csv(source / "log.csv"),
+            plan=read_plan_rows(source / "plan.yaml"),
+            picture=picture,
+            saliency=saliency,
+        ),
+    )
+
+
+def print_page(out: Path, *, pdf: bool) -> None:
+    """Print the page to PDF if asked, and declare the directory complete.
+
+    Raises:
+        OutputError: there is no engine; the directory is complete without the PDF.
+    """
+    if not pdf:
+        # A copy of an earlier page would contradict this one.
+        (out / "report.pdf").unlink(missing_ok=True)
+    try:
+        if pdf:
+            from core.report.pdf import write_pdf  # noqa: PLC0415  (starts a browser)
+
+            write_pdf(out / "report.html", out / "report.pdf")
+    finally:
+        seal(out)
+
+
+def visible(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Prepared pixels as a picture (H, W, 3) uint8 that a person can look at."""
+    values = pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
+    if values.dtype == np.uint8:
+        return np.ascontiguousarray(values)
+    values = values.astype(np.float64)
+    low, high = np.percentile(values, [0.5, 99.5])
+    return np.asarray(np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255, dtype=np.uint8)
+
+
+def only_ours(out: Path, *, ours: Sequence[str] = ("metrics.json", "predictions.csv")) -> None:
+    """Refuse to write among files that are not an earlier report.
+
+    Args:
+        out: an existing directory, held by the caller.
+        ours: files that an earlier report, perhaps a killed one, leaves; any of them will do.
+
+    Raises:
+        OutputError: the directory holds something else, or is a run.
+    """
+    others = {f.name for f in out.iterdir() if f.name != ".lock"}
+    if others and not set(ours) & others:
+        what = (
+            "a result of another kind" if is_complete(out) else "files that resight did not write"
+        )
+        msg = f"{out}: holds {what} (first: {sorted(others)[0]}). Choose another --out."
+        raise OutputError(msg)
+    for name, what in (("run.json", "a run"), ("job.json", "a prediction")):
+        if name in others:
+            msg = f"{out}: is {what}. Choose another --out for the report."
+            raise OutputError(msg)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Content of a file that may be absent."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _csv(path: Path) -> pd.DataFrame | None:
+    """A table that may be absent or empty."""
+    if not path.is_file() or path.stat().st_size < 3:
+        return None
+    return pd.read_csv(path)

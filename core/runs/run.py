@@ -1,0 +1,250 @@
+"""The run directory: what is in it, when it is complete, how it is read.
+
+    run.json           * app, task, preparation, networks, thresholds, temperature, versions
+    model.safetensors  * weights with the normalisation constants as buffers; one file per member
+    plan.yaml            the resolved settings; each line says which rule or flag set it
+    manifest.parquet     every input with its split
+    predictions.parquet, predictions.csv   the held-out splits, scored
+    metrics.json, report.html, model_card.md, audit.json, log.csv
+    checkpoints/         only while the training is incomplete
+    MANIFEST.json        sha256 of every file, written last: its presence means complete
+
+Prediction needs the starred files only. This module reads and checks; it never
+trains, and it imports torch only to load a network.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from core.app import App, Task, find_app
+from core.base.outputs import MANIFEST_NAME, sha256_file
+from core.errors import RunError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from core.data.prepared import Preparation
+    from core.model.network import Network
+    from core.model.out_of_distribution import Familiarity
+
+__all__ = ["SCHEMA", "Member", "Run", "load_run", "task_from_dict", "task_to_dict", "versions"]
+
+# Grows by one whenever an older resight could not read a new run.
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Member:
+    """One trained network of a run; a cross-validated run or an ensemble has several.
+
+    Attributes:
+        weights: file name in the run.
+        network: what ``core.model.checkpoint.build_network`` needs.
+        preparation: the pixels it was trained on.
+        temperature: divides its logits before members are averaged; of an ensemble of runs,
+            that of its run.
+        weight: share it has in the average.
+    """
+
+    weights: str
+    network: Mapping[str, Any]
+    preparation: Preparation
+    temperature: float = 1.0
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """A complete run, as later commands see it.
+
+    Attributes:
+        path: the directory.
+        content: all of ``run.json``.
+        app: the app it was trained with.
+        task: with its class order.
+        members: the networks.
+    """
+
+    path: Path
+    content: Mapping[str, Any]
+    app: App = field(repr=False)
+    task: Task
+    members: tuple[Member, ...]
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The app's own options at training; empty for runs that did not keep them."""
+        found: Mapping[str, Any] = self.content.get("options", {})
+        return found
+
+    @property
+    def model_id(self) -> str:
+        """The first 12 hex digits of the sha256 of the weights."""
+        return str(self.content["model_id"])
+
+    @property
+    def link(self) -> str:
+        """How logits become scores."""
+        return str(self.members[0].network["link"])
+
+    @property
+    def temperature(self) -> float:
+        """Divides the logits."""
+        return float(self.content["temperature"])
+
+    @property
+    def threshold(self) -> float | None:
+        """Of the operating point in force; None decides for the highest score."""
+        point = self.content.get("operating_point")
+        return None if point is None else float(point["threshold"])
+
+    def networks(self) -> list[tuple[Member, Network, Familiarity]]:
+        """Load every member, on the CPU and in evaluation mode.
+
+        Raises:
+            RunError: weights are absent, damaged or not those of ``run.json``.
+        """
+        from core.model.checkpoint import load_member  # noqa: PLC0415  (imports torch)
+
+        loaded = []
+        for member in self.members:
+            file = self.path / member.weights
+            network, familiarity = load_member(
+                file, member.network, n_classes=len(self.task.classes)
+            )
+            loaded.append((member, network, familiarity))
+        return loaded
+
+
+def load_run(path: Path) -> Run:
+    """Read a run.
+
+    Raises:
+        RunError: the directory is not a run, is incomplete, was changed, or is
+            of a newer resight; or its app prepares pixels differently now.
+        AppError: its app is not installed.
+    """
+    file = path / "run.json"
+    if not path.is_dir():
+        msg = f"{path}: there is no such run. Pass the directory given to `resight train --out`."
+        raise RunError(msg)
+    if not file.is_file():
+        unfinished = (path / "plan.yaml").is_file()
+        msg = (
+            f"{path}: the training here has not ended. Run the same `resight train` command again; "
+            "it goes on where it stopped."
+            if unfinished
+            else f"{path}: is not a run (it holds no run.json). Pass the directory given to "
+            "`resight train --out`."
+        )
+        raise RunError(msg)
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        schema = int(content["schema"])
+    except (ValueError, KeyError, TypeError) as error:
+        msg = f"{file}: is damaged ({error}). Copy the run again from where it was trained."
+        raise RunError(msg) from error
+    if schema > SCHEMA:
+        msg = (
+            f"{path}: was written by resight {content['versions'].get('resight')}, which is newer "
+            "than this one. Update resight."
+        )
+        raise RunError(msg)
+    from core.data.prepared import Preparation  # noqa: PLC0415  (imports numpy)
+
+    members = tuple(
+        Member(
+            entry["weights"],
+            entry["network"],
+            Preparation.from_dict(entry["preparation"]),
+            float(entry.get("temperature", 1.0)),
+            float(entry.get("weight", 1.0)),
+        )
+        for entry in content["members"]
+    )
+    _check_files(path, ["run.json", *(member.weights for member in members)])
+    app = find_app(content["app"])
+    return Run(path, content, app, task_from_dict(content["task"]), members)
+
+
+def task_to_dict(task: Task) -> dict[str, Any]:
+    """Plain content for JSON."""
+    return {
+        "name": task.name,
+        "kind": task.kind,
+        "classes": list(task.classes),
+        "positive": list(task.positive),
+        "label": task.label,
+        "titles": dict(task.titles),
+        "label_separator": task.label_separator,
+        "headline": task.headline,
+        "cuts": list(task.cuts),
+    }
+
+
+def task_from_dict(content: Mapping[str, Any]) -> Task:
+    """The inverse of ``task_to_dict``."""
+    return Task(
+        name=content["name"],
+        kind=content["kind"],
+        classes=tuple(content["classes"]),
+        positive=tuple(content["positive"]),
+        label=content["label"],
+        titles=dict(content.get("titles", {})),
+        label_separator=content.get("label_separator", "|"),
+        headline=content.get("headline", ""),
+        cuts=tuple(float(cut) for cut in content.get("cuts", ())),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that touches pixels or numbers."""
+    names = (
+        "resight",
+        "torch",
+        "timm",
+        "pytorch-lightning",
+        "monai",
+        "albumentations",
+        "numpy",
+        "pandas",
+        "pillow",
+        "opencv-python-headless",
+        "scikit-learn",
+        "pydicom",
+        "rasterio",
+    )
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _check_files(path: Path, names: list[str]) -> None:
+    """Compare the files prediction needs with their recorded sha256, where it was recorded.
+
+    A run copied without its ``MANIFEST.json`` is accepted: only run.json and the
+    weights are needed, and safetensors checks its own shape.
+    """
+    sealed = path / MANIFEST_NAME
+    recorded: dict[str, str] = {}
+    if sealed.is_file():
+        recorded = json.loads(sealed.read_text(encoding="utf-8"))["files"]
+    for name in names:
+        if not (path / name).is_file():
+            msg = f"{path}: {name} is missing. Copy the run again from where it was trained."
+            raise RunError(msg)
+        if name in recorded and sha256_file(path / name) != recorded[name]:
+            msg = (
+                f"{path}: {name} is not the file this run was completed with. Copy the run again "
+                "from where it was trained."
+            )
+            raise RunError(msg)

@@ -1,0 +1,346 @@
+"""Are scores too extreme, or too high as a whole, and how is that mended?
+
+The calibration slope and intercept say so; temperature scaling, vector scaling and
+a local shift or line mend it. What is fitted on which data is the caller's duty:
+validation for the stored temperature, local cases for a new site, never the test.
+
+Sources: Cox 1958, doi:10.1093/biomet/45.3-4.562 (slope and intercept); Van Calster et
+al. 2016, doi:10.1016/j.jclinepi.2015.12.005 (calibration in the large); Guo et al.
+2017, arXiv:1706.04599 (temperature and vector scaling).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, log_softmax, logit
+
+from core.errors import MetricError
+from core.statistics.intervals import Interval, check_level, number_groups, plural
+from core.statistics.reliability import log_loss, truth_and_scores
+from core.statistics.scores import scores_from_logits
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "VECTOR_SCALING_ROWS",
+    "CalibrationLine",
+    "calibration_in_the_large",
+    "calibration_line",
+    "fit_temperature",
+    "fit_vector_scaling",
+    "logistic_lines",
+    "recalibrate",
+]
+
+# Vector scaling has 2 K parameters; below this many rows it fits noise.
+VECTOR_SCALING_ROWS = 1000
+# Temperatures outside of these mean that the log-loss has no minimum.
+LOG_TEMPERATURE = (-4.0, 5.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationLine:
+    """How the truth follows the scores on the logit scale.
+
+    Attributes:
+        slope: 1 is right; below 1 scores are too extreme.
+        intercept: of the same model as the slope; 0 is right.
+        in_the_large: intercept with the slope fixed at 1; below 0 scores are too high.
+        slope_interval, intercept_interval, in_the_large_interval: their intervals.
+    """
+
+    slope: float
+    intercept: float
+    in_the_large: float
+    slope_interval: Interval
+    intercept_interval: Interval
+    in_the_large_interval: Interval
+
+
+def calibration_line(
+    y: ArrayLike,
+    score: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    level: float = 0.95,
+    word: str = "group",
+) -> CalibrationLine:
+    """Calibration slope, intercept and calibration in the large, with intervals.
+
+    Args:
+        y: (N,) zeros and ones.
+        score: (N,) of the positive class, in [0, 1].
+        groups: (N,) the group of each case: intervals then come from the spread
+            between groups (sandwich estimator); None: independent cases.
+        level: confidence level.
+        word: what a group is called.
+
+    Raises:
+        MetricError: a class is absent, the scores do not vary, or they separate
+            the classes perfectly, so that no finite slope fits best.
+    """
+    truth, values = truth_and_scores(y, score)
+    x = _logits(values)
+    ones = np.ones((1, len(x)))
+    intercept, slope = (float(v) for v in logistic_lines(truth, x, ones)[0])
+    large = float(_in_the_large(truth, x, ones)[0])
+    if not np.isfinite(large):
+        msg = "not estimable: calibration needs cases of both classes"
+        raise MetricError(msg)
+    if not np.isfinite(slope):
+        msg = (
+            "not estimable: the scores do not vary, or separate the classes perfectly, so no "
+            "finite calibration slope fits best"
+        )
+        raise MetricError(msg)
+    design = np.column_stack([np.ones(len(x)), x])
+    both = _standard_errors(design, truth, expit(intercept + slope * x), groups)
+    alone = _standard_errors(design[:, :1], truth, expit(large + x), groups)
+    z = check_level(level)
+    if groups is None:
+        method = f"Wald, {len(x):,} independent cases"
+    else:
+        n_groups = number_groups(groups, len(x))[1]
+        method = f"Wald, sandwich variance over {n_groups:,} {plural(word, n_groups)}"
+
+    def around(value: float, se: float) -> Interval:
+        return Interval(low=value - z * se, high=value + z * se, level=level, method=method, se=se)
+
+    return CalibrationLine(
+        slope=slope,
+        intercept=intercept,
+        in_the_large=large,
+        slope_interval=around(slope, both[1]),
+        intercept_interval=around(intercept, both[0]),
+        in_the_large_interval=around(large, alone[0]),
+    )
+
+
+def calibration_in_the_large(
+    y: ArrayLike, score: ArrayLike, *, weight: ArrayLike | None = None
+) -> float:
+    """The shift on the logit scale that would make the mean score right; 0 is right.
+
+    Raises:
+        MetricError: a class is absent.
+    """
+    truth, values = truth_and_scores(y, score)
+    weights = np.ones(len(values)) if weight is None else np.asarray(weight, dtype=np.float64)
+    found = float(_in_the_large(truth, _logits(values), weights[None, :])[0])
+    if not np.isfinite(found):
+        msg = "not estimable: calibration needs cases of both classes"
+        raise MetricError(msg)
+    return found
+
+
+def _logits(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores on the logit scale; 0 and 1 are drawn in to stay finite."""
+    return np.asarray(logit(np.clip(score, 1e-12, 1 - 1e-12)))
+
+
+def _standard_errors(
+    design: NDArray[np.float64],
+    truth: NDArray[np.float64],
+    fitted: NDArray[np.float64],
+    groups: ArrayLike | None,
+) -> list[float]:
+    """Standard errors of a logistic model: of maximum likelihood, or between groups."""
+    bread = np.linalg.inv((design * (fitted * (1 - fitted))[:, None]).T @ design)
+    if groups is None:
+        return [float(v) for v in np.sqrt(np.diag(bread))]
+    index, n_groups = number_groups(groups, len(truth))
+    if n_groups < 2:
+        msg = "not estimable: all cases are of one group, which shows no spread between groups"
+        raise MetricError(msg)
+    pull = design * (truth - fitted)[:, None]
+    sums = np.column_stack(
+        [np.bincount(index, weights=column, minlength=n_groups) for column in pull.T]
+    )
+    meat = n_groups / (n_groups - 1) * sums.T @ sums
+    return [float(v) for v in np.sqrt(np.diag(bread @ meat @ bread))]
+
+
+def logistic_lines(
+    truth: NDArray[np.float64], x: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Intercept and slope (b, 2) of logistic models for weights (b, N); NaN without a best fit."""
+    found = np.full((len(weights), 2), np.nan)
+    spread = float(x.std())
+    both = ((weights @ truth) > 0) & ((weights @ (1 - truth)) > 0)
+    if spread <= 1e-12 or not both.any():
+        return found
+    # On a scaled axis one limit on the step suits every data set.
+    centre, scaled = float(x.mean()), (x - x.mean()) / spread
+    active = np.flatnonzero(both)
+    at = np.zeros((len(active), 2))
+    for _ in range(60):
+        w = weights[active]
+        fitted = expit(at[:, :1] + at[:, 1:] * scaled)
+        pull = w * (truth - fitted)
+        curve = w * fitted * (1 - fitted)
+        g0, g1 = pull.sum(axis=1), pull @ scaled
+        h0, h1, h2 = curve.sum(axis=1), curve @ scaled, curve @ scaled**2
+        determinant = h0 * h2 - h1**2
+        solvable = determinant > 1e-10 * np.maximum(h0 * h2, 1e-300)
+        safe = np.where(solvable, determinant, 1.0)
+        step = np.stack([(h2 * g0 - h1 * g1) / safe, (h0 * g1 - h1 * g0) / safe], axis=1)
+        length = np.abs(step).max(axis=1)
+        at = at + step * np.minimum(1.0, 2.0 / np.maximum(length, 1e-300))[:, None]
+        done = solvable & (length < 1e-11)
+        slope = at[done, 1] / spread
+        found[active[done], 1] = slope
+        found[active[done], 0] = at[done, 0] - slope * centre
+        # A slope that runs away belongs to classes that are separated.
+        keep = ~done & solvable & (np.abs(at).max(axis=1) < 60)
+        active, at = active[keep], at[keep]
+        if not len(active):
+            break
+    return found
+
+
+def _in_the_large(
+    truth: NDArray[np.float64], x: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Intercepts (b,) with the slope fixed at 1; NaN without both classes."""
+    wanted = weights @ truth
+    known = (wanted > 0) & ((weights @ (1 - truth)) > 0)
+    low, high = np.full(len(weights), -100.0), np.full(len(weights), 100.0)
+    # The expected number of positives rises with the shift: halve, then sharpen by Newton.
+    for _ in range(40):
+        middle = (low + high) / 2
+        above = (weights * expit(middle[:, None] + x)).sum(axis=1) > wanted
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    at = (low + high) / 2
+    for _ in range(2):
+        fitted = expit(at[:, None] + x)
+        curve = (weights * fitted * (1 - fitted)).sum(axis=1)
+        step = (wanted - (weights * fitted).sum(axis=1)) / np.maximum(curve, 1e-300)
+        at = at + np.clip(step, -1e-6, 1e-6)
+    return np.where(known, at, np.nan)
+
+
+def fit_temperature(
+    logits: ArrayLike, y: ArrayLike, *, link: str = "softmax", weight: ArrayLike | None = None
+) -> float:
+    """The temperature with the least log-loss; above 1 the scores were too extreme.
+
+    Args:
+        logits: (N, L) of validation cases; see ``core.statistics.scores.scores_from_logits``.
+            (N,) with the link ``sigmoid`` is one binary question.
+        y: (N,) class indices, or (N, K) zeros and ones for the link ``sigmoid``.
+        link: see ``core.statistics.scores.link_of``.
+        weight: (N,) how often a row counts.
+
+    Returns:
+        the temperature; 1.0 where the log-loss has no minimum (every case is
+        right, so nothing says how sure the scores may be).
+
+    Raises:
+        MetricError: there is no case.
+
+    >>> fit_temperature(np.array([[0.0, 2.0], [0.0, 2.0], [0.0, 2.0]]), [1, 1, 0]).__round__(3)
+    2.885
+    """
+    z = np.asarray(logits, dtype=np.float64)
+    labels = np.asarray(y)
+    if z.ndim == 1:
+        z, labels = z[:, None], labels[:, None]
+    if not len(z):
+        msg = "not estimable: no validation case is left to fit the temperature on"
+        raise MetricError(msg)
+
+    def loss(log_temperature: float) -> float:
+        scores = scores_from_logits(z, link=link, temperature=float(np.exp(log_temperature)))
+        return log_loss(labels, scores, weight=weight)
+
+    # A coarse look first: the loss of the cumulative link may have a second valley.
+    grid = np.linspace(*LOG_TEMPERATURE, 46)
+    best = int(np.argmin([loss(at) for at in grid]))
+    if best in {0, len(grid) - 1}:
+        return 1.0
+    ends = (float(grid[best - 1]), float(grid[best + 1]))
+    found = minimize_scalar(loss, bounds=ends, method="bounded", options={"xatol": 1e-10})
+    return float(np.exp(found.x))
+
+
+def fit_vector_scaling(
+    logits: ArrayLike, y: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A factor and a shift for each logit (K,), with the least log-loss under the softmax link.
+
+    Args:
+        logits: (N, K) of validation cases.
+        y: (N,) class indices.
+
+    Raises:
+        MetricError: fewer than ``VECTOR_SCALING_ROWS`` cases, or a class without any.
+    """
+    z, labels = np.asarray(logits, dtype=np.float64), np.asarray(y)
+    n, n_classes = z.shape
+    if n < VECTOR_SCALING_ROWS:
+        msg = (
+            f"vector scaling needs at least {VECTOR_SCALING_ROWS:,} validation cases, and there "
+            f"are {n:,}; temperature scaling needs fewer"
+        )
+        raise MetricError(msg)
+    absent = sorted(set(range(n_classes)) - set(labels.tolist()))
+    if absent:
+        msg = f"vector scaling needs every class, and {len(absent)} have no case"
+        raise MetricError(msg)
+    truth = (labels[:, None] == np.arange(n_classes)).astype(np.float64)
+
+    def loss(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        factor, shift = parameters[:n_classes], parameters[n_classes:]
+        logs = log_softmax(z * factor + shift, axis=1)
+        pull = np.exp(logs) - truth
+        gradient = np.concatenate([(pull * z).sum(axis=0), pull.sum(axis=0)]) / n
+        return -float((logs * truth).sum()) / n, gradient
+
+    start = np.concatenate([np.ones(n_classes), np.zeros(n_classes)])
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 1000})
+    factor, shift = found.x[:n_classes], found.x[n_classes:]
+    # Only differences between shifts matter.
+    return factor, shift - shift.mean()
+
+
+def recalibrate(
+    y: ArrayLike, score: ArrayLike, *, kind: str = "auto"
+) -> tuple[float, float, dict[str, Any]]:
+    """Shift and slope that make scores right on local cases: sigmoid(shift + slope * logit(score)).
+
+    Args:
+        y: (N,) zeros and ones of local cases.
+        score: (N,) in [0, 1].
+        kind: ``shift`` (slope 1), ``line``, or ``auto``: a line from 100 events and
+            100 non-events on, else a shift.
+
+    Returns:
+        shift, slope, and what was done: ``kind``, ``n``, ``n_events``, ``words``.
+
+    Raises:
+        MetricError: a class is absent, or no finite line fits best.
+
+    >>> shift, slope, _ = recalibrate([1, 0, 0, 0], [0.5, 0.5, 0.5, 0.5])
+    >>> round(shift, 4), slope
+    (-1.0986, 1.0)
+    """
+    truth, values = truth_and_scores(y, score)
+    n, events = len(truth), int(truth.sum())
+    if kind not in {"auto", "shift", "line"}:
+        msg = f"The kind is {kind!r}; choose 'auto', 'shift' or 'line'."
+        raise ValueError(msg)
+    chosen = kind
+    if kind == "auto":
+        chosen = "line" if min(events, n - events) >= 100 else "shift"
+    if chosen == "line":
+        line = calibration_line(truth, values)
+        shift, slope = line.intercept, line.slope
+    else:
+        shift, slope = calibration_in_the_large(truth, values), 1.0
+    words = f"{chosen} fitted on {n:,} local cases with {events:,} events"
+    return shift, slope, {"kind": chosen, "n": n, "n_events": events, "words": words}

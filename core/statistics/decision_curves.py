@@ -1,0 +1,136 @@
+"""Of what use are scores: acted on at a cost, or with the least certain cases referred?
+
+The net benefit of acting on the score, and the error that is left when the least
+certain cases go to a person.
+
+Sources: Vickers and Elkin 2006, doi:10.1177/0272989X06295361 (decision curve); Geifman
+and El-Yaniv 2017, arXiv:1705.08500 (risk and coverage).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.errors import MetricError
+from core.statistics.operating_points import proportion
+from core.statistics.reliability import truth_and_scores
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["decision_curve", "risk_coverage"]
+
+
+def decision_curve(
+    y: ArrayLike,
+    score: ArrayLike,
+    *,
+    thresholds: Sequence[float] | NDArray[np.float64] | None = None,
+    weights: NDArray[np.float64] | None = None,
+) -> dict[str, NDArray[np.float64]]:
+    """Net benefit of acting on the model, on everybody and on nobody.
+
+    At a threshold t a false alarm costs t / (1 - t) of what a found case gains.
+
+    Args:
+        y: (N,) zeros and ones.
+        score: (N,) calibrated, in [0, 1].
+        thresholds: (T,) in (0, 1); None takes 0.01 to 0.99.
+        weights: (b, N) resamples; None counts each row once.
+
+    Returns:
+        ``threshold`` (T,), ``model`` and ``everybody`` (T,) or (b, T), ``nobody`` zeros.
+
+    Raises:
+        MetricError: there is no case, a score is no probability, or a threshold is not
+            inside (0, 1).
+
+    >>> found = decision_curve([1, 0], [0.8, 0.3], thresholds=[0.5])
+    >>> found["model"].tolist(), found["everybody"].tolist()
+    ([0.5], [0.0])
+    """
+    truth, value = truth_and_scores(y, score)
+    at = np.arange(1, 100) / 100 if thresholds is None else np.asarray(thresholds, dtype=float)
+    if not ((at > 0) & (at < 1)).all():
+        msg = "A threshold of a decision curve must lie between 0 and 1."
+        raise MetricError(msg)
+    w = np.ones((1, len(truth))) if weights is None else weights
+    odds = at / (1 - at)
+    called = value[:, None] >= at
+    gain = called * np.where(truth[:, None] == 1, 1.0, -odds)
+    total = w.sum(axis=1, keepdims=True)
+    share = (w @ truth)[:, None] / total
+    model, everybody = w @ gain / total, share - (1 - share) * odds
+    if weights is None:
+        model, everybody = model[0], everybody[0]
+    return {"threshold": at, "model": model, "everybody": everybody, "nobody": np.zeros(len(at))}
+
+
+def risk_coverage(
+    correct: ArrayLike,
+    confidence: ArrayLike,
+    *,
+    groups: ArrayLike | None = None,
+    referred: Sequence[float] = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5),
+    level: float = 0.95,
+    word: str = "group",
+) -> list[dict[str, Any]]:
+    """The error among the rest when the least certain cases are referred to a person.
+
+    Args:
+        correct: (N,) whether each decision was right.
+        confidence: (N,) how sure it was; the lowest are referred first, tied cases together.
+        groups: (N,) the group of each case; None where each is its own.
+        referred: shares to refer.
+        level: confidence level.
+        word: what a group is called.
+
+    Returns:
+        one row per share: ``referred`` (asked), ``coverage`` (share kept, with ties),
+        ``threshold`` (kept from this confidence on), ``n``, ``errors``, ``error``, ``low``,
+        ``high``, ``method``, ``words``: "refer 10 %: error on the rest 1.8 % [1.1, 2.9]".
+
+    Raises:
+        MetricError: there is no case, or a confidence is no number.
+
+    >>> risk_coverage([0, 1, 1, 1], [0.4, 0.6, 0.8, 0.9], referred=[0.25])[0]["error"]
+    0.0
+    """
+    right, sure = np.asarray(correct).astype(bool), np.asarray(confidence, dtype=np.float64)
+    if not len(right):
+        msg = "not estimable: no case is left"
+        raise MetricError(msg)
+    if right.shape != sure.shape or not np.isfinite(sure).all():
+        msg = "not estimable: every decision needs a confidence that is a finite number"
+        raise MetricError(msg)
+    owner = None if groups is None else np.asarray(groups)
+    ordered = np.sort(sure)
+    rows = []
+    for share in referred:
+        n_out = min(len(sure) - 1, int(np.floor(share * len(sure) + 1e-9)))
+        kept = sure >= ordered[n_out]
+        some = None if owner is None else owner[kept]
+        rate = proportion(~right[kept], some, level=level, word=word)
+        error = rate.value or 0.0
+        words = f"refer {100 * share:.3g} %: error on the rest {100 * error:.1f} %"
+        if rate.low is not None and rate.high is not None:
+            words += f" [{100 * rate.low:.1f}, {100 * rate.high:.1f}]"
+        rows.append(
+            {
+                "referred": float(share),
+                "coverage": float(kept.mean()),
+                "threshold": float(ordered[n_out]),
+                "n": rate.n,
+                "errors": rate.x,
+                "error": error,
+                "low": rate.low,
+                "high": rate.high,
+                "method": rate.method,
+                "words": words,
+            }
+        )
+    return rows

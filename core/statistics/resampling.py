@@ -1,0 +1,307 @@
+"""How sure is any metric? Groups are drawn again, and each row is weighted by their draws.
+
+Images of one patient, leaf or field resemble each other, so the group is what
+is drawn, never the image. A resample is a weight for each row (how often its
+group was drawn); no row is ever copied, and every metric is a function of rows
+and weights.
+
+An interval is never invented: where too few groups, or too many resamples
+without a value, leave nothing to stand on, it is withheld with the reason; where
+every resample gives the same value (a perfect result), an exact limit on the
+number of groups takes its place, and the method says so.
+
+Source: Efron 1987, doi:10.1080/01621459.1987.10478410 (BCa).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import ndtr, ndtri
+
+from core.errors import MetricError
+from core.statistics.intervals import (
+    Interval,
+    check_level,
+    exact_on_groups,
+    number_groups,
+    plural,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = [
+    "MAX_UNDEFINED",
+    "MIN_GROUPS",
+    "Resampling",
+    "bca_interval",
+    "bootstrap",
+    "bootstrap_interval",
+    "jackknife",
+    "outcome_strata",
+    "percentile_interval",
+    "resample_groups",
+]
+
+# Below this many groups a bootstrap interval says nothing: 4 groups have only 35 resamples.
+MIN_GROUPS = 5
+# Share of resamples without a value above which the rest would be a selected set.
+MAX_UNDEFINED = 0.05
+# Elements of one block of weights: 16 MB of float64.
+BLOCK = 2_000_000
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """Which groups are drawn how often.
+
+    Attributes:
+        index: (N,) number of the group of each row.
+        stratum: (G,) number of the stratum of each group; groups are drawn within it.
+        resamples: how many.
+        seed: the same seed draws the same groups.
+        word: what a group is called.
+    """
+
+    index: NDArray[np.int_]
+    stratum: NDArray[np.int_]
+    resamples: int
+    seed: int
+    word: str = "group"
+
+    @property
+    def n_groups(self) -> int:
+        """Number of groups."""
+        return len(self.stratum)
+
+    @property
+    def is_independent(self) -> bool:
+        """Whether every row is a group of its own."""
+        return self.n_groups == len(self.index)
+
+    @property
+    def words(self) -> str:
+        """In words: ``2,000 resamples of 439 patients``."""
+        groups = plural(self.word, self.n_groups)
+        return f"{self.resamples:,} resamples of {self.n_groups:,} {groups}"
+
+    def weights(self) -> Iterator[NDArray[np.float64]]:
+        """Blocks (b, N) of weights, together ``resamples`` rows; the same at every call."""
+        members = [np.flatnonzero(self.stratum == s) for s in np.unique(self.stratum)]
+        streams = np.random.default_rng(self.seed).spawn(len(members))
+        step = max(1, BLOCK // max(1, len(self.index)))
+        for start in range(0, self.resamples, step):
+            rows = min(step, self.resamples - start)
+            counts = np.empty((rows, self.n_groups))
+            for stream, some in zip(streams, members, strict=True):
+                size = len(some)
+                drawn = stream.integers(0, size, (rows, size))
+                drawn += np.arange(rows)[:, None] * size
+                times = np.bincount(drawn.ravel(), minlength=rows * size)
+                counts[:, some] = times.reshape(rows, size)
+            yield np.ascontiguousarray(counts[:, self.index])
+
+    def without_each(self) -> Iterator[NDArray[np.float64]]:
+        """Blocks (b, N) of weights, together one row per group, which is left out."""
+        step = max(1, BLOCK // max(1, len(self.index)))
+        for start in range(0, self.n_groups, step):
+            left_out = np.arange(start, min(start + step, self.n_groups))
+            yield (self.index[None, :] != left_out[:, None]).astype(np.float64)
+
+
+def resample_groups(
+    groups: ArrayLike | None,
+    *,
+    n: int | None = None,
+    outcome: ArrayLike | None = None,
+    resamples: int = 2000,
+    seed: int = 0,
+    word: str = "group",
+) -> Resampling:
+    """A plan of resamples: groups are drawn with replacement.
+
+    Args:
+        groups: (N,) the group of each row; None makes every row its own group.
+        n: number of rows, needed only without groups.
+        outcome: (N,) class of each row; groups are then drawn within strata of
+            their rarest class, so that a rare class never vanishes. None draws
+            from all groups alike.
+        resamples: how many.
+        seed: of the draws.
+        word: what a group is called.
+
+    Raises:
+        MetricError: there is no row.
+
+    >>> plan = resample_groups(["a", "a", "b"], resamples=2, seed=1)
+    >>> [block.sum(axis=1).tolist() for block in plan.weights()], plan.words
+    ([[3.0, 3.0]], '2 resamples of 2 groups')
+    """
+    size = len(np.asarray(groups)) if groups is not None else int(n or 0)
+    if size == 0:
+        msg = "not estimable: no case is left"
+        raise MetricError(msg)
+    index, n_groups = number_groups(groups, size)
+    stratum = np.zeros(n_groups, dtype=np.int_)
+    if outcome is not None:
+        stratum = outcome_strata(np.asarray(outcome), index, n_groups)
+    return Resampling(index, stratum, int(resamples), int(seed), word)
+
+
+def outcome_strata(
+    outcome: NDArray[Any], index: NDArray[np.int_], n_groups: int
+) -> NDArray[np.int_]:
+    """The stratum of each group: the class it holds that the fewest groups hold.
+
+    Classes held by fewer than ``MIN_GROUPS`` groups make no stratum of their own
+    (one group alone would be drawn every time and show no spread).
+    """
+    values, code = np.unique(outcome, return_inverse=True)
+    held = np.zeros((n_groups, len(values)), dtype=bool)
+    held[index, code] = True
+    n_holding = held.sum(axis=0)
+    rank = np.argsort(np.argsort(n_holding, kind="stable"), kind="stable")
+    rank = np.where(n_holding >= MIN_GROUPS, rank, len(values))
+    ranked = np.where(held, rank[None, :], len(values))
+    stratum = ranked.min(axis=1)
+    numbers, sizes = np.unique(stratum, return_counts=True)
+    # What is left of a class may be few groups; those join the largest stratum.
+    largest = numbers[sizes.argmax()]
+    small = numbers[sizes < MIN_GROUPS]
+    return np.asarray(np.where(np.isin(stratum, small), largest, stratum).astype(np.int_))
+
+
+def bootstrap(
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]], plan: Resampling
+) -> NDArray[np.float64]:
+    """Values of a statistic over all resamples.
+
+    Args:
+        statistic: weights (b, N) -> (b,) or (b, M) values, NaN where undefined.
+        plan: see ``resample_groups``.
+
+    Returns:
+        (B,) or (B, M).
+    """
+    return np.concatenate([np.asarray(statistic(block)) for block in plan.weights()])
+
+
+def jackknife(
+    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]], plan: Resampling
+) -> NDArray[np.float64]:
+    """Values of a statistic without each group in turn: (G,) or (G, M)."""
+    return np.concatenate([np.asarray(statistic(block)) for block in plan.without_each()])
+
+
+def percentile_interval(
+    replicates: NDArray[np.float64], *, level: float = 0.95
+) -> tuple[float, float]:
+    """The middle ``level`` of the defined replicates.
+
+    >>> percentile_interval(np.arange(101.0), level=0.5)
+    (25.0, 75.0)
+    """
+    known = replicates[np.isfinite(replicates)]
+    tail = (1 - level) / 2
+    low, high = np.quantile(known, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def bca_interval(
+    value: float,
+    replicates: NDArray[np.float64],
+    jackknifed: NDArray[np.float64],
+    *,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """Efron's bias-corrected and accelerated interval.
+
+    Args:
+        value: of the data themselves.
+        replicates: (B,) bootstrap values.
+        jackknifed: (G,) values without each group.
+        level: confidence level.
+    """
+    known = np.sort(replicates[np.isfinite(replicates)])
+    z = check_level(level)
+    # Ties with the value count half, or a coarse statistic would look biased.
+    below = ((known < value).mean() + (known <= value).mean()) / 2
+    bias = float(ndtri(np.clip(below, 0.5 / len(known), 1 - 0.5 / len(known))))
+    left = jackknifed[np.isfinite(jackknifed)]
+    away = left.mean() - left if len(left) else np.zeros(1)
+    square = float((away**2).sum())
+    # Where no group matters there is nothing to accelerate.
+    push = float((away**3).sum()) / (6 * square**1.5) if square > 1e-300 else 0.0
+    ends = []
+    for side in (-z, z):
+        moved = bias + side
+        bend = 1 - push * moved
+        at = float(ndtr(bias + moved / bend)) if bend > 0 else (1.0 if side > 0 else 0.0)
+        ends.append(float(np.quantile(known, at)))
+    return ends[0], ends[1]
+
+
+def bootstrap_interval(
+    value: float,
+    replicates: NDArray[np.float64],
+    plan: Resampling,
+    *,
+    level: float = 0.95,
+    jackknifed: NDArray[np.float64] | None = None,
+    groups_of: Sequence[int] | None = None,
+) -> Interval:
+    """The interval of a value from its replicates, or why there is none.
+
+    Args:
+        value: of the data themselves.
+        replicates: (B,) from ``bootstrap``; NaN where undefined.
+        plan: what was drawn.
+        level: confidence level.
+        jackknifed: (G,) from ``jackknife`` for BCa; None gives percentiles.
+        groups_of: for a metric whose ends are 0 and 1: numbers of groups behind
+            each of the proportions it averages. Where every resample gives the
+            same 0 or 1 an exact limit on them is used.
+    """
+    check_level(level)
+    if plan.n_groups < MIN_GROUPS:
+        few = plural(plan.word, plan.n_groups)
+        reason = (
+            f"interval withheld: {plan.n_groups} {few} are too few to resample "
+            f"(at least {MIN_GROUPS} are needed)"
+        )
+        return Interval(low=None, high=None, level=level, reason=reason)
+    known = replicates[np.isfinite(replicates)]
+    n_undefined = len(replicates) - len(known)
+    if n_undefined > MAX_UNDEFINED * len(replicates):
+        reason = (
+            f"interval withheld: {n_undefined:,} of {len(replicates):,} resamples have no value, "
+            "for a class is missing from them"
+        )
+        return Interval(low=None, high=None, level=level, reason=reason)
+    if float(known.max() - known.min()) <= 1e-12 * max(1.0, abs(value)):
+        if groups_of and max(groups_of) > 0 and min(abs(value), abs(value - 1)) < 1e-12:
+            return exact_on_groups(round(value), groups_of, level=level, word=plan.word)
+        reason = (
+            f"interval withheld: every resample gives {value:.4g}, so there is no spread to measure"
+        )
+        return Interval(low=None, high=None, level=level, reason=reason)
+    if jackknifed is None:
+        low, high = percentile_interval(known, level=level)
+        kind = "percentile"
+    else:
+        low, high = bca_interval(value, known, jackknifed, level=level)
+        kind = "BCa"
+    reason = f"{n_undefined:,} resamples without a value are left out" if n_undefined else ""
+    return Interval(
+        low=low,
+        high=high,
+        level=level,
+        method=f"bootstrap of {plan.words}, {kind}",
+        reason=reason,
+        se=float(known.std(ddof=1)),
+    )

@@ -1,0 +1,1 @@
+"""From labelled data to a run: fingerprint, recipe, one network, what is stored at the end."""

@@ -1,0 +1,271 @@
+"""How a training becomes a run: calibrated, points chosen, weights and facts written, judged.
+
+Temperature, cuts and operating points come from validation or from out-of-fold
+rows; what was held out is scored once, here, and only reported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import warnings
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+import pandas as pd
+
+from core.app import CONTRACT, App, Rule, Task, Unit
+from core.base.options import stored_options
+from core.base.outputs import seal, sha256_file, write_json, write_text
+from core.cards.licence_terms import joined_terms, terms_of_weights
+from core.errors import ConfigError
+from core.evaluation.threshold_choice import choose_points
+from core.model.checkpoint import save_network
+from core.runs.predictions import predictions_of
+from core.runs.run import SCHEMA, task_to_dict, versions
+from core.statistics.calibration import fit_temperature
+from core.statistics.scores import cuts_by_frequency, link_of, scores_from_logits
+from core.training.fingerprint import LOOKED
+from core.training.vector_scaling import with_vector_scaling
+from core.verbs.evaluate import fitting_metrics, report_run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from core.base.settings import Question, TrainConfig
+    from core.data.prepared import Preparation
+    from core.training.one_network import Data, Trained
+
+__all__ = ["finish", "units_for", "units_of"]
+
+
+def finish(
+    app: App,
+    task: Task,
+    question: Question,
+    config: TrainConfig,
+    words: Mapping[str, Any],
+    out: Path,
+    manifest: pd.DataFrame,
+    ok: pd.DataFrame,
+    data: Data,
+    parts: Sequence[Mapping[str, np.ndarray]],
+    members: Sequence[Trained],
+    preparation: Preparation,
+) -> None:
+    """Calibrate, write the run, score what was held out, report, and declare it complete."""
+    link = link_of(task, config.head)
+    units = units_for(app, question)
+    if words.get("group_word"):
+        units = [unit for unit in units if unit.name != app.group]
+    members, vector = with_vector_scaling(members, data, parts)
+    entries: list[dict[str, Any]] = []
+    for number, member in enumerate(members):
+        name = "model.safetensors" if len(members) == 1 else f"member-{number}.safetensors"
+        save_network(out / name, member.network, member.familiarity)
+        entries.append(
+            {
+                "weights": name,
+                "network": member.description,
+                "preparation": preparation.as_dict(),
+                "kept": member.kept,
+                "best_epoch": member.best_epoch,
+                "probe": member.probe,
+                "n_train": len(parts[number]["train"]),
+                "n_val": len(parts[number]["val"]),
+                "attention": member.attention,
+            }
+        )
+    logits, distance, probe_logits, heat, temperature = _calibrate(data, parts, members, link)
+    task = _with_cuts(
+        task, config, data, parts, scores_from_logits(logits / heat[:, None], link=link)
+    )
+    digest = hashlib.sha256("".join(sha256_file(out / e["weights"]) for e in entries).encode())
+    run = {
+        "schema": SCHEMA,
+        "contract": CONTRACT,
+        "app": app.name,
+        "title": app.title,
+        "intended_use": app.intended_use,
+        "task": task_to_dict(task),
+        "group": words.get("group_word") or app.group,
+        "group_rule": words["group_rule"],
+        "split_rule": words["split_rule"],
+        "cards": words["cards"],
+        "terms": joined_terms(words["terms"], terms_of_weights(str(config.weights))),
+        "options": stored_options(app, question.options),
+        "facts": words.get("facts", {}),
+        "members": entries,
+        "start": members[0].weights.as_dict(),
+        "temperature": temperature,
+        "vector_scaling": vector,
+        "operating_point": None,
+        "operating_points": [],
+        "unfamiliar_above": float(np.median([m.unfamiliar_above for m in members])),
+        "units": [{"name": u.name, "columns": list(u.columns), "rule": u.rule} for u in units],
+        "seed": config.seed,
+        "n_images": {
+            split: int((ok["split"] == split).sum()) for split in ("train", "val", "test")
+        },
+        "data_sha256": hashlib.sha256(
+            manifest.drop(columns=["path"]).to_csv(index=False).encode("utf-8", "surrogateescape")
+        ).hexdigest(),
+        "versions": versions(),
+        "model_id": sha256_file(out / entries[0]["weights"])[:12]
+        if len(entries) == 1
+        else digest.hexdigest()[:12],
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    if len(members) > 1:
+        ok = ok.assign(split=ok["split"].where(ok["split"] == "test", "out-of-fold"), fold="")
+        for number, part in enumerate(parts):
+            ok.loc[ok.index[part["fold"]], "fold"] = str(number)
+    score = {
+        "app": app,
+        "task": task,
+        "link": link,
+        "temperature": heat,
+        "threshold": None,
+        "unfamiliar_above": run["unfamiliar_above"],
+        "model_id": run["model_id"],
+    }
+    attended = _attended(parts, members)
+    predictions = predictions_of(ok, logits, distance, **score, attended=attended)
+    run["operating_points"] = choose_points(
+        predictions,
+        task=task,
+        targets=app.targets,
+        units=units,
+        metrics=fitting_metrics(app, task),
+    )
+    write_json(out / "run.json", run)
+    curves = pd.concat(
+        [m.log.assign(member=i) for i, m in enumerate(members) if len(m.log)] or [pd.DataFrame()],
+        ignore_index=True,
+    )
+    write_text(out / "log.csv", curves.to_csv(index=False, lineterminator="\n"))
+    report_run(
+        out,
+        predictions=_with_skipped(predictions, manifest),
+        probe=predictions_of(ok, probe_logits, distance, **{**score, "temperature": 1.0}),
+        manifest=manifest,
+        store=data.store,
+        network=members[0].network,
+    )
+    shutil.rmtree(out / "checkpoints", ignore_errors=True)
+    (out / LOOKED).unlink(missing_ok=True)
+    seal(out)
+
+
+def units_for(app: App, question: Question) -> list[Unit]:
+    """The app's steps with the rules of the task, then those of the user."""
+    return units_of(app, {**app.task(question.task).rules, **question.rules})
+
+
+def units_of(app: App, rules: Mapping[str, str]) -> list[Unit]:
+    """The app's steps, with the rules that the user chose.
+
+    Raises:
+        ConfigError: the app has no such unit, or a rule is unknown.
+    """
+    known = {unit.name: unit for unit in app.units}
+    for name, rule in rules.items():
+        if name not in known:
+            named = ", ".join(known) or "none"
+            msg = (
+                f"--rule {name}={rule}: {app.name} has no unit {name!r} (it has: {named}). "
+                f"Name one of these."
+            )
+            raise ConfigError(msg)
+        if rule not in get_args(Rule):
+            msg = f"--rule {name}={rule}: is no rule. Choose {', '.join(get_args(Rule))}."
+            raise ConfigError(msg)
+        known[name] = replace(known[name], rule=rule)  # type: ignore[arg-type]
+    return list(known.values())
+
+
+def _attended(
+    parts: Sequence[Mapping[str, np.ndarray]], members: Sequence[Trained]
+) -> np.ndarray | None:
+    """What members say of each image for its unit: of a fold its own member, else their average."""
+    values = [member.attended for member in members if member.attended is not None]
+    if len(values) < len(members):
+        return None
+    with warnings.catch_warnings():
+        # Rows that nobody scored, those of training, stay without a value.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        found = np.nanmean(values, axis=0)
+    if len(members) > 1:
+        for part, one in zip(parts, values, strict=True):
+            found[part["fold"]] = one[part["fold"]]
+    return np.asarray(found)
+
+
+def _with_cuts(
+    task: Task,
+    config: TrainConfig,
+    data: Data,
+    parts: Sequence[Mapping[str, np.ndarray]],
+    scores: np.ndarray,
+) -> Task:
+    """The task with the cuts that decide by frequencies, where that was asked for.
+
+    Scores are those of validation, or out of fold; the frequencies are of all labels
+    that are not held out, of which there are more.
+    """
+    if config.decide != "frequencies" or task.kind != "ordinal":
+        return task
+    judged = np.concatenate([part["fold" if len(parts) > 1 else "val"] for part in parts])
+    known = np.concatenate([parts[0]["train"], judged]) if len(parts) == 1 else judged
+    cuts = cuts_by_frequency(scores[judged], data.y[known], n_classes=len(task.classes))
+    return replace(task, cuts=cuts)
+
+
+def _calibrate(
+    data: Data,
+    parts: Sequence[Mapping[str, np.ndarray]],
+    members: Sequence[Trained],
+    link: str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
+    """Logits, distances, probe logits and temperature of each row, and the run's temperature.
+
+    With one member the temperature comes from validation. With folds it comes
+    from the out-of-fold logits; a row's own temperature then from the other
+    folds only, so that no row helps to judge itself.
+    """
+    n = len(data.y)
+    logits = np.full((n, members[0].logits.shape[1]), np.nan)
+    probe, distance, heat = logits.copy(), np.full(n, np.nan), np.ones(n)
+    if len(members) == 1:
+        val = parts[0]["val"]
+        temperature = fit_temperature(members[0].logits[val], data.y[val], link=link)
+        heat[:] = temperature
+        return members[0].logits, members[0].distance, members[0].probe_logits, heat, temperature
+    folds = [part["fold"] for part in parts]
+    for rows, member in zip(folds, members, strict=True):
+        logits[rows], distance[rows] = member.logits[rows], member.distance[rows]
+        probe[rows] = member.probe_logits[rows]
+    everything = np.concatenate(folds)
+    # Rows of a given test split were seen by no member: the ensemble scores them.
+    shared = np.setdiff1d(parts[0]["held"], everything)
+    logits[shared] = np.mean([m.logits[shared] for m in members], axis=0)
+    probe[shared] = np.mean([m.probe_logits[shared] for m in members], axis=0)
+    distance[shared] = np.mean([m.distance[shared] for m in members], axis=0)
+    for rows in folds:
+        others = np.setdiff1d(everything, rows)
+        heat[rows] = fit_temperature(logits[others], data.y[others], link=link)
+    temperature = fit_temperature(logits[everything], data.y[everything], link=link)
+    heat[shared] = temperature
+    return logits, distance, probe, heat, temperature
+
+
+def _with_skipped(predictions: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:
+    """Add the rows that were skipped, so that every input has its row."""
+    skipped = manifest[manifest["status"] != "ok"]
+    if not len(skipped):
+        return predictions
+    rows = skipped[[c for c in predictions.columns if c in skipped.columns]].copy()
+    return pd.concat([predictions, rows], ignore_index=True)

@@ -1,0 +1,519 @@
+"""Train one network on given rows: probe, fine-tuning, the better of the two, its scores.
+
+A run has one member; a cross-validated run has one per fold. The rows a member
+is judged on are never seen here except to be scored at the end.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.utils.data import DataLoader
+
+from core.base.progress import log, track
+from core.data.loader import StepSampler, TrainImages, eval_batches, train_loader
+from core.model.attention_pooling import fit_pool
+from core.model.backbone import LoadedWeights, create_backbone
+from core.model.checkpoint import build_network, load_weights, save_network
+from core.model.fitting import fit
+from core.model.heads import Head, Probe, fit_cuts, fit_probe, loss_of, recut
+from core.model.inference import pick_device, run_batches
+from core.model.out_of_distribution import Familiarity, fit_familiarity
+from core.statistics.calibration import fit_temperature
+from core.statistics.scores import decide, link_of, scores_from_logits
+from core.training.recipe import parameter_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from core.app import App, Task
+    from core.base.settings import TrainConfig
+    from core.data.prepared import Preparation, Prepared
+    from core.model.network import Network
+
+__all__ = ["Data", "Trained", "epochs_within", "train_member"]
+
+EVAL_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Data:
+    """Prepared images with their targets; rows are rows of the store.
+
+    Attributes:
+        store: prepared pixels.
+        y: (N,) class indices or (N, K) zeros and ones.
+        groups: (N,) group of each row; its own image_id where it has none.
+        unit: name of the unit whose images get learned weights; empty if there is none.
+        owner: (N,) that unit of each row; empty if there is none.
+    """
+
+    store: Prepared
+    y: NDArray[np.int_]
+    groups: NDArray[np.object_]
+    unit: str = ""
+    owner: NDArray[np.object_] = field(default_factory=lambda: np.array([], dtype=object))
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One trained network and what it says of the rows it was not trained on.
+
+    Attributes:
+        network: the kept one, in evaluation mode.
+        description: what ``build_network`` needs, for ``run.json``.
+        weights: what it started from.
+        familiarity: of its embeddings.
+        unfamiliar_above: the 99th percentile of validation distances.
+        kept: ``fine-tuned`` or ``probe``.
+        best_epoch: 1-based, 0 for the probe.
+        probe: penalty, log-losses and held-out logits of the probe, for comparison.
+        probe_logits: (N, L) of the probe; NaN for rows not asked for.
+        logits: (N, L) of the kept network; NaN for training rows.
+        distance: (N,) embedding distance; NaN for training rows.
+        log: one row per epoch.
+        attended: (N, 1 + L) attention and logits of each image for its unit; NaN for
+            training rows; None where no weights were learned.
+        attention: how they were learned, for ``run.json``; empty if they were not.
+    """
+
+    network: Network
+    description: dict[str, Any]
+    weights: LoadedWeights
+    familiarity: Familiarity
+    unfamiliar_above: float
+    kept: str
+    best_epoch: int
+    probe: dict[str, Any]
+    probe_logits: NDArray[np.float64]
+    logits: NDArray[np.float64]
+    distance: NDArray[np.float64]
+    log: pd.DataFrame
+    attended: NDArray[np.float64] | None
+    attention: dict[str, Any]
+
+
+class _Whole(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
+    """Validation batches for Lightning: whole images, unchanged."""
+
+    def __init__(self, data: Data, rows: NDArray[np.int_], size_px: tuple[int, int]) -> None:
+        self.data = data
+        self.rows = rows
+        self.size_px = size_px
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.rows) / EVAL_BATCH)
+
+    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
+        rows = self.rows[number * EVAL_BATCH : (number + 1) * EVAL_BATCH]
+        block = eval_batches(self.data.store, rows, size_px=self.size_px, batch=EVAL_BATCH)
+        _, pixels = next(iter(block))
+        return {"pixels": pixels, "y": torch.from_numpy(self.data.y[rows])}
+
+
+def train_member(
+    app: App,
+    task: Task,
+    config: TrainConfig,
+    data: Data,
+    *,
+    preparation: Preparation,
+    rows: Mapping[str, NDArray[np.int_]],
+    work: Path,
+) -> Trained:
+    """Train on ``rows["train"]``, choose on ``rows["val"]``, score ``val`` and ``held``.
+
+    Args:
+        app: gives the augmentation and the first metric.
+        task: with its class order.
+        config: resolved settings.
+        data: prepared images.
+        preparation: of the store.
+        rows: train, val, held: row numbers without failures.
+        work: folder of resume points; may hold those of a killed training.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    size_px = preparation.size_px
+    network, description, weights = _new_network(task, config, preparation)
+    link = network.head.link
+    if config.batchnorm == "recalibrate":
+        _recalibrate(network, data, rows["train"], size_px)
+    device = pick_device(config.device)
+    scored = np.concatenate([rows["val"], rows["held"]])
+    everything = np.concatenate([rows["train"], scored])
+    probe, embeddings = _probe(
+        network.to(device), task, config, data, rows, everything, work, size_px
+    )
+    n_train = len(rows["train"])
+    with torch.no_grad():
+        z = network.eval().classify(torch.from_numpy(embeddings).to(device)).double().cpu().numpy()
+    probe_logits = _scatter(len(data.y), everything, z)
+    y_val = data.y[rows["val"]]
+    start = float(
+        loss_of(link, torch.from_numpy(probe_logits[rows["val"]]), torch.from_numpy(y_val))
+    )
+    facts = {
+        "penalty": probe.penalty,
+        "cross_validated_log_loss": {f"{c:g}": round(v, 6) for c, v in probe.log_loss.items()},
+        "val_log_loss": start,
+    }
+    log.info("probe on frozen features: validation log-loss %.4f", start)
+    kept, best_epoch, curve = "probe", 0, pd.DataFrame()
+    if config.epochs:
+        if config.weights == "none":
+            # The probe of a random backbone knows features that will not stay; its large
+            # weights would only throw the first steps about.
+            network.start_from(*_blank(network))
+        fitted = _fine_tune(app, task, config, data, network, rows, work, size_px, start)
+        curve = fitted.log
+        if fitted.best is not None:
+            kept, best_epoch = "fine-tuned", fitted.best_epoch
+            load_weights(fitted.best, network)
+            network.to(device)
+        else:
+            # No epoch beat the probe: the untouched backbone with the probe's head is kept.
+            log.info("fine-tuning did not lower the validation log-loss; the probe is kept")
+            _load_start(network, work)
+    network.eval()
+    if kept == "fine-tuned":
+        batches = eval_batches(data.store, everything, size_px=size_px, batch=EVAL_BATCH)
+        with track("scoring", len(everything)) as advance:
+            z, embeddings = run_batches(network, batches, advance=advance)
+    if link == "regression":
+        cuts = fit_cuts(z[n_train : n_train + len(y_val)], y_val)
+        network.head.cuts.copy_(torch.from_numpy(cuts))
+        z = recut(z, cuts)
+        probe_logits = recut(probe_logits, fit_cuts(probe_logits[rows["val"]], y_val))
+    familiarity = fit_familiarity(
+        embeddings[:n_train], embeddings[n_train : n_train + len(rows["val"])]
+    )
+    distance = familiarity.distance(embeddings[n_train:])
+    attention, attended = _weigh(network.cpu(), task, config, data, rows, everything, embeddings)
+    if attended is not None:
+        description = {**description, "attention": data.unit}
+    return Trained(
+        network=network,
+        description=description,
+        weights=weights,
+        familiarity=familiarity,
+        unfamiliar_above=float(np.percentile(distance[: len(rows["val"])], 99)),
+        kept=kept,
+        best_epoch=best_epoch,
+        probe=facts,
+        probe_logits=_scatter(len(data.y), scored, probe_logits[scored]),
+        logits=_scatter(len(data.y), scored, z[n_train:]),
+        distance=_scatter(len(data.y), scored, distance[:, None])[:, 0],
+        log=curve,
+        attended=None if attended is None else _scatter(len(data.y), scored, attended[n_train:]),
+        attention=attention,
+    )
+
+
+def _weigh(
+    network: Network,
+    task: Task,
+    config: TrainConfig,
+    data: Data,
+    rows: Mapping[str, NDArray[np.int_]],
+    everything: NDArray[np.int_],
+    embeddings: NDArray[np.float32],
+) -> tuple[dict[str, Any], NDArray[np.float64] | None]:
+    """Learn how much an image of a unit counts: what was learned, and (M, 1 + L) of each image."""
+    if not data.unit:
+        return {}, None
+    whole = np.zeros((len(data.y), embeddings.shape[1]), dtype=np.float32)
+    whole[everything] = embeddings
+    pooled = fit_pool(
+        network,
+        task,
+        unit=data.unit,
+        embeddings=whole,
+        y=data.y,
+        owner=data.owner,
+        train=rows["train"],
+        val=rows["val"],
+        seed=config.seed,
+    )
+    if pooled is None:
+        return {}, None
+    network.attention = pooled.pool
+    heat = fit_temperature(pooled.val_logits, pooled.val_y, link=network.head.link)
+    pooled.pool.temperature.fill_(heat)
+    log.info("attention over the images of a %s: %s kept", data.unit, pooled.facts["kept"])
+    return pooled.facts, pooled.pool.of_images(embeddings)
+
+
+def epochs_within(
+    task: Task,
+    config: TrainConfig,
+    data: Data,
+    *,
+    preparation: Preparation,
+    rows: Mapping[str, NDArray[np.int_]],
+    members: int,
+) -> int:
+    """How many epochs fit into ``config.minutes``, measured on a few steps with the real network.
+
+    The frozen features, one validation per epoch and the final scoring are
+    counted in; the report, some tens of seconds, is not.
+
+    Args:
+        task: with its class order.
+        config: resolved settings; ``minutes`` is the budget.
+        data: prepared images.
+        preparation: of the store.
+        rows: train, val, held.
+        members: networks that share the budget.
+    """
+    network, _, _ = _new_network(task, config, preparation)
+    device = pick_device(config.device)
+    network.to(device).train()
+    batch = config.batch or 32
+    few = rows["train"][: min(batch, len(rows["train"]))]
+    y = torch.from_numpy(data.y[few]).to(device)
+    _, pixels = next(eval_batches(data.store, few, size_px=preparation.size_px, batch=len(few)))
+    seconds = {"step": 0.0, "score": 0.0}
+    for _ in range(3):  # the first of each is a warm-up
+        start = time.monotonic()
+        loss_of(network.head.link, network(pixels.to(device)).float(), y).backward()  # type: ignore[no-untyped-call]
+        seconds["step"] = (time.monotonic() - start) / len(few)
+    for _ in range(2):
+        start = time.monotonic()
+        run_batches(network, [(few, pixels)])
+        seconds["score"] = (time.monotonic() - start) / len(few)
+    n_train, n_val = len(rows["train"]), len(rows["val"])
+    everything = n_train + n_val + len(rows["held"])
+    fixed = 2 * everything * seconds["score"]
+    # A tenth on top of the step: loading, augmentation, the optimiser.
+    epoch = 1.1 * n_train * seconds["step"] + n_val * seconds["score"]
+    left = 60.0 * (config.minutes or 0.0) / members - fixed
+    return max(0, int(left / epoch))
+
+
+def _new_network(
+    task: Task, config: TrainConfig, preparation: Preparation
+) -> tuple[Network, dict[str, Any], LoadedWeights]:
+    """A network to be trained, its description for ``run.json``, and what it starts from."""
+    torch.manual_seed(config.seed)
+    backbone, weights = create_backbone(
+        config.backbone, weights=config.weights, in_channels=preparation.form.channels
+    )
+    description = {
+        "backbone": config.backbone,
+        "channels": preparation.form.channels,
+        "dtype": preparation.form.dtype,
+        "pool": config.pool,
+        "link": link_of(task, config.head),
+        "mean": list(weights.mean),
+        "std": list(weights.std),
+        "dropout": config.dropout,
+        "norms": "train" if config.batchnorm == "train" else "frozen",
+        "frozen_stages": config.freeze_stages,
+    }
+    network = build_network(description, n_classes=len(task.classes), backbone=backbone)
+    return network, description, weights
+
+
+def _probe(
+    network: Network,
+    task: Task,
+    config: TrainConfig,
+    data: Data,
+    rows: Mapping[str, NDArray[np.int_]],
+    everything: NDArray[np.int_],
+    work: Path,
+    size_px: tuple[int, int],
+) -> tuple[Probe, NDArray[np.float32]]:
+    """Frozen features of every row, and the head fitted on the training rows alone.
+
+    All members of a run begin with the same backbone, so they share its features,
+    unless its statistics were taken from a member's own training rows.
+    """
+    start = work / "start.safetensors"
+    if start.is_file():
+        load_weights(start, network)
+    else:
+        save_network(start, network)
+    cache = (work if config.batchnorm == "recalibrate" else work.parent) / "features.npz"
+    features = np.full((len(data.y), network.head.weight.shape[1]), np.nan, np.float32)
+    if cache.is_file():
+        with np.load(cache, allow_pickle=False) as stored:
+            features = stored["embeddings"]
+    missing = everything[np.isnan(features[everything]).all(axis=1)]
+    if len(missing):
+        batches = eval_batches(data.store, missing, size_px=size_px, batch=EVAL_BATCH)
+        with track("frozen features", len(missing)) as advance:
+            _, features[missing] = run_batches(network, batches, advance=advance)
+        _save_array(cache, features)
+    embeddings = features[everything]
+    n_train = len(rows["train"])
+    probe = fit_probe(
+        embeddings[:n_train],
+        data.y[rows["train"]],
+        data.groups[rows["train"]],
+        link=network.head.link,
+        n_classes=len(task.classes),
+        seed=config.seed,
+    )
+    network.start_from(probe.head, torch.from_numpy(probe.mean), torch.from_numpy(probe.std))
+    save_network(work / "start.safetensors", network)
+    return probe, embeddings
+
+
+def _fine_tune(
+    app: App,
+    task: Task,
+    config: TrainConfig,
+    data: Data,
+    network: Network,
+    rows: Mapping[str, NDArray[np.int_]],
+    work: Path,
+    size_px: tuple[int, int],
+    start: float,
+) -> Any:
+    """Run the fitting on these rows."""
+    images = TrainImages(data.store, data.y, app=app, augment=config.augment, seed=config.seed)
+    small_until = round(config.small_share * (config.epochs or 0))
+    small = tuple(max(32, 32 * round(config.small_scale * side / 32)) for side in size_px)
+    weights, shift = None, None
+    if config.imbalance == "sqrt" and network.head.link == "softmax":
+        weights, shift = _draw_weights(data.y[np.sort(rows["train"])], len(task.classes))
+    spread = None
+    if config.imbalance == "each_batch":
+        y_train = data.y[np.sort(rows["train"])]
+        spread, shift = _one_in_each(y_train, task, network.head.link, config.batch or 32)
+
+    def sampler(step: Callable[[], int]) -> StepSampler:
+        return StepSampler(
+            rows["train"],
+            batch=config.batch or 32,
+            seed=config.seed,
+            weights=weights,
+            size_of=lambda epoch: (small[0], small[1]) if epoch < small_until else size_px,
+            step=step,
+            spread=spread,
+        )
+
+    def loader(step: Callable[[], int]) -> DataLoader[Any]:
+        pin = pick_device(config.device).type == "cuda"
+        return train_loader(images, sampler(step), workers=config.workers or 0, pin=pin)
+
+    return fit(
+        network,
+        config,
+        groups=parameter_groups(network, config),
+        train=loader,
+        val=DataLoader(_Whole(data, rows["val"], size_px), batch_size=None),
+        steps_per_epoch=len(sampler(lambda: 0)),
+        folder=work,
+        start_log_loss=start,
+        score=_first_metric(app, task, network.head.link),
+        score_title=app.metrics[0].title if app.metrics else "score",
+        prior_shift=shift,
+    )
+
+
+def _first_metric(
+    app: App, task: Task, link: str
+) -> Callable[[NDArray[np.float64], NDArray[np.int_]], float] | None:
+    """The app's first metric as a function of logits, for the progress line."""
+    from core.app import Cases  # noqa: PLC0415  (only needed here)
+    from core.errors import MetricError  # noqa: PLC0415
+
+    if not app.metrics:
+        return None
+    metric = next((m for m in app.metrics if m.name == task.headline), app.metrics[0])
+
+    def score(logits: NDArray[np.float64], y: NDArray[np.int_]) -> float:
+        scores = scores_from_logits(logits, link=link)
+        try:
+            return float(
+                metric.compute(Cases(y, scores, decide(scores, task=task), np.ones(len(y))))
+            )
+        except MetricError:
+            return float("nan")
+
+    return score
+
+
+def _draw_weights(y: NDArray[np.int_], n_classes: int) -> tuple[NDArray[np.float64], torch.Tensor]:
+    """Chances that draw a class by the square root of its size, and the shift of the priors."""
+    counts = np.bincount(y, minlength=n_classes).astype(np.float64)
+    drawn = np.sqrt(counts) / np.sqrt(counts).sum()
+    natural = counts / counts.sum()
+    ratio = np.where(counts > 0, drawn / np.where(counts > 0, natural, 1.0), 1.0)
+    return 1 / np.sqrt(counts[y]), torch.from_numpy(np.log(ratio)).float()
+
+
+def _one_in_each(
+    y: NDArray[np.int_], task: Task, link: str, batch: int
+) -> tuple[NDArray[np.bool_] | None, torch.Tensor | None]:
+    """Which training rows every batch must hold one of, and the shift of the priors it makes.
+
+    Nothing where no class counts as positive, or where positives are fewer than
+    batches and the head has no priors that could be corrected.
+    """
+    positive = list(task.positive_index)
+    if not positive or y.ndim == 2:
+        return None, None
+    spread: NDArray[np.bool_] = np.isin(y, positive)
+    natural = float(spread.mean())
+    drawn = max(natural, 1 / min(batch, len(y)))
+    if drawn <= natural or not 0 < natural < 1:
+        return spread, None
+    if link != "softmax":
+        return None, None
+    ratio = np.full(len(task.classes), (1 - drawn) / (1 - natural))
+    ratio[positive] = drawn / natural
+    return spread, torch.from_numpy(np.log(ratio)).float()
+
+
+def _recalibrate(
+    network: Network, data: Data, rows: NDArray[np.int_], size_px: tuple[int, int]
+) -> None:
+    """Take the normalisation statistics from one pass over the training images."""
+    for module in network.backbone.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.reset_running_stats()
+            module.momentum = None  # a cumulative average
+            module.train()
+    with torch.no_grad():
+        for _, pixels in eval_batches(data.store, rows, size_px=size_px, batch=EVAL_BATCH):
+            network.embed(pixels)
+    network.eval()
+
+
+def _blank(network: Network) -> tuple[Head, torch.Tensor, torch.Tensor]:
+    """A head that knows nothing, and a standardisation that changes nothing."""
+    width = network.head.weight.shape[1]
+    head = Head(network.head.link, width, network.n_classes)
+    return head, torch.zeros(width), torch.ones(width)
+
+
+def _load_start(network: Network, work: Path) -> None:
+    """Go back to the backbone and head that training started from."""
+    load_weights(work / "start.safetensors", network)
+
+
+def _scatter(n: int, rows: NDArray[np.int_], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values of some rows in an array of all, NaN elsewhere."""
+    out = np.full((n, values.shape[1]), np.nan)
+    out[rows] = values
+    return out
+
+
+def _save_array(path: Path, embeddings: NDArray[np.float32]) -> None:
+    """Write an array whole or not at all."""
+    from core.base.outputs import atomic_file  # noqa: PLC0415
+
+    with atomic_file(path) as stream:
+        np.savez(stream, embeddings=embeddings)

@@ -1,0 +1,240 @@
+"""Which value each setting gets for these data and this machine, and why.
+
+The rules are those of small-data fine-tuning: few updates, averaged weights,
+lower learning rates for earlier stages, no mixing of images. Every rule
+returns the value with the reason that is printed and stored in ``plan.yaml``.
+
+Sources: Kumar et al. 2022 (arXiv 2202.10054) for starting from the probe;
+Kolesnikov et al. 2020 (arXiv 1912.11370) for the number of updates and for
+leaving out mixup below 20,000 images; Kanavati and Tsuneki 2021 (arXiv
+2102.05543) for frozen normalisation statistics.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from core.base.settings import PRESETS, Plan, Question, TrainConfig
+from core.errors import ConfigError
+from core.model.backbone import stage_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from core.model.network import Network
+
+__all__ = ["Facts", "parameter_groups", "resolve"]
+
+# Settings of a network that starts from random weights.
+FROM_NOTHING: Mapping[str, Any] = {
+    "freeze_stages": 0,
+    "batchnorm": "train",
+    "lr_backbone": 4e-3,
+    "lr_head": 4e-3,
+    "stage_decay": 1.0,
+    "dropout": 0.0,
+    # A network from nothing stands still for many epochs before it begins to learn.
+    "patience": 1.0,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the rules look at.
+
+    Attributes:
+        n_train: training images.
+        n_classes: K.
+        rarest: images of the rarest class in training.
+        size_px: median (H, W) of the source images.
+        has_gpu: whether training will run on an accelerator.
+        has_bf16: whether the processor that trains multiplies bfloat16 fast.
+        cores: usable processor cores.
+    """
+
+    n_train: int
+    n_classes: int
+    rarest: int
+    size_px: tuple[int, int]
+    has_gpu: bool
+    has_bf16: bool
+    cores: int
+
+
+def machine(device: str) -> tuple[bool, bool, int]:
+    """(has_gpu, has_bf16, cores) of this machine for Lightning's accelerator name."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    wants_cpu = device == "cpu"
+    cuda = torch.cuda.is_available() and not wants_cpu
+    mps = torch.backends.mps.is_available() and not wants_cpu
+    if cuda:
+        return True, torch.cuda.is_bf16_supported(including_emulation=False), cores or 1
+    flags = torch.backends.cpu.get_cpu_capability()
+    # Emulated bfloat16 is slower than float32, so ask for the instruction itself.
+    native = "AVX512" in flags and torch.cpu._is_avx512_bf16_supported()
+    return mps, bool(native) and not mps, cores or 1
+
+
+def resolve(
+    question: Question,
+    facts: Facts,
+    *,
+    app_defaults: Mapping[str, Any],
+    plan: Mapping[str, Any],
+    flags: Mapping[str, Any],
+) -> Plan:
+    """Settle every setting.
+
+    Args:
+        question: what is asked.
+        facts: of the data and the machine.
+        app_defaults: settings of the domain.
+        plan: settings of a plan file; they were all resolved once before.
+        flags: settings given on the command line.
+
+    Raises:
+        ConfigError: the settings contradict each other or the data.
+    """
+    chosen: dict[str, tuple[Any, str]] = {}
+    for name, value in app_defaults.items():
+        chosen[name] = (value, f"default of {question.app}")
+    preset = str(flags.get("preset") or plan.get("preset") or app_defaults.get("preset", "default"))
+    asked = {**plan, **flags}
+    weights = asked.get("weights", app_defaults.get("weights", "hub"))
+    rules = _rules(facts, random_start=weights == "none", known={**app_defaults, **asked})
+    for name, value in rules.items():
+        if name not in chosen or chosen[name][0] is None:
+            chosen[name] = value
+    if chosen["batch"][0] > rules["batch"][0]:
+        # A domain's batch is meant for data enough; a small set needs its steps.
+        chosen["batch"] = rules["batch"]
+    if weights == "none":
+        # Over the app's defaults, too: a domain finds those on pretrained weights.
+        why = "random weights: everything must be learned"
+        chosen |= {name: (value, why) for name, value in FROM_NOTHING.items()}
+    for name, value in PRESETS[preset].items():
+        chosen[name] = (value, f"preset {preset}")
+    if preset == "fast" and chosen["epochs"][0]:
+        chosen["epochs"] = (max(2, chosen["epochs"][0] // 2), "preset fast: half of the rule's")
+    for name, value in plan.items():
+        chosen[name] = (value, "plan file")
+    for name, value in flags.items():
+        chosen[name] = (value, "command line")
+    config = TrainConfig.model_validate({name: value for name, (value, _) in chosen.items()})
+    _check(config, facts)
+    return Plan(
+        question=question,
+        config=config,
+        reasons={name: reason for name, (_, reason) in chosen.items()},
+    )
+
+
+def _rules(
+    facts: Facts, *, random_start: bool, known: Mapping[str, Any]
+) -> dict[str, tuple[Any, str]]:
+    """Value and reason of every setting that depends on the data or the machine."""
+    n = facts.n_train
+    batch = 32 if n >= 320 else max(4, min(16, n // 8))
+    updates = 400 if n < 500 else 600 if n < 2_000 else 1_500 if n < 5_000 else 3_000
+    if not (facts.has_gpu or random_start):
+        updates = round(0.4 * updates)
+    # Counted in the rule's own batches: another batch changes the steps, not the images seen.
+    epochs = max(4, min(60, round(updates * batch / max(n, 1))))
+    where = "an accelerator" if facts.has_gpu else "a processor"
+    rules: dict[str, tuple[Any, str]] = {
+        "size_px": _size_rule(facts, known.get("side_px")),
+        "pool": ("last_two", "small signs live in the last stage but one as well"),
+        "batch": (batch, f"{n:,} training images"),
+        "epochs": (epochs, f"about {updates:,} updates of {batch} for {n:,} training images"),
+        "dropout": (
+            0.2 if n < 500 else 0.1 if n < 5_000 else 0.0,
+            f"{n:,} training images",
+        ),
+        "freeze_stages": (
+            (3, "on a processor: the first stages hold general edges and cost most of the time")
+            if not facts.has_gpu
+            else (0, "on an accelerator: all stages are tuned")
+        ),
+        "batchnorm": ("frozen", "pretrained statistics beat those of small batches"),
+        "workers": (
+            (min(8, max(1, facts.cores - 1)), f"{facts.cores} cores beside {where}")
+            if facts.has_gpu
+            else (0, "a processor trains faster than loaders would help")
+        ),
+        "precision": (
+            ("bf16-mixed", f"{where} with bfloat16")
+            if facts.has_bf16
+            else ("16-mixed", "an accelerator without bfloat16")
+            if facts.has_gpu and torch.cuda.is_available()
+            else ("32-true", "a processor without bfloat16 instructions")
+        ),
+        "imbalance": (
+            ("sqrt", f"the rarest class has {facts.rarest} images, under 1 % of {n:,}")
+            if facts.rarest < 0.01 * n
+            else ("none", f"the rarest class has {facts.rarest} of {n:,} images")
+        ),
+    }
+    return rules
+
+
+def _size_rule(facts: Facts, wanted: int | None) -> tuple[tuple[int, int], str]:
+    """A size with the images' own shape, in whole strides of the network."""
+    height, width = facts.size_px
+    side = wanted or (288 if facts.has_gpu else 224)
+    aspect = min(3.0, max(1 / 3, width / height))
+    rows = min(height, (side * side / aspect) ** 0.5)
+    size = (
+        _strides(rows, limit=height),
+        _strides(rows * aspect, limit=width),
+    )
+    where = "an accelerator" if facts.has_gpu else "a processor"
+    why = "side_px" if wanted else where
+    return size, f"median image {height} x {width}, about {side} squared pixels ({why})"
+
+
+def _strides(side: float, *, limit: int) -> int:
+    """The nearest whole number of strides that does not enlarge the image."""
+    return max(32, 32 * min(round(side / 32), limit // 32))
+
+
+def _check(config: TrainConfig, facts: Facts) -> None:
+    """Refuse what cannot work."""
+    if config.size_px is not None and min(config.size_px) < 32:
+        msg = (
+            f"size_px {config.size_px}: a residual network halves its input five times, so "
+            f"each side must be at least 32."
+        )
+        raise ConfigError(msg)
+    if config.soft_positive and (facts.n_classes != 2 or config.label_smoothing):
+        msg = (
+            "soft_positive softens the positive class of a binary task, and not beside "
+            f"label_smoothing; here are {facts.n_classes} classes and a label_smoothing of "
+            f"{config.label_smoothing:g}. Leave one of them out."
+        )
+        raise ConfigError(msg)
+    if config.batch is not None and config.batch > facts.n_train:
+        msg = (
+            f"batch {config.batch} is larger than the {facts.n_train} training images. Pass "
+            f"--batch {max(1, facts.n_train // 4)} or less."
+        )
+        raise ConfigError(msg)
+
+
+def parameter_groups(network: Network, config: TrainConfig) -> list[dict[str, Any]]:
+    """Parameter groups for AdamW: one learning rate per stage, no decay on norms and biases."""
+    groups: dict[tuple[float, bool], list[Any]] = {}
+    for name, parameter in network.backbone.named_parameters():
+        if parameter.requires_grad:
+            stage = stage_of(network.backbone, name)
+            rate = config.lr_backbone * config.stage_decay ** max(0, 4 - stage)
+            groups.setdefault((rate, parameter.ndim > 1), []).append(parameter)
+    for parameter in network.head.parameters():
+        groups.setdefault((config.lr_head, parameter.ndim > 1), []).append(parameter)
+    return [
+        {"params": params, "lr": rate, "weight_decay": config.weight_decay if decays else 0.0}
+        for (rate, decays), params in sorted(groups.items(), key=lambda item: item[0])
+    ]

@@ -1,0 +1,1 @@
+"""One public function for each command: check, train, evaluate, predict and the others."""

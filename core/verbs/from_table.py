@@ -1,0 +1,211 @@
+"""``resight evaluate --predictions FILE``: the whole report from a table made elsewhere.
+
+Whoever trains with other tools brings a table with one row per image, its label
+and its scores, and gets the same numbers, intervals and page as a run of ours.
+No model is loaded; ``core.data.scored_tables`` says which columns there may be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from core.app import Unit, find_app
+from core.base.outputs import claim, sha256_file, unseal
+from core.data.scored_tables import read_foreign
+from core.errors import ConfigError, ManifestError
+from core.evaluation.summary import summarise
+from core.evaluation.threshold_choice import MAY_CHOOSE, choose_points, explore_points
+from core.runs.results import only_ours, print_page, write_evaluation, write_table
+from core.runs.run import versions
+from core.verbs.evaluate import fitting_metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from core.app import App
+
+__all__ = ["evaluate_table", "points_of"]
+
+
+def evaluate_table(
+    file: Path,
+    out: Path,
+    *,
+    app_name: str | None = None,
+    kind: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    positive: Sequence[str] = (),
+    units: Mapping[str, str] | None = None,
+    rules: Mapping[str, str] | None = None,
+    subgroups: Sequence[str] = (),
+    split: str | None = None,
+    threshold: float | None = None,
+    targets: Sequence[str] = (),
+    exploratory: bool = False,
+    prevalence: float | None = None,
+    seed: int = 0,
+    pdf: bool = False,
+) -> dict[str, Any]:
+    """Report on a table of predictions.
+
+    Args:
+        file: CSV, TSV or Parquet; see ``core.data.scored_tables``.
+        out: directory of the report; replaced if it holds an earlier one.
+        app_name: an app whose metrics, units and words are used where they fit.
+        kind: ``binary``, ``multiclass``, ``ordinal`` or ``multilabel``; None: by the classes.
+        label: column of the label.
+        group: column of the group.
+        positive: classes that together count as positive.
+        units: unit -> the column (or columns, joined by ``+``) that identify it.
+        rules: unit -> mean, max or noisy_or; mean where it is not named.
+        subgroups: columns by which results are broken down.
+        split: the rows to judge, where the table has splits; None: ``test``.
+        threshold: an operating point that was set beforehand.
+        targets: operating points to choose on ``val`` or ``out-of-fold`` rows.
+        exploratory: choose ``targets`` on the judged rows instead, and mark the page.
+        prevalence: of the positive classes where the model will be used.
+        seed: of the bootstrap.
+        pdf: print the page to ``report.pdf`` as well.
+
+    Raises:
+        ResightError: the table or the command must change.
+    """
+    app = find_app(app_name) if app_name else None
+    found = read_foreign(file, kind=kind, label=label, group=group, positive=positive, app=app)
+    task, table = found.task, found.predictions
+    steps = _units(app, units or {}, rules or {}, table)
+    columns = list(dict.fromkeys([*subgroups, *(app.subgroups if app else ())]))
+    absent = [name for name in subgroups if name not in table.columns]
+    if absent:
+        msg = f"{file}: has no column {', '.join(absent)} to break results down by."
+        raise ManifestError(msg)
+    judged, name = _judged(table, split, file)
+    metrics = fitting_metrics(app, task) if app else []
+    points = points_of(
+        table,
+        judged,
+        name,
+        task=task,
+        units=steps,
+        metrics=metrics,
+        threshold=threshold,
+        targets=targets,
+        exploratory=exploratory,
+    )
+    word = app.group if app else (group or "group").removesuffix("_id").replace("_", " ")
+    with claim(out):
+        only_ours(out)
+        unseal(out)
+        evaluation, decisions = summarise(
+            judged,
+            task=task,
+            metrics=metrics,
+            units=steps,
+            subgroups=[c for c in columns if c in table.columns],
+            split=name,
+            operating_points=points,
+            seed=seed,
+            group_word=word,
+            prevalence=prevalence,
+        )
+        evaluation["cautions"] = [*found.notes, *evaluation["cautions"]]
+        write_table(out / "predictions", table)
+        write_evaluation(
+            out,
+            evaluation,
+            decisions,
+            judged,
+            app=app,
+            task=task,
+            run={
+                "title": app.title if app else "Predictions made elsewhere",
+                "versions": {"resight": versions().get("resight", "")},
+                "predictions": file.name,
+                "predictions_sha256": sha256_file(file),
+                "seed": seed,
+            },
+            manifest=pd.DataFrame(),
+        )
+        print_page(out, pdf=pdf)
+    n_failed = int((judged["status"] == "failed").sum())
+    return {"out": str(out), "metrics": evaluation, "n_failed": n_failed}
+
+
+def _units(
+    app: App | None, named: Mapping[str, str], rules: Mapping[str, str], table: pd.DataFrame
+) -> list[Unit]:
+    """The steps above the image: those named by the user, and the app's where its columns exist."""
+    steps = {
+        name: Unit(name=name, columns=tuple(columns.split("+"))) for name, columns in named.items()
+    }
+    for unit in app.units if app else ():
+        if unit.name not in steps and set(unit.columns) <= set(table.columns):
+            steps[unit.name] = unit
+    for name, unit in steps.items():
+        absent = [column for column in unit.columns if column not in table.columns]
+        if absent:
+            msg = (
+                f"--unit {name}: the table has no column {', '.join(absent)} "
+                f"(it has: {', '.join(table.columns[:12])})."
+            )
+            raise ManifestError(msg)
+    for name, rule in rules.items():
+        if name not in steps or rule not in {"mean", "max", "noisy_or"}:
+            msg = (
+                f"--rule {name}={rule}: name a unit of this report ({', '.join(steps) or 'none'}; "
+                "see --unit) and mean, max or noisy_or."
+            )
+            raise ConfigError(msg)
+        steps[name] = replace(steps[name], rule=rule)  # type: ignore[arg-type]
+    return list(steps.values())
+
+
+def _judged(table: pd.DataFrame, split: str | None, file: Path) -> tuple[pd.DataFrame, str]:
+    """The rows to judge, and what they are called."""
+    present = sorted(set(table["split"]) - {""})
+    if split is None and not present:
+        return table, "predictions"
+    wanted = split or next((s for s in ("test", "out-of-fold") if s in present), "")
+    if wanted not in present:
+        msg = (
+            f"{file}: has no rows of the split {wanted or 'test'!r} (it has: "
+            f"{', '.join(present) or 'no split'}). Name the one to judge with --split."
+        )
+        raise ManifestError(msg)
+    return table[table["split"] == wanted].reset_index(drop=True), wanted
+
+
+def points_of(
+    table: pd.DataFrame,
+    judged: pd.DataFrame,
+    split: str,
+    *,
+    threshold: float | None,
+    targets: Sequence[str],
+    exploratory: bool,
+    **about: Any,
+) -> list[dict[str, Any]]:
+    """Operating points: given, chosen on validation rows, or looked for and marked."""
+    points: list[dict[str, Any]] = []
+    if threshold is not None:
+        given = {"name": f"threshold {threshold:g}", "threshold": float(threshold)}
+        points.append({**given, "chosen_on": "given by the user", "active": True})
+    if not targets:
+        return points
+    if exploratory:
+        return points + explore_points(judged, targets=targets, split=split, **about)
+    may = [name for name in MAY_CHOOSE if (table["split"] == name).any() and name != split]
+    if not may:
+        msg = (
+            f"--target {targets[0]}: the table has no validation rows (split = val), and a "
+            "threshold is never chosen on the cases it is judged on. Add them, pass --threshold, "
+            "or add --exploratory to look and have the page marked."
+        )
+        raise ConfigError(msg)
+    basis = table[table["split"].isin(may)].reset_index(drop=True)
+    return points + choose_points(basis, targets=targets, **about)

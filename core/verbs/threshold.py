@@ -1,0 +1,103 @@
+"""``resight threshold``: set the operating point at which a run decides.
+
+The threshold is chosen on the run's own validation or out-of-fold predictions,
+stored with its provenance, and used by every later prediction and evaluation.
+The weights are not touched. Reports made before keep the decisions of their time.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from core.base.outputs import claim, is_complete, seal, unseal, write_json
+from core.errors import ConfigError, RunError
+from core.evaluation.threshold_choice import MAY_CHOOSE, choose_points
+from core.runs.results import read_table
+from core.runs.run import load_run
+from core.verbs.evaluate import fitting_metrics, units_of_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["set_threshold"]
+
+
+def set_threshold(
+    run_path: Path, *, target: str | None = None, unit: str | None = None, off: bool = False
+) -> dict[str, Any]:
+    """Choose an operating point on validation cases and put it in force.
+
+    Args:
+        run_path: a complete run.
+        target: ``sensitivity=0.95``, ``specificity=0.9``, ``recall-rate=0.1``, ``youden`` or
+            ``cost=5:1``; None only lists what is stored.
+        unit: the unit to choose for; None takes that of the headline.
+        off: put none in force: the class with the highest score is decided.
+
+    Returns:
+        ``operating_points`` and ``operating_point`` (in force, or None) of the run.
+
+    Raises:
+        ResightError: the run holds no predictions to choose on, has no positive classes, or the
+            target cannot be met.
+    """
+    run = load_run(run_path)
+    content = dict(run.content)
+    points = [dict(point) for point in content["operating_points"]]
+    if target is None and not off:
+        return {"operating_points": points, "operating_point": content.get("operating_point")}
+    if target is not None and off:
+        msg = "--target and --off contradict each other. Pass one of them."
+        raise ConfigError(msg)
+    if not is_complete(run_path):
+        msg = f"{run_path}: is not complete, so its thresholds cannot be set. Train it to the end."
+        raise RunError(msg)
+    points = [{**point, "active": False} for point in points]
+    active = None
+    if target is not None:
+        active = {**_chosen(run_path, target, unit), "active": True}
+        active["set"] = datetime.now(UTC).isoformat(timespec="seconds")
+        points = [p for p in points if (p["name"], p["unit"]) != (active["name"], active["unit"])]
+        points.append(active)
+    content["operating_points"], content["operating_point"] = points, active
+    with claim(run_path):
+        unseal(run_path)
+        write_json(run_path / "run.json", content)
+        seal(run_path)
+    return {"operating_points": points, "operating_point": active}
+
+
+def _chosen(run_path: Path, target: str, unit: str | None) -> dict[str, Any]:
+    """The operating point that this target gives on the run's own predictions."""
+    run = load_run(run_path)
+    if not run.task.positive_index or run.task.kind == "multilabel":
+        msg = (
+            f"{run_path}: the task {run.task.name!r} names no positive classes, so no threshold "
+            "can be set; the class with the highest score is decided."
+        )
+        raise ConfigError(msg)
+    predictions = read_table(run_path / "predictions")
+    if not predictions["split"].isin(MAY_CHOOSE).any():
+        msg = (
+            f"{run_path}: holds no validation predictions, and a threshold is never chosen on "
+            "test cases. Train again with this version."
+        )
+        raise RunError(msg)
+    (point,) = choose_points(
+        predictions,
+        task=run.task,
+        targets=[target],
+        units=units_of_run(json.loads((run_path / "run.json").read_text(encoding="utf-8"))),
+        metrics=fitting_metrics(run.app, run.task),
+        unit=unit,
+    )
+    if point["threshold"] is None:
+        msg = (
+            f"{target}: no threshold can be chosen on {point['n']} validation cases, "
+            f"{point['n_events']} of them positive ({point['reason']}). Train with --folds, so "
+            "that every case can choose."
+        )
+        raise ConfigError(msg)
+    return point

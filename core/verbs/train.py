@@ -1,0 +1,336 @@
+"""``resight train``: check, plan, fine-tune, calibrate, evaluate what was held out.
+
+The steps stand in the order the data takes them. Each leaves a file, so that
+the same command after a kill goes on with the step that was not finished.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.app import App, Task, Unit, find_app
+from core.base.options import plain_options, resolve_options
+from core.base.outputs import claim, is_complete, write_json, write_text
+from core.base.progress import log
+from core.base.settings import Plan, Question, TrainConfig, check_settings, read_plan, write_plan
+from core.data.manifest import locate
+from core.data.prepared import Form, Preparation, prepare_table
+from core.data.split import draw_folds, draw_split
+from core.errors import ConfigError, ManifestError, ResightError, RunError
+from core.evaluation.attention_units import learned_unit
+from core.model.attention_pooling import LEAST_UNITS, can_learn
+from core.model.backbone import require_weights
+from core.runs.run import load_run
+from core.statistics.scores import encode
+from core.training.fingerprint import LOOKED, cores, facts_of, look
+from core.training.finish import finish, units_for, units_of
+from core.training.one_network import Data, epochs_within, train_member
+from core.training.recipe import resolve
+
+__all__ = ["train"]
+
+Plans = Callable[[Plan, Mapping[str, Any]], None]
+
+
+def train(
+    app_name: str | None,
+    data: Path | None,
+    out: Path,
+    *,
+    flags: Mapping[str, Any] | None = None,
+    task: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    card: str | None = None,
+    allow_outside: bool = False,
+    options: Mapping[str, Any] | None = None,
+    rules: Mapping[str, str] | None = None,
+    plan_file: Path | None = None,
+    on_plan: Plans = lambda _plan, _words: None,
+) -> dict[str, Any]:
+    """Fine-tune a network on a labelled folder or table, and judge it on what was held out.
+
+    Args:
+        app_name: the app; None takes it from the plan file.
+        data: folder or table; None takes it from the plan file.
+        out: the run directory; made if absent, resumed if incomplete.
+        flags: settings of ``TrainConfig`` given by the user.
+        task: name of a task of the app, or a kind; None takes the first.
+        label: column of the labels; None takes the task's.
+        group: column that may never straddle a split; None takes the app's rule.
+        card: data card to use; None lets the layout decide.
+        allow_outside: whether a table may name files outside of its folder.
+        options: the app's own.
+        rules: unit -> rule of its step, where it is not the app's: mean, max or noisy_or.
+        plan_file: a ``plan.yaml`` to run again.
+        on_plan: called with the plan and the words about the data before training starts.
+
+    Returns:
+        the run's ``run.json`` content with ``headline`` and ``files`` added.
+
+    Raises:
+        ResightError: the data, the settings or the output must change.
+    """
+    settings = check_settings(flags or {}, "command line")
+    planned: dict[str, Any] = {}
+    question = _question(app_name, data, task, label, group, card, allow_outside, rules)
+    if plan_file is not None:
+        asked, planned = read_plan(plan_file)
+        given = {k: v for k, v in question.items() if v not in (None, False, {})}
+        question = {**asked.model_dump(), **given}
+    if not question["app"] or not question["data"]:
+        msg = "Neither an app with data nor a plan was given. Pass APP DATA, or --plan FILE."
+        raise ConfigError(msg)
+    app = find_app(question["app"])
+    planned_options = question.get("options", {})
+    own = resolve_options(app, "train", {**planned_options, **(options or {})})
+    asked = Question.model_validate({**question, "options": plain_options(own)})
+    units_of(app, asked.rules)
+    _keep_apart(out, Path(asked.data))
+    with claim(out):
+        wish = json.loads(json.dumps([asked.model_dump(), {**planned, **settings}], sort_keys=True))
+        if is_complete(out):
+            _same_wish(out, wish)
+            log.info("%s is complete already; nothing was done", out)
+            return _result(out)
+        if (out / "plan.yaml").is_file():
+            _same_wish(out, wish)
+        else:
+            _forget(out)
+        write_json(out / "wish.json", wish)
+        domain = {**app.config, **app.task(asked.task).config}
+        wanted = {**TrainConfig().model_dump(), **domain, **planned, **settings}
+        try:
+            require_weights(str(wanted["backbone"]), str(wanted["weights"]))
+            _train(app, asked, own, planned, settings, out, on_plan)
+        except ResightError:
+            if not (out / "plan.yaml").is_file():
+                _forget(out)
+            raise
+        return _result(out)
+
+
+def _forget(out: Path) -> None:
+    """Remove what precedes a plan, so that a corrected command finds the place free."""
+    for name in ("wish.json", LOOKED, "audit.json", "manifest.parquet"):
+        (out / name).unlink(missing_ok=True)
+
+
+def _train(
+    app: App,
+    question: Question,
+    options: Mapping[str, Any],
+    planned: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    out: Path,
+    on_plan: Plans,
+) -> None:
+    """The steps, inside the claimed directory."""
+    domain = {**app.config, **app.task(question.task).config}
+    wanted = {**domain, **planned, **settings}
+    manifest, task, words = look(app, question, options, wanted, out)
+    facts = facts_of(manifest, words["audit"], task, wanted)
+    # What the data call for stands above the app's own defaults.
+    defaults = {**domain, **words.get("settings", {})}
+    plan = resolve(question, facts, app_defaults=defaults, plan=planned, flags=settings)
+    config = plan.config
+    write_text(out / "plan.yaml", write_plan(plan))
+    on_plan(plan, words)
+
+    form = Form(*words["form"])
+    preparation = Preparation.of(app, config.size_px or (224, 224), form, options)
+    rows = manifest.copy()
+    rows["path"] = [str(locate(Path(words["root"]), path)) for path in rows["path"]]
+    store = prepare_table(rows, app=app, preparation=preparation, workers=cores())
+    ok = manifest[manifest["status"] == "ok"].reset_index(drop=True)
+    ok = ok.merge(
+        store.table.drop(columns=["status", "reason", "affine"]), on="image_id", validate="1:1"
+    )
+    ok["status"], ok["reason"] = store.table["status"], store.table["reason"]
+    group = ok["group"].fillna("").astype(str)
+    data = Data(
+        store=store,
+        y=encode(list(ok["label"].astype(str)), task),
+        groups=group.where(group != "", ok["image_id"]).to_numpy(dtype=object),
+    )
+    usable = (ok["status"] == "ok").to_numpy()
+    parts = _parts(ok, usable, task, config)
+    data = _with_owner(data, ok, units_for(app, question), parts)
+    if config.minutes and "epochs" not in settings:
+        plan = _within_budget(plan, words, out, task, data, preparation, parts)
+        config = plan.config
+        on_plan(plan, words)
+    members = []
+    for number, part in enumerate(parts):
+        if len(parts) > 1:
+            log.info("fold %d of %d", number + 1, len(parts))
+        work = out / "checkpoints" / f"member-{number}"
+        members.append(
+            train_member(app, task, config, data, preparation=preparation, rows=part, work=work)
+        )
+    finish(app, task, question, config, words, out, manifest, ok, data, parts, members, preparation)
+
+
+def _within_budget(
+    plan: Plan,
+    words: dict[str, Any],
+    out: Path,
+    task: Task,
+    data: Data,
+    preparation: Preparation,
+    parts: Sequence[Mapping[str, np.ndarray]],
+) -> Plan:
+    """The plan with as many epochs as fit the time given; measured once, then kept."""
+    if "epochs" not in words:
+        rule = plan.config.epochs or 0
+        fit = epochs_within(
+            task, plan.config, data, preparation=preparation, rows=parts[0], members=len(parts)
+        )
+        words["epochs"] = min(rule, fit)
+        # A resumed training must not measure again: it would become another training.
+        write_json(out / LOOKED, {k: v for k, v in words.items() if k != "audit"})
+    epochs = words["epochs"]
+    reason = f"what fits into {plan.config.minutes:g} minutes on this machine"
+    plan = plan.model_copy(
+        update={
+            "config": plan.config.model_copy(update={"epochs": epochs}),
+            "reasons": {**plan.reasons, "epochs": reason},
+        }
+    )
+    write_text(out / "plan.yaml", write_plan(plan))
+    return plan
+
+
+def _with_owner(
+    data: Data,
+    ok: pd.DataFrame,
+    units: Sequence[Unit],
+    parts: Sequence[Mapping[str, np.ndarray]],
+) -> Data:
+    """The data with the unit whose images get learned weights, if there is enough to learn from.
+
+    Raises:
+        ConfigError: the rule attention was asked for and there is not.
+    """
+    found = learned_unit(units, ok)
+    if found is None:
+        return data
+    unit, owner = found
+    if all(can_learn(owner, part["train"], part["val"]) for part in parts):
+        return replace(data, unit=unit.name, owner=owner)
+    if unit.rule == "attention":
+        msg = (
+            f"--rule {unit.name}=attention: needs {LEAST_UNITS} units with several images in "
+            f"training and in validation, and there are fewer. Choose mean, max or noisy_or."
+        )
+        raise ConfigError(msg)
+    return data
+
+
+def _parts(
+    ok: pd.DataFrame, usable: np.ndarray, task: Task, config: TrainConfig
+) -> list[dict[str, np.ndarray]]:
+    """Row numbers of train, val and held for each member."""
+
+    def rows(mask: Any) -> np.ndarray:
+        return np.flatnonzero(np.asarray(mask) & usable)
+
+    if config.folds == 1:
+        split = ok["split"]
+        return [
+            {
+                "train": rows(split == "train"),
+                "val": rows(split == "val"),
+                "held": rows(split == "test"),
+            }
+        ]
+    given = (ok["split"] == "test").to_numpy()
+    folds = np.full(len(ok), -1)
+    folds[~given] = draw_folds(ok[~given], task=task, folds=config.folds, seed=config.seed)
+    parts = []
+    for fold in range(config.folds):
+        inner = ok[(folds != fold) & ~given].assign(split="")
+        # Choosing the epoch needs rows of its own, or the fold would judge its own choice.
+        chosen, _ = draw_split(inner, task=task, seed=config.seed + fold, val=config.val, test=0.0)
+        is_val = ok["image_id"].isin(chosen.loc[chosen["split"] == "val", "image_id"]).to_numpy()
+        parts.append(
+            {
+                "train": rows((folds != fold) & ~is_val & ~given),
+                "val": rows(is_val),
+                "held": rows((folds == fold) | given),
+                "fold": rows(folds == fold),
+            }
+        )
+    return parts
+
+
+def _question(
+    app: str | None,
+    data: Path | None,
+    task: str | None,
+    label: str | None,
+    group: str | None,
+    card: str | None,
+    allow_outside: bool,
+    rules: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    """The question as plain values, but for the app's own options."""
+    return {
+        "app": app,
+        "data": None if data is None else str(data.resolve()),
+        "task": task,
+        "label": label,
+        "group": group,
+        # A card file is found again from wherever the training is resumed.
+        "card": str(Path(card).resolve()) if card and Path(card).is_file() else card,
+        "allow_outside": allow_outside,
+        "rules": dict(rules or {}),
+    }
+
+
+def _keep_apart(out: Path, data: Path) -> None:
+    """Refuse to write into the data: the next run would take our files for images."""
+    if data.is_dir() and out.resolve().is_relative_to(data.resolve()):
+        msg = (
+            f"{out}: lies inside the data folder {data}. Inputs are never changed; choose "
+            f"another --out."
+        )
+        raise ManifestError(msg)
+
+
+def _same_wish(out: Path, wish: Any) -> None:
+    """Refuse to mix two different trainings in one directory."""
+    file = out / "wish.json"
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    if before == wish:
+        return
+    changed = "everything"
+    if before is not None:
+        flat = [{**part[0], **part[1]} for part in (before, wish)]
+        names = sorted(n for n in set(flat[0]) | set(flat[1]) if flat[0].get(n) != flat[1].get(n))
+        changed = ", ".join(f"{n} was {flat[0].get(n)!r}, is {flat[1].get(n)!r}" for n in names[:3])
+    msg = (
+        f"{out}: holds a run that was asked for otherwise ({changed}). Choose another --out, or "
+        "remove that directory."
+    )
+    raise RunError(msg)
+
+
+def _result(out: Path) -> dict[str, Any]:
+    """What the command shows of a complete run."""
+    run = load_run(out)
+    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    status = pd.read_parquet(out / "predictions.parquet", columns=["status"])["status"]
+    return {
+        "out": str(out),
+        "run": dict(run.content),
+        "metrics": metrics,
+        "n_failed": int((status == "failed").sum()),
+    }
