@@ -41,6 +41,7 @@ REQUIRED = {
 FORBIDDEN = {
     "albumentationsx",
     "pylibjpeg-libjpeg",
+    "pillow-heif",
     "lightning",
     "deepchecks",
     "fastdup",
