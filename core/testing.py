@@ -22,11 +22,12 @@ import pandas as pd
 from core.app import App, Manifest, Source
 from core.base.tables import check_manifest, check_splits
 from core.data.prepared import Form, store_size
+from core.prediction.scorer import absolute
 from core.runs.predictions import unit_columns
 from core.runs.run import task_from_dict
 from core.statistics.operating_points import parse_target
 from core.verbs.evaluate import evaluate
-from core.verbs.predict import absolute, predict
+from core.verbs.predict import predict
 from core.verbs.train import train
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ FLOORS = (
     {"model", "evaluation"},
     {"report"},
     {"runs"},
-    {"training"},
+    {"training", "prediction"},
     {"verbs"},
     {"cli", "testing"},
 )

@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.metrics import f1_score
 from typer.testing import CliRunner
 
-import core.verbs.predict
+import core.prediction.scorer
 from core.app import find_app
 from core.base.outputs import is_complete
 from core.cards.card import FOLDER
@@ -231,9 +231,9 @@ def test_bad_image_does_not_change_its_neighbours(place: Path, messy: Path, tmp_
 def test_killed_prediction_ends_with_the_same_bytes(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(core.verbs.predict, "BLOCK", 8)
+    monkeypatch.setattr(core.prediction.scorer.Scorer, "block", 8)
     predict(place / "run", [place / "elsewhere"], tmp_path / "whole")
-    score = core.verbs.predict.Scorer.score
+    score = core.prediction.scorer.Scorer.score
     calls = []
 
     def dies(self: Any, rows: Any) -> pd.DataFrame:
@@ -242,7 +242,7 @@ def test_killed_prediction_ends_with_the_same_bytes(
             raise KeyboardInterrupt
         return score(self, rows)
 
-    monkeypatch.setattr(core.verbs.predict.Scorer, "score", dies)
+    monkeypatch.setattr(core.prediction.scorer.Scorer, "score", dies)
     with pytest.raises(KeyboardInterrupt):
         predict(place / "run", [place / "elsewhere"], tmp_path / "killed")
     assert not is_complete(tmp_path / "killed")

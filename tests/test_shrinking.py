@@ -9,7 +9,7 @@ from PIL import Image
 
 from core.app import find_app
 from core.data.prepared import READ_SCALE, Form, Preparation, prepare_one, store_size
-from core.verbs.predict import scaled
+from core.prediction.scorer import scaled
 
 APP = find_app("crop_disease")
 SIZE = (64, 96)

@@ -94,7 +94,7 @@ def compare(
         tables = _shared_rows(runs, notes)
         of = "held-out cases of both"
     else:
-        from core.verbs.predict import score_labelled  # noqa: PLC0415  (imports torch)
+        from core.prediction.labelled import score_labelled  # noqa: PLC0415  (imports torch)
 
         about: dict[str, Any] = {"label": label, "group": group, "card": card}
         about |= {"allow_outside": allow_outside, "options": options or {}}

@@ -156,7 +156,7 @@ def evaluate(
             manifest = pd.read_parquet(run_path / "manifest.parquet")
             picture, saliency, notes = None, None, []
         else:
-            from core.verbs.predict import score_labelled  # noqa: PLC0415  (imports torch)
+            from core.prediction.labelled import score_labelled  # noqa: PLC0415  (imports torch)
 
             scored = score_labelled(
                 run,

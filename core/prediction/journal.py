@@ -1,0 +1,88 @@
+"""The journal of a prediction: finished blocks, each synced to disk before the next begins.
+
+A killed job goes on behind the last whole block and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from core.base.progress import amount, log, track
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from core.prediction.scorer import Scorer
+
+__all__ = ["JOURNAL", "read_journal", "stream_through"]
+
+JOURNAL = "journal.jsonl"
+
+
+def stream_through(
+    journal: Path,
+    rows: Sequence[dict[str, Any]],
+    scorer: Scorer,
+    *,
+    extent: tuple[str, str] = ("", "images"),
+) -> pd.DataFrame:
+    """Score what the journal does not hold yet, and return all rows in order.
+
+    Args:
+        journal: finished blocks.
+        rows: of the manifest, in the order they are read.
+        scorer: of the run.
+        extent: see ``Manifest.extent``.
+    """
+    done = read_journal(journal)
+    column, unit = extent
+    sizes = [float(row[column] or 0) if column else 1.0 for row in rows]
+    start, finished = time.monotonic(), 0.0
+    with track("predicting", sum(sizes), unit=unit) as advance, journal.open("ab") as file:
+        advance(sum(sizes[: len(done) * scorer.block]))
+        for number, table in scorer.blocks(rows, start=len(done)):
+            here = sum(sizes[number * scorer.block : number * scorer.block + len(table)])
+            text = table.to_json(orient="table", index=False, double_precision=15)
+            line = json.dumps([number, zlib.crc32(text.encode()), text]).encode()
+            file.write(line + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+            advance(here)
+            finished += here
+    minutes = (time.monotonic() - start) / 60
+    if column and finished:
+        words = (amount(finished), unit, minutes, amount(finished / minutes), unit)
+        log.info("predicted %s %s in %.1f min, %s %s a minute", *words)
+    frames = [
+        pd.read_json(io.StringIO(text), orient="table", precise_float=True)
+        for text in read_journal(journal)
+    ]
+    return pd.concat(frames, ignore_index=True)
+
+
+def read_journal(journal: Path) -> list[str]:
+    """The whole blocks of a journal, in order; a torn or damaged tail is cut off."""
+    if not journal.is_file():
+        return []
+    texts: list[str] = []
+    good = 0
+    for raw in journal.read_bytes().split(b"\n")[:-1]:
+        try:
+            number, checksum, text = json.loads(raw)
+        except ValueError:
+            break
+        if number != len(texts) or zlib.crc32(text.encode()) != checksum:
+            break
+        texts.append(text)
+        good += len(raw) + 1
+    if good != journal.stat().st_size:
+        os.truncate(journal, good)
+    return texts

@@ -1,0 +1,258 @@
+"""Score manifest rows with the networks of a run, in blocks of a fixed size.
+
+Images are read and prepared by threads while the block before is scored, and
+never more than one block ahead, so memory stays flat whatever the number of inputs.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+
+from core.data.loader import resize_to
+from core.data.manifest import locate
+from core.data.prepared import Preparation, prepare_one, store_size
+from core.model.inference import pick_device, run_batch
+from core.runs.predictions import predictions_of
+from core.runs.results import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from core.app import Manifest
+    from core.model.network import Network
+    from core.model.out_of_distribution import Familiarity
+    from core.runs.run import Member, Run
+
+__all__ = ["Scorer", "absolute", "scaled", "to_source"]
+
+
+class Scorer:
+    """Rows of a manifest -> logits, distances and what the preparation said, block by block.
+
+    Args:
+        run: a loaded run.
+        options: the app's own, as resolved for the command.
+        device: Lightning's accelerator name.
+        workers: threads that decode.
+    """
+
+    # Inputs scored together and appended to the journal at once.
+    block = 32
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        options: Mapping[str, Any],
+        device: str = "auto",
+        workers: int | None = None,
+    ) -> None:
+        self.run = run
+        self.device = pick_device(device)
+        for member in run.members:
+            member.preparation.require_same(run.app, options)
+        self.members: list[tuple[Member, Network, Familiarity]] = [
+            (member, network.to(self.device), familiarity)
+            for member, network, familiarity in run.networks()
+        ]
+        self.transforms = {
+            member.preparation.hash: run.app.prepare(store_size(member.preparation.size_px))
+            for member in run.members
+        }
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        self.pool = ThreadPoolExecutor(max_workers=workers or min(8, cores or 1))
+        self._begun: dict[tuple[str, str], Future[dict[str, Any]]] = {}
+
+    def prepare(self, row: Mapping[str, Any], preparation: Preparation) -> dict[str, Any]:
+        """One input, read and prepared as in training; ``error`` holds the reason if it failed."""
+        return prepare_one(self.run.app, self.transforms[preparation.hash], row, preparation)
+
+    def begin(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Start to read rows that will be scored soon, while those before are scored.
+
+        Members that were trained on the same preparation share what is read.
+        """
+        for row in rows:
+            for preparation in {
+                m.preparation.hash: m.preparation for m, _, _ in self.members
+            }.values():
+                key = (preparation.hash, str(row["image_id"]))
+                if row["status"] == "ok" and key not in self._begun:
+                    self._begun[key] = self.pool.submit(self.prepare, row, preparation)
+
+    def score(self, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+        """Prediction rows of one block of manifest rows that are ok."""
+        logits, distances, attended = [], [], []
+        first: list[dict[str, Any]] = []
+        self.begin(rows)
+        for member, network, familiarity in self.members:
+            preparation = member.preparation
+            keys = [(preparation.hash, str(row["image_id"])) for row in rows]
+            done = [self._begun[key].result() for key in keys]
+            first = first or [{k: v for k, v in d.items() if k != "image"} for d in done]
+            good = [i for i, d in enumerate(done) if "error" not in d]
+            n_out = network.head.bias.numel()
+            z, d = np.full((len(rows), n_out), np.nan), np.full(len(rows), np.nan)
+            if good:
+                pixels = np.stack(
+                    [
+                        resize_to(done[i]["image"], preparation.size_px).transpose(2, 0, 1)
+                        for i in good
+                    ]
+                )
+                z[good], embeddings = run_batch(
+                    network, torch.from_numpy(np.ascontiguousarray(pixels))
+                )
+                d[good] = familiarity.distance(embeddings)
+            if network.attention is not None:
+                weighed = np.full((len(rows), 1 + n_out), np.nan)
+                if good:
+                    weighed[good] = network.attention.of_images(embeddings)
+                attended.append(weighed)
+            logits.append(z / member.temperature)
+            distances.append(d)
+        for member, _, _ in self.members:
+            for row in rows:
+                self._begun.pop((member.preparation.hash, str(row["image_id"])), None)
+        table = pd.DataFrame(list(rows))
+        errors = [done.get("error", "") for done in first]
+        table["status"] = ["failed" if error else "ok" for error in errors]
+        table["reason"] = errors
+        table["quality"] = [str(done.get("quality", "")) for done in first]
+        for column in self.run.app.prepared_columns:
+            table[column] = [done.get(column) for done in first]
+        return predictions_of(
+            table,
+            np.average(logits, axis=0, weights=[m.weight for m, _, _ in self.members]),
+            np.mean(distances, axis=0),
+            app=self.run.app,
+            task=self.run.task,
+            link=self.run.link,
+            temperature=self.run.temperature,
+            threshold=self.run.threshold,
+            unfamiliar_above=float(self.run.content["unfamiliar_above"]),
+            model_id=self.run.model_id,
+            # Members average what they say of an image, then images are weighted once.
+            attended=np.mean(attended, axis=0) if len(attended) == len(self.members) else None,
+        )
+
+    def picture(self, row: Mapping[str, Any]) -> NDArray[Any]:
+        """Prepared pixels (H, W, 3) uint8 of one input, for a person."""
+        preparation = self.members[0][0].preparation
+        return visible(resize_to(self.prepare(row, preparation)["image"], preparation.size_px))
+
+    def saliency(self, row: Mapping[str, Any], *, in_source: bool) -> NDArray[np.float32]:
+        """(H, W) in [0, 1] of one input, over the prepared picture or over the source's pixels."""
+        from core.report.saliency import saliency_map  # noqa: PLC0415  (imports MONAI)
+
+        member, network, _ = self.members[0]
+        done = self.prepare(row, member.preparation)
+        pixels = resize_to(done["image"], member.preparation.size_px).transpose(2, 0, 1)
+        batch = torch.from_numpy(np.ascontiguousarray(pixels))[None].to(self.device)
+        heat = saliency_map(network, batch, class_index=None, target_layer=network.last_stage)
+        if not in_source:
+            return heat
+        shape = self.run.app.read(row).shape[:2]
+        affine = np.asarray(done.get("affine", np.eye(3)), dtype=np.float64)
+        affine = scaled(done["read_px"], shape) @ affine
+        return to_source(heat, affine, stored=done["image"].shape[:2], shape=(shape[0], shape[1]))
+
+    def blocks(
+        self, rows: Sequence[dict[str, Any]], *, start: int = 0
+    ) -> Iterator[tuple[int, pd.DataFrame]]:
+        """Prediction rows, block by block; the place of a row fixes which block it is in.
+
+        Args:
+            rows: of the manifest, in the order they are scored; skipped inputs among them.
+            start: blocks already done.
+
+        Yields:
+            the number of the block, and one row per manifest row of it, in order.
+        """
+        for first in range(start * self.block, len(rows), self.block):
+            # The next block is read while this one is scored.
+            self.begin(rows[first : first + 2 * self.block])
+            yield first // self.block, self._with_missing(rows[first : first + self.block])
+
+    def _with_missing(self, block: Sequence[dict[str, Any]]) -> pd.DataFrame:
+        """Prediction rows of a block, in its order, skipped inputs among them."""
+        ok = [row for row in block if row["status"] == "ok"]
+        rest = [row for row in block if row["status"] != "ok"]
+        parts = []
+        if ok:
+            parts.append(self.score(ok))
+        if rest:
+            nothing = np.full((len(rest), self.members[0][1].head.bias.numel()), np.nan)
+            parts.append(
+                predictions_of(
+                    pd.DataFrame(rest).assign(quality=""),
+                    nothing,
+                    nothing[:, 0],
+                    app=self.run.app,
+                    task=self.run.task,
+                    link=self.run.link,
+                    temperature=1.0,
+                    threshold=None,
+                    unfamiliar_above=1.0,
+                    model_id=self.run.model_id,
+                )
+            )
+        table = pd.concat(parts, ignore_index=True).set_index("image_id")
+        return table.loc[[row["image_id"] for row in block]].reset_index()
+
+
+def to_source(
+    heat: NDArray[np.float32],
+    affine: NDArray[np.float64],
+    *,
+    stored: tuple[int, int],
+    shape: tuple[int, int],
+) -> NDArray[np.float32]:
+    """A map over the network's pixels, laid over the source's.
+
+    Args:
+        heat: (H, W) at the size of the network.
+        affine: (3, 3), stored (row, col, 1) -> source (row, col, 1), pixel centres.
+        stored: (H, W) of the stored image.
+        shape: (H, W) of the source.
+
+    Returns:
+        (H, W) of the source; 0 where the preparation left the source out.
+    """
+    to_heat = np.linalg.inv(affine @ scaled(heat.shape, stored))
+    # OpenCV counts (x, y), which is (col, row).
+    swap = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    matrix = (swap @ to_heat @ swap)[:2]
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    laid = cv2.warpAffine(np.ascontiguousarray(heat), matrix, shape[::-1], flags=flags)
+    return np.asarray(laid, dtype=np.float32)
+
+
+def scaled(small: tuple[int, ...], large: tuple[int, ...]) -> NDArray[np.float64]:
+    """(3, 3), (row, col, 1) of one grid -> of another over the same picture, pixel centres.
+
+    >>> [float(v) for v in scaled((2, 2), (4, 8)) @ [0.0, 0.0, 1.0]]
+    [0.5, 1.5, 1.0]
+    """
+    # (r + 0.5) * scale - 0.5
+    scale = np.diag([large[0] / small[0], large[1] / small[1], 1.0])
+    scale[:2, 2] = 0.5 * np.diag(scale)[:2] - 0.5
+    return scale
+
+
+def absolute(found: Manifest) -> list[dict[str, Any]]:
+    """Manifest rows with an absolute ``path``, and the path to show in ``shown``."""
+    rows = [{str(k): v for k, v in r.items()} for r in found.table.to_dict("records")]
+    for row in rows:
+        row["shown"] = row["path"]
+        row["path"] = str(locate(found.root, str(row["path"])))
+    return rows
