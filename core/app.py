@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from core.blocks import Block, ReportContext
+    from core.blocks import Block
 
 __all__ = [
     "App",
@@ -35,6 +35,7 @@ __all__ = [
     "Manifest",
     "Metric",
     "Option",
+    "ReportContext",
     "Section",
     "Source",
     "Task",
@@ -285,6 +286,39 @@ class Metric:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReportContext:
+    """What a report is made from.
+
+    Attributes:
+        app: the app, or None when the predictions came from elsewhere.
+        task: the resolved task.
+        evaluation: the content of ``metrics.json``.
+        predictions: the predictions table of the split reported on.
+        decisions: unit name -> decisions table.
+        manifest: the manifest with its split; empty when there is none.
+        run: the parsed ``run.json``; empty when there is none.
+        audit: the content of ``audit.json``; empty when there is none.
+        log: one row per epoch: the learning curves; empty when there is none.
+        plan: one row per setting: setting, value, reason; empty when there is none.
+        picture: image_id -> prepared pixels (H, W, 3) uint8, or None.
+        saliency: image_id -> (H, W) in [0, 1] over the prepared pixels, or None.
+    """
+
+    app: App | None
+    task: Task
+    evaluation: Mapping[str, Any]
+    predictions: pd.DataFrame
+    decisions: Mapping[str, pd.DataFrame]
+    manifest: pd.DataFrame
+    run: Mapping[str, Any] = field(default_factory=dict)
+    audit: Mapping[str, Any] = field(default_factory=dict)
+    log: pd.DataFrame | None = None
+    plan: pd.DataFrame | None = None
+    picture: Callable[[str], NDArray[np.uint8]] | None = None
+    saliency: Callable[[str], NDArray[np.float32]] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Section:
     """An extra section of the report.
 
@@ -480,6 +514,12 @@ class App:
             "binary, multiclass, ordinal, multilabel."
         )
         raise AppError(msg)
+
+    def metrics_for(self, task: Task) -> list[Metric]:
+        """The metrics that make sense for the kind of task, the task's headline first."""
+        ordered = {"quadratic_kappa", "linear_kappa", "mean_absolute_error", "lins_concordance"}
+        fitting = [m for m in self.metrics if task.kind == "ordinal" or m.name not in ordered]
+        return sorted(fitting, key=lambda metric: metric.name != task.headline)
 
 
 def app_names() -> list[str]:

@@ -8,9 +8,9 @@ from scipy.special import expit, logit
 
 from core.app import Cases, Task
 from core.errors import MetricError
+from core.evaluation.cases import Level
 from core.evaluation.drift import input_drift, number_drift
 from core.evaluation.metric_specs import specs_of
-from core.evaluation.unit_metrics import Level
 from core.statistics.recalibration import local_recalibration
 from core.statistics.reliability import log_loss
 

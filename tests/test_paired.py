@@ -9,9 +9,9 @@ from scipy.special import expit
 from scipy.stats import binomtest
 
 from core.app import Cases, Task
+from core.evaluation.cases import Level
 from core.evaluation.metric_specs import specs_of
 from core.evaluation.paired import compare_levels, hold_family
-from core.evaluation.unit_metrics import Level
 from core.statistics.delong import delong_paired
 
 TASK = Task(name="t", kind="binary", classes=("no", "yes"))

@@ -10,10 +10,11 @@ from core.app import Task, Unit
 from core.errors import ConfigError, MetricError
 from core.evaluation.attention_units import attend, learned_unit
 from core.evaluation.units import decisions_by_unit
-from core.model.attention_pooling import AttentionPool, _average, fit_pool, label_units
+from core.model.attention_pooling import AttentionPool
 from core.model.heads import Head, loss_of
 from core.model.network import Network
 from core.runs.predictions import predictions_of
+from core.training.attention_fitting import _average, fit_pool, label_units
 
 TASK = Task(name="cancer", kind="binary", classes=("no", "yes"))
 D = 12
@@ -110,7 +111,9 @@ def _app() -> object:
 
 def test_equal_weights_are_the_average_of_the_networks_own_logits() -> None:
     net = network(1.0)
-    attended = AttentionPool(net).of_images(np.eye(D, dtype=np.float32)[[2, 0]])
+    attended = AttentionPool(net.head, net.feature_mean, net.feature_std).of_images(
+        np.eye(D, dtype=np.float32)[[2, 0]]
+    )
     # Image 1 has logits (0, 1), image 2 (0, 0); their average is (0, 0.5).
     np.testing.assert_allclose(
         attend(attended[:, 0], attended[:, 1:], np.array([0, 0]), 1), [[0, 0.5]], atol=1e-6

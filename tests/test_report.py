@@ -15,9 +15,9 @@ import pytest
 import yaml
 from PIL import ImageFile
 
-from core.app import App, Metric, Section, Task
+from core.app import App, Metric, ReportContext, Section, Task
 from core.base.tables import logit_columns, score_columns
-from core.blocks import ReportContext, Text
+from core.blocks import Text
 from core.errors import MetricError, OutputError
 from core.evaluation.summary import summarise
 from core.report import pdf

@@ -22,10 +22,11 @@ from core.data.scored_tables import read_foreign
 from core.errors import ConfigError, LeakageError, OutputError
 from core.evaluation.summary import summarise
 from core.runs.run import load_run
+from core.runs.run_metrics import compute_metrics
 from core.statistics.operating_points import choose_threshold
 from core.verbs.compare import compare
 from core.verbs.ensemble import ensemble
-from core.verbs.evaluate import evaluate, numbers
+from core.verbs.evaluate import evaluate
 from core.verbs.predict import predict
 from core.verbs.threshold import set_threshold
 from core.verbs.train import train
@@ -298,7 +299,7 @@ def test_every_number_recomputes_from_predictions_csv(place: Path) -> None:
     content = json.loads((run / "run.json").read_text())
     stored = json.loads((run / "metrics.json").read_text())
     table = pd.read_csv(run / "predictions.csv", dtype={"fold": str})
-    again, _ = numbers(table, run=content, split="test")
+    again, _ = compute_metrics(table, run=content, split="test")
     missing = {"probe", "without"}
     assert set(stored) == set(again) | missing
     compared = _same(stored, again, "metrics.json")
@@ -306,7 +307,7 @@ def test_every_number_recomputes_from_predictions_csv(place: Path) -> None:
     # The test can fail: one label less right changes the numbers.
     rows = table.index[(table["split"] == "test") & (table["label"] == "yes")]
     table.loc[rows[0], "label"] = "no"
-    changed, _ = numbers(table, run=content, split="test")
+    changed, _ = compute_metrics(table, run=content, split="test")
     with pytest.raises(AssertionError):
         _same(stored, changed, "metrics.json")
 

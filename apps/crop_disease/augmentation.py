@@ -17,7 +17,7 @@ import albumentations as A  # noqa: N812  (as its documentation)
 import cv2
 import numpy as np
 
-from apps.crop_disease.images import padding_for
+from apps.crop_disease.padding import padding_for
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

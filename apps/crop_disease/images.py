@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from apps.crop_disease.field.tiles import is_tile
+from apps.crop_disease.field.window import is_tile
+from apps.crop_disease.padding import padding_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,7 +40,6 @@ __all__ = [
     "augment",
     "index",
     "index_photos",
-    "padding_for",
     "prepare",
     "read",
 ]
@@ -56,11 +56,6 @@ _LEAF = "the leaf"
 # Columns that say more than which leaf it is: photos that share them resemble each other, too.
 _WIDER = ("plant", "plant_id", "plot", "field", "farm", "site")
 
-# The mean colour of ImageNet in 8-bit steps (0.485, 0.456, 0.406 of full scale). After
-# the network's own normalisation it is zero, which is also what its convolutions
-# pad with: padding looks like nothing at all. An edge colour would smear a lesion
-# that touches the frame; black and white both occur in photos.
-PADDING = (124, 116, 104)
 
 # A photo is judged where its longer side is at most this long.
 JUDGED_AT_PX = 256
@@ -165,26 +160,6 @@ def augment(size_px: tuple[int, int]) -> LeafChanges:
     from apps.crop_disease.augmentation import leaf_changes  # noqa: PLC0415  (heavy)
 
     return leaf_changes(size_px)
-
-
-def padding_for(image: NDArray[Any]) -> tuple[float, ...]:
-    """The padding colour in the image's own dtype, one value per channel.
-
-    Args:
-        image: (H, W, C); floats are taken to lie in [0, 1].
-
-    >>> padding_for(np.zeros((1, 1, 3), np.uint8))
-    (124, 116, 104)
-    >>> padding_for(np.zeros((1, 1, 1), np.uint16))
-    (29812,)
-    """
-    channels = image.shape[2]
-    # Not an RGB picture: its own middle, the same in every channel.
-    colour = PADDING if channels == 3 else (PADDING[1],) * channels
-    if image.dtype.kind == "f":
-        return tuple(value / 255 for value in colour)
-    # 257 = 65535 / 255: black stays black and white stays white.
-    return tuple(value * (257 if image.dtype == np.uint16 else 1) for value in colour)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from apps.crop_disease.field.files import is_raster
-from apps.crop_disease.field.tiles import is_tile
+from apps.crop_disease.field.window import is_tile
 from apps.crop_disease.images import index as index_photos
 from apps.crop_disease.images import read as read_photo
 from core.errors import ManifestError

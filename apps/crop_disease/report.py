@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from core.blocks import Block, ReportContext
+    from core.app import ReportContext
+    from core.blocks import Block
 
 __all__ = ["background_control", "by_severity", "confused_pairs"]
 

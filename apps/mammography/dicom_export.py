@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from apps.mammography.decoding import is_dicom, open_dicom, quiet
-from apps.mammography.exports import HOT, coloured
+from apps.mammography.overlay import HOT, coloured
 from core.base.outputs import csv_safe, write_bytes, write_text
 from core.errors import AppError
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from apps.mammography.overlay import coloured
 from core.base.outputs import csv_safe, write_bytes, write_text
 
 if TYPE_CHECKING:
@@ -18,16 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
-    from numpy.typing import NDArray
 
     from core.app import ExportContext
 
-__all__ = ["coloured", "write_dicom", "write_overlays", "write_worklist"]
+__all__ = ["write_dicom", "write_overlays", "write_worklist"]
 
-# Attention below this share of its maximum is left as it is in an overlay.
-FAINT = 0.3
-# Attention above this share is outlined, and marked in a segmentation.
-HOT = 0.6
 WORKLIST = ("rank", "exam", "triage", "score", "percentile")
 
 
@@ -101,30 +97,6 @@ def write_dicom(context: ExportContext) -> Sequence[Path]:
     from apps.mammography.dicom_export import write_objects  # noqa: PLC0415  (needs highdicom)
 
     return write_objects(context)
-
-
-def coloured(pixels: NDArray[np.generic], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The image in grey with attention in orange, its hottest part outlined, (H, W, 3).
-
-    Args:
-        pixels: (H, W, C) as read.
-        heat: (H, W) in [0, 1].
-    """
-    import cv2  # noqa: PLC0415  (0.1 s to import)
-
-    grey = pixels.astype(np.float32).mean(axis=2)
-    full = {"uint8": 255.0, "uint16": 65535.0}.get(str(pixels.dtype)) or float(grey.max()) or 1.0
-    grey = np.clip(grey / full, 0, 1)
-    strength = np.clip((heat - FAINT) / (1 - FAINT), 0, 1)[..., None] * 0.4
-    tint = np.array([1.0, 0.45, 0.0], dtype=np.float32)
-    mixed = grey[..., None] * (1 - strength) + tint * strength
-    drawn: NDArray[np.uint8] = np.ascontiguousarray(np.rint(mixed * 255).astype(np.uint8))
-    outlines, _ = cv2.findContours(
-        (heat > HOT).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-    )
-    width = max(1, round(max(drawn.shape[:2]) / 500))
-    cv2.drawContours(drawn, outlines, -1, (255, 140, 0), width)
-    return drawn
 
 
 def _highest(context: ExportContext) -> tuple[str, pd.DataFrame]:

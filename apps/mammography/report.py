@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from core.blocks import Block, ReportContext
+    from core.app import ReportContext
+    from core.blocks import Block
     from core.statistics.operating_points import Rate
 
 __all__ = [

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from apps.retinopathy.screening import Referrals
-    from core.blocks import Block, ReportContext
+    from core.app import ReportContext
+    from core.blocks import Block
 
 __all__ = ["cameras", "screening", "ungradable", "worst_errors"]
 

@@ -16,8 +16,8 @@ import numpy as np
 from core.app import Rule
 from core.errors import AppError
 from core.evaluation.attention_units import holds_attention
+from core.evaluation.cases import Level
 from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
-from core.evaluation.unit_metrics import Level
 from core.evaluation.units import decisions_by_unit
 from core.statistics import metrics as named
 from core.statistics.resampling import bootstrap_interval

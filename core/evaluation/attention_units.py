@@ -1,6 +1,6 @@
 """Scores of units from learned weights of their images, out of the predictions table alone.
 
-``core.model.attention_pooling`` fits the weights; what it says of each image stands in two
+``core.training.attention_fitting`` fits the weights; what it says of each image stands in two
 kinds of columns: ``attention``, and the logits ``attention_logit_<i>``. A unit's
 logits are those of its images, weighted by the softmax of their attention.
 """

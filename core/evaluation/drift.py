@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from core.evaluation.cases import Level
     from core.evaluation.metric_specs import Spec
-    from core.evaluation.unit_metrics import Level
 
 __all__ = ["input_drift", "number_drift"]
 

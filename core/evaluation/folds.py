@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.evaluation.unit_metrics import part_of
+from core.evaluation.cases import part_of
 from core.statistics import metrics as named
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from core.evaluation.cases import Level
     from core.evaluation.metric_specs import Spec
-    from core.evaluation.unit_metrics import Level
 
 __all__ = ["fold_spread"]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.app import Cases, Metric
-    from core.evaluation.unit_metrics import Level
+    from core.evaluation.cases import Level
 
 __all__ = ["Spec", "specs_of"]
 

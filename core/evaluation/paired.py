@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.app import Cases
+    from core.evaluation.cases import Level
     from core.evaluation.metric_specs import Spec
-    from core.evaluation.unit_metrics import Level
 
 __all__ = ["compare_levels", "hold_family", "still_possible"]
 

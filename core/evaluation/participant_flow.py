@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.app import Task
-    from core.evaluation.unit_metrics import Level
+    from core.evaluation.cases import Level
 
 __all__ = ["absent_classes", "cautions_of", "flow_of"]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from core.evaluation.unit_metrics import Level
+    from core.evaluation.cases import Level
 
 __all__ = ["reached", "thresholds_of"]
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.evaluation.unit_metrics import FEW_EVENTS, Level, metric_row, part_of, too_few
+from core.evaluation.cases import Level, part_of
+from core.evaluation.unit_metrics import FEW_EVENTS, metric_row, too_few
 from core.statistics import metrics as named
 from core.statistics import weighted as batches
 from core.statistics.comparisons import adjust, bootstrap_p

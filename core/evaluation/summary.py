@@ -31,6 +31,7 @@ import numpy as np
 from core.errors import MetricError
 from core.evaluation import curves
 from core.evaluation.aggregation_rules import compare_rules
+from core.evaluation.cases import Level
 from core.evaluation.failures import failures_of
 from core.evaluation.folds import fold_spread
 from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
@@ -39,7 +40,7 @@ from core.evaluation.participant_flow import absent_classes, cautions_of, flow_o
 from core.evaluation.stored_thresholds import reached, thresholds_of
 from core.evaluation.subgroups import subgroup_rows
 from core.evaluation.threshold_choice import headline_unit
-from core.evaluation.unit_metrics import Level, interval_of, metric_row, rows_of
+from core.evaluation.unit_metrics import interval_of, metric_row, rows_of
 from core.evaluation.units import decisions_by_unit, text_of
 from core.statistics import metrics as named
 from core.statistics import weighted as batches

@@ -8,7 +8,7 @@ groups, everything is bootstrapped by group.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,6 @@ from core.statistics.resampling import (
     MIN_GROUPS,
     Resampling,
     bootstrap_interval,
-    resample_groups,
 )
 
 if TYPE_CHECKING:
@@ -32,14 +31,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from core.app import Cases, Task
+    from core.app import Cases
+    from core.evaluation.cases import Level
     from core.evaluation.metric_specs import Spec
 
 __all__ = [
     "FEW_EVENTS",
-    "Level",
     "metric_row",
-    "part_of",
     "rows_of",
     "too_few",
 ]
@@ -57,84 +55,6 @@ OF_SCORES = (
 # Below this many groups of a class a bootstrapped area is too narrow (86 % coverage with 10
 # groups, 91 % with 20 in the manner of tests/test_coverage.py).
 FEW_GROUPS_OF_CLASS = 20
-
-
-@dataclass(frozen=True)
-class Level:
-    """The cases of one level.
-
-    Attributes:
-        unit: ``image`` or the name of a unit.
-        cases: scored and labelled, weights all one.
-        groups: (N,) the group of each case, as text, unique where it has none.
-        plan: how groups are drawn.
-        task: with its class order.
-        confidence: level of the intervals.
-    """
-
-    unit: str
-    cases: Cases
-    groups: NDArray[np.str_]
-    plan: Resampling
-    task: Task
-    confidence: float
-
-    @classmethod
-    def of(
-        cls,
-        unit: str,
-        cases: Cases,
-        groups: NDArray[np.str_],
-        *,
-        task: Task,
-        confidence: float,
-        resamples: int,
-        seed: int,
-        word: str,
-    ) -> Level:
-        """A level with its plan: groups drawn within strata of their rarest class."""
-        outcome = cases.y
-        if outcome.ndim == 2:
-            # Label sets are too many for strata; the rarest label of each row stands for it.
-            support = outcome.sum(axis=0)
-            rare = np.argsort(np.argsort(support, kind="stable"), kind="stable")
-            held = np.where(outcome > 0, rare[None, :], outcome.shape[1])
-            outcome = held.min(axis=1)
-        plan = resample_groups(groups, outcome=outcome, resamples=resamples, seed=seed, word=word)
-        return cls(unit, cases, groups, plan, task, confidence)
-
-    @property
-    def n(self) -> int:
-        """Number of cases."""
-        return len(self.groups)
-
-    def groups_in(self, rows: NDArray[np.bool_]) -> int:
-        """Groups that hold any of these cases."""
-        return len(np.unique(self.plan.index[rows]))
-
-    def holds(self, index: int) -> NDArray[np.bool_]:
-        """(N,) whether a case is of a class."""
-        y = self.cases.y
-        return np.asarray(y[:, index] == 1 if y.ndim == 2 else y == index)
-
-    def decided_for(self, index: int) -> NDArray[np.bool_]:
-        """(N,) whether a case was decided for a class."""
-        d = self.cases.decided
-        return np.asarray(d[:, index] == 1 if d.ndim == 2 else d == index)
-
-
-def part_of(level: Level, inside: NDArray[np.bool_]) -> Level:
-    """The level of some of its cases; its plan numbers the groups that are left."""
-    cases = replace(
-        level.cases,
-        y=level.cases.y[inside],
-        scores=level.cases.scores[inside],
-        decided=level.cases.decided[inside],
-        weight=level.cases.weight[inside],
-    )
-    held, index = np.unique(level.plan.index[inside], return_inverse=True)
-    plan = replace(level.plan, index=index, stratum=level.plan.stratum[held])
-    return replace(level, cases=cases, groups=level.groups[inside], plan=plan)
 
 
 def values_of(

@@ -109,7 +109,7 @@ def build_network(content: Mapping[str, Any], *, n_classes: int, backbone: Any =
         frozen_stages=int(content.get("frozen_stages", 0)),
     )
     if content.get("attention"):
-        network.attention = AttentionPool(network)
+        network.attention = AttentionPool(network.head, network.feature_mean, network.feature_std)
     return network
 
 

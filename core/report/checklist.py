@@ -18,7 +18,7 @@ from core.report.numbers import NBSP, count, pick, quantity, sentences
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from core.blocks import ReportContext
+    from core.app import ReportContext
 
 __all__ = ["checklist_blocks"]
 

@@ -29,7 +29,7 @@ from core.report.numbers import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from core.blocks import ReportContext
+    from core.app import ReportContext
     from core.report.results import Results
 
 __all__ = [

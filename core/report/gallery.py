@@ -19,8 +19,7 @@ from core.report.numbers import number
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from core.app import Task
-    from core.blocks import ReportContext
+    from core.app import ReportContext, Task
 
 __all__ = ["error_blocks"]
 

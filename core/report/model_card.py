@@ -18,8 +18,7 @@ from core.report.numbers import estimate, level_words, number, pick, sentences
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from core.app import Task
-    from core.blocks import ReportContext
+    from core.app import ReportContext, Task
 
 __all__ = ["model_card"]
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from core.blocks import ReportContext
+    from core.app import ReportContext
 
 __all__ = ["report_html", "verdict", "write_report"]
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from core.app import ReportContext
 from core.base.outputs import is_complete, seal, write_bytes, write_json, write_text
 from core.base.settings import read_plan_rows
-from core.blocks import ReportContext
 from core.errors import OutputError, RunError
 from core.report.page import write_report
 from core.runs.predictions import csv_text

@@ -7,6 +7,7 @@ rows; what was held out is scored once, here, and only reported.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import warnings
 from dataclasses import replace
@@ -15,28 +16,35 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import pandas as pd
+import torch
 
-from core.app import CONTRACT, App, Rule, Task, Unit
+from core.app import CONTRACT, App, Rule, Task, Unit, find_app
 from core.base.options import stored_options
 from core.base.outputs import seal, sha256_file, write_json, write_text
 from core.cards.licence_terms import joined_terms, terms_of_weights
+from core.data.loader import resize_to
 from core.errors import ConfigError
 from core.evaluation.threshold_choice import choose_points
 from core.model.checkpoint import save_network
+from core.report.saliency import saliency_map
 from core.runs.predictions import predictions_of
-from core.runs.run import SCHEMA, task_to_dict, versions
+from core.runs.results import Look, read_json, visible, write_evaluation, write_table
+from core.runs.run import SCHEMA, task_from_dict, task_to_dict, versions
+from core.runs.run_metrics import compute_metrics, final_split, headline_without_flagged
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import cuts_by_frequency, link_of, scores_from_logits
 from core.training.fingerprint import LOOKED
 from core.training.vector_scaling import with_vector_scaling
-from core.verbs.evaluate import fitting_metrics, report_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from core.base.settings import Question, TrainConfig
-    from core.data.prepared import Preparation
+    from core.data.prepared import Preparation, Prepared
+    from core.model.network import Network
     from core.training.one_network import Data, Trained
 
 __all__ = ["finish", "units_for", "units_of"]
@@ -139,7 +147,7 @@ def finish(
         task=task,
         targets=app.targets,
         units=units,
-        metrics=fitting_metrics(app, task),
+        metrics=app.metrics_for(task),
     )
     write_json(out / "run.json", run)
     curves = pd.concat(
@@ -269,3 +277,73 @@ def _with_skipped(predictions: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataF
         return predictions
     rows = skipped[[c for c in predictions.columns if c in skipped.columns]].copy()
     return pd.concat([predictions, rows], ignore_index=True)
+
+
+def report_run(
+    out: Path,
+    *,
+    predictions: pd.DataFrame,
+    probe: pd.DataFrame,
+    manifest: pd.DataFrame,
+    store: Prepared,
+    network: Network,
+) -> dict[str, Any]:
+    """Write predictions, metrics and the report of a training into its run.
+
+    Args:
+        out: the run directory; holds ``run.json``, ``plan.yaml`` and ``audit.json``.
+        predictions: rows of every split; those without a score and without a
+            failure (training rows) are left out.
+        probe: the same rows scored by the probe on frozen features.
+        manifest: with splits.
+        store: prepared images, for pictures.
+        network: for saliency maps.
+    """
+    run = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    split = final_split(predictions)
+    judged = predictions[
+        (predictions["split"].fillna("") != "train") | (predictions["status"] != "ok")
+    ]
+    judged = judged.reset_index(drop=True)
+    write_table(out / "predictions", judged)
+    evaluation, decisions = compute_metrics(judged, run=run, split=split)
+    known = judged["image_id"][judged["split"] == split]
+    beside = probe[probe["image_id"].isin(known)].reset_index(drop=True)
+    baseline, _ = compute_metrics(beside, run={**run, "temperature": 1.0}, split=split, plain=True)
+    evaluation["probe"] = baseline["metrics"]
+    evaluation["without"] = headline_without_flagged(
+        judged, manifest, read_json(out / "audit.json"), run, split
+    )
+    picture, saliency = _pictures(store, network, run)
+    write_evaluation(
+        out,
+        evaluation,
+        decisions,
+        judged[judged["split"] == split].reset_index(drop=True),
+        app=find_app(run["app"]),
+        task=task_from_dict(run["task"]),
+        run=run,
+        manifest=manifest,
+        picture=picture,
+        saliency=saliency,
+    )
+    return evaluation
+
+
+def _pictures(store: Prepared, network: Network, run: Mapping[str, Any]) -> tuple[Look, Look]:
+    """Functions that give the prepared picture and the saliency map of an image."""
+    place = {image_id: row for row, image_id in enumerate(store.table["image_id"])}
+    size = run["members"][0]["preparation"]["size_px"]
+    size_px = (int(size[0]), int(size[1]))
+
+    def pixels(image_id: str) -> NDArray[Any]:
+        return resize_to(store[place[image_id]], size_px)
+
+    def picture(image_id: str) -> NDArray[Any]:
+        return visible(pixels(image_id))
+
+    def saliency(image_id: str) -> NDArray[Any]:
+        batch = torch.from_numpy(np.ascontiguousarray(pixels(image_id).transpose(2, 0, 1)))[None]
+        return saliency_map(network, batch, class_index=None, target_layer=network.last_stage)
+
+    return picture, saliency

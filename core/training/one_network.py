@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 
 from core.base.progress import log, track
 from core.data.loader import StepSampler, TrainImages, eval_batches, train_loader
-from core.model.attention_pooling import fit_pool
 from core.model.backbone import LoadedWeights, create_backbone
 from core.model.checkpoint import build_network, load_weights, save_network
 from core.model.fitting import fit
@@ -27,6 +26,7 @@ from core.model.inference import pick_device, run_batches
 from core.model.out_of_distribution import Familiarity, fit_familiarity
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import decide, link_of, scores_from_logits
+from core.training.attention_fitting import fit_pool
 from core.training.recipe import parameter_groups
 
 if TYPE_CHECKING:

@@ -16,16 +16,16 @@ from core.base.outputs import claim, unseal, write_json
 from core.base.settings import read_plan_rows
 from core.base.tables import score_columns
 from core.errors import ConfigError, ManifestError
+from core.evaluation.cases import Level
 from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
 from core.evaluation.metric_specs import specs_of
 from core.evaluation.paired import compare_levels, hold_family, still_possible
 from core.evaluation.threshold_choice import headline_unit
-from core.evaluation.unit_metrics import Level
 from core.evaluation.units import decisions_by_unit
 from core.report.comparison import write_comparison
 from core.runs.results import only_ours, print_page, read_table, write_table
 from core.runs.run import load_run
-from core.verbs.evaluate import fitting_metrics, units_of_run
+from core.runs.run_metrics import units_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,7 +124,7 @@ def _compared(
 ) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
     """The content of ``comparison.json``, and the cases side by side for each unit."""
     first = runs[0]
-    metrics = fitting_metrics(first.app, first.task)
+    metrics = first.app.metrics_for(first.task)
     decided = [
         decisions_by_unit(
             table, task=first.task, units=units_of_run(run.content), threshold=run.threshold

@@ -33,15 +33,14 @@ from core.runs.results import (
     write_table,
 )
 from core.runs.run import load_run, task_from_dict, task_to_dict, versions
+from core.runs.run_metrics import (
+    compute_metrics,
+    final_split,
+    headline_without_flagged,
+    units_of_run,
+)
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import cuts_by_frequency, encode, scores_from_logits
-from core.verbs.evaluate import (
-    final_split,
-    fitting_metrics,
-    numbers,
-    units_of_run,
-    without_suspects,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,7 +127,7 @@ def _join(runs: Sequence[Run], tables: Sequence[pd.DataFrame], out: Path) -> dic
             task=task,
             targets=first.app.targets,
             units=units_of_run(first.content),
-            metrics=fitting_metrics(first.app, task),
+            metrics=first.app.metrics_for(task),
         ),
         "unfamiliar_above": score["unfamiliar_above"],
         "versions": versions(),
@@ -154,19 +153,19 @@ def _report(
 ) -> dict[str, Any]:
     """The numbers of the ensemble and, beside them, of each run on the same images."""
     split = final_split(predictions)
-    evaluation, decisions = numbers(predictions, run=content, split=split)
+    evaluation, decisions = compute_metrics(predictions, run=content, split=split)
     judged = predictions[predictions["split"] == split].reset_index(drop=True)
     evaluation["members"] = []
     for run, table in zip(runs, tables, strict=True):
         same = table[table["image_id"].isin(judged["image_id"])]
-        found, _ = numbers(same, run=run.content, split=split, plain=True)
+        found, _ = compute_metrics(same, run=run.content, split=split, plain=True)
         backbones = dict.fromkeys(str(m.network["backbone"]) for m in run.members)
         title = f"{', '.join(backbones)} ({run.model_id})"
         evaluation["members"].append({"title": title, "metrics": found["metrics"]})
     manifest = pd.DataFrame()
     if (out / "manifest.parquet").is_file():
         manifest = pd.read_parquet(out / "manifest.parquet")
-        evaluation["without"] = without_suspects(
+        evaluation["without"] = headline_without_flagged(
             predictions, manifest, read_json(out / "audit.json"), content, split
         )
     write_evaluation(

@@ -19,16 +19,16 @@ from core.base.progress import track
 from core.base.tables import logits_in
 from core.data.facts import measure_all
 from core.errors import MetricError
+from core.evaluation.cases import Level
 from core.evaluation.drift import input_drift, number_drift
 from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
 from core.evaluation.metric_specs import specs_of
-from core.evaluation.unit_metrics import Level
 from core.evaluation.units import decisions_by_unit, text_of
 from core.runs.results import read_table
+from core.runs.run_metrics import final_split, units_of_run
 from core.statistics.recalibration import local_recalibration
 from core.statistics.weighted import positive_part
 from core.training.fingerprint import cores
-from core.verbs.evaluate import final_split, fitting_metrics, units_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,7 +94,7 @@ def compare_with_training(
     numbers: list[dict[str, Any]] = []
     before = _held_out(run, unit, notes)
     if before is not None and now is not None:
-        metrics = fitting_metrics(run.app, run.task)
+        metrics = run.app.metrics_for(run.task)
         mine = [m for m in metrics if (m.unit or unit) == unit] or metrics
         specs = _wanted(specs_of(now, mine), str(about["headline"]))
         numbers = number_drift(before, now, specs)

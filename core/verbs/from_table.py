@@ -20,7 +20,6 @@ from core.evaluation.summary import summarise
 from core.evaluation.threshold_choice import MAY_CHOOSE, choose_points, explore_points
 from core.runs.results import only_ours, print_page, write_evaluation, write_table
 from core.runs.run import versions
-from core.verbs.evaluate import fitting_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,7 +84,7 @@ def evaluate_table(
         msg = f"{file}: has no column {', '.join(absent)} to break results down by."
         raise ManifestError(msg)
     judged, name = _judged(table, split, file)
-    metrics = fitting_metrics(app, task) if app else []
+    metrics = app.metrics_for(task) if app else []
     points = points_of(
         table,
         judged,

@@ -21,7 +21,7 @@ from core.prediction.journal import JOURNAL, stream_through
 from core.prediction.scorer import Scorer, absolute
 from core.runs.results import read_table, write_table
 from core.runs.run import Run, load_run
-from core.verbs.evaluate import final_split
+from core.runs.run_metrics import final_split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

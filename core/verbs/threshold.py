@@ -16,7 +16,7 @@ from core.errors import ConfigError, RunError
 from core.evaluation.threshold_choice import MAY_CHOOSE, choose_points
 from core.runs.results import read_table
 from core.runs.run import load_run
-from core.verbs.evaluate import fitting_metrics, units_of_run
+from core.runs.run_metrics import units_of_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +90,7 @@ def _chosen(run_path: Path, target: str, unit: str | None) -> dict[str, Any]:
         task=run.task,
         targets=[target],
         units=units_of_run(json.loads((run_path / "run.json").read_text(encoding="utf-8"))),
-        metrics=fitting_metrics(run.app, run.task),
+        metrics=run.app.metrics_for(run.task),
         unit=unit,
     )
     if point["threshold"] is None:

@@ -25,10 +25,10 @@ from core.data.prepared import Form, Preparation, prepare_table
 from core.data.split import draw_folds, draw_split
 from core.errors import ConfigError, ManifestError, ResightError, RunError
 from core.evaluation.attention_units import learned_unit
-from core.model.attention_pooling import LEAST_UNITS, can_learn
 from core.model.backbone import require_weights
 from core.runs.run import load_run
 from core.statistics.scores import encode
+from core.training.attention_fitting import LEAST_UNITS, can_learn
 from core.training.fingerprint import LOOKED, cores, facts_of, look
 from core.training.finish import finish, units_for, units_of
 from core.training.one_network import Data, epochs_within, train_member

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from apps.crop_disease.images import LEAST_SHORT_SIDE_PX, PADDING, augment, prepare
+from apps.crop_disease.images import LEAST_SHORT_SIDE_PX, augment, prepare
+from apps.crop_disease.padding import PADDING
 from apps.crop_disease.phantom import write_phantom
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "coffee_leaves"

@@ -11,8 +11,8 @@ from PIL import Image
 
 from apps.crop_disease import APP
 from apps.crop_disease.report import background_control, by_severity, confused_pairs
-from core.app import Task
-from core.blocks import Pictures, ReportContext, Table, Text
+from core.app import ReportContext, Task
+from core.blocks import Pictures, Table, Text
 
 TASK = Task(
     name="disease",

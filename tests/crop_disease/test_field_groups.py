@@ -11,8 +11,8 @@ import pytest
 from apps.crop_disease.field.area_report import areas_and_severity
 from apps.crop_disease.field.areas import corrected_areas, judged_counts
 from apps.crop_disease.field.groups import keep_apart
-from core.app import Source, Task
-from core.blocks import ReportContext, Table, Text
+from core.app import ReportContext, Source, Task
+from core.blocks import Table, Text
 from core.errors import ManifestError
 
 TASK = Task(name="disease", kind="multiclass", classes=("healthy", "rust"))

@@ -21,7 +21,7 @@ from apps.crop_disease.field.phantom import (
     write_mosaic,
 )
 from apps.crop_disease.field.tile_pixels import read_tile
-from apps.crop_disease.field.tiles import is_tile, window_of
+from apps.crop_disease.field.window import is_tile, window_of
 from apps.crop_disease.inputs import index, read
 from core.app import Source, Task
 from core.base.tables import check_manifest, check_splits

@@ -25,11 +25,11 @@ from apps.crop_disease.field.phantom import (
     write_field_phantom,
     write_mosaic,
 )
-from apps.crop_disease.field.prescription import read_rates
 from apps.crop_disease.field.raster import Reading, describe
+from apps.crop_disease.field.rates import read_rates
 from apps.crop_disease.field.spatial import label_of_tiles, read_shapes
 from apps.crop_disease.field.tile_pixels import field_mask
-from apps.crop_disease.field.tiles import window_of
+from apps.crop_disease.field.window import window_of
 from core.app import ExportContext, Source, Task
 from core.errors import ManifestError, MetricError
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from apps.crop_disease.field.report import random_against_spatial, split_gap
-from core.app import Task
-from core.blocks import ReportContext, Table, Text
+from core.app import ReportContext, Task
+from core.blocks import Table, Text
 
 CLASSES = ("healthy", "rust")
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from apps.mammography import APP
-from apps.mammography.exports import coloured
+from apps.mammography.overlay import coloured
 from core.app import ExportContext, Source
 
 if TYPE_CHECKING:

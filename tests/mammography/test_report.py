@@ -14,7 +14,8 @@ from apps.mammography.report import (
     what_may_be_claimed,
     what_recall_finds,
 )
-from core.blocks import Figure, ReportContext, Table, Text
+from core.app import ReportContext
+from core.blocks import Figure, Table, Text
 
 
 def context(**extra: Any) -> ReportContext:

@@ -65,7 +65,7 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         # The tour is small; two breasts with both views must do to learn from.
-        patch.setattr("core.model.attention_pooling.LEAST_UNITS", 2)
+        patch.setattr("core.training.attention_fitting.LEAST_UNITS", 2)
         for line in lines:
             words = shlex.split(line)
             if words[0] == "python":

@@ -11,8 +11,8 @@ import pandas as pd
 from apps.retinopathy import APP
 from apps.retinopathy.index import UNGRADABLE
 from apps.retinopathy.report import cameras, screening, ungradable, worst_errors
-from core.app import Task
-from core.blocks import Figure, Pictures, ReportContext, Table, Text
+from core.app import ReportContext, Task
+from core.blocks import Figure, Pictures, Table, Text
 from core.evaluation.units import decisions_of
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from core.blocks import Block, ReportContext
+    from core.app import ReportContext
+    from core.blocks import Block
 
 __all__ = ["areas_and_severity", "by_area"]
 

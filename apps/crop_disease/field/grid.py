@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from apps.crop_disease.field.raster import RasterFacts, Window
+    from apps.crop_disease.field.raster import RasterFacts
+    from apps.crop_disease.field.window import Window
     from core.app import Source
 
 __all__ = [

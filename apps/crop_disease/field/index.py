@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from apps.crop_disease.field.raster import Window
+    from apps.crop_disease.field.window import Window
     from core.app import Source
 
 __all__ = ["OUTPUT_COLUMNS", "index_field"]

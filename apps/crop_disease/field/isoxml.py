@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from apps.crop_disease.field.prescription import Rate
+    from apps.crop_disease.field.rates import Rate
 
 __all__ = ["UNITS", "Unit", "write_taskdata"]
 

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from apps.crop_disease.field.raster import RasterFacts, Window
+    from apps.crop_disease.field.raster import RasterFacts
+    from apps.crop_disease.field.window import Window
 
 __all__ = ["NODATA", "STEPS", "WELL", "Maps", "blend", "map_colours", "write_maps"]
 

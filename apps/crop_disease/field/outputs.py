@@ -21,14 +21,15 @@ import numpy as np
 
 from apps.crop_disease.field.channels import Reading
 from apps.crop_disease.field.mapping import WELL, Decide, map_colours, write_maps
-from apps.crop_disease.field.prescription import read_rates, write_prescription
+from apps.crop_disease.field.prescription import write_prescription
 from apps.crop_disease.field.raster import RasterFacts, describe
+from apps.crop_disease.field.rates import read_rates
 from apps.crop_disease.field.spatial import read_shapes
 from apps.crop_disease.field.styles import polygon_style, raster_style
 from apps.crop_disease.field.summary import cells, per_field, summarise
 from apps.crop_disease.field.tile_pixels import field_mask
-from apps.crop_disease.field.tiles import is_tile
 from apps.crop_disease.field.webmap import web_map
+from apps.crop_disease.field.window import is_tile
 from apps.crop_disease.field.zones import hot_spots, trace_zones, write_layer
 from core.app import Export
 from core.base.outputs import csv_safe, write_text

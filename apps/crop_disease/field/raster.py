@@ -23,7 +23,7 @@ import numpy as np
 
 from apps.crop_disease.field.channels import BAND_NAMES, INDICES, Reading, named_bands, scaled
 from apps.crop_disease.field.ground import Ground
-from apps.crop_disease.images import padding_for
+from apps.crop_disease.padding import padding_for
 from core.errors import ImageError
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from core.blocks import Block, ReportContext
+    from core.app import ReportContext
+    from core.blocks import Block
 
 __all__ = ["random_against_spatial", "split_gap"]
 

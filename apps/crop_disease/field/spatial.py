@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from apps.crop_disease.field.raster import RasterFacts, Window
+    from apps.crop_disease.field.raster import RasterFacts
+    from apps.crop_disease.field.window import Window
 
 __all__ = ["Shapes", "label_of_tiles", "read_shapes"]
 

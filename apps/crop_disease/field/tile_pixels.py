@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from apps.crop_disease.field.channels import Reading
 from apps.crop_disease.field.raster import borrow, need_geo, read_pixels, valid_pixels
-from apps.crop_disease.field.tiles import window_of
+from apps.crop_disease.field.window import window_of
 from core.errors import ImageError
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from apps.crop_disease.field.raster import Window
     from apps.crop_disease.field.spatial import Shapes
+    from apps.crop_disease.field.window import Window
 
 __all__ = ["field_mask", "read_tile"]
 

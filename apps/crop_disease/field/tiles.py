@@ -12,42 +12,29 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from apps.crop_disease.field.raster import Window
+    from apps.crop_disease.field.window import Window
 
 __all__ = [
     "Blocks",
     "block_starts",
-    "is_tile",
     "length_px",
     "starts",
     "valid_fractions",
-    "window_of",
 ]
 
 # Pixels of a mask held at once while tiles are counted: 20,000 px wide, 400 rows.
 STRIP_PX = 8_000_000
-
-
-def is_tile(row: Mapping[str, Any]) -> bool:
-    """Whether a manifest row is a tile of a raster; a photo is not."""
-    value = row.get("row_off")
-    return value is not None and value == value and value != ""  # noqa: PLR0124  (NaN)
-
-
-def window_of(row: Mapping[str, Any]) -> Window:
-    """(row, col, height, width) of a tile in its raster."""
-    return int(row["row_off"]), int(row["col_off"]), int(row["height"]), int(row["width"])
 
 
 def length_px(text: str, *, option: str, pixel_m: float, whole_px: int | None = None) -> int:

@@ -1,0 +1,95 @@
+"""The labelled and scored cases of one level (images, or one kind of unit) and their resamples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.statistics.resampling import Resampling, resample_groups
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from core.app import Cases, Task
+
+__all__ = ["Level", "part_of"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """The cases of one level.
+
+    Attributes:
+        unit: ``image`` or the name of a unit.
+        cases: scored and labelled, weights all one.
+        groups: (N,) the group of each case, as text, unique where it has none.
+        plan: how groups are drawn.
+        task: with its class order.
+        confidence: level of the intervals.
+    """
+
+    unit: str
+    cases: Cases
+    groups: NDArray[np.str_]
+    plan: Resampling
+    task: Task
+    confidence: float
+
+    @classmethod
+    def of(
+        cls,
+        unit: str,
+        cases: Cases,
+        groups: NDArray[np.str_],
+        *,
+        task: Task,
+        confidence: float,
+        resamples: int,
+        seed: int,
+        word: str,
+    ) -> Level:
+        """A level with its plan: groups drawn within strata of their rarest class."""
+        outcome = cases.y
+        if outcome.ndim == 2:
+            # Label sets are too many for strata; the rarest label of each row stands for it.
+            support = outcome.sum(axis=0)
+            rare = np.argsort(np.argsort(support, kind="stable"), kind="stable")
+            held = np.where(outcome > 0, rare[None, :], outcome.shape[1])
+            outcome = held.min(axis=1)
+        plan = resample_groups(groups, outcome=outcome, resamples=resamples, seed=seed, word=word)
+        return cls(unit, cases, groups, plan, task, confidence)
+
+    @property
+    def n(self) -> int:
+        """Number of cases."""
+        return len(self.groups)
+
+    def groups_in(self, rows: NDArray[np.bool_]) -> int:
+        """Groups that hold any of these cases."""
+        return len(np.unique(self.plan.index[rows]))
+
+    def holds(self, index: int) -> NDArray[np.bool_]:
+        """(N,) whether a case is of a class."""
+        y = self.cases.y
+        return np.asarray(y[:, index] == 1 if y.ndim == 2 else y == index)
+
+    def decided_for(self, index: int) -> NDArray[np.bool_]:
+        """(N,) whether a case was decided for a class."""
+        d = self.cases.decided
+        return np.asarray(d[:, index] == 1 if d.ndim == 2 else d == index)
+
+
+def part_of(level: Level, inside: NDArray[np.bool_]) -> Level:
+    """The level of some of its cases; its plan numbers the groups that are left."""
+    cases = replace(
+        level.cases,
+        y=level.cases.y[inside],
+        scores=level.cases.scores[inside],
+        decided=level.cases.decided[inside],
+        weight=level.cases.weight[inside],
+    )
+    held, index = np.unique(level.plan.index[inside], return_inverse=True)
+    plan = replace(level.plan, index=index, stratum=level.plan.stratum[held])
+    return replace(level, cases=cases, groups=level.groups[inside], plan=plan)

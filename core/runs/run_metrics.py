@@ -1,0 +1,166 @@
+"""Metrics of one split of a run, as its own ``run.json`` says they are computed.
+
+Thresholds, temperature and units are those stored in the run; nothing is chosen here.
+A training, an evaluation and an ensemble all compute their numbers through this module.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from core.app import Unit, find_app
+from core.errors import MetricError
+from core.evaluation.summary import summarise
+from core.evaluation.threshold_choice import explore_points
+from core.runs.run import task_from_dict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+__all__ = [
+    "compute_metrics",
+    "final_split",
+    "headline_without_flagged",
+    "units_of_run",
+]
+
+
+def compute_metrics(
+    predictions: pd.DataFrame,
+    *,
+    run: Mapping[str, Any],
+    split: str,
+    prevalence: float | None = None,
+    plain: bool = False,
+    explore: Sequence[str] = (),
+    resamples: int = 2000,
+    broken_down: bool = True,
+) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
+    """Metrics and decisions of one split.
+
+    Args:
+        predictions: rows of any split; only those of ``split`` are counted, and
+            rows that failed before they could be given one.
+        run: the content of ``run.json``.
+        split: whose rows are judged.
+        prevalence: see ``evaluate``.
+        plain: leave out subgroups and units, for a baseline beside the headline.
+        explore: targets of operating points chosen on the judged rows, and marked so.
+        resamples: of the bootstrap.
+        broken_down: whether to give subgroups and operating points.
+    """
+    app = find_app(run["app"])
+    task = task_from_dict(run["task"])
+    rows = predictions[predictions["split"].fillna("") == split].reset_index(drop=True)
+    units = units_of_run(run)
+    metrics = app.metrics_for(task)
+    points = list(run["operating_points"])
+    if explore:
+        points += explore_points(
+            rows, task=task, targets=explore, split=split, units=units, metrics=metrics
+        )
+    present = [name for name in app.subgroups if name in rows.columns]
+    return summarise(
+        rows,
+        task=task,
+        metrics=metrics,
+        units=[] if plain else units,
+        subgroups=present if broken_down and not plain else [],
+        split=split,
+        operating_points=points if broken_down else [],
+        temperature=float(run["temperature"]),
+        link=run["members"][0]["network"]["link"],
+        seed=int(run["seed"]),
+        group_word=run["group"],
+        prevalence=prevalence,
+        resamples=200 if plain else resamples,
+    )
+
+
+def units_of_run(run: Mapping[str, Any]) -> list[Unit]:
+    """The steps of a run, with the rules it was trained with."""
+    members = run.get("members") or [{}]
+    weighed = members[0].get("network", {}).get("attention", "")
+    return [
+        Unit(
+            name=u["name"],
+            columns=tuple(u["columns"]),
+            rule=u["rule"],
+            learned=u["name"] == weighed,
+        )
+        for u in run["units"]
+    ]
+
+
+def final_split(predictions: pd.DataFrame) -> str:
+    """The split a report speaks of: test, else out-of-fold, else validation."""
+    present = set(predictions["split"].dropna())
+    for name in ("test", "out-of-fold", "val"):
+        if name in present:
+            return name
+    return "test"
+
+
+def headline_without_flagged(
+    predictions: pd.DataFrame,
+    manifest: pd.DataFrame,
+    audit: Mapping[str, Any],
+    run: Mapping[str, Any],
+    split: str,
+) -> list[dict[str, Any]]:
+    """The headline without the images that the audit found suspect, one row for each reason.
+
+    Args:
+        predictions: of the run.
+        manifest: of the run, with splits.
+        audit: the content of ``audit.json``; empty where there is none.
+        run: the content of ``run.json``.
+        split: whose rows are judged.
+
+    Returns:
+        ``what``, ``title``, ``n`` (images left out), ``first``, and ``row``: the headline of
+        the others, or None where none are left.
+    """
+    rows = predictions[predictions["split"].fillna("") == split]
+    found = []
+    for what, title, ids in flagged_images(audit, manifest, set(rows["image_id"])):
+        kept = rows[~rows["image_id"].isin(ids)]
+        entry: dict[str, Any] = {"what": what, "title": title, "n": len(ids), "first": min(ids)}
+        try:
+            content, _ = compute_metrics(
+                kept, run=run, split=split, resamples=500, broken_down=False
+            )
+            entry["row"] = content["metrics"][0]
+        except MetricError as error:
+            entry["row"], entry["reason"] = None, str(error)
+        found.append(entry)
+    return found
+
+
+def flagged_images(
+    audit: Mapping[str, Any], manifest: pd.DataFrame, judged: set[str]
+) -> list[tuple[str, str, set[str]]]:
+    """Judged images with a reason to leave them out: (name, words, image ids), if there are any."""
+    split = dict(zip(manifest["image_id"], manifest["split"].fillna(""), strict=True))
+    sets = [set(ids) for ids in audit.get("exact") or []]
+    sets += [{pair["first"], pair["second"]} for pair in audit.get("near") or []]
+    leaking: set[str] = set()
+    repeated: set[str] = set()
+    for ids in sets:
+        inside = sorted(ids & judged)
+        if any(split.get(i) in {"train", "val"} and i not in judged for i in ids):
+            leaking.update(inside)
+        repeated.update(inside[1:])
+    conflicting = {i for entry in audit.get("conflicts") or [] for i in entry["image_ids"]}
+    found = [
+        ("leaking", "images with a copy among those trained or tuned on", leaking),
+        ("repeated", "all but one of images that show the same thing", repeated),
+        ("conflicting", "images whose copies have another label", conflicting & judged),
+    ]
+    everything = set().union(*(ids for _, _, ids in found))
+    n_reasons = sum(bool(ids) for _, _, ids in found)
+    if n_reasons > 1:
+        found.append(("all", "all of these", everything))
+    return [entry for entry in found if entry[2]]
