@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -518,6 +520,33 @@ def test_a_page_becomes_a_pdf(tmp_path: Path) -> None:
     assert target.read_bytes().startswith(b"%PDF-")
     # WeasyPrint would have Pillow take half a file for an image from here on.
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+def test_a_system_without_a_library_of_weasyprint_prints_without_a_warning(tmp_path: Path) -> None:
+    # The Pango of Debian 12 comes without HarfBuzz-Subset, of which WeasyPrint warns when imported.
+    source, target = tmp_path / "a.html", tmp_path / "a.pdf"
+    source.write_text(SMALL, encoding="utf-8")
+    program = """
+import sys, warnings
+from pathlib import Path
+import cffi
+load = cffi.FFI.dlopen
+def without_subset(self, name, *flags):
+    if "subset" in str(name):
+        raise OSError(name)
+    return load(self, name, *flags)
+cffi.FFI.dlopen = without_subset
+from core.report import pdf
+warnings.simplefilter("error")
+assert pdf._by_weasyprint(Path(sys.argv[1]))[:5] == b"%PDF-"
+"""
+    try:
+        importlib.import_module("weasyprint")
+    except OSError:
+        pytest.skip("this machine has no Pango")
+    command = [sys.executable, "-c", program, str(source), str(target)]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_without_an_engine_the_user_is_told_to_print(

@@ -21,6 +21,7 @@ from core.cli.main import build
 from core.data.scored_tables import read_foreign
 from core.errors import ConfigError, LeakageError, OutputError
 from core.evaluation.summary import summarise
+from core.runs.results import write_table
 from core.runs.run import load_run
 from core.runs.run_metrics import compute_metrics
 from core.statistics.operating_points import choose_threshold
@@ -83,6 +84,16 @@ def other(place: Path) -> Path:
     table.to_parquet(folder / "predictions.parquet", index=False)
     seal(folder)
     return folder
+
+
+@pytest.mark.parametrize("absent", [None, np.nan, ""])
+def test_an_empty_decision_is_an_empty_string_in_both_files(absent: Any, tmp_path: Path) -> None:
+    table = pd.DataFrame({"image_id": ["a", "b"], "decision": ["rust", absent]})
+    for rows, expected in ((table, ["rust", ""]), (table[1:], [""])):
+        write_table(tmp_path / "t", rows)
+        binary = pd.read_parquet(tmp_path / "t.parquet")
+        text = pd.read_csv(tmp_path / "t.csv", keep_default_na=False)
+        assert binary["decision"].tolist() == text["decision"].tolist() == expected
 
 
 @pytest.fixture

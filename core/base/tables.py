@@ -29,6 +29,7 @@ __all__ = [
     "SPLITS",
     "STATUSES",
     "Column",
+    "as_text",
     "attention_columns",
     "check_manifest",
     "check_splits",
@@ -186,12 +187,12 @@ def check_manifest(table: pd.DataFrame, *, labelled: bool) -> None:
     odd = table[~table["status"].isin(["ok", "skipped"])]
     if len(odd):
         problems.append(f"{len(odd)} row(s) have a status other than ok or skipped")
-    silent = table[(table["status"] == "skipped") & (_text(table["reason"]) == "")]
+    silent = table[(table["status"] == "skipped") & (as_text(table["reason"]) == "")]
     if len(silent):
         problems.append(
             f"{len(silent)} skipped row(s) give no reason (first: {silent['image_id'].iloc[0]!r})"
         )
-    split = _text(table["split"])
+    split = as_text(table["split"])
     strange = table[~split.isin(["", *SPLITS])]
     if len(strange):
         problems.append(
@@ -199,7 +200,7 @@ def check_manifest(table: pd.DataFrame, *, labelled: bool) -> None:
             f"(first: {strange['split'].iloc[0]!r} for {strange['image_id'].iloc[0]!r})"
         )
     if labelled:
-        bare = ok[_text(ok["label"]) == ""]
+        bare = ok[as_text(ok["label"]) == ""]
         if len(bare):
             problems.append(
                 f"{len(bare)} of {len(ok):,} rows have no label (first: "
@@ -225,7 +226,9 @@ def check_splits(table: pd.DataFrame) -> None:
         LeakageError: with the number of such groups and the first.
     """
     known = table[
-        (table["status"] == "ok") & (_text(table["group"]) != "") & (_text(table["split"]) != "")
+        (table["status"] == "ok")
+        & (as_text(table["group"]) != "")
+        & (as_text(table["split"]) != "")
     ]
     spread = known.groupby("group", sort=True)["split"].nunique()
     crossing = spread[spread > 1]
@@ -245,6 +248,6 @@ def check_splits(table: pd.DataFrame) -> None:
     raise LeakageError(msg)
 
 
-def _text(values: pd.Series[Any]) -> pd.Series[str]:
-    """The column as text, missing values as the empty string."""
+def as_text(values: pd.Series[Any]) -> pd.Series[str]:
+    """A column of any type as text; missing values become the empty string."""
     return values.astype("object").where(values.notna(), "").astype(str)

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -67,8 +68,11 @@ def _by_weasyprint(html_path: Path) -> bytes | None:
     """The PDF, or None where WeasyPrint or the libraries it needs are absent."""
     before = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
-        from weasyprint import HTML  # noqa: PLC0415  (optional)
-        from weasyprint.urls import URLFetcher  # noqa: PLC0415
+        with warnings.catch_warnings():
+            # It warns of system libraries that a later version will need; it prints without.
+            warnings.simplefilter("ignore")
+            from weasyprint import HTML  # noqa: PLC0415  (optional)
+            from weasyprint.urls import URLFetcher  # noqa: PLC0415
     except (ImportError, OSError):
         # OSError: the package is there, the system's Pango is not.
         return None
@@ -80,7 +84,9 @@ def _by_weasyprint(html_path: Path) -> bytes | None:
     text = html_path.read_text(encoding="utf-8")
     # What is stored in the page may be opened, nothing else.
     stored = URLFetcher(allowed_protocols={"data"})
-    printed: bytes | None = HTML(string=text, url_fetcher=stored).write_pdf()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        printed: bytes | None = HTML(string=text, url_fetcher=stored).write_pdf()
     return printed
 
 

@@ -17,6 +17,7 @@ import pandas as pd
 from core.app import ReportContext
 from core.base.outputs import is_complete, seal, write_bytes, write_json, write_text
 from core.base.settings import read_plan_rows
+from core.base.tables import as_text
 from core.errors import OutputError, RunError
 from core.report.page import write_report
 from core.runs.predictions import csv_text
@@ -43,7 +44,14 @@ Look = Callable[[str], "NDArray[Any]"]
 
 
 def write_table(stem: Path, table: pd.DataFrame) -> None:
-    """A table as Parquet, for programs, and as CSV, for people."""
+    """A table as Parquet, for programs, and as CSV, for people.
+
+    Where no class was decided (a skipped or failed image, a row without any of several
+    labels) the name is the empty string in both, never a missing value, which pandas reads
+    back as a number.
+    """
+    named = [name for name in ("predicted", "decision") if name in table]
+    table = table.assign(**{name: as_text(table[name]) for name in named})
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     write_bytes(stem.with_suffix(".parquet"), buffer.getvalue())
