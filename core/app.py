@@ -11,6 +11,7 @@ repository come through the same door as a third party's.
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Literal
@@ -113,7 +114,8 @@ class Task:
                 msg = (
                     f"{len(unknown)} label(s) are not classes of the task {self.name!r} "
                     f"(first: {unknown[0]!r}; known: {', '.join(self.classes)}).{hint} "
-                    "Rename the labels, or choose another task with --task."
+                    "Rename the labels, say what they count as with --label-map "
+                    f"'{unknown[0]}=CLASS', or choose another task with --task."
                 )
                 raise ManifestError(msg)
             return self
@@ -153,10 +155,10 @@ def class_key(label: str) -> tuple[int, float, str]:
     >>> sorted(["10", "2", "b", "a"], key=class_key)
     ['2', '10', 'a', 'b']
     """
-    try:
+    # Only digits: float() would take "nan", which has no place in any order, "inf" and "1_0".
+    if re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?", label):
         return (0, float(label), label)
-    except ValueError:
-        return (1, 0.0, label)
+    return (1, 0.0, label)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +198,8 @@ class Manifest:
             could be found, and then leakage cannot be checked.
         split_rule: one sentence saying where a given split came from; empty if
             the data name no split.
+        class_rule: one sentence saying what names the classes and what is left out;
+            the first line of a check.
         notes: further sentences for the user: what was assumed, skipped, renamed.
         cards: names of the data cards recognised.
         facts: plain values that a run remembers of its training data, to compare
@@ -212,6 +216,7 @@ class Manifest:
     root: Path
     group_rule: str = ""
     split_rule: str = ""
+    class_rule: str = ""
     notes: tuple[str, ...] = ()
     cards: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)

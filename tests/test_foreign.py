@@ -19,16 +19,16 @@ from core.verbs.from_table import evaluate_table, points_of
 
 
 def table(n: int = 120, seed: int = 0) -> pd.DataFrame:
-    """Two images of each patient; sick patients score higher."""
+    """Two images of each patient; yes patients score higher."""
     rng = np.random.default_rng(seed)
     patient = np.arange(n) // 2
-    sick = patient % 3 == 0
-    score = 1 / (1 + np.exp(-(2 * sick - 1 + rng.normal(size=n))))
+    yes = patient % 3 == 0
+    score = 1 / (1 + np.exp(-(2 * yes - 1 + rng.normal(size=n))))
     return pd.DataFrame(
         {
             "id": [f"i{i:03d}" for i in range(n)],
             "group": [f"p{p}" for p in patient],
-            "label": np.where(sick, "sick", "fine"),
+            "label": np.where(yes, "yes", "no"),
             "score": score.round(6),
             "site": np.where(patient % 2, "north", "south"),
         }
@@ -51,7 +51,7 @@ def test_the_whole_report_is_made_without_a_model_twice_the_same(
     assert is_complete(out)
     rows = table()
     by_patient = rows.groupby("group").agg({"score": "mean", "label": "first"})
-    expected = roc_auc_score(by_patient["label"] == "sick", by_patient["score"])
+    expected = roc_auc_score(by_patient["label"] == "yes", by_patient["score"])
     first = done["metrics"]["metrics"][0]
     assert (first["name"], first["unit"], first["n"]) == ("auroc", "patient", 60)
     assert first["value"] == pytest.approx(expected, abs=1e-9)
@@ -136,7 +136,7 @@ def test_rows_without_a_score_are_failures_and_counted(tmp_path: Path) -> None:
         (lambda t: t.drop(columns="score"), "no column of scores"),
         (lambda t: t.assign(score=t["score"] * 5), r"outside \[0, 1\]"),
         (lambda t: t.assign(id="same"), "repeat"),
-        (lambda t: t.assign(label="sick"), "single column of scores but 1 classes"),
+        (lambda t: t.assign(label="yes"), "single column of scores but 1 classes"),
         (lambda t: t.assign(score_a=0.5, score_b=0.9), "do not add up to 1"),
         (lambda t: t.iloc[:0], "holds no row"),
     ],

@@ -25,7 +25,6 @@ from apps.crop_disease.metrics import METRICS
 from apps.crop_disease.phantom import write_phantom
 from apps.crop_disease.report import background_control, by_severity, confused_pairs
 from core.app import App, Section, Task, Tour, Unit
-from core.data.published import LABEL_MAP
 
 __all__ = ["APP"]
 
@@ -83,7 +82,7 @@ APP = App(
         "small_share": 0.4,
     },
     output_columns=("leaf", "severity", *OUTPUT_COLUMNS),
-    options=(LABEL_MAP, *OPTIONS),
+    options=OPTIONS,
     tours=(
         Tour(
             name="field",

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from apps.crop_disease.layouts import FOLDER_SETS, TABLE_SETS
 from core.app import Manifest
+from core.data.label_map import label_map
 from core.data.published import (
     counted_missing,
-    label_map,
     match_rows,
     plain,
     read_sheet,

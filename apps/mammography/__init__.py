@@ -25,7 +25,6 @@ from apps.mammography.report import (
     what_recall_finds,
 )
 from core.app import App, Export, Option, Section, Task, Unit
-from core.data.published import LABEL_MAP
 
 __all__ = ["APP"]
 
@@ -142,7 +141,6 @@ APP = App(
         "spacing_mm",
     ),
     options=(
-        LABEL_MAP,
         BIRADS_CANCER,
         Option(
             name="voi",

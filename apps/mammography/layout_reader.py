@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from apps.mammography.layouts import DENSITY, LAYOUTS, SIDES, Layout, Reading, Record, category
 from apps.mammography.special_layouts import read_csaw, read_embed, read_mias
 from core.app import Manifest, Option
+from core.data.label_map import label_map
 from core.data.published import (
     counted_missing,
-    label_map,
     plain,
     read_sheet,
     refuse_spreadsheet,

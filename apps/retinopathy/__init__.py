@@ -19,7 +19,6 @@ from apps.retinopathy.phantom import write_phantom
 from apps.retinopathy.report import cameras, screening, ungradable, worst_errors
 from apps.retinopathy.screening import UNITS
 from core.app import App, Export, Option, Section, Task
-from core.data.published import LABEL_MAP
 
 __all__ = ["APP"]
 
@@ -93,7 +92,6 @@ APP = App(
     prepared_columns=PREPARED_COLUMNS,
     output_columns=tuple(COLUMNS),
     options=(
-        LABEL_MAP,
         Option(
             name="colours",
             help="normalised (less the local average), camera (as they are), equalised (lightness "

@@ -12,10 +12,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from apps.retinopathy.layouts import LAYOUTS, Layout, Record, patient_and_eye
+from core.data.label_map import label_map
 from core.data.published import (
     Sheet,
     counted_missing,
-    label_map,
     plain,
     read_sheet,
     refuse_spreadsheet,

@@ -11,12 +11,75 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.app import Option
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from core.app import App
 
-__all__ = ["pixel_options", "plain_options", "resolve_options", "stored_options"]
+__all__ = [
+    "DATA_OPTIONS",
+    "options_of",
+    "pixel_options",
+    "plain_options",
+    "resolve_options",
+    "stored_options",
+]
+
+
+_LABELLED = ("check", "train", "evaluate")
+_EVERY = (*_LABELLED, "predict")
+# What a user may say of any data, whatever the app: which column is what, what a label means.
+DATA_OPTIONS = (
+    Option(
+        name="path-column",
+        help="Column of the table that names the image files.",
+        verbs=_EVERY,
+        scope="command",
+    ),
+    Option(
+        name="id-column",
+        help="Column that names images by an id: of the file's name, or of a DICOM header.",
+        verbs=_EVERY,
+        scope="command",
+    ),
+    Option(
+        name="label-column",
+        help="Column of the table (or of polygons) that holds the class; several of zeros and "
+        "ones by commas; folder or parent for the folders above the images.",
+        verbs=_LABELLED,
+    ),
+    Option(
+        name="group-column",
+        help="Column of what may never straddle a split: patient, plant, field.",
+        verbs=_LABELLED,
+        scope="command",
+    ),
+    Option(
+        name="split-column",
+        help="Column that says train, val or test; none draws a split anew.",
+        verbs=_LABELLED,
+        scope="command",
+    ),
+    Option(
+        name="label-map",
+        help="What a label counts as: RAW=CLASS, several separated by commas, or a table of two "
+        "columns; RAW= leaves its images out.",
+        verbs=_LABELLED,
+    ),
+    Option(
+        name="layer",
+        help="Layer of a GeoPackage or KML that holds the polygons.",
+        verbs=_EVERY,
+        scope="command",
+    ),
+)
+
+
+def options_of(app: App, verb: str) -> dict[str, Option]:
+    """Options that a command takes for an app, by name: those of any data, and the app's own."""
+    return {o.name: o for o in (*DATA_OPTIONS, *app.options) if verb in o.verbs}
 
 
 def resolve_options(
@@ -36,7 +99,7 @@ def resolve_options(
         stored: the ``options`` of ``run.json``; those that the command does not
             take are left out.
     """
-    known = {option.name: option for option in app.options if verb in option.verbs}
+    known = options_of(app, verb)
     values: dict[str, Any] = {name: option.default for name, option in known.items()}
     values.update({name: value for name, value in (stored or {}).items() if name in known})
     values.update(given)
@@ -61,7 +124,9 @@ def stored_options(app: App, options: Mapping[str, Any]) -> dict[str, Any]:
     Files are left out, whatever their scope: they belong to the data at hand and
     to this machine, not to the model.
     """
-    travels = {o.name for o in app.options if o.scope != "command" and o.type is not Path}
+    travels = {
+        o.name for o in (*DATA_OPTIONS, *app.options) if o.scope != "command" and o.type is not Path
+    }
     return {name: value for name, value in sorted(options.items()) if name in travels}
 
 

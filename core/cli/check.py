@@ -10,6 +10,7 @@ from core.cli.shared import (
     EXTRA,
     SOME_FAILED,
     app_options,
+    data_options,
     existing,
     guarded,
     say,
@@ -43,6 +44,27 @@ def check(
     allow_outside: bool = typer.Option(
         False, "--allow-outside", help="Let a table name files outside of its folder."
     ),
+    path_column: str = typer.Option(
+        None, "--path-column", help="Column of the table that names the image files."
+    ),
+    label_column: str = typer.Option(
+        None,
+        "--label-column",
+        help="Column of the table or polygons with the class; folder or parent for folders.",
+    ),
+    group_column: str = typer.Option(
+        None, "--group-column", help="Column of what may never straddle a split."
+    ),
+    split_column: str = typer.Option(
+        None, "--split-column", help="Column that says train, val or test; none draws a split."
+    ),
+    id_column: str = typer.Option(
+        None, "--id-column", help="Column that names images by an id of file name or header."
+    ),
+    label_map: str = typer.Option(
+        None, "--label-map", help="RAW=CLASS, by commas, or a table of both; RAW= leaves out."
+    ),
+    layer: str = typer.Option(None, "--layer", help="Layer of a GeoPackage with the polygons."),
     as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
 ) -> None:
     """Look before training: unreadable, duplicate, leaking, unbalanced, shortcuts."""
@@ -50,14 +72,24 @@ def check(
         from core.app import find_app  # noqa: PLC0415  (loads the app)
         from core.verbs.check import check as run  # noqa: PLC0415
 
-        options = app_options(find_app(app), "check", context.args)
+        options = data_options(
+            app_options(find_app(app), "check", context.args),
+            {
+                "path-column": path_column,
+                "label-column": label_column,
+                "split-column": split_column,
+                "id-column": id_column,
+                "label-map": label_map,
+                "layer": layer,
+            },
+        )
         result = run(
             app,
             existing([data])[0],
             out,
             task=task,
-            label=label,
-            group=group,
+            label=label or label_column,
+            group=group or group_column,
             card=card,
             allow_outside=allow_outside,
             options=options,
@@ -65,6 +97,7 @@ def check(
         if as_json:
             show_json(result)
         else:
+            say(result["class_rule"])
             for sentence in (result["group_rule"], result["split_rule"], *result["notes"]):
                 if sentence:
                     say(f"data: {sentence}")

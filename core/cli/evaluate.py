@@ -12,6 +12,7 @@ from core.cli.shared import (
     EXTRA,
     SOME_FAILED,
     app_options,
+    data_options,
     existing,
     guarded,
     pairs,
@@ -64,6 +65,27 @@ def evaluate(
     allow_outside: bool = typer.Option(
         False, "--allow-outside", help="Let a table name files outside of its folder."
     ),
+    path_column: str = typer.Option(
+        None, "--path-column", help="Column of the table that names the image files."
+    ),
+    label_column: str = typer.Option(
+        None,
+        "--label-column",
+        help="Column of the table or polygons with the class; folder or parent for folders.",
+    ),
+    group_column: str = typer.Option(
+        None, "--group-column", help="Column of what may never straddle a split."
+    ),
+    split_column: str = typer.Option(
+        None, "--split-column", help="Column that says train, val or test; none draws a split."
+    ),
+    id_column: str = typer.Option(
+        None, "--id-column", help="Column that names images by an id of file name or header."
+    ),
+    label_map: str = typer.Option(
+        None, "--label-map", help="RAW=CLASS, by commas, or a table of both; RAW= leaves out."
+    ),
+    layer: str = typer.Option(None, "--layer", help="Layer of a GeoPackage with the polygons."),
     app: str = typer.Option(
         None, "--app", help="With --predictions: an app whose metrics, units and words are used."
     ),
@@ -92,12 +114,20 @@ def evaluate(
     """Report on the held-out split of a run, on a new labelled folder, or on a table."""
     with guarded(as_json=as_json):
         common: dict[str, Any] = {
-            "label": label,
-            "group": group,
+            "label": label or label_column,
+            "group": group or group_column,
             "prevalence": prevalence,
             "targets": target,
             "exploratory": exploratory,
             "pdf": pdf,
+        }
+        columns = {
+            "path-column": path_column,
+            "label-column": label_column,
+            "split-column": split_column,
+            "id-column": id_column,
+            "label-map": label_map,
+            "layer": layer,
         }
         only_table = {
             "app_name": app,
@@ -115,10 +145,15 @@ def evaluate(
             msg = "--out is missing. Name the directory of the report: --out DIR."
             raise ConfigError(msg)
         if predictions is not None:
-            result = _of_table(predictions, run, context.args, out, {**common, **only_table}, seed)
+            settings = {**common, **only_table, "columns": data_options({}, columns)}
+            result = _of_table(predictions, run, context.args, out, settings, seed)
         else:
             _refuse(run, only_table)
-            result = _of_run(run, data, context.args, out, card, allow_outside, common)
+            from core.runs.run import load_run  # noqa: PLC0415
+
+            extra = data_options(app_options(load_run(run).app, "evaluate", context.args), columns)
+            common |= {"card": card, "allow_outside": allow_outside, "options": extra}
+            result = _of_run(run, data, out, common)
         if as_json:
             show_json(result)
         else:
@@ -142,19 +177,14 @@ def beside_own_test(row: Mapping[str, Any]) -> str:
 def _of_run(
     run: Path,
     data: str | None,
-    extra: Sequence[str],
     out: Path,
-    card: str | None,
-    allow_outside: bool,
-    common: Mapping[str, Any],
+    settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Judge a run."""
-    from core.runs.run import load_run  # noqa: PLC0415
     from core.verbs.evaluate import evaluate as work  # noqa: PLC0415  (imports pandas)
 
-    options = app_options(load_run(run).app, "evaluate", extra)
     where = existing([data])[0] if data else None
-    return work(run, where, out, card=card, allow_outside=allow_outside, options=options, **common)
+    return work(run, where, out, **settings)
 
 
 def _of_table(

@@ -152,7 +152,9 @@ def app_options(app: App, verb: str, extra: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: an option is unknown, lacks its value, or has a value of the wrong type.
     """
-    known = {option.name: option for option in app.options if verb in option.verbs}
+    from core.base.options import options_of  # noqa: PLC0415  (help must answer at once)
+
+    known = options_of(app, verb)
     found: dict[str, Any] = {}
     left = list(extra)
     while left:
@@ -275,6 +277,11 @@ def existing(paths: Sequence[str]) -> list[Path]:
             raise ConfigError(msg)
         found.extend(Path(match).absolute() for match in matches)
     return found
+
+
+def data_options(options: dict[str, Any], given: Mapping[str, str | None]) -> dict[str, Any]:
+    """An app's options with what the user says of any data: which column is what, label map."""
+    return {**options, **{name: value for name, value in given.items() if value is not None}}
 
 
 Command = Callable[..., None]

@@ -12,6 +12,7 @@ from core.cli.shared import (
     EXTRA,
     SOME_FAILED,
     app_options,
+    data_options,
     existing,
     guarded,
     pairs,
@@ -51,6 +52,27 @@ def train(
     allow_outside: bool = typer.Option(
         False, "--allow-outside", help="Let a table name files outside of its folder."
     ),
+    path_column: str = typer.Option(
+        None, "--path-column", help="Column of the table that names the image files."
+    ),
+    label_column: str = typer.Option(
+        None,
+        "--label-column",
+        help="Column of the table or polygons with the class; folder or parent for folders.",
+    ),
+    group_column: str = typer.Option(
+        None, "--group-column", help="Column of what may never straddle a split."
+    ),
+    split_column: str = typer.Option(
+        None, "--split-column", help="Column that says train, val or test; none draws a split."
+    ),
+    id_column: str = typer.Option(
+        None, "--id-column", help="Column that names images by an id of file name or header."
+    ),
+    label_map: str = typer.Option(
+        None, "--label-map", help="RAW=CLASS, by commas, or a table of both; RAW= leaves out."
+    ),
+    layer: str = typer.Option(None, "--layer", help="Layer of a GeoPackage with the polygons."),
     plan: Path = typer.Option(None, "--plan", help="Run the plan.yaml of an earlier run again."),
     preset: str = typer.Option(None, "--preset", help="probe, fast, default or best."),
     backbone: str = typer.Option(None, "--backbone", help="Any residual network by its timm name."),
@@ -109,7 +131,17 @@ def train(
             },
         )
         name = app or (read_plan(plan)[0].app if plan else None)
-        options = app_options(find_app(name), "train", context.args) if name else {}
+        options = data_options(
+            app_options(find_app(name), "train", context.args) if name else {},
+            {
+                "path-column": path_column,
+                "label-column": label_column,
+                "split-column": split_column,
+                "id-column": id_column,
+                "label-map": label_map,
+                "layer": layer,
+            },
+        )
         from core.verbs.train import train as run  # noqa: PLC0415  (imports torch)
 
         result = run(
@@ -118,8 +150,8 @@ def train(
             out,
             flags=flags,
             task=task,
-            label=label,
-            group=group,
+            label=label or label_column,
+            group=group or group_column,
             card=card,
             allow_outside=allow_outside,
             options=options,
@@ -137,6 +169,7 @@ def train(
 
 def _show_plan(plan: Plan, words: Mapping[str, Any]) -> None:
     """Print what was found and what will be done, before it is done."""
+    say(words.get("class_rule", ""))
     for sentence in (
         words["group_rule"] or "No group is known: leakage cannot be checked.",
         words["split_rule"],

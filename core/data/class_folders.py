@@ -1,84 +1,416 @@
-"""Which class the folders say an image is of, and whether the class names can be meant so."""
+"""Which class the folders say an image is of, and whether the class names can be meant so.
+
+Folders above an image may name a class, a split, a season, a farm, or that there are
+masks in them. The rule goes down level by level: what a level is follows from its words
+(``folder_words``) and from the names below it. An answer that is certain is printed; where
+two are possible it stops, with the commands that settle it.
+"""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from core.data.manifest_tables import SPLIT_NAMES
+from core.data.folder_words import (
+    is_class_word,
+    is_image_folder,
+    is_mask_folder,
+    is_neutral,
+    is_version,
+    same_name,
+    split_word,
+)
 from core.data.scan import readable
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from core.app import Task
     from core.data.groups import Input
     from core.data.scan import Found
 
-__all__ = ["check_class_names", "label_by_folder"]
+__all__ = ["FolderAnswer", "check_class_names", "label_by_folder"]
+
+_SHOWN = 6
+
+
+@dataclass
+class FolderAnswer:
+    """What the folders say, in words.
+
+    Attributes:
+        classes: the first line of a check: how many classes lie where, what is left out.
+        split: where the split comes from; empty if the folders name none.
+        notes: further sentences.
+    """
+
+    classes: str = ""
+    split: str = ""
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Level:
+    """How far down the rule has come.
+
+    Attributes:
+        depth: folders above the level that is looked at.
+        parts: of each image still in, the folders above it.
+        above: what the levels passed were taken for, in words.
+        splits: of each image, the split its folders name.
+        aside: of images left out, the reason.
+        tops: of each image, folders passed that name a time or place.
+    """
+
+    parts: dict[Path, tuple[str, ...]]
+    depth: int = 0
+    above: list[str] = field(default_factory=list)
+    splits: dict[Path, str] = field(default_factory=dict)
+    split_names: dict[str, str] = field(default_factory=dict)
+    aside: dict[Path, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+    tops: dict[Path, list[str]] = field(default_factory=dict)
+
+    def names(self) -> Counter[str]:
+        """Folders at this level, with the images in or below them."""
+        return Counter(p[self.depth] for p in self.parts.values() if len(p) > self.depth)
+
+    def below(self, name: str) -> set[str]:
+        """Folders that lie in a folder of this level."""
+        d = self.depth
+        return {p[d + 1] for p in self.parts.values() if len(p) > d + 1 and p[d] == name}
+
+    def put_aside(self, paths: Collection[Path], reason: str) -> None:
+        """Leave images out."""
+        for path in list(paths):
+            self.aside[path] = reason
+            del self.parts[path]
+
+    def within(self, name: str) -> list[Path]:
+        """Images in or below a folder of this level."""
+        return [p for p, q in self.parts.items() if len(q) > self.depth and q[self.depth] == name]
 
 
 def label_by_folder(
-    inputs: Mapping[Path, Input], folder: Path, images: Sequence[Found], *, why: str
-) -> tuple[str, list[str]]:
-    """Take the class from the folders, and the split if the first folders name splits.
+    inputs: Mapping[Path, Input],
+    folder: Path,
+    images: Sequence[Found],
+    *,
+    task: Task,
+    wanted: str = "",
+    chosen: Mapping[str, str] | None = None,
+    why: str = "",
+) -> FolderAnswer:
+    """Take the class from the folders, and the split if folders name splits.
 
     Args:
         inputs: by path; label, split and reason are filled in place.
-        folder: the folder that holds the class folders.
+        folder: the folder that was named.
         images: what was found in it.
+        task: its classes, where it has some, tell which level names them.
+        wanted: ``folder`` or ``parent``: the user says which level it is.
+        chosen: ``--label-map``; a name in it is a class.
         why: a sentence that explains why no table is used; may be empty.
 
-    Returns:
-        The split in words, empty if the folders name none, and notes.
+    Raises:
+        ManifestError: there are no class folders, or nothing says which they are.
+    """
+    parts = {
+        entry.path: tuple(readable(p) for p in entry.path.relative_to(folder).parts[:-1])
+        for entry in images
+    }
+    level = _Level(parts)
+    known = {same_name(name) for name in (*task.classes, *(chosen or {}))}
+    answer = FolderAnswer()
+    _go_down(level, folder, known, wanted, answer)
+    d = level.depth
+    _masks_below(level)
+    if not any(len(p) > d for p in level.parts.values()):
+        raise ManifestError(_nothing_says(folder, len(images), level, why))
+    for path, part in level.parts.items():
+        entry = inputs[path]
+        entry.depth = d + 1
+        if len(part) <= d:
+            entry.reason = "it lies outside of the class folders"
+            continue
+        entry.label = part[-1] if wanted == "parent" else part[d]
+        entry.split = level.splits.get(path, "")
+        if path in level.tops:
+            entry.extras.setdefault("folder", "/".join(level.tops[path]))
+    for path, reason in level.aside.items():
+        inputs[path].reason = reason
+    labels = {inputs[path].label for path in level.parts} - {""}
+    n_loose = sum(len(part) <= d for part in level.parts.values())
+    below = f" below {', '.join(level.above)}" if level.above else ""
+    words = [f"classes: {len(labels)} folders{below} ({_few(sorted(labels))})"]
+    words += level.left_out
+    words += [f"{n_loose:,} images outside of them, left out"] if n_loose else []
+    answer.classes = f"{'; '.join(words)}."
+    answer.notes += _empty_folders(folder, level)
+    if level.split_names:
+        answer.split = f"The split is that of the folders {', '.join(sorted(level.split_names))}."
+    return answer
+
+
+def _go_down(
+    level: _Level, folder: Path, known: set[str], wanted: str, answer: FolderAnswer
+) -> None:
+    """Pass over levels that name no class, and stop at the one that does."""
+    while True:
+        names = level.names()
+        if not names:
+            return
+        masks = [name for name in names if is_mask_folder(name) and same_name(name) not in known]
+        if masks and len(masks) < len(names):
+            for name in masks:
+                paths = level.within(name)
+                level.put_aside(paths, f"it lies in {name}/, a folder of masks")
+                level.left_out.append(f"{name}/ has {len(paths):,} masks, left out")
+            continue
+        hits = sum(same_name(name) in known for name in names)
+        if known and 2 * hits >= len(names):
+            _split_below(level)
+            return
+        if _split_level(level, folder, names, known):
+            continue
+        if wanted in {"folder", "parent"}:
+            return
+        if _is_passed_over(level, folder, names, known):
+            continue
+        _split_below(level)
+        return
+
+
+def _split_level(level: _Level, folder: Path, names: Counter[str], known: set[str]) -> bool:
+    """Pass over a level of folders that name splits; True if it was one.
+
+    ``train/`` with class folders beside a flat ``test/`` is one: the images in ``test/``
+    have no label. Nothing but flat folders called like splits is none at all.
+    """
+    words = {name: split_word(name) for name in names if split_word(name)}
+    words = {name: split for name, split in words.items() if same_name(name) not in known}
+    if not words:
+        return False
+    deep = {name for name in words if level.below(name)}
+    if not deep:
+        if len(words) == len(names) > 1:
+            msg = (
+                f"{readable(str(folder))}: its folders ({_few(sorted(names))}) are called like "
+                "splits, and no class folders lie in them, so nothing says the class of an image. "
+                "Add a table with the columns path and label to the folder, or sort the images "
+                "into one folder per class; if these are classes, pass --label-column folder."
+            )
+            raise ManifestError(msg)
+        if len(words) < len(names) and len(names) > 2:
+            name = min(words)
+            msg = (
+                f"{readable(str(folder))}: {name}/ is called like a split and holds images without "
+                f"class folders, beside {len(names) - 1} other folders ({_few(sorted(names))}). "
+                f"Pass --label-map '{name}=' if its images have no label and are to be left out, "
+                f"or --label-map '{name}={name}' if it is a class."
+            )
+            raise ManifestError(msg)
+        return False
+    outside = [name for name in names if name not in words]
+    for name in (*outside, *(name for name in words if name not in deep)):
+        paths = level.within(name)
+        if name in words:
+            level.put_aside(paths, f"{name}/ has no class folders, so it has no label")
+            level.left_out.append(f"{name}/ has {len(paths):,} unlabelled images, left out")
+        else:
+            told = ", ".join(sorted(deep))
+            level.put_aside(paths, f"it lies outside of the folders {told}")
+            level.left_out.append(f"{name}/ has {len(paths):,} images outside of them, left out")
+    if len(deep) > 1 or len(words) == 1:
+        is_whole = len(deep) > 1 and "train" in {words[name] for name in deep}
+        for name in deep if is_whole else ():
+            level.split_names[name] = words[name]
+            for path in level.within(name):
+                level.splits[path] = words[name]
+    level.above.append(" and ".join(f"{name}/" for name in sorted(deep)))
+    level.depth += 1
+    return True
+
+
+def _masks_below(level: _Level) -> None:
+    """Leave out masks that lie in the class folders: ``rust/images`` and ``rust/masks``."""
+    d = level.depth
+    inner = {part[d + 1] for part in level.parts.values() if len(part) > d + 1}
+    masks = {name for name in inner if is_mask_folder(name)}
+    found = [p for p, q in level.parts.items() if len(q) > d + 1 and q[d + 1] in masks]
+    if found and len(found) < len(level.parts):
+        level.put_aside(found, "it lies in a folder of masks")
+        level.left_out.append(f"{len(found):,} masks below them, left out")
+
+
+def _split_below(level: _Level) -> None:
+    """Take the split from folders in the class folders: ``healthy/train``, ``healthy/test``."""
+    inner = {name for top in level.names() for name in level.below(top)}
+    if level.split_names or len(inner) < 2 or not all(split_word(name) for name in inner):
+        return
+    d = level.depth
+    if any(len(part) == d + 1 for part in level.parts.values()):
+        return
+    for path, part in level.parts.items():
+        if len(part) > d + 1:
+            level.splits[path] = split_word(part[d + 1])
+            level.split_names[part[d + 1]] = level.splits[path]
+
+
+def _is_passed_over(level: _Level, folder: Path, names: Counter[str], known: set[str]) -> bool:
+    """Whether a level names no class; stops where two levels could.
 
     Raises:
-        ManifestError: there are no class folders.
+        ManifestError: the same names lie below several folders, and either could be the class.
     """
-    parts = {entry.path: entry.path.relative_to(folder).parts[:-1] for entry in images}
-    tops = {part[0] for part in parts.values() if part}
-    named = {
-        top: SPLIT_NAMES[top.strip().lower()] for top in tops if top.strip().lower() in SPLIT_NAMES
-    }
-    # A folder "test" may be a class; it is a split only if class folders lie in it.
-    is_split = bool(named) and all(
-        any(len(part) > 1 and part[0] == top for part in parts.values()) for top in named
-    )
-    depth = 2 if is_split else 1
-    if not any(len(part) >= depth for part in parts.values()):
+    if len(names) == 1:
+        return _is_only_a_top(level, next(iter(names)), known)
+    times = Counter(word for name in names for word in level.below(name))
+    shared = sorted(word for word, n in times.items() if n > 1)
+    d = level.depth
+    n_deep = sum(len(part) > d + 1 for part in level.parts.values())
+    if len(shared) < 2 or 2 * n_deep < len(level.parts):
+        if all(is_neutral(name, with_codes=False) for name in names) and not level.tops:
+            _refuse_neutral(folder, names)
+        return False
+    if all(is_version(name) for name in names):
         msg = (
-            f"{readable(str(folder))}: it holds {len(images):,} images, but nothing says their "
-            f"class.{why} "
-            "Put them into one folder per class, or add a table with the columns path and label."
+            f"{readable(str(folder))}: the same classes ({_few(shared)}) lie below "
+            f"{_few(sorted(names))}, which are versions of the same pictures. Together they would "
+            f"be in training and test at once. Pass one of them: {folder.joinpath(min(names))}."
         )
         raise ManifestError(msg)
-    for path, part in parts.items():
-        entry = inputs[path]
-        entry.depth = depth
-        if len(part) < depth:
-            entry.reason = "it lies outside of the class folders"
-        elif is_split and part[0] not in named:
-            entry.reason = f"it lies outside of the folders {', '.join(sorted(named))}"
-        else:
-            entry.label = readable(part[depth - 1]).strip()
-            entry.split = named[part[0]] if is_split else ""
-    bases = [folder / top for top in sorted(named)] if is_split else [folder]
-    full = {folder.joinpath(*part[:depth]) for part in parts.values()}
-    empty = [
-        readable(child.relative_to(folder).as_posix())
-        for base in bases
-        for child in sorted(base.iterdir())
-        if child.is_dir() and not child.name.startswith(".") and child not in full
-    ]
-    notes = []
-    if empty:
-        shown = ", ".join(empty[:5])
-        notes.append(f"{len(empty)} class folder(s) hold no image and are no class: {shown}.")
-    rule = f"The split is that of the folders {', '.join(sorted(named))}." if is_split else ""
-    return rule, notes
+    if not _class_is_below(names, shared, len(times), known):
+        if _class_is_here(names, shared):
+            return False
+        raise ManifestError(_two_levels(folder, sorted(names), shared))
+    for path, part in level.parts.items():
+        if len(part) > d:
+            level.tops.setdefault(path, []).append(part[d])
+    level.above.append(" and ".join(f"{name}/" for name in sorted(names)[:4]))
+    level.left_out.append(
+        f"{_few(sorted(names))} lie above them; pass --group folder to keep each in one split"
+    )
+    level.depth += 1
+    return True
+
+
+def _is_only_a_top(level: _Level, only: str, known: set[str]) -> bool:
+    """Whether the one folder of a level only holds the class folders; then it is passed over."""
+    words = level.below(only)
+    d = level.depth
+    is_whole = all(len(part) > d + 1 for part in level.parts.values()) and len(words) > 1
+    is_class = is_class_word(only) or same_name(only) in known
+    is_empty_top = is_image_folder(only) and not words and same_name(only) not in known
+    is_top = is_whole and not _are_neutral(words) and (is_image_folder(only) or not is_class)
+    if is_top:
+        level.above.append(f"{only}/")
+    if is_top or is_empty_top:
+        level.depth += 1
+    return is_top or is_empty_top
+
+
+def _class_is_here(names: Collection[str], shared: Sequence[str]) -> bool:
+    """Whether a level names the class although the folders below have equal names.
+
+    Below a class a leaf, a date, a split or masks may be called as below another.
+    """
+    is_place = all(is_neutral(name, with_codes=False) for name in names)
+    return (
+        all(is_mask_folder(name) or is_image_folder(name) for name in shared)
+        or (_are_neutral(shared) and not is_place)
+        or all(map(split_word, shared))
+        or all(map(is_version, shared))
+        or (any(map(is_class_word, names)) and not any(map(is_class_word, shared)))
+    )
+
+
+def _class_is_below(
+    names: Collection[str], shared: Sequence[str], n_below: int, known: set[str]
+) -> bool:
+    """Whether the equal names below several folders are the classes."""
+    if _class_is_here(names, shared):
+        return any(same_name(word) in known for word in shared)
+    return (
+        any(same_name(word) in known for word in shared)
+        or (_are_neutral(names) and not _are_neutral(shared))
+        or all(map(is_image_folder, names))
+        or (
+            any(map(is_class_word, shared))
+            and not any(map(is_class_word, names))
+            and len(shared) == n_below
+        )
+    )
+
+
+def _are_neutral(names: Collection[str]) -> bool:
+    """Whether most names say a time or a place, and none a class."""
+    n = sum(is_neutral(name) for name in names)
+    return 2 * n > len(names) and not any(map(is_class_word, names))
+
+
+def _refuse_neutral(folder: Path, names: Collection[str]) -> None:
+    """Refuse flat folders that are called like years, farms or patients."""
+    msg = (
+        f"{readable(str(folder))}: its {len(names)} folders ({_few(sorted(names))}) are called "
+        "like times, places or numbers, so nothing says which class an image is of. Add a table "
+        "with the columns path and label, sort the images into one folder per class, or pass "
+        "--label-column folder if these are the classes."
+    )
+    raise ManifestError(msg)
+
+
+def _two_levels(folder: Path, names: Sequence[str], shared: Sequence[str]) -> str:
+    """What to say where two levels of folders could name the class."""
+    return (
+        f"{readable(str(folder))}: the same folders ({_few(shared)}) lie below several of "
+        f"{_few(names)}, so either could be the class, and a model of the wrong one would be "
+        "trained without a word. Settle it with one of: --label-column parent (the classes are "
+        f"{_few(shared)}), --label-column folder (the classes are {_few(names)}), or a folder with "
+        f"one of them: {folder.joinpath(names[0])}."
+    )
+
+
+def _nothing_says(folder: Path, n: int, level: _Level, why: str) -> str:
+    """What to say of images without class folders."""
+    aside = f" ({'; '.join(level.left_out)})" if level.left_out else ""
+    return (
+        f"{readable(str(folder))}: it holds {n:,} images{aside}, but nothing says their "
+        f"class.{why} Put them into one folder per class, or add a table with the columns path and "
+        "label."
+    )
+
+
+def _empty_folders(folder: Path, level: _Level) -> list[str]:
+    """A note on class folders without an image."""
+    d = level.depth
+    bases = {part[:d] for part in level.parts.values() if len(part) >= d}
+    full = {part[: d + 1] for part in level.parts.values()}
+    empty = []
+    for base in sorted(bases):
+        place = folder.joinpath(*base)
+        children = sorted(place.iterdir()) if place.is_dir() else []
+        empty += [
+            "/".join((*base, readable(child.name)))
+            for child in children
+            if child.is_dir()
+            and not child.name.startswith((".", "$", "__"))
+            and (*base, readable(child.name)) not in full
+            and not any(path.is_relative_to(child) for path in level.aside)
+        ]
+    if not empty:
+        return []
+    shown = ", ".join(empty[:5])
+    return [f"{len(empty)} class folder(s) hold no image and are no class: {shown}."]
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first few names."""
+    more = ", ..." if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def check_class_names(usable: Sequence[Input], task: Task, root: Path) -> None:
@@ -94,7 +426,7 @@ def check_class_names(usable: Sequence[Input], task: Task, root: Path) -> None:
         counts.update(entry.label.split(task.label_separator) if is_many else [entry.label])
     spelled: dict[str, list[str]] = {}
     for name in sorted(counts):
-        spelled.setdefault(re.sub(r"[\s_-]+", " ", name.strip().casefold()), []).append(name)
+        spelled.setdefault(same_name(name), []).append(name)
     twice = [names for names in spelled.values() if len(names) > 1]
     if twice:
         names = sorted(twice[0], key=lambda name: -counts[name])
@@ -102,7 +434,7 @@ def check_class_names(usable: Sequence[Input], task: Task, root: Path) -> None:
         msg = (
             f"{readable(str(root))}: {len(twice)} class name(s) are spelled in several ways "
             f"(first: {shown}). They would count as different classes. Did you mean {names[0]!r} "
-            "for all of them? Rename the others."
+            f"for all of them? Rename the others, or pass --label-map '{names[1]}={names[0]}'."
         )
         raise ManifestError(msg)
     classes = sorted(name for name in counts if name)

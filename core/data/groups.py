@@ -12,7 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.base.tables import MANIFEST
-from core.data.manifest_tables import GROUP_NAMES, Listing, column_named, wanted_column
+from core.data.manifest_tables import (
+    GROUP_NAMES,
+    ID_NAMES,
+    Listing,
+    column_named,
+    option,
+    wanted_column,
+)
 from core.data.scan import readable
 from core.errors import ManifestError
 
@@ -49,6 +56,9 @@ class GroupRule:
 
 
 _TABLE_RULE = GroupRule(words="as the table says", columns=GROUP_NAMES)
+_ID_RULE = GroupRule(words="as the table says", columns=ID_NAMES)
+# Images of a group on average, and groups, from which a guess of the group is questioned.
+_HUGE, _FEW = 40, 30
 
 
 @dataclass
@@ -75,7 +85,7 @@ def set_groups(
     rules: Sequence[GroupRule],
     *,
     source: Source,
-    listing: Listing | None,
+    listings: Sequence[Listing],
     root: Path,
     notes: list[str],
 ) -> str:
@@ -85,7 +95,7 @@ def set_groups(
         inputs: image_id and input; changed in place.
         rules: the app's, tried in order; after them a column ``group``.
         source: its ``group`` is the wish.
-        listing: the table that lists the images, if there is one.
+        listings: the tables that list the images.
         root: the manifest's root.
         notes: grows by what should be known of the groups.
 
@@ -95,15 +105,14 @@ def set_groups(
     Raises:
         ManifestError: the wish cannot be followed, or a group column has gaps.
     """
-    wish = source.group
-    columns: list[str] = list(listing.table.columns) if listing else []
+    wish = option(source, "group-column") or source.group
+    columns = list(dict.fromkeys(str(c) for one in listings for c in one.table.columns))
     usable = [(image_id, entry) for image_id, entry in inputs if not entry.reason]
     if wish == "image_id":
         for image_id, entry in usable:
             entry.group = image_id
         return "Each image is its own group, as asked: images that belong together are not known."
-    tried = _wished(wish, listing) if wish else [*rules, _TABLE_RULE]
-    for rule in tried:
+    for rule in _wished(wish, listings) if wish else _ordered(rules, columns):
         finder = _finder(rule, columns, root)
         if finder is None:
             continue
@@ -114,11 +123,12 @@ def set_groups(
             continue
         column = column_named(columns, *rule.columns) if rule.columns else None
         if bare and column and source.labelled:
+            tables = ", ".join(readable(one.file.name) for one in listings)
             msg = (
-                f"{readable(listing.file.name) if listing else ''}: {len(bare):,} of "
-                f"{len(found):,} rows have no {column} (first: {bare[0]}). Without it images that "
-                "belong together could be in both train and test. Fill the column, or pass "
-                "--group image_id if every image stands for itself."
+                f"{tables}: {len(bare):,} of {len(found):,} rows have no {column} (first: "
+                f"{bare[0]}). Without it images that belong together could be in both train and "
+                "test. Fill the column, name another with --group-column, or pass --group image_id "
+                "if every image stands for itself."
             )
             raise ManifestError(msg)
         for (_, entry), text in zip(usable, found, strict=True):
@@ -129,7 +139,12 @@ def set_groups(
                 f"{len(bare):,} of {len(found):,} images have no group by the rule (first: "
                 f"{bare[0]}); each counts as a group of its own."
             )
-        return f"The group is {words}: {len(set(found) - {''}):,} groups of {len(found):,} images."
+        n_groups = len(set(found) - {""})
+        is_guess = not wish and rule not in {_TABLE_RULE, _ID_RULE}
+        notes.extend(_questions(n_groups, len(found) - len(bare), column if is_guess else None))
+        if n_groups == 1 and len(found) > 1 and source.labelled and not wish:
+            notes.append(_one_for_all(found, column or "group", len(found)))
+        return f"The group is {words}: {n_groups:,} groups of {len(found):,} images."
     if wish:
         msg = (
             f"--group {wish}: it says nothing of most of the {len(usable):,} images. Correct it, "
@@ -139,20 +154,54 @@ def set_groups(
     return ""
 
 
-def _wished(wish: str, listing: Listing | None) -> list[GroupRule]:
+def _ordered(rules: Sequence[GroupRule], columns: Collection[str]) -> list[GroupRule]:
+    """Rules in the order they are tried: a column that says by its name what it is goes first.
+
+    ``group`` goes before any guess; ``patient_id`` or ``lesion_id`` before a word of the
+    app's such as ``site``, which means a farm in one table and a part of the body in another.
+    """
+    exact = [rule for rule in rules if rule.columns and column_named(columns, *rule.columns[1:])]
+    first = [rule for rule in rules[:1] if rule.columns and column_named(columns, *rule.columns)]
+    return [*dict.fromkeys([_TABLE_RULE, *first, *exact, _ID_RULE, *rules])]
+
+
+def _questions(n_groups: int, n_images: int, column: str | None) -> list[str]:
+    """A guess that makes few, huge groups is questioned."""
+    if column is None or n_groups > _FEW or n_images < _HUGE * n_groups or n_groups < 2:
+        return []
+    return [
+        f"Is {column} what images share? It makes {n_groups:,} groups of {n_images / n_groups:.0f} "
+        f"images each. Pass --group {column} to say so, the name of another column, or --group "
+        "image_id if every image stands for itself."
+    ]
+
+
+def _one_for_all(found: Sequence[str], word: str, n: int) -> str:
+    """What to say where every image has the same group."""
+    return (
+        f"Warning: all {n:,} images carry one {word} ({readable(found[0])[:40]}), so it tells "
+        "nothing apart; anonymisers write one id into all. Pass --group with a column that does, "
+        "or --group image_id if every image stands for itself."
+    )
+
+
+def _wished(wish: str, listings: Sequence[Listing]) -> list[GroupRule]:
     """The rule that the user's ``--group`` asks for."""
     if wish == "parent":
         return [GroupRule(words="the folder of the file, as asked", parent=True)]
     if wish.startswith("name:"):
         words = f"what {wish[5:]} finds in the file name, as asked"
         return [GroupRule(words=words, pattern=wish[5:])]
-    if listing is None:
+    if wish == "folder":
+        return [GroupRule(words="the folder above the class folders, as asked", columns=(wish,))]
+    if not listings:
         msg = (
             f"--group {wish}: there is no table here, so no column. Give image_id, parent, or "
             "name:REGULAR EXPRESSION, or add a table with this column."
         )
         raise ManifestError(msg)
-    wanted_column(listing, wish, "the group")
+    if not any(column_named(one.table.columns, wish) for one in listings):
+        wanted_column(listings[0].file, listings[0].table.columns, wish, "the group")
     return [GroupRule(words="as asked", columns=(wish,))]
 
 
@@ -160,9 +209,11 @@ def _finder(rule: GroupRule, columns: Collection[str], root: Path) -> Callable[[
     """How a rule reads the group off an input; None if it cannot apply."""
     if rule.columns:
         column = column_named(columns, *rule.columns)
+        if column is None and rule.columns == ("folder",):
+            column = "folder"
         if column is None:
             return None
-        key = f"{column}_given" if column in RESERVED else column
+        key = f"{column}_given" if column in RESERVED else str(column)
         # An id that went through a spreadsheet comes back as 10003.0.
         return lambda entry: re.sub(r"^(\d+)\.0+$", r"\1", entry.extras.get(key, "").strip())
     if rule.pattern:

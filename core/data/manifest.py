@@ -1,9 +1,9 @@
 """From what the user points at to a manifest: one row per image, and in words how it came about.
 
-What is understood: a folder of class folders; ``train``, ``val``, ``test`` of
-class folders; a table (CSV, TSV, Parquet) that lists images, named or lying in
-the folder; for prediction any folder, file or list. A table beside class
-folders that names no class adds its columns to them.
+What is understood: a folder of class folders, with or without folders of splits, seasons
+or farms above them; tables (CSV, TSV, Parquet, Excel) that list images, named or lying in
+the folder; for prediction any folder, file or list. A table beside class folders that
+names no class adds its columns to them.
 
 Files are only looked up here, never decoded. Which domain the images come from
 is the app's business: it passes its column names and its rule for the group.
@@ -18,24 +18,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.app import Manifest
+from core.app import Manifest, class_key
 from core.data.class_folders import check_class_names, label_by_folder
+from core.data.folder_tables import Tables, settle, tables_of, too_many_missing, wants_folders
+from core.data.folder_words import mask_base, split_word
 from core.data.groups import RESERVED, GroupRule, Input, set_groups
 from core.data.image_files import EXTENSIONS
+from core.data.label_map import label_map, mapped, meet_classes
 from core.data.manifest_tables import (
     LABEL_NAMES,
-    SPLIT_NAMES,
     Listing,
-    column_named,
-    label_columns,
-    labels_of,
+    list_images,
     missing_column,
-    open_listing,
-    read_table,
-    resolve_paths,
+    option,
+    split_column_of,
     splits_of,
 )
-from core.data.scan import TABLES, Found, locate, natural_key, readable, scan
+from core.data.scan import Found, locate, natural_key, readable, scan
+from core.data.table_labels import label_columns, labels_of
+from core.data.tables_in import SUFFIXES
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -44,8 +45,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from core.app import Source
+    from core.data.table_paths import FileKey
 
 __all__ = ["EXTENSIONS", "GroupRule", "index_images", "locate"]
+
+# A list of files without headings often has this name; it counts where the user names it.
+_LISTS = SUFFIXES | {".txt", ".lst", ".dat"}
 
 
 @dataclass
@@ -55,10 +60,13 @@ class _Look:
     source: Source
     extensions: frozenset[str]
     label_names: tuple[str, ...]
+    keys: tuple[FileKey, ...] = ()
+    chosen: dict[str, str] = field(default_factory=dict)
     inputs: dict[Path, Input] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    listing: Listing | None = None
+    listings: list[Listing] = field(default_factory=list)
     split_rule: str = ""
+    class_rule: str = ""
 
 
 def index_images(
@@ -68,26 +76,29 @@ def index_images(
     extensions: Collection[str] = EXTENSIONS,
     label_names: Sequence[str] = LABEL_NAMES,
     other_labels: Collection[str] = (),
+    keys: Sequence[FileKey] = (),
 ) -> Manifest:
     """The manifest of photographs.
 
     Args:
         source: what the user pointed at. ``source.label`` may name several
-            columns of zeros and ones, separated by commas, for a multi-label
-            task. ``source.group`` may be a column, ``image_id``, ``parent`` or
+            columns of zeros and ones, separated by commas.
+            ``source.group`` may be a column, ``image_id``, ``parent`` or
             ``name:REGULAR EXPRESSION``.
         group: the app's rules for the group; the first that applies counts,
-            after it a column ``group``.
+            after a column ``group`` or one that names a patient.
         extensions: names of files that are images, lower case with the dot.
         label_names: columns that may hold the class, the more telling first,
             where neither the user nor the task names one.
         other_labels: columns that are the labels of other tasks, so never that.
+        keys: what tables may name a file by beside its path.
 
     Raises:
         ManifestError: nothing usable is there; the message says what to change.
     """
     names = [name for name in (*label_names, *LABEL_NAMES) if name not in other_labels]
-    look = _Look(source, frozenset(extensions), tuple(names))
+    chosen = label_map(source.options.get("label-map")) if source.labelled else {}
+    look = _Look(source, frozenset(extensions), tuple(names), tuple(keys), chosen)
     if source.labelled and len(source.paths) != 1:
         msg = (
             f"{len(source.paths)} paths are given, and labelled images are read from one folder or "
@@ -96,26 +107,30 @@ def index_images(
         raise ManifestError(msg)
     for path in source.paths:
         _add_path(look, path)
+    if source.labelled:
+        _relabel(look)
     root = _root(source.paths)
     inputs = _in_order(look, root)
     rule = set_groups(
         inputs,
         [group] if isinstance(group, GroupRule) else list(group),
         source=source,
-        listing=look.listing,
+        listings=look.listings,
         root=root,
         notes=look.notes,
     )
     if source.labelled:
         usable = [entry for _, entry in inputs if not entry.reason]
         check_class_names(usable, source.task, root)
+        look.class_rule = _counted(look.class_rule, usable, source)
     _note_skipped(look, inputs)
     return Manifest(
         table=_table(inputs, root),
         root=root,
         group_rule=rule,
         split_rule=look.split_rule,
-        notes=tuple(look.notes),
+        class_rule=look.class_rule,
+        notes=tuple(dict.fromkeys(look.notes)),
     )
 
 
@@ -123,17 +138,8 @@ def _add_path(look: _Look, path: Path) -> None:
     """Add what lies at one path."""
     if path.is_dir():
         _add_folder(look, path)
-    elif path.suffix.lower() in TABLES and path.is_file():
-        listing = open_listing(path)
-        if listing is None:
-            columns = read_table(path).columns
-            raise ManifestError(missing_column(path, columns, "path", "where the images are"))
-        rows = resolve_paths(
-            listing,
-            lambda: scan(path.parent, extensions=look.extensions),
-            allow_outside=look.source.allow_outside,
-        )
-        _add_listing(look, listing, rows, alone=True)
+    elif path.suffix.lower() in (_LISTS if look.source.labelled else SUFFIXES) and path.is_file():
+        _add_table(look, path)
     elif look.source.labelled or not (os.path.lexists(path) or len(look.source.paths) > 1):
         raise ManifestError(_no_such(path))
     else:
@@ -142,108 +148,137 @@ def _add_path(look: _Look, path: Path) -> None:
         look.inputs.setdefault(path, Input(path, reason=reason, is_missing=gone))
 
 
+def _add_table(look: _Look, path: Path) -> None:
+    """Add the images that a table lists which the user named."""
+    files: list[Found] = []
+
+    def below() -> list[Found]:
+        files[:] = files or list(scan(path.parent, extensions=look.extensions))
+        return files
+
+    listing = list_images(path, look.source, files=below, home=path.parent, keys=look.keys)
+    if isinstance(listing, str):
+        raise ManifestError(listing)
+    if listing.share < 0.5:
+        raise ManifestError(too_many_missing(listing))
+    columns: list[str] = []
+    name = readable(path.name)
+    if look.source.labelled:
+        columns = label_columns(listing, look.source, look.label_names)
+        if not columns:
+            wanted = look.source.label or "label"
+            raise ManifestError(missing_column(path, listing.table.columns, wanted, "the class"))
+        look.class_rule = _told(columns, name)
+        look.notes.extend(_guessed(look.source, columns, name))
+    _add_listing(look, listing, columns)
+
+
 def _add_folder(look: _Look, folder: Path) -> None:
-    """Add a folder: by the one table in it that lists its images, or by its class folders."""
+    """Add a folder: by the tables in it that list its images, or by its class folders."""
     found = list(scan(folder, extensions=look.extensions))
     images = [entry for entry in found if not entry.reason]
-    fitting, unfit = _tables_in(look, folder, found)
-    if not images and not fitting:
-        raise ManifestError(_nothing_in(folder, found, unfit))
-    used = {listing.file for listing, _ in fitting}
+    tables = Tables()
+    if look.source.labelled or any(e.path.suffix.lower() in SUFFIXES for e in found):
+        tables = tables_of(folder, found, look.source, label_names=look.label_names, keys=look.keys)
+    if not images and not tables.used:
+        raise ManifestError(_nothing_in(folder, found, tables.passed_over))
     for entry in found:
-        if entry.path not in used:
+        if entry.path not in tables.files:
             look.inputs.setdefault(entry.path, Input(entry.path, reason=entry.reason))
-    columns: list[str] = []
-    if fitting and look.source.labelled:
-        columns = label_columns(fitting[0][0], look.source, look.label_names)
-    if look.source.labelled and not columns:
-        wanted = look.source.label or look.source.task.label
-        if wanted != "label":
-            msg = (
-                f"{readable(str(folder))}: no table in it lists the images, so there is no column "
-                f"{wanted!r} to read the classes from.{_why(unfit)} Add a table with the columns "
-                f"path and {wanted}, or leave --label and --task out to use the class folders."
-            )
-            raise ManifestError(msg)
-        look.split_rule, notes = label_by_folder(look.inputs, folder, images, why=_why(unfit))
-        look.notes.extend(notes)
-    if fitting:
-        listing, rows = fitting[0]
-        name = readable(listing.file.name)
+    images = _without_masks(look, images)
+    if look.source.labelled and (wants_folders(look.source) or not tables.says_class):
+        _label_by_folders(look, folder, images, tables)
+    elif tables.says_class:
+        said = [
+            f"{_shown(listing, folder)} (column {', '.join(columns)})"
+            for listing, columns in zip(tables.used, tables.classes, strict=True)
+            if columns
+        ]
+        n = len(said)
+        look.class_rule = f"classes: as {', '.join(said)} {'says' if n == 1 else 'say'}."
+    is_split = any(tables.splits)
+    for listing, columns, split in zip(tables.used, tables.classes, tables.splits, strict=True):
+        name = _shown(listing, folder)
+        is_class = bool(columns) and not wants_folders(look.source)
         look.notes.append(
             f"{name}, which lies in the folder, says which class each image is (column "
             f"{', '.join(columns)})."
-            if columns
+            if is_class
             else f"{name}, which lies in the folder, adds its columns to the images it lists."
         )
-        _add_listing(look, listing, rows, alone=False)
-    look.notes.extend(f"Not used: {why}" for why in unfit)
+        _add_listing(look, listing, columns if is_class else [], split=split)
+    if is_split:
+        names = ", ".join(_shown(listing, folder) for listing in tables.used[: len(tables.splits)])
+        look.split_rule = f"The split is that of the tables {names}."
+    if tables.says_class and look.source.labelled and not wants_folders(look.source):
+        _leave_out_unlisted(look, tables, folder)
+    look.notes.extend(f"Not used: {why}" for why in tables.passed_over)
 
 
-def _tables_in(
-    look: _Look, folder: Path, found: list[Found]
-) -> tuple[list[tuple[Listing, list[Found]]], list[str]]:
-    """The table in a folder that lists its images, at most one, and why others were not used."""
-    fitting: list[tuple[Listing, list[Found]]] = []
-    unfit: list[str] = []
-    for entry in found:
-        if entry.path.parent != folder or entry.path.suffix.lower() not in TABLES:
-            continue
-        try:
-            listing = open_listing(entry.path)
-            if listing is None:
-                continue
-            rows = resolve_paths(listing, lambda: found, allow_outside=look.source.allow_outside)
-        except ManifestError as error:
-            unfit.append(str(error))
-            continue
-        if sum(not row.reason for row in rows) * 2 < len(rows):
-            unfit.append(_too_many_missing(listing, rows))
-        else:
-            fitting.append((listing, rows))
-    if len(fitting) > 1 and look.source.labelled:
-        telling = [pair for pair in fitting if _says_class(look, pair[0])]
-        if len(telling) != 1:
-            names = ", ".join(readable(listing.file.name) for listing, _ in fitting)
-            msg = (
-                f"{readable(str(folder))}: {len(fitting)} tables list its images ({names}), and "
-                "nothing says which to follow. Pass the one you mean instead of the folder."
-            )
-            raise ManifestError(msg)
-        fitting = telling
-    return (fitting if len(fitting) == 1 else []), unfit
+def _label_by_folders(look: _Look, folder: Path, images: Sequence[Found], tables: Tables) -> None:
+    """Take the classes from the folders, where no table says or may say them.
 
-
-def _says_class(look: _Look, listing: Listing) -> bool:
-    """Whether a table has the column that the class is read from."""
-    try:
-        return bool(label_columns(listing, look.source, look.label_names))
-    except ManifestError:
-        return False
-
-
-def _add_listing(look: _Look, listing: Listing, rows: list[Found], *, alone: bool) -> None:
-    """Add the rows of a table, or what it says of images already there.
-
-    ``alone`` means that the table itself was named, so only what it lists counts.
+    Raises:
+        ManifestError: a column was named and no table has it; or a table may name the class.
     """
-    look.listing = listing
-    source, table, name = look.source, listing.table, readable(listing.file.name)
-    if alone and sum(not row.reason for row in rows) * 2 < len(rows):
-        raise ManifestError(_too_many_missing(listing, rows))
-    columns = label_columns(listing, look.source, look.label_names) if source.labelled else []
-    if source.labelled and alone and not columns:
-        raise ManifestError(
-            missing_column(listing.file, table.columns, source.label or "label", "the class")
+    wanted, why = wants_folders(look.source), _why(tables.passed_over)
+    named = option(look.source, "label-column") or look.source.label or look.source.task.label
+    if named != "label" and not wanted:
+        have = ", ".join(str(c) for one in tables.used for c in one.table.columns)
+        lists = "lists the images" if not tables.used else f"has it (there are: {have})"
+        msg = (
+            f"{readable(str(folder))}: no table in it {lists}, so there is no column "
+            f"{named!r} to read the classes from.{why} Add a table with the columns "
+            f"path and {named}, or leave --label and --task out to use the class folders."
         )
-    look.notes.extend(_guessed(source, columns, name) if alone else [])
-    labels = labels_of(listing, columns, source.task) if columns else [""] * len(rows)
-    split_column = column_named(table.columns, "split", "subset", "partition", "fold_name")
-    splits = splits_of(listing, split_column) if split_column else [""] * len(rows)
-    if any(splits):
+        raise ManifestError(msg)
+    if not wanted:
+        tops = {entry.path.relative_to(folder).parts[0] for entry in images}
+        folders = sorted(top for top in tops if (folder / top).is_dir())
+        for listing, columns in tables.doubts:
+            raise ManifestError(settle(folder, listing, columns, folders))
+    answer = label_by_folder(
+        look.inputs,
+        folder,
+        images,
+        task=look.source.task,
+        wanted=wanted,
+        chosen=look.chosen,
+        why=why,
+    )
+    look.split_rule, look.class_rule = answer.split, answer.classes
+    look.notes.extend(answer.notes)
+
+
+def _without_masks(look: _Look, images: Sequence[Found]) -> list[Found]:
+    """Images without files that are called like another with ``_mask`` behind its name."""
+    names = {(entry.path.parent, entry.path.stem.casefold()) for entry in images}
+    kept = []
+    for entry in images:
+        base = mask_base(entry.path.stem)
+        if base and (entry.path.parent, base.casefold()) in names:
+            look.inputs[entry.path].reason = "it is called like the mask of another image"
+        else:
+            kept.append(entry)
+    return kept
+
+
+def _add_listing(look: _Look, listing: Listing, columns: Sequence[str], *, split: str = "") -> None:
+    """Add the rows of a table, or what it says of images already there."""
+    look.listings.append(listing)
+    source, table, rows = look.source, listing.table, listing.files
+    name = readable(listing.file.name)
+    labels = [""] * len(rows)
+    if columns:
+        labels = labels_of(listing, columns, source.task, look.chosen)
+    split_column = split_column_of(listing, source)
+    splits = splits_of(listing, split_column) if split_column else [split] * len(rows)
+    if split_column and any(splits):
         look.split_rule = f"The split is the column {split_column} of {name}."
-    elif columns:
-        splits = _splits_by_folder(look, listing, rows)
+    elif columns and not split and option(source, "split-column") != "none":
+        splits = _splits_by_folder(look, listing)
+    look.notes.extend(_dropped_fold(listing, split_column))
+    look.notes.extend(listing.notes)
     cells = {
         f"{c}_given" if c in RESERVED else str(c): list(table[c])
         for c in table.columns
@@ -257,40 +292,113 @@ def _add_listing(look: _Look, listing: Listing, rows: list[Found], *, alone: boo
             continue
         seen[found.path] = i
         entry = look.inputs.setdefault(found.path, Input(found.path))
-        entry.reason, entry.is_missing = found.reason, found.is_missing
+        if not (entry.reason and not found.reason and not columns):
+            entry.reason, entry.is_missing = found.reason, found.is_missing
         if columns:
             entry.label, entry.depth = labels[i], 0
             if not labels[i] and not found.reason:
                 entry.reason = f"{name} gives no class for it"
         entry.split = splits[i] or entry.split
-        entry.extras = {column: values[i] for column, values in cells.items()}
+        entry.extras |= {column: values[i] for column, values in cells.items()}
     _check_repeats(listing, rows, repeats, seen)
     if repeats:
         look.notes.append(f"{len(repeats):,} row(s) of {name} repeat another; each counts once.")
-    if columns:
-        for entry in look.inputs.values():
-            if entry.path not in seen and not entry.reason:
-                entry.reason = f"{name} does not list it"
+
+
+def _leave_out_unlisted(look: _Look, tables: Tables, folder: Path) -> None:
+    """Leave out images that no table with classes lists, and say so in the first line."""
+    telling = [t for t, columns in zip(tables.used, tables.classes, strict=True) if columns]
+    listed = {row.path for listing in telling for row in listing.files}
+    names = ", ".join(_shown(listing, folder) for listing in telling)
+    verb = "does" if len(telling) == 1 else "do"
+    n = 0
+    for entry in look.inputs.values():
+        if entry.path not in listed and not entry.reason:
+            entry.reason = f"{names} {verb} not list it"
+            n += 1
+    if n:
+        told = look.class_rule.rstrip(".")
+        look.class_rule = f"{told}; {n:,} images that no table lists, left out."
+
+
+def _relabel(look: _Look) -> None:
+    """Apply ``--label-map``, and meet labels with known classes but for case, spaces, zeros."""
+    task = look.source.task
+    usable = [entry for entry in look.inputs.values() if entry.label and not entry.reason]
+    for entry in usable:
+        entry.label = mapped(entry.label, look.chosen, task)
+        if not entry.label:
+            entry.reason = "its label is left out, as asked"
+    if look.chosen:
+        told = ", ".join(f"{raw} as {name or 'left out'}" for raw, name in look.chosen.items())
+        look.notes.append(f"Labels count as asked: {told}.")
+    near, words = meet_classes({entry.label for entry in usable}, task)
+    if near:
+        look.notes.append(words)
+        mark = task.label_separator
+        for entry in usable:
+            parts = entry.label.split(mark) if task.kind == "multilabel" else [entry.label]
+            entry.label = mark.join(near.get(part, part) for part in parts)
+
+
+def _counted(rule: str, usable: Sequence[Input], source: Source) -> str:
+    """The first line of a check with the number and names of the classes."""
+    if not rule.startswith("classes: as "):
+        return rule
+    mark = source.task.label_separator
+    is_many = source.task.kind == "multilabel"
+    names = {n for e in usable for n in (e.label.split(mark) if is_many else [e.label]) if n}
+    few = sorted(names, key=class_key)
+    more = ", ..." if len(few) > 8 else ""
+    return f"classes: {len(few)} ({', '.join(few[:8])}{more}), {rule.removeprefix('classes: ')}"
+
+
+def _told(columns: Sequence[str], name: str) -> str:
+    """The first line of a check on a table."""
+    return f"classes: as the column {', '.join(columns)} of {name} says."
 
 
 def _guessed(source: Source, columns: Sequence[str], name: str) -> list[str]:
     """Which column the class is read from, where nobody has named it."""
     is_named = source.label or not columns or columns[0].strip().lower() == source.task.label
-    return [] if is_named else [f"The class is the column {columns[0]} of {name}."]
+    return [] if is_named else [f"The class is the column {', '.join(columns)} of {name}."]
 
 
-def _splits_by_folder(look: _Look, listing: Listing, rows: list[Found]) -> list[str]:
-    """The split of each row where the first folders of all paths name two splits or more."""
-    root = listing.file.parent
-    tops = [
-        row.path.relative_to(root).parts[0].lower() if row.path.is_relative_to(root) else ""
-        for row in rows
+def _shown(listing: Listing, folder: Path) -> str:
+    """A table's name below a folder."""
+    return readable(listing.file.relative_to(folder).as_posix())
+
+
+def _dropped_fold(listing: Listing, used: str | None) -> list[str]:
+    """A note on columns that look like a split and are not read as one."""
+    names = [
+        str(c)
+        for c in listing.table.columns
+        if str(c).strip().lower() in {"fold", "folds", "kfold", "is_valid", "set", "usage"}
+        and c != used
     ]
-    splits = [SPLIT_NAMES.get(top, "") for top in tops]
-    if "" in splits or len(set(splits)) < 2:
+    if not names:
+        return []
+    return [
+        f"The column {names[0]} of {listing.file.name} is not used as a split. Pass --split-column "
+        f"{names[0]} if its cells say train, val and test."
+    ]
+
+
+def _splits_by_folder(look: _Look, listing: Listing) -> list[str]:
+    """The split of each row where the first folders of all paths name two splits or more."""
+    root, rows = listing.file.parent, listing.files
+    usable = [row for row in rows if not row.reason]
+    tops = {
+        row.path: row.path.relative_to(root).parts[0]
+        for row in usable
+        if row.path.is_relative_to(root) and len(row.path.relative_to(root).parts) > 1
+    }
+    splits = {path: split_word(top) for path, top in tops.items()}
+    if len(tops) < len(usable) or not all(splits.values()) or len(set(splits.values())) < 2:
         return [""] * len(rows)
-    look.split_rule = f"The split is that of the folders {', '.join(sorted(set(tops)))}."
-    return splits
+    look.split_rule = f"The split is that of the folders {', '.join(sorted(set(tops.values())))}."
+    return [splits.get(row.path, "") for row in rows]
 
 
 def _check_repeats(
@@ -400,17 +508,6 @@ def _nothing_in(folder: Path, found: list[Found], unfit: list[str]) -> str:
     return (
         f"{readable(str(folder))}: {what}.{_why(unfit)} Point at a folder that holds images (JPEG, "
         "PNG, TIFF, BMP, WEBP, PPM), or at a table that lists them."
-    )
-
-
-def _too_many_missing(listing: Listing, rows: list[Found]) -> str:
-    """What to say of a table most of whose files are not there."""
-    missing = [i for i, row in enumerate(rows) if row.reason]
-    first = readable(str(listing.table[listing.path_column].iloc[missing[0]]))
-    return (
-        f"{readable(str(listing.file))}: {len(missing):,} of the {len(rows):,} files it lists in "
-        f"the column {listing.path_column!r} are not there (first: {first!r}). Paths are relative "
-        "to the table's folder: move the table, or correct the column."
     )
 
 

@@ -7,27 +7,23 @@ underscore are the same, because copies of public sets differ in these.
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.app import Option
 from core.data.scan import readable
-from core.errors import ConfigError, ManifestError
+from core.data.tables_in import read_cells
+from core.errors import ManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
 __all__ = [
-    "LABEL_MAP",
     "Matched",
     "Sheet",
     "counted_missing",
-    "label_map",
     "match_rows",
     "plain",
     "read_sheet",
@@ -37,14 +33,6 @@ __all__ = [
     "resembles",
     "stem_of",
 ]
-
-# Every app whose layouts make a choice about labels takes this option.
-LABEL_MAP = Option(
-    name="label-map",
-    help="What a label of a public set counts as, where you differ from its data card: RAW=CLASS, "
-    "several separated by commas; RAW= leaves the images out.",
-    verbs=("check", "train", "evaluate"),
-)
 
 
 @dataclass
@@ -72,18 +60,14 @@ def read_sheet(file: Path, *, columns: Sequence[str] = ()) -> Sheet:
         file: a text file.
         columns: headings of a table that has none; empty reads them from its first line.
     """
-    text = file.read_text(encoding="utf-8-sig", errors="replace")
-    first = text.partition("\n")[0]
-    lines = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count))
-    names = list(columns) or [name.strip() for name in next(lines, [])]
-    # Some tables end their rows in cells without a heading.
-    keys = [plain(name) for name in names]
-    rows = [
-        {key: cell.strip() for key, cell in zip(keys, cells, strict=False) if key}
-        for cells in lines
-        if any(cell.strip() for cell in cells)
-    ]
-    return Sheet(file, [name for name in names if name], rows)
+    try:
+        cells = read_cells(file, columns=columns, strict=False, any_row=True)
+    except ManifestError:
+        # Not a table at all, so not one of the set.
+        return Sheet(file, [], [])
+    keys = [plain(name) for name in cells.columns]
+    rows = [dict(zip(keys, row, strict=True)) for row in cells.rows]
+    return Sheet(file, cells.columns, rows)
 
 
 def resembles(columns: Collection[str], expected: Collection[str], is_marked: bool = False) -> bool:
@@ -190,30 +174,6 @@ def counted_missing(
         f"{title}: {len(missing):,} of {n_listed:,} listed images are not there (first: "
         f"{readable(missing[0])})."
     ]
-
-
-def label_map(text: object) -> dict[str, str]:
-    """``--label-map`` as raw label (without case) -> class; empty classes leave images out.
-
-    Raises:
-        ConfigError: a part is not RAW=CLASS.
-
-    >>> label_map("BI-RADS 4=yes, BI-RADS 3=")
-    {'bi-rads 4': 'yes', 'bi-rads 3': ''}
-    """
-    chosen: dict[str, str] = {}
-    for part in str(text or "").split(","):
-        raw, equals, name = part.partition("=")
-        if not part.strip():
-            continue
-        if not equals or not raw.strip():
-            msg = (
-                f"--label-map {text}: {part.strip()!r} is not RAW=CLASS. Write, for example, "
-                "--label-map 'BI-RADS 4=yes,BI-RADS 3='."
-            )
-            raise ConfigError(msg)
-        chosen[raw.strip().casefold()] = name.strip()
-    return chosen
 
 
 def relabelled(

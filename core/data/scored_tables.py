@@ -22,10 +22,14 @@ import pandas as pd
 
 from core.app import Task, class_key
 from core.base.tables import score_columns
+from core.data.label_map import label_map, meet_classes
+from core.data.manifest_tables import column_named
+from core.data.table_labels import label_texts
+from core.data.tables_in import Cells, number, read_cells, read_frame
 from core.errors import ConfigError, ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -36,6 +40,13 @@ __all__ = ["Foreign", "read_foreign"]
 
 # Names of the column that tells images apart, the first found is taken.
 IDS = ("image_id", "id", "image", "filename", "file", "path")
+# Names of the column of the label, where none is named.
+TRUTHS = ("label", "y_true", "true_label", "ground_truth", "target", "truth", "class")
+# Pairs of class names whose second is the one that a score is of.
+POSITIVE = (
+    *(("0", "1"), ("no", "yes"), ("negative", "positive"), ("neg", "pos"), ("false", "true")),
+    *(("absent", "present"), ("n", "y")),
+)
 # Columns of our own tables that follow from the scores, or speak of a model that is not here.
 MADE_ANEW = ("predicted", "decision", "embedding_distance", "unfamiliar", "model_id")
 # Scores written with three decimals add up to 1 within this.
@@ -65,42 +76,60 @@ def read_foreign(
     group: str | None = None,
     positive: Sequence[str] = (),
     app: App | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> Foreign:
     """Read a table of predictions made elsewhere.
 
     Args:
-        file: CSV, TSV or Parquet.
+        file: a table of any dialect, see ``core.data.tables_in``.
         kind: of task; None: by the classes.
         label: column of the label; None: ``label``.
         group: column of the group; None: ``group``, if there is one.
         positive: classes that together count as positive.
         app: whose task is taken where its classes are those of the table.
+        columns: what the user says of the table: ``path-column``, ``id-column``,
+            ``split-column``, ``label-map``.
 
     Raises:
         ManifestError: the file cannot be read, or columns are absent or contradict each other.
         ConfigError: ``kind`` or ``positive`` does not fit the classes.
     """
-    raw = _read(file)
-    notes: list[str] = []
-    truth = label or "label"
-    if truth not in raw.columns:
+    wanted = columns or {}
+    cells = read_cells(file, any_row=True)
+    raw = _checked(cells)
+    notes = list(cells.notes)
+    chosen = label_map(wanted.get("label-map"))
+    truth = column_named(raw.columns, label) if label else column_named(raw.columns, *TRUTHS)
+    if truth is None:
         msg = (
-            f"{file}: has no column {truth!r} (it has: {', '.join(raw.columns[:12])}). Without "
-            "labels nothing can be judged. Name the column with --label."
+            f"{file}: has no column {label or 'label'!r} (it has: {', '.join(raw.columns[:12])}). "
+            "Without labels nothing can be judged. Name the column with --label."
         )
         raise ManifestError(msg)
-    if group and group not in raw.columns:
+    if truth.casefold() != (label or "label").casefold():
+        notes.append(f"The label is the column {truth}.")
+    grouped = column_named(raw.columns, group or "group")
+    if group and grouped is None:
         msg = f"{file}: has no column {group!r} (it has: {', '.join(raw.columns[:12])})."
         raise ManifestError(msg)
-    table = pd.DataFrame({"image_id": _ids(raw, file, notes)})
+    raw[truth] = [chosen.get(name.casefold(), name) for name in label_texts(raw[truth])]
+    split = column_named(raw.columns, wanted.get("split-column") or "split")
+    table = pd.DataFrame({"image_id": _ids(raw, file, notes, wanted)})
     table["path"] = raw["path"] if "path" in raw else table["image_id"]
     table["label"] = raw[truth]
-    table["group"] = raw.get(group or "group", "")
-    table["split"] = raw.get("split", "")
-    classes, scores = _scores(raw, table["label"], file, notes)
+    table["group"] = raw[grouped] if grouped else ""
+    table["split"] = raw[split] if split else ""
+    classes, scores = _scores(raw, table["label"], file, notes, _wanted_class(positive, app, kind))
+    near, words = meet_classes(
+        set(table["label"]), Task(name="", kind="multiclass", classes=tuple(classes))
+    )
+    if near:
+        table["label"] = [near.get(name, name) for name in table["label"]]
+        notes.append(words)
     task = _task(classes, kind, positive, app, scores, file, notes)
     if task.kind != "multilabel" and len(classes) > 1:
         scores = _summed_to_one(scores, file, notes)
+    _require_known(table["label"], classes, kind, file)
     order = [classes.index(name) for name in task.classes]
     table[score_columns(task.classes)] = scores[:, order]
     status = raw["status"] if "status" in raw else pd.Series("", index=raw.index)
@@ -118,41 +147,55 @@ def read_foreign(
     return Foreign(table, task, tuple(notes))
 
 
-def _read(file: Path) -> pd.DataFrame:
-    """The table, every cell as text."""
-    try:
-        if file.suffix.lower() in {".parquet", ".pq"}:
-            table = pd.read_parquet(file)
-            table = table.astype(object).where(table.notna(), "").astype(str)
-        else:
-            tabbed = file.suffix.lower() in {".tsv", ".tab"}
-            table = pd.read_csv(
-                file,
-                dtype=str,
-                keep_default_na=False,
-                sep="\t" if tabbed else ",",
-                encoding="utf-8-sig",
-            )
-    except (OSError, ValueError) as error:
-        words = " ".join(str(error).split())
-        msg = f"{file}: cannot be read as a table ({words}). Pass a CSV, TSV or Parquet file."
-        raise ManifestError(msg) from error
-    table.columns = [str(name).strip() for name in table.columns]
-    if not len(table):
+def _checked(cells: Cells) -> pd.DataFrame:
+    """The table as a frame; refused where it has no rows or a column twice."""
+    file = cells.file
+    if not cells.rows:
         msg = f"{file}: holds no row. Pass a table with one row per image."
         raise ManifestError(msg)
-    repeated = table.columns[table.columns.duplicated()]
-    if len(repeated):
-        msg = f"{file}: the column {repeated[0]!r} stands there twice. Rename one."
+    if cells.repeated:
+        msg = f"{file}: the column {cells.repeated[0]!r} stands there twice. Rename one."
         raise ManifestError(msg)
-    for name in table.columns:
-        table[name] = table[name].str.strip()
-    return table
+    return read_frame(cells)
 
 
-def _ids(raw: pd.DataFrame, file: Path, notes: list[str]) -> pd.Series[Any]:
+def _wanted_class(positive: Sequence[str], app: App | None, kind: str | None) -> str:
+    """The class that a single score is of, where the user or the app's task says it."""
+    if len(positive) == 1:
+        return positive[0]
+    for task in app.tasks if app else ():
+        if kind in {None, task.name} and len(task.classes) == 2:
+            return task.classes[task.positive_index[0]]
+    return ""
+
+
+def _require_known(
+    labels: pd.Series[Any], classes: Sequence[str], kind: str | None, file: Path
+) -> None:
+    """Refuse labels of which none is a class of the score columns; the first are named."""
+    known = set(classes)
+    found = sorted(set(labels) - {""}, key=class_key)
+    parts = {part for name in found for part in name.split("|")} if kind != "binary" else set(found)
+    if not found or parts & known or set(found) & known:
+        return
+    pairs = ",".join(f"{raw}={name}" for raw, name in zip(found, classes, strict=False))
+    msg = (
+        f"{file}: none of its labels (first: {', '.join(found[:4])}) is a class of its columns of "
+        f"scores ({', '.join(classes[:6])}). Say what they count as, such as --label-map "
+        f"'{pairs}', or rename the columns of scores."
+    )
+    raise ManifestError(msg)
+
+
+def _ids(
+    raw: pd.DataFrame, file: Path, notes: list[str], wanted: Mapping[str, str]
+) -> pd.Series[Any]:
     """Unique names of the images."""
-    name = next((name for name in IDS if name in raw.columns), None)
+    asked = wanted.get("id-column") or wanted.get("path-column")
+    name = column_named(raw.columns, *([asked] if asked else IDS))
+    if asked and name is None:
+        msg = f"{file}: has no column {asked!r} (it has: {', '.join(raw.columns[:12])})."
+        raise ManifestError(msg)
     if name is None:
         notes.append("The table names no images (no column id), so its rows are numbered.")
         return pd.Series([f"row {i + 1}" for i in range(len(raw))])
@@ -169,7 +212,7 @@ def _ids(raw: pd.DataFrame, file: Path, notes: list[str]) -> pd.Series[Any]:
 
 
 def _scores(
-    raw: pd.DataFrame, label: pd.Series[Any], file: Path, notes: list[str]
+    raw: pd.DataFrame, label: pd.Series[Any], file: Path, notes: list[str], of: str
 ) -> tuple[list[str], NDArray[np.float64]]:
     """Class names and scores (N, K); NaN where a cell is empty or no number."""
     names = [name for name in raw.columns if name.startswith("score_") and name != "score_"]
@@ -181,7 +224,8 @@ def _scores(
         )
         raise ManifestError(msg)
     columns = names if len(names) > 1 else alone[-1:]
-    values = raw[columns].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    found = [[number(cell) for cell in raw[column]] for column in columns]
+    values = np.array(found, dtype=np.float64).T.reshape(len(raw), len(columns))
     n_words = int(((raw[columns] != "").to_numpy() & ~np.isfinite(values)).any(axis=1).sum())
     if n_words:
         notes.append(f"{n_words:,} rows have a score that is no number; they count as failed.")
@@ -205,7 +249,7 @@ def _scores(
                 f"({', '.join(known[:6])}). Pass score_<class> for each class."
             )
             raise ManifestError(msg)
-        named = known[1]
+        named = _positive_of(known, of, file)
         notes.append(f"The column score is taken for the score of {named!r}, the positive class.")
     others = [name for name in known if name != named]
     if len(others) > 1:
@@ -215,6 +259,29 @@ def _scores(
         )
         raise ManifestError(msg)
     return [*(others or [f"not {named}"]), named], np.column_stack([1 - values, values])
+
+
+def _positive_of(known: Sequence[str], of: str, file: Path) -> str:
+    """The class that a column called just ``score`` is of.
+
+    Raises:
+        ManifestError: nobody says it and the words of the classes do not.
+    """
+    lower = {name.casefold(): name for name in known}
+    if of:
+        if of.casefold() not in lower:
+            msg = f"--positive {of}: is no class of {file} ({', '.join(known)})."
+            raise ConfigError(msg)
+        return lower[of.casefold()]
+    told = next((pair for pair in POSITIVE if set(pair) == set(lower)), None)
+    if told is None:
+        msg = (
+            f"{file}: has a single column score, and nothing says whether it is of {known[0]!r} or "
+            f"of {known[1]!r}: a wrong guess turns every result upside down. Pass --positive "
+            f"{known[0]} or --positive {known[1]}, or rename it score_{known[1]}."
+        )
+        raise ManifestError(msg)
+    return lower[told[1]]
 
 
 def _task(

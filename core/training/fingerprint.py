@@ -89,6 +89,7 @@ def look(
     check_splits(table)
     words = {
         "task": task_to_dict(task),
+        "class_rule": found.class_rule,
         "group_rule": found.group_rule,
         "split_rule": " ".join(part for part in (found.split_rule, *sentences) if part),
         "notes": list(found.notes),

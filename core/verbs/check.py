@@ -114,6 +114,7 @@ def check(
             **audited,
             "n_failed": audited["counts"]["unreadable"],
             "notes": list(manifest.notes),
+            "class_rule": manifest.class_rule or class_rule(manifest, chosen),
             "group_rule": manifest.group_rule,
             "split_rule": manifest.split_rule,
             "cards": list(manifest.cards),
@@ -193,6 +194,18 @@ def _indexed(
     has_labels = bool(labels - {""})
     check_manifest(manifest.table, labelled=has_labels)
     return manifest, cards, chosen.with_classes(sorted(labels)) if has_labels else chosen
+
+
+def class_rule(manifest: Manifest, task: Task) -> str:
+    """What names the classes, for a manifest that does not say it itself."""
+    ok = manifest.table[manifest.table["status"] == "ok"]
+    labels = sorted(set(ok["label"].astype(str)) - {""})
+    if not labels:
+        return "classes: no image has a label."
+    by = f", as the data card {manifest.cards[0]} says" if manifest.cards else ""
+    shown = ", ".join(task.title(label) for label in labels[:8])
+    more = ", ..." if len(labels) > 8 else ""
+    return f"classes: {len(labels)} ({shown}{more}){by}."
 
 
 def _check_place(place: Path, data: Path) -> None:
@@ -289,7 +302,12 @@ def _images(task: Task, manifest: Manifest, content: Mapping[str, Any]) -> list[
     from core.blocks import Table, Text  # noqa: PLC0415
     from core.report.plots_data import class_counts  # noqa: PLC0415
 
-    said = [manifest.group_rule, manifest.split_rule, *manifest.notes]
+    said = [
+        manifest.class_rule or class_rule(manifest, task),
+        manifest.group_rule,
+        manifest.split_rule,
+        *manifest.notes,
+    ]
     blocks: list[Block] = [Text(sentence) for sentence in said if sentence]
     counts = pd.DataFrame(
         [{s or "images": n for s, n in row.items()} for row in content["classes"].values()],

@@ -49,6 +49,7 @@ def evaluate_table(
     prevalence: float | None = None,
     seed: int = 0,
     pdf: bool = False,
+    columns: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Report on a table of predictions.
 
@@ -70,15 +71,18 @@ def evaluate_table(
         prevalence: of the positive classes where the model will be used.
         seed: of the bootstrap.
         pdf: print the page to ``report.pdf`` as well.
+        columns: which columns are what, and the label map; see ``read_foreign``.
 
     Raises:
         ResightError: the table or the command must change.
     """
     app = find_app(app_name) if app_name else None
-    found = read_foreign(file, kind=kind, label=label, group=group, positive=positive, app=app)
+    found = read_foreign(
+        file, kind=kind, label=label, group=group, positive=positive, app=app, columns=columns
+    )
     task, table = found.task, found.predictions
     steps = _units(app, units or {}, rules or {}, table)
-    columns = list(dict.fromkeys([*subgroups, *(app.subgroups if app else ())]))
+    broken_down = list(dict.fromkeys([*subgroups, *(app.subgroups if app else ())]))
     absent = [name for name in subgroups if name not in table.columns]
     if absent:
         msg = f"{file}: has no column {', '.join(absent)} to break results down by."
@@ -105,14 +109,18 @@ def evaluate_table(
             task=task,
             metrics=metrics,
             units=steps,
-            subgroups=[c for c in columns if c in table.columns],
+            subgroups=[c for c in broken_down if c in table.columns],
             split=name,
             operating_points=points,
             seed=seed,
             group_word=word,
             prevalence=prevalence,
         )
-        evaluation["cautions"] = [*found.notes, *evaluation["cautions"]]
+        evaluation["cautions"] = [
+            *_upside_down(evaluation["metrics"]),
+            *found.notes,
+            *evaluation["cautions"],
+        ]
         write_table(out / "predictions", table)
         write_evaluation(
             out,
@@ -133,6 +141,18 @@ def evaluate_table(
         print_page(out, pdf=pdf)
     n_failed = int((judged["status"] == "failed").sum())
     return {"out": str(out), "metrics": evaluation, "n_failed": n_failed}
+
+
+def _upside_down(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A caution where the AUROC is surely below one half: the scores may be of the other class."""
+    return [
+        f"The AUROC is {row['value']:.3f} and surely below 0.5 (95 % interval up to "
+        f"{row['high']:.3f}): the scores rank the classes the wrong way round, as they do where "
+        "they are of the other class. Pass --positive with the class that the scores are of."
+        for row in rows
+        if row["name"] == "auroc" and not row.get("subgroup") and not row.get("of")
+        if row.get("high") is not None and row["high"] < 0.5
+    ][:1]
 
 
 def _units(

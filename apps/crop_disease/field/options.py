@@ -41,7 +41,6 @@ OPTIONS = (
         type=float,
     ),
     Option(name="labels", help="Polygons or points with classes.", verbs=LABELLED, type=Path),
-    Option(name="label-column", help="Its column that holds the class.", verbs=LABELLED),
     Option(
         name="label-share",
         help="Share of a tile that its class must cover; default 0.5.",

@@ -1,0 +1,229 @@
+"""Which tables in a folder say what its images are: read together, or passed over with the reason.
+
+A set may come with one table, with one for each split, with one per split folder, or
+with a second table of further columns. Tables that agree are read together; tables that
+contradict each other are a question to the user. No table is passed over without a word.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from core.data.folder_words import is_form, split_word
+from core.data.manifest_tables import Listing, list_images, option
+from core.data.scan import Found, readable
+from core.data.table_labels import label_columns, labels_of, possible_labels
+from core.data.tables_in import SUFFIXES
+from core.errors import ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from core.app import Source
+    from core.data.table_paths import FileKey
+
+__all__ = ["Tables", "settle", "tables_of", "too_many_missing", "wants_folders"]
+
+# Folders below the one named that are looked at for tables.
+_DEEP = 2
+_MOST = 60
+
+
+@dataclass
+class Tables:
+    """What the tables of a folder say.
+
+    Attributes:
+        used: tables whose rows count, those that say the class first.
+        classes: of each, the columns that say the class; none where it does not.
+        splits: of each, the split that its name or folder says; empty where that is not so.
+        passed_over: why each other table is not used.
+        doubts: of tables that say no class, columns that could be one.
+    """
+
+    used: list[Listing] = field(default_factory=list)
+    classes: list[list[str]] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
+    doubts: list[tuple[Listing, list[str]]] = field(default_factory=list)
+
+    @property
+    def files(self) -> set[Path]:
+        """The tables that are used."""
+        return {listing.file for listing in self.used}
+
+    @property
+    def says_class(self) -> bool:
+        """Whether a table says the class."""
+        return any(self.classes)
+
+
+def tables_of(
+    folder: Path,
+    found: Sequence[Found],
+    source: Source,
+    *,
+    label_names: Sequence[str],
+    keys: Sequence[FileKey] = (),
+) -> Tables:
+    """Look at every table in a folder.
+
+    Args:
+        folder: that was named.
+        found: everything below it.
+        source: what is wanted.
+        label_names: columns that may hold the class.
+        keys: what the app's tables may name a file by beside its path.
+
+    Raises:
+        ManifestError: tables contradict each other.
+    """
+    tables = Tables()
+    files = [
+        entry.path
+        for entry in found
+        if entry.path.suffix.lower() in SUFFIXES
+        and len(entry.path.relative_to(folder).parts) <= _DEEP
+        and entry.path.is_file()
+    ]
+    if len(files) > _MOST:
+        tables.passed_over.append(
+            f"{readable(str(folder))}: of its {len(files):,} tables the first {_MOST} are looked "
+            "at. Pass the one you mean."
+        )
+    telling: list[tuple[Listing, list[str]]] = []
+    others: list[Listing] = []
+    for file in files[:_MOST]:
+        name = readable(file.relative_to(folder).as_posix())
+        if is_form(file.name):
+            tables.passed_over.append(f"{name} is a form for answers; its labels are made up.")
+            continue
+        try:
+            listing = list_images(file, source, files=lambda: found, home=folder, keys=keys)
+        except ManifestError as error:
+            tables.passed_over.append(str(error))
+            continue
+        if isinstance(listing, str):
+            tables.passed_over.append(listing)
+        elif listing.share < 0.5:
+            tables.passed_over.append(too_many_missing(listing))
+        else:
+            columns = _class_columns(listing, source, label_names)
+            if columns:
+                telling.append((listing, columns))
+            else:
+                others.append(listing)
+    kept = _without_repeats(telling, source, folder, tables)
+    _give_splits(kept, tables, folder)
+    for listing in others:
+        tables.used.append(listing)
+        tables.classes.append([])
+        tables.splits.append("")
+        if doubtful := possible_labels(listing):
+            tables.doubts.append((listing, doubtful))
+    return tables
+
+
+def too_many_missing(listing: Listing) -> str:
+    """What to say of a table most of whose files are not there."""
+    missing = [i for i, row in enumerate(listing.files) if row.reason]
+    first = readable(str(listing.table[listing.path_column].iloc[missing[0]]))
+    why = listing.files[missing[0]].reason.partition(", but ")[2]
+    return (
+        f"{readable(str(listing.file))}: {len(missing):,} of the {len(listing.files):,} files it "
+        f"lists in the column {listing.path_column!r} are not there (first: {first!r}"
+        f"{f', {why}' if why else ''}). Paths are relative to the table's folder: move the table, "
+        "correct the column, or name another with --path-column."
+    )
+
+
+def _class_columns(listing: Listing, source: Source, names: Sequence[str]) -> list[str]:
+    """The columns that say the class; none where the table says none."""
+    if not source.labelled:
+        return []
+    try:
+        return label_columns(listing, source, names)
+    except ManifestError:
+        return []
+
+
+def _without_repeats(
+    telling: Sequence[tuple[Listing, list[str]]], source: Source, folder: Path, tables: Tables
+) -> list[tuple[Listing, list[str]]]:
+    """Tables that say the class of images, without one that says nothing new.
+
+    Raises:
+        ManifestError: two tables give one image two classes.
+    """
+    kept: list[tuple[Listing, list[str]]] = []
+    label_of: dict[Path, tuple[str, Listing]] = {}
+    for listing, columns in telling:
+        probe = Listing(listing.file, listing.table, listing.path_column)
+        labels = labels_of(probe, columns, source.task, {"blank": "0", "-1": "0"})
+        pairs = [
+            (row.path, label)
+            for row, label in zip(listing.files, labels, strict=True)
+            if not row.reason and label
+        ]
+        odd = [
+            (path, label, *label_of[path])
+            for path, label in pairs
+            if path in label_of and label_of[path][0] != label
+        ]
+        name = readable(listing.file.relative_to(folder).as_posix())
+        if odd:
+            path, label, before, other = odd[0]
+            theirs = readable(other.file.relative_to(folder).as_posix())
+            msg = (
+                f"{readable(str(folder))}: {theirs} and {name} say different classes of "
+                f"{len(odd):,} images (first: {readable(path.name)} is {before!r} in {theirs} and "
+                f"{label!r} in {name}), and nothing says which to follow. Pass the one you mean "
+                f"instead of the folder: {folder / theirs} or {folder / name}; or name its column "
+                "with --label-column."
+            )
+            raise ManifestError(msg)
+        new = sum(path not in label_of for path, _ in pairs)
+        if kept and not new:
+            tables.passed_over.append(
+                f"{name} says the same classes as {readable(kept[0][0].file.name)} and lists no "
+                "other image."
+            )
+            continue
+        for path, label in pairs:
+            label_of.setdefault(path, (label, listing))
+        kept.append((listing, columns))
+    return kept
+
+
+def _give_splits(kept: Sequence[tuple[Listing, list[str]]], tables: Tables, folder: Path) -> None:
+    """The split of each table where several are called like splits, or lie in such folders."""
+    splits = []
+    for listing, _ in kept:
+        place = listing.file.parent
+        above = split_word(place.name) if place != folder else ""
+        splits.append(split_word(listing.file.stem) or above)
+    is_given = len(set(splits)) > 1 and all(splits)
+    for (listing, columns), split in zip(kept, splits, strict=True):
+        tables.used.append(listing)
+        tables.classes.append(columns)
+        tables.splits.append(split if is_given else "")
+
+
+def settle(folder: Path, listing: Listing, columns: Sequence[str], names: Sequence[str]) -> str:
+    """What to say where a table may name the class, and folders may as well."""
+    name = readable(listing.file.name)
+    few = ", ".join(names[:4])
+    return (
+        f"{readable(str(folder))}: {name} lists the images, and its column {columns[0]} could be "
+        f"the class; so could the folders ({few}). A label is never taken from a folder while a "
+        f"table may name it. Pass --label-column {columns[0]} to follow the table, or "
+        "--label-column folder to follow the folders."
+    )
+
+
+def wants_folders(source: Source) -> str:
+    """``folder`` or ``parent`` where the user asked for the class to come from folders."""
+    wanted = option(source, "label-column") or source.label or source.task.label
+    return wanted if wanted in {"folder", "parent"} else ""

@@ -1,0 +1,181 @@
+"""What the name of a folder or table says: a split, a mask, a place or time, or a class.
+
+A word is compared without case, and ``train_images``, ``seg-train`` and ``Training set``
+all name the training split. Used by the rule that finds the classes, which prints what
+it took each level of folders for.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+__all__ = [
+    "SPLIT_NAMES",
+    "is_class_word",
+    "is_form",
+    "is_image_folder",
+    "is_mask_folder",
+    "is_neutral",
+    "is_version",
+    "mask_base",
+    "same_name",
+    "split_word",
+]
+
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training", "trn", "tr", "trainset", "traindata"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "valset"), "val"),
+    **dict.fromkeys(("test", "testing", "tst", "testset", "holdout", "hold out", "eval"), "test"),
+    **dict.fromkeys(("evaluation", "heldout", "held out"), "test"),
+}
+# Words beside that of a split which change nothing about it: seg_train, train_images, val2017.
+_FILLERS = frozenset(
+    {"images", "image", "imgs", "img", "set", "data", "dataset", "seg", "pred", "pictures"}
+    | {"photos", "folder", "split", "sub", "subset", "files", "jpg", "jpeg", "png", "resized"}
+    | {"cropped", "the", "of", "all", "labels", "label", "classes", "list", "x", "dir", "part"}
+    | {"annotations", "metadata", "df", "table", "new", "final", "raw", "stage", "csv"}
+)
+_SHORT = frozenset({"tr", "eval", "dev", "trn", "tst", "evaluation"})
+_MASKS = frozenset(
+    {"mask", "masks", "annotation", "annotations", "ground truth", "groundtruth", "gt", "label"}
+    | {"labels", "segmentation", "segmentations", "segmentation masks", "lesion masks", "annots"}
+    | {"ground truths", "segmented masks", "binary masks", "label masks", "mask images", "gts"}
+    | {"semantic masks", "instance masks", "masks png", "trainannot", "segmentationclass"}
+)
+_IMAGES = frozenset(
+    {"image", "images", "img", "imgs", "photos", "pictures", "jpegimages", "pics", "jpg", "jpeg"}
+    | {"png", "data", "dataset", "raw images", "all images", "files", "dicom", "dcm", "frames"}
+)
+# Versions of one and the same picture.
+_VERSIONS = frozenset(
+    {"color", "colour", "grayscale", "greyscale", "gray", "grey", "segmented", "augmented"}
+    | {"original", "raw", "rgb", "enhanced", "processed", "preprocessed", "without augmentation"}
+    | {"with augmentation", "clahe", "normalized", "normalised", "bw", "aug", "originals"}
+)
+_PLACES = (
+    "farm|field|plot|site|block|season|year|day|week|month|date|session|visit|patient|subject|"
+    "person|case|study|exam|camera|device|scanner|machine|phone|vendor|hospital|clinic|center|"
+    "centre|region|location|loc|area|orchard|greenhouse|tree|plant|leaf|batch|fold|part|flight|"
+    "zone|country|state|district|village|lab|station|trial|replicate|rep|run|group|cohort|room|"
+    "finca|fazenda|parcela|campo|hof|feld|champ|ferme|pat|subj|slide|roi|tile|scene|series|"
+    "collection|set|volume|box|folder|dir|user|team|grower|variety|cultivar|eye|side"
+)
+_NUMBERED = re.compile(rf"(?:{_PLACES})s?(?: ?(?:no|nr|number|id)\.?)? ?(?:[a-z]|\d+[a-z]?)")
+_DATES = re.compile(
+    r"(?:19|20)\d\d(?:[ ._-]?(?:0?[1-9]|1[0-2]))?(?:[ ._-]?(?:[0-2]?\d|3[01]))?"
+    r"|(?:0?[1-9]|[12]\d|3[01])[ .](?:0?[1-9]|1[0-2])[ .](?:19|20)?\d\d"
+    r"|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*(?: ?(?:19|20)?\d\d)?"
+    r"|(?:spring|summer|autumn|fall|winter|dry|wet|rainy)(?: season)?(?: ?(?:19|20)?\d\d)?"
+    r"|(?:19|20)\d\d (?:spring|summer|autumn|fall|winter)"
+    r"|(?:morning|noon|afternoon|evening|night)"
+    r"|(?:north|south|east|west)(?:ern|(?:east|west))?(?: ?(?:farm|field|plot|site))?"
+)
+_CODES = re.compile(r"[a-z]{1,4} ?\d+[a-z]?|\d{3,}")
+_CLASSES = frozenset(
+    {"healthy", "normal", "control", "controls", "diseased", "sick", "unhealthy", "infected"}
+    | {"benign", "malignant", "cancer", "tumor", "tumour", "positive", "negative", "yes", "no"}
+    | {"pos", "neg", "mild", "moderate", "severe", "abnormal", "pneumonia", "rust", "blight"}
+    | {"uninfected", "healthy leaf", "healthy leaves", "no dr", "others", "other", "no tumor"}
+    | {"parasitized", "covid", "tuberculosis", "defect", "good", "bad", "ok", "no finding"}
+    | {"uninfected leaf", "non cancer", "with cancer", "sano", "sana", "gesund", "krank", "sain"}
+)
+
+
+def same_name(name: str) -> str:
+    """A name as it is compared: one Unicode form, no case, spaces for dashes; ``01`` is ``1``.
+
+    >>> same_name("Leaf_Rust") == same_name("leaf rust"), same_name("01") == same_name("1")
+    (True, True)
+    """
+    plain = re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", name).strip().casefold())
+    return str(int(plain)) if re.fullmatch(r"\d+", plain) and plain.isascii() else plain
+
+
+def split_word(name: str) -> str:
+    """The split that a name says, ``train``, ``val`` or ``test``; empty if it says none.
+
+    >>> [split_word(n) for n in ("seg_train", "Test-Images", "val2017", "trainLabels", "training")]
+    ['train', 'test', 'val', 'train', 'train']
+    >>> [split_word(n) for n in ("healthy", "test strip", "strain", "train and test")]
+    ['', '', '', '']
+    """
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name.strip())
+    text = re.sub(r"[^a-z]+", " ", spaced.casefold()).strip()
+    if text in SPLIT_NAMES:
+        return SPLIT_NAMES[text]
+    words = text.split()
+    found = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES and word not in _SHORT}
+    rest = [word for word in words if word not in SPLIT_NAMES and word not in _FILLERS]
+    return found.pop() if len(found) == 1 and not rest else ""
+
+
+def is_mask_folder(name: str) -> bool:
+    """Whether a folder is called as folders of masks are."""
+    return _spaced(name) in _MASKS
+
+
+def is_image_folder(name: str) -> bool:
+    """Whether a folder is called after what lies in it: images."""
+    return _spaced(name) in _IMAGES
+
+
+def is_version(name: str) -> bool:
+    """Whether a folder holds one version of pictures: in colour, in grey, augmented.
+
+    >>> is_version("grayscale"), is_version("rust")
+    (True, False)
+    """
+    return _spaced(name) in _VERSIONS
+
+
+def is_neutral(name: str, *, with_codes: bool = True) -> bool:
+    """Whether a name says a time, a place or a number of something, and no class.
+
+    >>> [is_neutral(n) for n in ("2023", "Farm_A", "2024-05-01", "patient 12", "north", "P0012")]
+    [True, True, True, True, True, True]
+    >>> [is_neutral(n) for n in ("rust", "healthy", "3", "class 2", "field pansy")]
+    [False, False, False, False, False]
+    """
+    text = re.sub(r"[\s_-]+", " ", name.strip().casefold())
+    rules = (_NUMBERED, _DATES, _CODES) if with_codes else (_NUMBERED, _DATES)
+    return any(rule.fullmatch(text) for rule in rules)
+
+
+def is_class_word(name: str) -> bool:
+    """Whether a name is one that classes go by wherever images are sorted.
+
+    >>> is_class_word("Healthy"), is_class_word("No_DR"), is_class_word("2023")
+    (True, True, False)
+    """
+    return _spaced(name) in _CLASSES
+
+
+def is_form(name: str) -> bool:
+    """Whether a table is a form for answers, whose labels are made up.
+
+    >>> is_form("sample_submission.csv"), is_form("labels.csv")
+    (True, False)
+    """
+    return bool(re.search(r"(?i)submission|submit_?example|answer_?form", name))
+
+
+def mask_base(stem: str) -> str:
+    """The name of the picture that a file called so is the mask of; empty if it is none.
+
+    >>> mask_base("benign (1)_mask"), mask_base("benign (1)_mask_1"), mask_base("leaf-seg")
+    ('benign (1)', 'benign (1)', 'leaf')
+    >>> mask_base("mask"), mask_base("unmasked")
+    ('', '')
+    """
+    found = re.fullmatch(
+        r"(?i)(.+?)[ ._-](?:masks?|seg|segmentation|annotation|groundtruth|ground_truth|gt|"
+        r"label|labels|anno|mask_overlay|lesion_mask)(?:[ ._-]?\d+)?",
+        stem,
+    )
+    return found[1] if found else ""
+
+
+def _spaced(name: str) -> str:
+    """A name in lower case with single spaces."""
+    return re.sub(r"[\s_.-]+", " ", name.strip().casefold())

@@ -1,0 +1,274 @@
+"""The class that each row of a table names: one column, a column per class, several in a cell.
+
+A table may write several classes of one image as ``a|b``, ``a, b``, ``a b``,
+``['a', 'b']`` or as a list of Parquet; which it was is found from the cells and said.
+Columns of zeros and ones of which one is 1 in each row are one class per image.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from core.data.manifest_tables import Listing, column_named, is_about, option, wanted_column
+from core.data.scan import readable
+from core.data.tables_in import whole_number
+from core.errors import ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from core.app import Source, Task
+
+__all__ = ["label_columns", "label_texts", "labels_of", "possible_labels"]
+
+_ON = frozenset({"1", "true", "yes", "y"})
+_OFF = frozenset({"0", "false", "no", "n"})
+# Words for the level of folders that names the class, in place of a column.
+FOLDERS = frozenset({"folder", "parent"})
+_LABEL_LIKE = re.compile(
+    r"(?i).*(label|class|categor|diagnos|disease|target|truth|grade|finding|patholog|species"
+    r"|symptom|status|condition|outcome|annotat|klasse|etiqueta|rotulo|clase|stress|damage|type"
+    r"|infection|health|quality_of|stage|verdict|result|answer).*"
+)
+
+
+def label_columns(listing: Listing, source: Source, names: Sequence[str]) -> list[str]:
+    """The columns of a table that say the class; none if it says none.
+
+    Args:
+        listing: the table.
+        source: names a column (or several, by commas), or its task does.
+        names: columns to look for where neither does.
+
+    Raises:
+        ManifestError: a column that was named is not there.
+    """
+    columns = listing.table.columns
+    wanted = option(source, "label-column") or source.label
+    if wanted and not (wanted in FOLDERS and column_named(columns, wanted) is None):
+        whole = column_named(columns, wanted)
+        chosen = [wanted] if whole else [name.strip() for name in wanted.split(",")]
+        return [wanted_column(listing.file, columns, name, "the class") for name in chosen]
+    if wanted:
+        return []
+    if source.task.label in FOLDERS and column_named(columns, source.task.label) is None:
+        return []
+    if source.task.label != "label":
+        column = column_named(columns, source.task.label)
+        flags = _flags(listing, source.task) if column is None else []
+        if column or not flags:
+            task_label = source.task.label
+            return [column or wanted_column(listing.file, columns, task_label, "the class")]
+        return flags
+    column = column_named(columns, *names)
+    return [column] if column else _flags(listing, source.task)
+
+
+def possible_labels(listing: Listing) -> list[str]:
+    """Columns that could be the class by their heading and cells, though none is called so."""
+    found = []
+    for column in listing.table.columns:
+        cells = [cell for cell in listing.table[column] if cell]
+        n = len(set(cells))
+        if column == listing.path_column or not 1 < n <= max(2, min(200, len(cells) // 2)):
+            continue
+        if _LABEL_LIKE.fullmatch(str(column)) and not is_about(str(column)):
+            found.append(str(column))
+    return found
+
+
+def labels_of(
+    listing: Listing, columns: Sequence[str], task: Task, chosen: Mapping[str, str] | None = None
+) -> list[str]:
+    """The label of each row; several columns are one class each.
+
+    Args:
+        listing: the table; its notes say how several classes in a cell are written.
+        columns: from ``label_columns``.
+        task: whether an image may have several classes.
+        chosen: ``--label-map``; here it says what a blank and other marks of a column of
+            zeros and ones mean (``blank=0,-1=1``; ``-1=`` leaves the image out).
+
+    Raises:
+        ManifestError: several columns have a 1 for a task with one class per image, or a
+            cell of such a column is neither zero nor one.
+    """
+    if len(columns) > 1:
+        return _one_hot(listing, columns, task, chosen or {})
+    labels = label_texts(listing.table[columns[0]])
+    if task.kind == "multilabel":
+        parts, note = _parts(labels, task.label_separator)
+        if note:
+            listing.notes.append(f"{listing.file.name}: {note}")
+        mark = task.label_separator
+        return [
+            mark.join(p) if p else (mark if x else "") for p, x in zip(parts, labels, strict=True)
+        ]
+    labels = [_unlisted(label) for label in labels]
+    several = _made_of_others(labels)
+    if several:
+        listing.notes.append(
+            f"{listing.file.name}: {len(several)} class name(s) are made of others (first: "
+            f"{several[0]!r}). Each counts as a class of its own; if an image may have several "
+            "classes, choose a multi-label task with --task."
+        )
+    return labels
+
+
+def label_texts(values: pd.Series[Any]) -> list[str]:
+    """Class names of a column: trimmed, whole numbers without a decimal point, zeros kept.
+
+    >>> import pandas as pd
+    >>> label_texts(pd.Series(["0.0", "1.0", " 2", ""])), label_texts(pd.Series(["01", "10"]))
+    (['0', '1', '2', ''], ['01', '10'])
+    """
+    texts = [str(value).strip() for value in values]
+    if all(re.fullmatch(r"[+-]?\d+([.,]0*)?|", text) for text in texts):
+        return [whole_number(text).rstrip(".,") for text in texts]
+    return texts
+
+
+def _flags(listing: Listing, task: Task) -> list[str]:
+    """Columns of zeros and ones that are one class each; none if they are not.
+
+    For a task of one class per image, each row but a few must have exactly one 1.
+    """
+    columns = [
+        str(column)
+        for column in listing.table.columns
+        if column != listing.path_column
+        and not is_about(str(column))
+        and set(label_texts(listing.table[column].str.casefold()))
+        <= (_ON | _OFF | ({"", "-1"} if task.kind == "multilabel" else set()))
+    ]
+    if len(columns) < 2:
+        return []
+    if task.kind == "multilabel":
+        return columns
+    ones = [
+        sum(whole_number(cell.casefold()) in _ON for cell in row)
+        for row in listing.table[columns].itertuples(index=False)
+    ]
+    return columns if ones and sum(n == 1 for n in ones) >= 0.9 * len(ones) else []
+
+
+def _one_hot(
+    listing: Listing, columns: Sequence[str], task: Task, chosen: Mapping[str, str]
+) -> list[str]:
+    """Labels from one column of zeros and ones per class.
+
+    An image with none of the classes gets the bare separator in a multi-label task,
+    because an empty label means that it is not known.
+    """
+    found: list[list[str]] = [[] for _ in range(len(listing.table))]
+    unknown: set[int] = set()
+    for column in columns:
+        for row, raw in enumerate(label_texts(listing.table[column])):
+            text = raw.casefold()
+            mapped = chosen.get(text or "blank")
+            if mapped == "":
+                unknown.add(row)
+                continue
+            text = (mapped or text).casefold()
+            if text not in _ON | _OFF:
+                raise ManifestError(_no_flag(listing, row, column, raw))
+            if text in _ON:
+                found[row].append(column)
+    several = [row for row, names in enumerate(found) if len(names) > 1]
+    if task.kind != "multilabel":
+        if several:
+            msg = (
+                f"{readable(str(listing.file))}: {len(columns)} label columns are read "
+                f"({', '.join(columns)}), {len(several):,} rows have a 1 in several of them "
+                f"(first: row {several[0] + 1}, {', '.join(found[several[0]])}), and the task "
+                f"{task.name!r} has one class per image. Name one column with --label-column, or "
+                "choose a multi-label task with --task."
+            )
+            raise ManifestError(msg)
+        listing.notes.append(
+            f"{listing.file.name}: the class is the column that holds the 1, of "
+            f"{', '.join(columns)}."
+        )
+        return ["" if row in unknown else "".join(names) for row, names in enumerate(found)]
+    mark = task.label_separator
+    return ["" if row in unknown else mark.join(n) or mark for row, n in enumerate(found)]
+
+
+def _no_flag(listing: Listing, row: int, column: str, raw: str) -> str:
+    """What to say of a cell of a column of zeros and ones that is neither."""
+    word = raw or "blank"
+    return (
+        f"{readable(str(listing.file))}: row {row + 1} of column {column!r} holds {raw!r}, and a "
+        "column that stands for one class holds 0 or 1. What it means is a choice that changes the "
+        f"result: pass --label-map '{word}=0' (not there), '{word}=1' (there) or '{word}=' (leave "
+        "the image out), or correct the cells, or name one column that holds class names."
+    )
+
+
+def _parts(labels: Sequence[str], mark: str) -> tuple[list[list[str]], str]:
+    """The classes of each cell, and in words how they are written, where that is not ``mark``."""
+    bare = [label[1:-1] if _is_list(label) else label for label in labels]
+    in_lists = sum(_is_list(label) for label in labels)
+    split = mark if any(mark in label for label in bare) else ""
+    if not split and in_lists:
+        split = ";" if any(";" in label for label in bare) else ","
+    if not split:
+        split = next((m for m in (",", ";", "/", "+", "&", " ") if _separates(bare, m)), mark)
+    parts = [[_bare(part) for part in label.split(split)] for label in bare]
+    words = {" ": "a space", ",": "a comma", ";": "a semicolon"}.get(split, repr(split))
+    note = ""
+    if in_lists:
+        note = "several classes of an image are written as a list in brackets."
+    elif split != mark:
+        note = f"several classes of an image are separated by {words}."
+    return [list(dict.fromkeys(filter(None, names))) for names in parts], note
+
+
+def _separates(labels: Sequence[str], mark: str) -> bool:
+    """Whether a mark stands between classes: what it separates stands alone elsewhere as well.
+
+    A comma may be part of a name, as in ``Pepper, bell``: then its parts stand nowhere else.
+    """
+    cells = {label for label in labels if label}
+    together = [cell for cell in cells if mark in cell.strip(mark)]
+    if not together:
+        return False
+    alone = {cell.strip() for cell in cells if mark not in cell}
+    of_cells = [{part.strip() for part in cell.split(mark)} - {""} for cell in together]
+    times = Counter(part for parts in of_cells for part in parts)
+    known = [p for p in times if p in alone or (times[p] > 1 and mark != " ")]
+    if mark == " ":
+        return len(known) == len(times)
+    return len(known) >= 0.8 * len(times) and (bool(alone & set(times)) or len(together) > 1)
+
+
+def _made_of_others(labels: Sequence[str]) -> list[str]:
+    """Class names that are other class names with a mark between them."""
+    names = {label for label in labels if label}
+    return sorted(
+        name
+        for name in names
+        for mark in ("|", ",", ";", " ")
+        if mark in name and {part.strip() for part in name.split(mark)} <= names - {name}
+    )
+
+
+def _is_list(label: str) -> bool:
+    """Whether a cell is a list as Python or JSON writes it."""
+    return len(label) > 1 and label[0] + label[-1] in {"[]", "()", "{}"}
+
+
+def _unlisted(label: str) -> str:
+    """The one class of a cell such as ``['rust']``; any other cell as it is."""
+    if not _is_list(label) or label[0] == "(":
+        return label
+    return _bare(label[1:-1]) if "," not in label else label
+
+
+def _bare(part: str) -> str:
+    """A class without spaces and quotes around it."""
+    return part.strip().strip("'\"").strip()

@@ -1,0 +1,431 @@
+"""Read a table that somebody made: CSV of any dialect, TSV, Parquet, Excel, as text cells.
+
+The one reader of tables: manifests, predictions made elsewhere, label maps, rates,
+confusion tables and the tables of published sets all come through here, so that a
+semicolon, a decimal comma or a missing header means the same everywhere. Cells stay
+text: ``0007`` keeps its zeros, ``1.0`` is ``1``. What was assumed is said in ``notes``.
+
+This module knows neither images nor classes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from core.data.scan import readable
+from core.errors import ManifestError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+__all__ = [
+    "EMPTY",
+    "SUFFIXES",
+    "Cells",
+    "column_number",
+    "number",
+    "read_cells",
+    "read_frame",
+    "whole_number",
+]
+
+# Names of tables; others are read only where the user names the file.
+SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".parquet", ".pq", ".xlsx", ".xlsm", ".jsonl"})
+_OTHER_SHEETS = {".xls": "an old Excel file", ".ods": "an OpenDocument sheet", ".xlsb": "a binary"}
+
+# What programs write where a cell holds nothing. "none" is a word, and may be a class.
+EMPTY = frozenset({"", "nan", "NaN", "<NA>", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "NaT"})
+
+_SEPARATORS = ",;\t|"
+_IMAGE = re.compile(r"(?i)\.(jpe?g|jpe|png|tiff?|bmp|webp|dcm|dicom|p[gpbn]m|gif|heic|avif)$")
+_SPLIT = re.compile(r"(?i)train(ing)?|val(id|idation)?|dev|test(ing)?|holdout")
+_LARGEST = 2**30
+
+
+@dataclass
+class Cells:
+    """A table as text.
+
+    Attributes:
+        file: where it was read from.
+        columns: headings, trimmed, in order.
+        rows: cells, trimmed, as long as ``columns`` each; empty where nothing is known.
+        notes: what was assumed of its form, in sentences.
+        has_header: whether the headings stood in the file.
+        repeated: headings that stood there twice with other cells below.
+    """
+
+    file: Path
+    columns: list[str]
+    rows: list[list[str]]
+    notes: list[str] = field(default_factory=list)
+    has_header: bool = True
+    repeated: tuple[str, ...] = ()
+
+
+def read_cells(
+    file: Path, *, columns: Sequence[str] = (), strict: bool = True, any_row: bool = False
+) -> Cells:
+    """The cells of a table as text.
+
+    Args:
+        file: CSV, TSV or other text with a separator, Parquet, Excel (.xlsx), JSON lines.
+        columns: headings of a text table that has none; empty reads them from it.
+        strict: refuse a row that has more cells than there are headings; else cut it.
+        any_row: a table without rows is one, too.
+
+    Raises:
+        ManifestError: it cannot be opened, is no table, or has no rows.
+    """
+    shown, suffix = readable(str(file)), file.suffix.lower()
+    if suffix in _OTHER_SHEETS:
+        msg = (
+            f"{shown}: is {_OTHER_SHEETS[suffix]}, which is not read. Save it as .xlsx or as CSV "
+            "in UTF-8."
+        )
+        raise ManifestError(msg)
+    try:
+        if file.stat().st_size > _LARGEST and suffix not in {".parquet", ".pq"}:
+            msg = "it is larger than 1 GB"
+            raise ValueError(msg)  # noqa: TRY301  (told with the other ways to be no table)
+        if suffix in {".parquet", ".pq"}:
+            cells = _from_parquet(file)
+        elif suffix in {".xlsx", ".xlsm"}:
+            cells = _from_excel(file)
+        elif suffix == ".jsonl":
+            cells = _from_json_lines(file)
+        else:
+            cells = _from_text(file, columns, strict=strict)
+    except OSError as error:
+        words = (error.strerror or str(error)).lower()
+        msg = f"{shown}: it cannot be opened ({words}). Check the path and its permissions."
+        raise ManifestError(msg) from error
+    except Exception as error:
+        # pandas, pyarrow and openpyxl raise types of their own, ValueError, KeyError, zip errors.
+        words = str(error).splitlines()[0] if str(error) else type(error).__name__
+        msg = f"{shown}: it cannot be read as a table ({words}). Save it as CSV in UTF-8."
+        raise ManifestError(msg) from error
+    if not cells.rows and not any_row:
+        msg = f"{shown}: it has no rows. Each row should name an image."
+        raise ManifestError(msg)
+    return cells
+
+
+def read_frame(cells: Cells) -> pd.DataFrame:
+    """The cells as a frame of text; a heading that stands there twice gets a number."""
+    import pandas as pd  # noqa: PLC0415  (0.5 s to import)
+
+    return pd.DataFrame(cells.rows, columns=pd.Index(cells.columns), dtype="str")
+
+
+def number(text: str) -> float | None:
+    """A cell as a number, whichever mark stands for the decimals; None if it is none.
+
+    >>> number("0.25"), number("0,25"), number("1e-3"), number("high"), number("")
+    (0.25, 0.25, 0.001, None, None)
+    """
+    text = text.strip().replace("\u2212", "-")
+    if re.fullmatch(r"[+-]?\d*,\d+(e[+-]?\d+)?", text, re.IGNORECASE):
+        text = text.replace(",", ".")
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def whole_number(text: str) -> str:
+    """A cell without the decimal point that pandas and spreadsheets add to whole numbers.
+
+    >>> whole_number("2.0"), whole_number("2,0"), whole_number("01"), whole_number("2.5")
+    ('2', '2', '01', '2.5')
+    """
+    return re.sub(r"^([+-]?\d+)[.,]0+$", r"\1", text.strip())
+
+
+def column_number(name: str) -> int:
+    """Which column a made-up heading names, counted from 1; 0 if it is none.
+
+    >>> column_number("column 2"), column_number("label")
+    (2, 0)
+    """
+    found = re.fullmatch(r"column (\d+)", name)
+    return int(found[1]) if found else 0
+
+
+def _from_text(file: Path, names: Sequence[str], *, strict: bool) -> Cells:
+    """A text table of any separator and encoding."""
+    notes: list[str] = []
+    text, encoding = _decoded(file.read_bytes())
+    if encoding == "cp1252":
+        notes.append(f"{file.name} is not in UTF-8; it was read as Windows (cp1252).")
+    lines = text.splitlines(keepends=True)
+    told = ""
+    if lines and (found := re.fullmatch(r"\s*sep=(.)\s*", lines[0], re.IGNORECASE)):
+        told, lines = found[1], lines[1:]
+    lines, comments = _without_comments(lines)
+    if not lines:
+        msg = "it is empty"
+        raise ValueError(msg)
+    mark = told or _separator(file, lines)
+    if mark == " ":
+        rows = [line.split() for line in lines]
+        notes.append(f"{file.name} is read with spaces between its columns.")
+    else:
+        reader = csv.reader(io.StringIO("".join(lines), newline=""), delimiter=mark)
+        rows = [[cell.strip() for cell in row] for row in _limited(reader)]
+    rows = [row for row in rows if any(row)]
+    if comments and rows:
+        # A heading may begin with the mark of a comment, as in "#path,label".
+        last = comments[-1].strip().lstrip("#").strip()
+        heading = last.split() if mark == " " else next(csv.reader([last], delimiter=mark), [])
+        if len(heading) == len(rows[0]) > 1 and _is_data(rows[0]):
+            rows.insert(0, [cell.strip() for cell in heading])
+    if not rows:
+        msg = "it is empty"
+        raise ValueError(msg)
+    has_header = not names and not _is_data(rows[0])
+    if names:
+        heading = list(names)
+    elif has_header:
+        heading, rows = rows[0], rows[1:]
+    else:
+        heading = _headings(rows)
+        notes.append(
+            f"{file.name} has no row of headings: its first row names a file. Its columns are "
+            f"taken for {', '.join(heading)}."
+        )
+    cells = _squared(file, heading, rows, notes, strict=strict)
+    cells.has_header = has_header
+    return cells
+
+
+def _limited(reader: Any) -> Any:
+    """Rows of a reader; a cell of more than 128 kB is the sign of a quote that never ends."""
+    try:
+        yield from reader
+    except csv.Error as error:
+        msg = f"a quote is opened and not closed, or a cell is too long ({error})"
+        raise ValueError(msg) from error
+
+
+def _squared(
+    file: Path, heading: list[str], rows: list[list[str]], notes: list[str], *, strict: bool
+) -> Cells:
+    """Rows as long as the heading; columns without a name that hold nothing are dropped."""
+    width = len(heading)
+    for i, row in enumerate(rows):
+        while len(row) > width and not row[-1]:
+            row.pop()
+        if len(row) > width and strict:
+            msg = (
+                f"row {i + 2} has {len(row)} cells, more cells than the {width} headings; a name "
+                "that holds the separator needs quotes"
+            )
+            raise ValueError(msg)
+        rows[i] = [_cell(cell) for cell in row[:width]] + [""] * (width - len(row))
+    kept, names, repeated = _columns(heading, rows)
+    return Cells(
+        file,
+        names,
+        [[row[k] for k in kept] for row in rows if any(row)],
+        notes,
+        repeated=tuple(repeated),
+    )
+
+
+def _columns(
+    heading: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[list[int], list[str], list[str]]:
+    """Which columns are kept, their names, and names that stand for two different columns."""
+    kept: list[int] = []
+    names: list[str] = []
+    repeated: list[str] = []
+    first: dict[str, int] = {}
+    for k, raw in enumerate(heading):
+        name = raw.strip().strip("\ufeff")
+        if not name and not any(row[k] for row in rows):
+            continue
+        name = name or f"column {k + 1}"
+        if name in first:
+            if all(row[k] == row[first[name]] for row in rows):
+                continue
+            repeated.append(name)
+            name = f"{name}.{sum(n.split('.')[0] == name for n in names)}"
+        first.setdefault(name, k)
+        kept.append(k)
+        names.append(name)
+    return kept, names, repeated
+
+
+def _cell(text: str) -> str:
+    """One cell: trimmed, and empty where a program wrote that nothing is known."""
+    text = text.strip()
+    return "" if text in EMPTY else text
+
+
+def _decoded(data: bytes) -> tuple[str, str]:
+    """The text of a file and its encoding."""
+    if data[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        return data.decode("utf-16"), "utf-16"
+    head = data[:4096]
+    for encoding, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[::2])):
+        # Without a mark at its beginning: every second byte of Latin text is zero.
+        if len(zeros) > 3 and zeros.count(0) > 0.8 * len(zeros):
+            return data.decode(encoding), encoding
+    if b"\0" in head:
+        msg = "it holds zero bytes, so it is no text"
+        raise ValueError(msg)
+    try:
+        return data.decode("utf-8-sig"), "utf-8"
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace"), "cp1252"
+
+
+def _without_comments(lines: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Lines without those that begin with ``#`` before the table, and these."""
+    comments = []
+    rest = list(lines)
+    while rest and (rest[0].lstrip().startswith("#") or not rest[0].strip()):
+        line = rest.pop(0)
+        if line.strip():
+            comments.append(line)
+    # Further down a line is a comment only if it is one cell: a file may be called #1.jpg.
+    return [x for x in rest if not re.match(r"\s*#[^,;\t|]*$", x)], comments
+
+
+def _separator(file: Path, lines: Sequence[str]) -> str:
+    """The mark that splits most lines into the same number of cells, the most of them."""
+    sample = [line for line in lines[:200] if line.strip(" ,;\t|\r\n")][:50]
+    best, best_key = ",", (0.0, 0)
+    for mark in _SEPARATORS:
+        rows = csv.reader(io.StringIO("".join(sample), newline=""), delimiter=mark)
+        counts = [len(row) for row in _limited(rows) if row]
+        if not counts or counts[0] < 2:
+            continue
+        alike = sum(n == counts[0] or n == 1 for n in counts) / len(counts)
+        key = (1.0 if alike >= 0.9 else alike, counts[0])
+        if key > best_key:
+            best, best_key = mark, key
+    if best_key[1]:
+        return best
+    widths = {len(line.split()) for line in sample}
+    is_list = len(widths) == 1 and max(widths) in {2, 3} and len(sample) > 1
+    names_files = any(_IMAGE.search(word) for line in sample[:2] for word in line.split()[:1])
+    return " " if is_list and (names_files or file.suffix.lower() == ".txt") else ","
+
+
+def _is_data(row: Sequence[str]) -> bool:
+    """Whether a first row names an image file, so that it is no row of headings."""
+    return any(_IMAGE.search(cell) for cell in row)
+
+
+def _headings(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Names for the columns of a table without headings."""
+    width = max(len(row) for row in rows)
+    columns = [[row[k] if k < len(row) else "" for row in rows] for k in range(width)]
+    share = [sum(bool(_IMAGE.search(c)) for c in column) for column in columns]
+    path = share.index(max(share))
+    split = next(
+        (k for k, c in enumerate(columns) if k != path and all(_SPLIT.fullmatch(x) for x in c)), -1
+    )
+    rest = [k for k in range(width) if k not in {path, split}]
+    names = {path: "path", split: "split"} | ({rest[0]: "label"} if len(rest) == 1 else {})
+    return [names.get(k, f"column {k + 1}") for k in range(width)]
+
+
+def _from_parquet(file: Path) -> Cells:
+    """A Parquet file; a cell that holds a list becomes its parts, joined by ``|``."""
+    import pandas as pd  # noqa: PLC0415  (0.5 s to import)
+
+    table = pd.read_parquet(file)
+    if not isinstance(table.index, pd.RangeIndex) and any(table.index.names):
+        table = table.reset_index()
+    columns = [[_cell(_plain(value)) for value in table.iloc[:, k]] for k in range(table.shape[1])]
+    rows = [list(row) for row in zip(*columns, strict=True)] if columns else []
+    return _squared(file, [str(name) for name in table.columns], rows, [], strict=True)
+
+
+def _from_json_lines(file: Path) -> Cells:
+    """One JSON object a line, as hubs of data sets publish ``metadata.jsonl``."""
+    import json  # noqa: PLC0415
+
+    text, _ = _decoded(file.read_bytes())
+    records = [json.loads(line) for line in text.splitlines() if line.strip()]
+    if not all(isinstance(record, dict) for record in records):
+        msg = "a line is no object of names and values"
+        raise ValueError(msg)
+    heading = list(dict.fromkeys(name for record in records for name in record))
+    rows = [[_plain(record.get(name)) for name in heading] for record in records]
+    return _squared(file, heading, rows, [], strict=True)
+
+
+def _from_excel(file: Path) -> Cells:
+    """The first sheet of a workbook that holds something."""
+    import warnings  # noqa: PLC0415
+
+    from openpyxl import load_workbook  # noqa: PLC0415  (0.3 s to import)
+
+    with warnings.catch_warnings():
+        # Of styles and validation rules, which have no bearing on cells.
+        warnings.simplefilter("ignore")
+        book = load_workbook(file, data_only=True)
+    sheets = []
+    for sheet in book.worksheets:
+        rows = [[_excel_cell(cell) for cell in row] for row in sheet.iter_rows()]
+        rows = [row for row in rows if any(row)]
+        if rows and sheet.sheet_state == "visible":
+            sheets.append((sheet.title, rows))
+    if not sheets:
+        msg = "no sheet of it holds a cell"
+        raise ValueError(msg)
+    notes = []
+    if len(sheets) > 1:
+        others = ", ".join(title for title, _ in sheets[1:])
+        notes.append(f"Of {file.name} the sheet {sheets[0][0]} is read, and not {others}.")
+    rows = sheets[0][1]
+    # A title above the table fills one cell; the headings are the first row with more.
+    width = Counter(sum(bool(c) for c in row) for row in rows).most_common(1)[0][0]
+    while len(rows) > 1 and width > 1 and sum(bool(c) for c in rows[0]) == 1:
+        rows = rows[1:]
+    if _is_data(rows[0]):
+        heading = _headings(rows)
+        notes.append(f"{file.name} has no row of headings; taken for {', '.join(heading)}.")
+    else:
+        heading, rows = rows[0], rows[1:]
+    return _squared(file, heading, rows, notes, strict=False)
+
+
+def _excel_cell(cell: Any) -> str:
+    """A cell as it is shown: a number formatted as 0000 keeps its zeros."""
+    value = cell.value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        pattern = str(cell.number_format or "")
+        if re.fullmatch(r"0{2,}", pattern) and float(value).is_integer():
+            return str(int(value)).zfill(len(pattern))
+    return _plain(value)
+
+
+def _plain(value: Any) -> str:
+    """A value of any type as a cell of text."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        # Hubs write an image as {"path": ..., "bytes": ...}.
+        value = value.get("path") or value.get("file_name")
+    if isinstance(value, list | tuple | set):
+        return "|".join(filter(None, (_plain(part) for part in value))) or "|"
+    if value is None or (isinstance(value, float) and value != value):  # noqa: PLR0124  (NaN)
+        return ""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        value = int(value)
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    return str(value).strip()
