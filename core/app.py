@@ -68,6 +68,8 @@ class Task:
             sorted" (numbers by value).
         positive: the classes that together count as positive where a
             two-way question is asked of the task (referable, diseased).
+        positive_title: the word for these classes together in a report (``referable``);
+            empty takes the title of the class where there is one.
         label: the manifest column that holds the label.
         titles: words for a class in reports, by class name; optional.
         label_separator: between the classes of a multi-label image.
@@ -92,6 +94,7 @@ class Task:
     rules: Mapping[str, Rule] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     cuts: tuple[float, ...] = ()
+    positive_title: str = ""
 
     def with_classes(self, labels: Sequence[str]) -> Task:
         """This task with its class order fixed from the labels of a training manifest.
@@ -147,6 +150,14 @@ class Task:
         if self.positive:
             return tuple(self.classes.index(c) for c in self.positive)
         return (1,) if self.kind == "binary" else ()
+
+    @property
+    def positive_name(self) -> str:
+        """The word for a positive case in a sentence: ``referable``, the class, or ``positive``."""
+        if self.positive_title:
+            return self.positive_title
+        index = self.positive_index
+        return self.title(self.classes[index[0]]) if len(index) == 1 else "positive"
 
 
 def class_key(label: str) -> tuple[int, float, str]:
@@ -330,10 +341,12 @@ class Section:
     Attributes:
         title: heading.
         build: context -> blocks (``core.blocks``); an empty list leaves it out.
+        part: the part of the report that it follows.
     """
 
     title: str
     build: Callable[[ReportContext], Sequence[Block]]
+    part: Literal["data", "results", "use", "subgroups", "errors"] = "use"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -395,6 +408,7 @@ class Option:
         verbs: the commands that take it: ``check``, ``train``, ``evaluate``, ``predict``.
         type: ``bool`` for a flag, or ``str``, ``int``, ``float``, ``Path``.
         default: value when it is not given.
+        choices: the values it may have, where they are few; shown in the help.
         scope: how long a value given at training holds. ``command``: there alone, as
             for what an output shows; a file always has this scope. ``run``: later
             commands begin with it. ``pixels``: an image looks otherwise to the
@@ -407,6 +421,7 @@ class Option:
     type: type = str
     default: Any = None
     scope: Literal["command", "run", "pixels"] = "run"
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -476,6 +491,8 @@ class App:
             ones every table has; nothing else leaves the manifest.
         options: the app's own command-line options.
         tours: further kinds of input that the demo shows.
+        about_people: whether what is judged belongs to a person; pages and results then
+            say that this is no medical device.
     """
 
     name: str
@@ -499,6 +516,7 @@ class App:
     output_columns: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
     tours: tuple[Tour, ...] = ()
+    about_people: bool = True
 
     def task(self, name: str | None = None) -> Task:
         """The task of this name, or the first; a bare kind gives a task of that kind.

@@ -14,15 +14,22 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["Block", "Figure", "Pictures", "Table", "Text"]
+__all__ = ["Block", "Figure", "Fold", "Numbers", "Pictures", "Table", "Text"]
 
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph. ``tone`` is ``plain``, ``note`` or ``warning``."""
+    """A paragraph. ``tone`` is ``plain``, ``verdict``, ``note`` or ``warning``."""
 
     text: str
     tone: str = "plain"
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The few numbers a reader takes away: (what, value, interval and cases) each."""
+
+    entries: Sequence[tuple[str, str, str]]
 
 
 @dataclass(frozen=True)
@@ -54,4 +61,12 @@ class Pictures:
     note: str = ""
 
 
-Block = Text | Table | Figure | Pictures
+@dataclass(frozen=True)
+class Fold:
+    """Blocks behind a line that a click opens; on paper they stand in the appendix."""
+
+    title: str
+    blocks: Sequence[Text | Numbers | Table | Figure | Pictures]
+
+
+Block = Text | Numbers | Table | Figure | Pictures | Fold

@@ -23,7 +23,7 @@ from apps.crop_disease.images import augment, prepare
 from apps.crop_disease.inputs import index, read
 from apps.crop_disease.metrics import METRICS
 from apps.crop_disease.phantom import write_phantom
-from apps.crop_disease.report import background_control, by_severity, confused_pairs
+from apps.crop_disease.report import by_severity, confused_pairs
 from core.app import App, Section, Task, Tour, Unit
 
 __all__ = ["APP"]
@@ -60,13 +60,15 @@ APP = App(
     metrics=METRICS,
     subgroups=("crop", "variety", "site", "camera", "field", "flight"),
     sections=(
-        Section(title="Classes taken for one another", build=confused_pairs),
-        Section(title="What the border alone predicts", build=background_control),
-        Section(title="Light and severe infections", build=by_severity),
+        Section(title="Classes taken for one another", build=confused_pairs, part="errors"),
+        Section(title="Light and severe infections", build=by_severity, part="subgroups"),
         Section(title="Areas of a field", build=areas_and_severity),
-        Section(title="New ground", build=random_against_spatial),
+        Section(
+            title="Random split against spatial split", build=random_against_spatial, part="data"
+        ),
     ),
     exports=EXPORTS,
+    about_people=False,
     phantom=write_phantom,
     # A disease may show in one spot of a fiftieth of the leaf's length, so that pixels count
     # (361 squared is 256 x 512) and the strongest answer anywhere counts beside the average:

@@ -1,8 +1,7 @@
 """What a report on leaf photos holds beyond the numbers every task has.
 
 Which two classes are taken for one another, and what such photos look like;
-what the border of the photos alone would have predicted; how the errors are
-spread over light and severe infections. Every section counts photos, and
+how the errors are spread over light and severe infections. Every section counts photos, and
 its intervals resample whole groups.
 """
 
@@ -15,20 +14,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.app import class_key
-from core.blocks import Pictures, Table, Text
+from core.blocks import Fold, Pictures, Table, Text
 from core.errors import MetricError
-from core.report.numbers import count, estimate, number
+from core.report.numbers import count, number, plural
 from core.statistics.intervals import cluster_proportion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import pandas as pd
 
     from core.app import ReportContext
     from core.blocks import Block
 
-__all__ = ["background_control", "by_severity", "confused_pairs"]
+__all__ = ["by_severity", "confused_pairs"]
 
 # Pairs listed, pairs shown with pictures, and pictures of each.
 PAIRS, PICTURED, PICTURES = 8, 3, 4
@@ -57,32 +56,34 @@ def confused_pairs(context: ReportContext) -> Sequence[Block]:
         of_class = judged[judged["label"] == label]
         rows.append(
             {
-                "is": context.task.title(label),
-                "was called": context.task.title(decision),
-                word: f"{count(counts[label, decision])} of {count(len(of_class))}",
-                "share (95 % interval)": _share(of_class["decision"] == decision, of_class),
+                "True class": context.task.title(label),
+                "Called": context.task.title(decision),
+                word.capitalize(): f"{count(counts[label, decision])} of {count(len(of_class))}",
+                "Share (95 % interval)": _share(of_class["decision"] == decision, of_class),
             }
         )
     left = len(pairs) - len(rows)
+    rarer = f" {count(left)} rarer {plural('pair', left)} left out." if left else ""
     blocks: list[Block] = [
         Table(
             frame=pd.DataFrame(rows),
-            title="Classes taken for one another",
-            note=f"{count(len(wrong))} of {count(len(judged))} {word} were not called what "
-            f"their label says.{f' {count(left)} rarer pairs are left out.' if left else ''} An "
-            f"error here may also be an error of the label: look at the {word}.",
-            numeric=(word, "share (95 % interval)"),
+            note=f"{count(len(wrong))} of {count(len(judged))} {word} were not called what their "
+            f"label says; some labels may be wrong.{rarer}",
+            numeric=(word.capitalize(), "Share (95 % interval)"),
         )
     ]
+    galleries: list[Pictures] = []
     for label, decision in pairs[:PICTURED] if context.picture else []:
         both = wrong[(wrong["label"] == label) & (wrong["decision"] == decision)]
-        blocks += _gallery(context, both, label, decision)
+        galleries += _gallery(context, both, label, decision)
+    if galleries:
+        blocks.append(Fold("Pictures of the most frequent pairs", galleries))
     return blocks
 
 
 def _gallery(
     context: ReportContext, rows: pd.DataFrame, label: str, decision: str
-) -> Sequence[Block]:
+) -> Sequence[Pictures]:
     """The most confident errors of one pair."""
     column = f"score_{decision}"
     if column in rows:
@@ -97,64 +98,6 @@ def _gallery(
         return []
     title = f"{context.task.title(label)}, called {context.task.title(decision)}"
     return [Pictures(title=title, pictures=pictures, note="The most confident first.")]
-
-
-def background_control(context: ReportContext) -> Sequence[Block]:
-    """What the border of the photos alone predicts, beside what the model reaches."""
-    import pandas as pd  # noqa: PLC0415  (see above)
-
-    asked = [e for e in context.audit.get("shortcuts") or [] if e.get("name") == "border"]
-    # The border of a tile shows plants as its middle does.
-    if not asked or _pictures_are(context) == "tiles":
-        return []
-    border = asked[0]
-    if border.get("value") is None:
-        return [Text(f"The border alone could not be asked: {border.get('reason')}.")]
-    chance = float(border["chance"])
-    rows = [
-        {"seen": "whole photo, this model", "balanced accuracy": _own_balanced_accuracy(context)},
-        {"seen": "border of the photo only", "balanced accuracy": _percent(border)},
-        {"seen": "by chance", "balanced accuracy": number(chance, percent=True)},
-    ]
-    blocks: list[Block] = [
-        Table(
-            frame=pd.DataFrame([row for row in rows if row["balanced accuracy"]]),
-            title="Background-only control",
-            note=f"A small forest saw patches along the border of {count(border['n'])} photos, "
-            "where the disease mostly is not, and was asked about groups it had not seen. The "
-            "model is judged on the photos held out. In a published set of 38 classes eight pixels "
-            "of background were right in 49 % of the cases, where chance is 2.6 % "
-            "(arXiv:2206.04374).",
-            numeric=("balanced accuracy",),
-        )
-    ]
-    if border.get("is_warning"):
-        above = 100 * (float(border["value"]) - chance)
-        blocks.append(
-            Text(
-                f"The border alone predicts the class {above:.0f} percentage points better than "
-                "chance. The model may know the place or the day of a photo and not the disease. "
-                "Judge it on photos from elsewhere (resight evaluate RUN NEW_FOLDER), and "
-                "photograph every class on the same backgrounds. Leaves that reach the frame show "
-                "their margin in the border, which can explain a part.",
-                "warning",
-            )
-        )
-    return blocks
-
-
-def _percent(row: Mapping[str, Any]) -> str:
-    """A share and its interval."""
-    return estimate({**row, "percent": True})
-
-
-def _own_balanced_accuracy(context: ReportContext) -> str:
-    """The model's balanced accuracy on photos, with its interval; empty if it was not computed."""
-    for row in context.evaluation.get("metrics") or []:
-        whole = not row.get("of") and not row.get("subgroup")
-        if row.get("name") == "balanced_accuracy" and whole and row.get("value") is not None:
-            return f"{_percent(row)}, by {row.get('unit') or 'image'}"
-    return ""
 
 
 def by_severity(context: ReportContext) -> Sequence[Block]:
@@ -185,11 +128,11 @@ def by_severity(context: ReportContext) -> Sequence[Block]:
         few += [name] if len(part) < FEW else []
         rows.append(
             {
-                "severity": name,
-                word: count(len(part)),
-                "right": count(int(right.sum())),
-                "share right (95 % interval)": _share(right, part),
-                "classes": ", ".join(
+                "Severity": name,
+                word.capitalize(): count(len(part)),
+                "Right": count(int(right.sum())),
+                "Share right (95 % interval)": _share(right, part),
+                "Classes": ", ".join(
                     f"{context.task.title(label)} {count(n)}"
                     for label, n in sorted(Counter(part["label"]).items())
                 ),
@@ -202,7 +145,7 @@ def by_severity(context: ReportContext) -> Sequence[Block]:
             note="The grades hold different classes, so a difference between two grades may be one "
             "between classes."
             + (f" Too few {word} to judge: grade {', '.join(few)}." if few else ""),
-            numeric=(word, "right", "share right (95 % interval)"),
+            numeric=(word.capitalize(), "Right", "Share right (95 % interval)"),
         )
     ]
     total = sum(wrong)

@@ -21,7 +21,6 @@ from apps.mammography.phantom import write_phantom
 from apps.mammography.report import (
     screening_audit,
     views_and_sides,
-    what_may_be_claimed,
     what_recall_finds,
 )
 from core.app import App, Export, Option, Section, Task, Unit
@@ -72,6 +71,7 @@ APP = App(
             **_GRADED,
             classes=("A", "B", "C", "D"),
             positive=("C", "D"),
+            positive_title="dense",
             titles={
                 "A": "A, almost entirely fatty",
                 "B": "B, scattered density",
@@ -109,10 +109,9 @@ APP = App(
         *("implant", "site", "abnormality"),
     ),
     sections=(
-        Section(title="What may be claimed", build=what_may_be_claimed),
         Section(title="Screening audit", build=screening_audit),
         Section(title="What a recall rate finds", build=what_recall_finds),
-        Section(title="Views and sides", build=views_and_sides),
+        Section(title="Views and sides", build=views_and_sides, part="data"),
     ),
     exports=(
         Export(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.blocks import Table, Text
+from core.report.numbers import NBSP, UNDEFINED, interval, number, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,6 @@ __all__ = [
     "BENCHMARKS",
     "screening_audit",
     "views_and_sides",
-    "what_may_be_claimed",
     "what_recall_finds",
 ]
 
@@ -54,50 +54,6 @@ _SOURCE = (
     "(doi:10.1148/radiol.2016161174), radiologists with earlier films and a year of follow-up; "
     "a line to compare with, not a target for other data."
 )
-
-
-# What a guess reaches, by name of the headline.
-_CHANCE = {"auroc": 0.5, "quadratic_kappa": 0.0}
-
-
-def what_may_be_claimed(context: ReportContext) -> Sequence[Block]:
-    """What the interval of the headline allows one to say, and what not, in one paragraph."""
-    about = context.evaluation.get("about") or {}
-    name, unit = str(about.get("headline") or ""), str(about.get("unit") or "")
-    rows = [
-        row
-        for row in context.evaluation.get("metrics") or []
-        if row["name"] == name and row["unit"] == unit and not row["of"] and not row["subgroup"]
-    ]
-    if not rows or name not in _CHANCE:
-        return []
-    row, chance = rows[0], _CHANCE[name]
-    low, high, title = row.get("low"), row.get("high"), str(row["title"])
-    if low is None or high is None:
-        text = f"No interval of {title} can be given: {row.get('reason')}. Nothing may be claimed."
-        return [Text(text, "warning")]
-    span = f"The 95 % interval of {title} by {unit}, {low:.2f} to {high:.2f}"
-    test = f"{int(row['n']):,} {unit}s of {int(row['n_groups']):,} patients"
-    if low <= chance <= high:
-        return [
-            Text(
-                f"{span}, holds {chance:g}, which is chance. On {test} it is not shown that this "
-                f"model does better than guessing; nor is it shown that it cannot, for up to "
-                f"{high:.2f} would agree with what was seen. No more may be claimed of it, and it "
-                "orders nothing.",
-                "warning",
-            )
-        ]
-    if high < chance:
-        text = f"{span}, lies below chance ({chance:g}): look for swapped labels."
-        return [Text(text, "warning")]
-    return [
-        Text(
-            f"{span}, lies above chance ({chance:g}): on images like these {test} the model does "
-            f"better than guessing, and no claim above {low:.2f} is safe. It says nothing about "
-            "other machines, other readers or other women, and nothing about benefit."
-        )
-    ]
 
 
 def screening_audit(context: ReportContext) -> Sequence[Block]:
@@ -126,15 +82,15 @@ def screening_audit(context: ReportContext) -> Sequence[Block]:
     blocks: list[Block] = [
         Table(
             frame=pd.DataFrame(lines),
-            title=f"Screening audit, by {level}",
-            note=f"At the run's decision; {int(y.sum()):,} of {n:,} {level}s have cancer "
-            f"({100 * share:.1f} %). Recall rate, PPV1 and numbers per 1,000 depend on that share. "
+            title=f"By {level}",
+            note=f"At the run's decision; {int(y.sum()):,} of {quantity(n, level)} have cancer "
+            f"({_percent(share)}). Recall rate, PPV1 and numbers per 1,000 depend on that share. "
             + _SOURCE,
-            numeric=("value", "95 % interval", "benchmark"),
+            numeric=("Value", "95 % interval", "Cases", "Benchmark"),
         )
     ]
     if int(y.sum()) < FEW:
-        text = f"Only {int(y.sum())} {level}s have cancer: these rates may be far off."
+        text = f"Only {quantity(int(y.sum()), level)} with cancer: these rates may be far off."
         blocks.append(Text(text, "warning"))
     sensitivity, specificity = found.sensitivity.value, found.specificity.value
     prevalence = float(context.evaluation.get("prevalence") or SCREENING_PREVALENCE)
@@ -177,11 +133,11 @@ def what_recall_finds(context: ReportContext) -> Sequence[Block]:
         found = two_by_two(y, score >= point.threshold, groups=owner, word="patient")
         lines.append(
             {
-                "recalled at most": f"{100 * rate:g} %",
-                "recalled": _percent(found.recall_rate.value),
-                "sensitivity": _percent(found.sensitivity.value),
+                "Recalled at most": f"{100 * rate:g}{NBSP}%",
+                "Recalled": _percent(found.recall_rate.value),
+                "Sensitivity": _percent(found.sensitivity.value),
                 "95 % interval": _between(found.sensitivity),
-                "found": f"{found.tp:,} of {found.tp + found.fn:,}",
+                "Found": f"{found.tp:,} of {found.tp + found.fn:,}",
             }
         )
     curve = roc_points(y, score)
@@ -196,16 +152,16 @@ def what_recall_finds(context: ReportContext) -> Sequence[Block]:
     return [
         Table(
             frame=pd.DataFrame(lines),
-            title=f"What a recall rate finds, by {level}",
+            title=f"By {level}, {quantity(len(y), level)}",
             note="Exploratory: each threshold is chosen on the very cases it is counted on. "
             "Thresholds for use are chosen on validation data and stored in the run.",
-            numeric=("recalled", "sensitivity", "95 % interval", "found"),
+            numeric=("Recalled", "Sensitivity", "95 % interval", "Found"),
         ),
         curves(
             lines_of,
-            title=f"ROC, by {level}",
-            x="1 - specificity",
-            y="sensitivity",
+            title=f"ROC curve with benchmarks, by {level}.",
+            x="1 − specificity",  # noqa: RUF001  (a minus sign)
+            y="Sensitivity",
             note=_SOURCE if points else "",
             points=points,
             diagonal=True,
@@ -228,9 +184,8 @@ def views_and_sides(context: ReportContext) -> Sequence[Block]:
     counts = named.replace("", "unknown").value_counts()
     blocks.append(
         Table(
-            frame=pd.DataFrame({"view": counts.index, "images": [f"{n:,}" for n in counts]}),
-            title="Views",
-            numeric=("images",),
+            frame=pd.DataFrame({"View": counts.index, "Images": [f"{n:,}" for n in counts]}),
+            numeric=("Images",),
         )
     )
     if "missing_views" in rows:
@@ -268,11 +223,11 @@ def _line(name: str, rate: Rate) -> dict[str, Any]:
     """One proportion of the audit beside its benchmark."""
     benchmark = BENCHMARKS.get(name)
     return {
-        "measure": name,
-        "value": _percent(rate.value),
+        "Measure": name,
+        "Value": _percent(rate.value),
         "95 % interval": _between(rate),
-        "cases": f"{rate.x:,} of {rate.n:,}",
-        "benchmark": "" if benchmark is None else _percent(benchmark),
+        "Cases": f"{rate.x:,} of {rate.n:,}",
+        "Benchmark": "" if benchmark is None else _percent(benchmark),
     }
 
 
@@ -280,21 +235,19 @@ def _per_thousand(name: str, x: int, n: int) -> dict[str, Any]:
     """One number per 1,000 of the audit beside its benchmark."""
     benchmark = BENCHMARKS.get(name)
     return {
-        "measure": name,
-        "value": f"{1000 * x / n:.1f}",
+        "Measure": name,
+        "Value": f"{1000 * x / n:.1f}",
         "95 % interval": "",
-        "cases": f"{x:,} of {n:,}",
-        "benchmark": "" if benchmark is None else f"{benchmark:.1f}",
+        "Cases": f"{x:,} of {n:,}",
+        "Benchmark": "" if benchmark is None else f"{benchmark:.1f}",
     }
 
 
 def _percent(value: float | None) -> str:
     """A share in percent; a dash where it is undefined."""
-    return "-" if value is None else f"{100 * value:.1f} %"
+    return UNDEFINED if value is None else number(value, percent=True)
 
 
 def _between(rate: Rate) -> str:
     """The interval of a rate; empty where there is none."""
-    if rate.low is None or rate.high is None:
-        return ""
-    return f"{100 * rate.low:.1f} to {100 * rate.high:.1f} %"
+    return interval({"value": rate.value, "low": rate.low, "high": rate.high, "percent": True})

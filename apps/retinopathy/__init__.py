@@ -38,6 +38,7 @@ APP = App(
             kind="ordinal",
             classes=GRADES,
             positive=("2", "3", "4"),
+            positive_title="referable",
             titles={
                 "0": "0 none",
                 "1": "1 mild",
@@ -59,10 +60,10 @@ APP = App(
     targets=("sensitivity=0.9", "specificity=0.95"),
     subgroups=("camera", "site", "eye", "resolution", "disc_rule"),
     sections=(
-        Section(title="Screening", build=screening),
-        Section(title="Ungradable photographs", build=ungradable),
-        Section(title="Cameras and kinds of photographs", build=cameras),
-        Section(title="Grades far off", build=worst_errors),
+        Section(title="Referral of patients", build=screening),
+        Section(title="Ungradable photographs", build=ungradable, part="data"),
+        Section(title="Cameras and kinds of photographs", build=cameras, part="subgroups"),
+        Section(title="Grades far off", build=worst_errors, part="errors"),
     ),
     exports=(
         Export(

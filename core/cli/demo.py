@@ -19,10 +19,10 @@ def register(cli: typer.Typer) -> None:
 def demo(
     app: str = typer.Argument("crop_disease", help="Name of the app; see `resight apps`."),
     out: Path = typer.Option(None, "--out", "-o", help="Where to write; default demo/APP."),
-    images: int = typer.Option(240, "--images", min=60, help="How many images to draw."),
+    images: int = typer.Option(240, "--images", min=60, help="How many synthetic images to make."),
     as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
 ) -> None:
-    """Run the whole path on drawn images, offline, in a minute or two."""
+    """Run the whole path on synthetic images, offline, in a minute or two."""
     with guarded(as_json=as_json, quiet=True):
         import time  # noqa: PLC0415  (only here)
 
@@ -39,7 +39,7 @@ def demo(
             return
         say()
         say(
-            "A tiny network from random weights on drawn images: the numbers show that the "
+            "A tiny network from random weights on synthetic images: the numbers show that the "
             "path works."
         )
         say(f"held out: {headline(result['train']['metrics'])}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from core.base.words import plural
 from core.errors import ConfigError, ResightError
 
 if TYPE_CHECKING:
@@ -213,21 +214,6 @@ def headline(metrics: Mapping[str, Any]) -> str:
         f"{plural(row['unit'], row['n'])} "
         f"of {row['n_groups']:,} {plural(about.get('group') or 'group', row['n_groups'])}"
     )
-
-
-def plural(word: str, n: int) -> str:
-    """A noun in its number.
-
-    >>> plural("image", 1), plural("leaf", 2), plural("study", 2)
-    ('image', 'leaves', 'studies')
-    """
-    if n == 1:
-        return word
-    if word.endswith("f"):
-        return word[:-1] + "ves"
-    if word.endswith("y") and word[-2:-1] not in "aeiou":
-        return word[:-1] + "ies"
-    return word + "s"
 
 
 def print_rows(metrics: Mapping[str, Any], names: Sequence[str] = ()) -> str:

@@ -97,7 +97,8 @@ def train(
     rule: list[str] = typer.Option(
         [],
         "--rule",
-        help="How scores climb to a unit: UNIT=mean, max, noisy_or or attention. May be repeated.",
+        help="How image scores are aggregated to a unit: UNIT=mean, max, noisy_or or attention. "
+        "May be repeated.",
     ),
     settings: list[str] = typer.Option(
         [], "--set", help="Any other setting: NAME=VALUE. May be repeated."

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.base.tables import SPLITS, check_splits
+from core.base.words import percent, quantity
 from core.data.duplicates import NearPair, exact_copies, near_copies
 from core.data.facts import Facts, measure_all
 from core.data.shortcuts import Shortcut, shortcuts
@@ -49,8 +50,8 @@ _ASKED = {
 _ADVICE = {
     "file": "A network can learn the camera or the site instead of the subject. Take all classes "
     "from the same sources.",
-    "colour": "That may be the sign itself, or the light and the camera of each class: compare "
-    "images of one source.",
+    "colour": "That may be a sign of the disease, or the light and the camera of each class: "
+    "compare images of one source.",
     "border": "The background differs between classes. Compare the model's result with this "
     "number, and look at where it looks.",
 }
@@ -321,13 +322,16 @@ def _forms(read: Sequence[Facts]) -> _Check:
 
 
 def _shortcut(entry: Shortcut) -> _Check:
-    name, title = f"shortcut_{entry.name}", f"The label is not told by {_ASKED[entry.name]}"
+    name, title = (
+        f"shortcut_{entry.name}",
+        f"The label cannot be predicted from {_ASKED[entry.name]} alone",
+    )
     if entry.value is None:
         return _Check(name, title, UNKNOWN, f"Not asked: {entry.reason}.")
     words = (
-        f"From {_ASKED[entry.name]} alone the class is foretold with a balanced accuracy of "
-        f"{entry.value:.0%} (95 % interval {entry.low:.0%} to {entry.high:.0%}; chance is "
-        f"{entry.chance:.0%}) in {entry.n:,} images, on groups not seen."
+        f"The label can be predicted from {_ASKED[entry.name]} alone with a balanced accuracy of "
+        f"{percent(entry.value)} (95 % interval {percent(entry.low)} to {percent(entry.high)}; "
+        f"chance is {percent(entry.chance)}; {entry.n:,} images, on groups not trained on)."
     )
     if entry.is_warning:
         return _Check(name, title, WARNING, f"{words} {_ADVICE[entry.name]}")
@@ -375,4 +379,4 @@ def _pairs_of(ids: Sequence[str], labels: Sequence[str]) -> str:
 
 def _n(n: int, word: str) -> str:
     """So many of it: ``1 pair``, ``2 pairs``."""
-    return f"{n:,} {word}{'s' * (n != 1)}"
+    return quantity(n, word)

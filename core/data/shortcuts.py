@@ -1,6 +1,6 @@
 """What the label can be guessed from without looking at the subject.
 
-If the size of a file, or a few patches along the border, foretell the label, a
+If the label can be predicted from the size of a file, or from a few patches along the border, a
 network will learn that instead of the disease: PlantVillage's 38 classes are
 told 49 % right from eight background pixels, where 2.6 % is chance (Noyan 2022,
 "Uncovering bias in the PlantVillage dataset", arXiv:2206.04374). A small forest
@@ -42,7 +42,7 @@ _RESAMPLES = 500
 
 @dataclass(frozen=True)
 class Shortcut:
-    """How well something beside the subject foretells the label.
+    """How well the label can be predicted from something beside the subject.
 
     ``value`` is the balanced accuracy on groups not seen, with its 95 %
     interval from a bootstrap by group; None, with a reason, if it cannot be told.
@@ -65,7 +65,7 @@ class Shortcut:
 def shortcuts(
     rows: pd.DataFrame, facts: Mapping[str, Facts], task: Task, *, seed: int = 0
 ) -> list[Shortcut]:
-    """Ask what file properties, mean colour, and the border foretell.
+    """Predict the label from file properties, mean colour, and the border, each alone.
 
     Args:
         rows: manifest rows that are ok and were read.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from core.blocks import Block, Table, Text
+from core.blocks import Table, Text
 from core.report.numbers import NBSP, count, pick, quantity, sentences
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ __all__ = ["checklist_blocks"]
 OPEN = "The user must state."
 
 
-def checklist_blocks(context: ReportContext, headings: Sequence[str]) -> list[Block]:
+def checklist_blocks(context: ReportContext, headings: Sequence[str]) -> list[Text | Table]:
     """The checklist as a table.
 
     Args:
@@ -195,24 +195,24 @@ _ITEMS: tuple[tuple[str, str, Callable[[ReportContext, Sequence[str]], str]], ..
     ("Reference standard: who labelled, how, with what agreement", "C T S", _user),
     ("Level and rule of the partition", "C T", _split),
     ("Internal or external test", "C T", _internal),
-    ("Flow of cases", "C T S", _see("flow", "counted.")),
+    ("Flow of cases", "C T S", _see("data", "counted.")),
     ("Number of cases and how it was set", "C T S", _size),
     ("Failed, indeterminate and missing cases", "C T S", _missing),
     ("Network and starting weights", "C T", _weights),
     ("Settings of the training", "C T", _see("settings", "each with its reason.")),
     ("Primary measure named beforehand", "C T", _headline),
     ("Uncertainty of every number", "C T S", _intervals),
-    ("Discrimination", "C T S", _see("discrimination", "reported.")),
+    ("Discrimination", "C T S", _see("results", "reported.")),
     ("Calibration", "T", _calibrated),
     ("Threshold set in advance, with its table of hits and misses", "S T", _threshold),
     ("Results in subgroups; fairness", "C T S", _subgroups),
-    ("Leakage and shortcuts", "C", _see("leakage", "checked as far as the data allow.")),
+    ("Leakage and shortcuts", "C", _see("data", "checked as far as the data allow.")),
     ("Analysis of errors", "C S", _see("errors", "shown case by case.")),
     ("Explanation of decisions", "C", _see("errors", "saliency maps, with their limits.")),
     (
         "Comparison with a simpler method",
         "C T",
-        _see("probe", "frozen features with a linear head."),
+        _see("results", "frozen features with a linear head."),
     ),
     ("Comparison with readers or current practice", "C T S", _user),
     ("Versions of software and model", "C T S", _versions),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.base.tables import SPLITS
-from core.blocks import Block, Table, Text
+from core.blocks import Block, Fold, Table, Text
 from core.cards.licence_terms import may_release, union_of_terms
 from core.report import plots_data
 from core.report.numbers import (
@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 __all__ = [
     "case_blocks",
     "leakage_blocks",
+    "model_blocks",
     "provenance_blocks",
     "settings_blocks",
-    "training_blocks",
 ]
 
 
@@ -58,10 +58,13 @@ def case_blocks(context: ReportContext, group: str) -> list[Block]:
     if counts is not None:
         blocks.append(
             plots_data.class_counts(
-                counts, title="Images per class.", note="By split, failures left out."
+                counts,
+                title="Images per class.",
+                note=f"{quantity(int(counts.to_numpy().sum()), 'image')}; failed ones left out.",
             )
         )
-    for key, words in (("group_rule", "Groups"), ("split_rule", "Split")):
+    is_own = str((context.evaluation.get("about") or {}).get("split")) != "new data"
+    for key, words in (("group_rule", "Groups"), ("split_rule", "Split")) if is_own else ():
         if context.run.get(key):
             blocks.append(Text(f"{words}: {sentences(context.run[key])}"))
     blocks.extend(_failures(context))
@@ -92,7 +95,7 @@ def _failures(context: ReportContext) -> list[Block]:
         return []
     lost = table[table["status"] != "ok"]
     if lost.empty:
-        return [Text("Every image of this split has a score; none failed and none was skipped.")]
+        return [Text("Every image has a score; none failed and none was skipped.", "note")]
     shown = lost.sort_values(["status", "image_id"]).head(20)
     frame = pd.DataFrame(
         {
@@ -102,8 +105,8 @@ def _failures(context: ReportContext) -> list[Block]:
         }
     )
     more = f" The first {count(len(shown))} are listed." if len(shown) < len(lost) else ""
-    told = f"Without a score: {quantity(len(lost), 'image')} of this split.{more}"
-    return [Table(frame, title="Failed and skipped", note=told)]
+    told = f"Without a score: {quantity(len(lost), 'image')}.{more}"
+    return [Fold(f"Failed and skipped: {quantity(len(lost), 'image')}", [Table(frame, note=told)])]
 
 
 def leakage_blocks(context: ReportContext, group: str, results: Results) -> list[Block]:
@@ -115,29 +118,34 @@ def leakage_blocks(context: ReportContext, group: str, results: Results) -> list
         results: gives the headline and the balanced accuracy, to stand beside the shortcuts.
     """
     audit = context.audit
+    if str((context.evaluation.get("about") or {}).get("split")) == "new data":
+        # The audit is that of the training's data, and these are others.
+        return []
     blocks: list[Block] = []
     if context.run.get("group_rule"):
         blocks.append(
             Text(f"No {group} stands in more than one split; training refuses to start otherwise.")
         )
-    elif context.run:
-        blocks.append(
-            Text(
-                f"The data do not say which images belong to one {group}. Whether one stands in "
-                "more than one split cannot be checked.",
-                "warning",
-            )
-        )
+    blocks.extend(_shortcuts(audit, results))
     lines = [
-        {"Check": str(check["title"]), "Verdict": str(check["verdict"]), "In words": check["words"]}
+        {
+            "Check": str(check["title"]),
+            "Verdict": f"{_SIGNS.get(str(check['verdict']), '')} {check['verdict']}".strip(),
+            "What was found": check["words"],
+        }
         for check in audit.get("checks") or []
         if not str(check["name"]).startswith("shortcut_")
     ]
     if lines:
-        blocks.append(Table(pd.DataFrame(lines), title="The data, looked at before training"))
+        n = sum("warning" in line["Verdict"] for line in lines)
+        title = f"Checks of the data before training: {quantity(n, 'warning')} of {len(lines)}"
+        blocks.append(Fold(title, [Table(pd.DataFrame(lines))]))
     blocks.extend(_without(context, results))
-    blocks.extend(_shortcuts(audit, results))
     return blocks
+
+
+# A sign beside each verdict, so that colour is not all that tells them apart.
+_SIGNS = {"passed": "✓", "warning": "!", "cannot be checked": "?"}
 
 
 def _without(context: ReportContext, results: Results) -> list[Block]:
@@ -150,7 +158,7 @@ def _without(context: ReportContext, results: Results) -> list[Block]:
         words = (
             "No image judged here has a copy that was trained on, repeats or contradicts another."
         )
-        return [Text(f"{words} There is nothing to leave out.")] if context.audit else []
+        return [Text(words, "note")] if context.audit else []
     lines = [
         {
             "Left out": "none",
@@ -169,8 +177,8 @@ def _without(context: ReportContext, results: Results) -> list[Block]:
             }
         )
     frame = pd.DataFrame(lines)
-    title = "With and without suspect images"
-    return [Table(frame, title=title, numeric=tuple(frame.columns[1:]))]
+    title = "The headline without suspect images"
+    return [Fold(title, [Table(frame, numeric=tuple(frame.columns[1:]))])]
 
 
 def _shortcuts(audit: Mapping[str, Any], results: Results) -> list[Block]:
@@ -183,7 +191,7 @@ def _shortcuts(audit: Mapping[str, Any], results: Results) -> list[Block]:
         chance = float(known[0]["chance"])
         lines.append(
             {
-                "Predicted from": "this model, on the images judged here",
+                "The label predicted from": "this model, on the images judged here",
                 "Balanced accuracy": value_words(row),
                 "95 % interval": interval(row),
                 "By chance": number(chance, percent=True),
@@ -195,7 +203,7 @@ def _shortcuts(audit: Mapping[str, Any], results: Results) -> list[Block]:
         told.append({"title": what, "reason": entry.get("reason")})
         lines.append(
             {
-                "Predicted from": what,
+                "The label predicted from": what,
                 "Balanced accuracy": value_words({**entry, "percent": True}),
                 "95 % interval": interval({**entry, "percent": True}),
                 "By chance": number(entry["chance"], percent=True),
@@ -205,18 +213,15 @@ def _shortcuts(audit: Mapping[str, Any], results: Results) -> list[Block]:
     if not told:
         return []
     frame = pd.DataFrame(lines)
-    headline = results.headline()
     note = (
-        "How well a small forest predicts the label without the subject of the picture, on groups "
-        "not seen. Far above chance, a network could do the same."
+        "Random forests that never see the subject, judged on groups they were not trained on. Far "
+        "above chance, a network can use the same."
     )
-    named = str((headline or {}).get("title") or "")
-    beside = f"Headline of this model: {named} {estimate(headline)}." if headline else ""
     return [
         Table(
             frame,
-            title="Shortcuts",
-            note=" ".join(filter(None, [note, beside, reasons(told)])),
+            title="Shortcut baselines",
+            note=" ".join(filter(None, [note, reasons(told)])),
             numeric=tuple(frame.columns[1:]),
         )
     ]
@@ -224,30 +229,70 @@ def _shortcuts(audit: Mapping[str, Any], results: Results) -> list[Block]:
 
 # What each baseline of the audit sees, in words.
 _SHORTCUTS = {
-    "file": "size, bytes and format of the file",
-    "colour": "mean colour of the image",
-    "border": "patches along the border",
+    "file": "size, bytes and format of the file alone",
+    "colour": "the mean colour alone",
+    "border": "patches along the border alone",
 }
 
 
-def training_blocks(context: ReportContext) -> list[Block]:
-    """The course of the training."""
-    if context.log is None or context.log.empty:
+def model_blocks(context: ReportContext) -> list[Block]:
+    """Network, starting weights, images and epochs in one table, and the course of training."""
+    run = context.run
+    members = run.get("members") or []
+    if not members:
         return []
-    members = context.run.get("members") or []
-    kept = [m.get("best_epoch") for m in members if m.get("best_epoch")]
-    note = f"Kept: epoch {', '.join(map(str, kept))}, by validation log-loss." if kept else ""
-    if any(m.get("kept") == "probe" for m in members):
-        note += " Where no epoch was better than frozen features, these were kept."
-    return [plots_data.learning_curves(context.log, title="Learning curves.", note=note.strip())]
+    start = run.get("start") or {}
+    lines: list[tuple[str, str]] = []
+    for i, member in enumerate(members):
+        network, prepared = member.get("network") or {}, member.get("preparation") or {}
+        size = " × ".join(str(side) for side in prepared.get("size_px") or [])  # noqa: RUF001  (times)
+        kept = _KEPT.get(str(member.get("kept")), str(member.get("kept") or ""))
+        epoch = (
+            f"epoch {member['best_epoch']} by validation log-loss"
+            if member.get("best_epoch")
+            else ""
+        )
+        parts = [str(network.get("backbone") or ""), size and f"{size} pixels", kept, epoch]
+        name = "Network" if len(members) == 1 else f"Network {i + 1}"
+        lines.append((name, ", ".join(filter(None, parts))))
+    licence = f" (licence: {start['licence']})" if start.get("licence") else ""
+    lines.append(("Starting weights", f"{start.get('source') or 'unknown'}{licence}"))
+    if len({text for _, text in lines[: len(members)]}) == 1 and len(members) > 1:
+        lines = [(f"{len(members)} networks", lines[0][1]), lines[-1]]
+    blocks: list[Block] = [Table(pd.DataFrame(lines, columns=["What", "Value"]))]
+    if context.log is not None and not context.log.empty:
+        blocks.append(plots_data.learning_curves(context.log, title="Learning curves."))
+    return blocks
+
+
+# What was kept of a training, in words.
+_KEPT = {
+    "probe": "frozen features with a linear head (the probe)",
+    "fine-tuned": "fine-tuned",
+}
 
 
 def settings_blocks(context: ReportContext) -> list[Block]:
-    """Every resolved setting and the rule that set it."""
+    """Settings that differ from the default with their reason; all others behind a fold."""
     if context.plan is None or context.plan.empty:
         return []
     frame = context.plan.rename(columns=lambda name: str(name).capitalize()).astype(str)
-    return [Table(frame)]
+    last = str(frame.columns[-1])
+    usual = frame[last].isin(DEFAULTS)
+    blocks: list[Block] = []
+    if (~usual).any():
+        blocks.append(
+            Table(frame[~usual].reset_index(drop=True), title="Settings and their reasons")
+        )
+    if usual.any():
+        n = int(usual.sum())
+        title = f"{quantity(n, 'setting')} at the default"
+        blocks.append(Fold(title, [Table(frame[usual].iloc[:, :-1].reset_index(drop=True))]))
+    return blocks
+
+
+# Reasons that say no more than that nobody chose.
+DEFAULTS = ("core default", "default")
 
 
 def provenance_blocks(context: ReportContext) -> list[Block]:
@@ -274,17 +319,15 @@ def provenance_blocks(context: ReportContext) -> list[Block]:
         "Seed": about.get("seed", run.get("seed")),
         "Bootstrap resamples": about.get("resamples"),
     }
-    for i, member in enumerate(run.get("members") or []):
-        network, prepared = member.get("network") or {}, member.get("preparation") or {}
-        size = " × ".join(str(side) for side in prepared.get("size_px") or [])  # noqa: RUF001  (times)
-        name = "Network" if i == 0 else f"Network {i + 1}"
-        lines[name] = ", ".join(
-            filter(None, [str(network.get("backbone") or ""), size and f"{size} px"])
-        )
     for package, version in (run.get("versions") or {}).items():
         lines[f"Version of {package}"] = version
     shown = [(key, str(value)) for key, value in lines.items() if value not in (None, "")]
-    return [Table(pd.DataFrame(shown, columns=["What", "Value"]))]
+    return [
+        Fold(
+            "Provenance: versions, hashes, seed",
+            [Table(pd.DataFrame(shown, columns=["What", "Value"]))],
+        )
+    ]
 
 
 def _vector_words(found: Mapping[str, Any] | None) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from core.blocks import Block, Table, Text
+from core.blocks import Block, Fold, Table, Text
 from core.report.numbers import (
     count,
     estimate,
@@ -61,20 +61,8 @@ def drift_blocks(results: Results) -> list[Block]:
         "The first is the headline; p values of the others are corrected for their number by "
         f"Holm's method. {reasons(rows)}"
     )
-    blocks: list[Block] = [Text(_told(rows[0]))]
-    blocks.append(Table(frame, note=note.strip(), numeric=tuple(frame.columns[1:5])))
-    return blocks
-
-
-def _told(row: Mapping[str, Any]) -> str:
-    """The change of the headline in one sentence."""
-    if row.get("difference") is None:
-        return f"{row['title']} cannot be compared: {row['reason'] or 'no interval'}."
-    away = {**row, "value": row["difference"]}
-    return (
-        f"{row['title']}: {_one(row, row['before'])} on the run's own test, "
-        f"{_one(row, row['now'])} here; difference {estimate(away)}, {row['verdict']}."
-    )
+    title = "Here against the run's own test"
+    return [Table(frame, title=title, note=note.strip(), numeric=tuple(frame.columns[1:5]))]
 
 
 def _one(row: Mapping[str, Any], value: float | None) -> str:
@@ -133,7 +121,7 @@ def _spread(side: Mapping[str, Any]) -> str:
 
 def recalibration_blocks(results: Results) -> list[Block]:
     """What recalibration on some local cases gives on the others."""
-    blocks: list[Block] = []
+    blocks: list[Text | Table] = []
     for entry in (results.evaluation.get("external") or {}).get("recalibration") or []:
         of = results.words_of(entry["of"]) if entry["of"] != "all classes" else entry["of"]
         title = f"{str(entry['method']).capitalize()}, {of}, by {entry['unit']}"
@@ -162,4 +150,4 @@ def recalibration_blocks(results: Results) -> list[Block]:
             "last line the interval by group."
         )
         blocks.append(Table(frame, title=title, note=note, numeric=tuple(frame.columns[2:])))
-    return blocks
+    return [Fold("Expected gain from recalibration on local cases", blocks)] if blocks else []

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from core.base.tables import score_columns
-from core.blocks import Block, Pictures, Table, Text
+from core.blocks import Block, Fold, Pictures, Table, Text
 from core.report.numbers import number
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["error_blocks"]
 
-# Pictures per gallery, and their longer side in pixels: a report stays mailable.
-SHOWN = 8
-SIDE_PX = 240
+# Pictures per gallery, and their longer side in pixels: a lesion shows, a report stays mailable.
+SHOWN = 6
+SIDE_PX = 420
 
 
 def error_blocks(context: ReportContext) -> list[Block]:
@@ -38,23 +38,26 @@ def error_blocks(context: ReportContext) -> list[Block]:
     surest = errors.sort_values(["sure", "image_id"], ascending=[False, True]).head(SHOWN)
     rest = errors[~errors["image_id"].isin(surest["image_id"])]
     worst = rest.sort_values(["truth", "image_id"]).head(SHOWN)
-    blocks: list[Block] = []
-    for title, some in (
-        ("Wrong, and most sure of it", surest),
-        ("The true class given the lowest score", worst),
-    ):
-        if len(some):
-            blocks.append(_pictures(title, some, context) or _table(title, some, context.task))
+    title = f"Wrong with the highest score: {len(surest)} of {len(errors)}"
+    blocks: list[Block] = [_shown(title, surest, context)]
     if context.picture is not None and context.saliency is not None:
         blocks.append(
             Text(
                 "Right of each picture: the regions that raised the score of the decided class "
                 "(GradCAM++, last stage), inside the double line at least half of the maximum. "
-                "A map shows where the network looked, not why, and nothing of what it missed.",
+                "A map shows where the network looked, not why. A click enlarges a picture.",
                 "note",
             )
         )
+    if len(worst):
+        title = "The true class given the lowest score"
+        blocks.append(Fold(title, [_shown("", worst, context)]))
     return blocks
+
+
+def _shown(title: str, rows: pd.DataFrame, context: ReportContext) -> Pictures | Table:
+    """Pictures of these rows, or a table of them where there are none."""
+    return _pictures(title, rows, context) or _table(title, rows, context.task)
 
 
 def _errors(predictions: pd.DataFrame, task: Task) -> pd.DataFrame | None:
@@ -80,9 +83,17 @@ def _errors(predictions: pd.DataFrame, task: Task) -> pd.DataFrame | None:
 def _caption(row: Any, task: Task) -> str:
     """File, truth and decision in words."""
     return (
-        f"{row.path}: true {task.title(row.label)} (score {number(row.truth)}), "
+        f"{row.path}{_place(row)}: true {task.title(row.label)} (score {number(row.truth)}), "
         f"decided {task.title(row.decided)} ({number(row.sure)})"
     )
+
+
+def _place(row: Any) -> str:
+    """Where a tile lies on its field."""
+    top, left = getattr(row, "row_off", None), getattr(row, "col_off", None)
+    if top is None or left is None or pd.isna(top) or pd.isna(left):
+        return ""
+    return f", tile at row {int(top)}, column {int(left)}"
 
 
 def _pictures(title: str, rows: pd.DataFrame, context: ReportContext) -> Pictures | None:

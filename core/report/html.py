@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from core.blocks import Block, Pictures, Table, Text
+from core.blocks import Block, Fold, Numbers, Pictures, Table, Text
+from core.report.glossary import TERMS, entry_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -65,6 +66,7 @@ def render_page(
     lead: str,
     sections: Sequence[tuple[str, Sequence[Block]]],
     footer: str = "",
+    glossary: bool = False,
 ) -> str:
     """One self-contained HTML page.
 
@@ -74,6 +76,7 @@ def render_page(
         sections: (heading, blocks) in order; a section without blocks is left
             out, one without a heading stands above the table of contents.
         footer: the last line of the page.
+        glossary: whether terms in tables lead to a list of their meanings at the end.
 
     Raises:
         ValueError: a picture is neither PNG nor JPEG, or an SVG is not well formed.
@@ -86,15 +89,26 @@ def render_page(
     script = (TEMPLATES / "copy.js").read_text(encoding="utf-8")
     number = iter(range(1, 1_000_000))
     names: set[str] = set()
+    labels: set[str] = set()
+    used: set[str] = set()
+
+    def term_of(text: object) -> str:
+        """The id of the glossary's entry for a cell; empty if there is none."""
+        name = entry_of(str(text)) if glossary else ""
+        used.update([name] if name else [])
+        return _term_id(name) if name else ""
+
+    def used_terms() -> list[tuple[str, str, str]]:
+        return [(_term_id(name), name, TERMS[name]) for name in sorted(used, key=str.lower)]
+
     shown: list[dict[str, Any]] = []
     for heading, blocks in sections:
         if blocks:
-            views = [_view(block, number) for block in blocks]
             shown.append(
                 {
                     "title": heading,
                     "id": _anchor(heading, names),
-                    "runs": [(kind, list(run)) for kind, run in groupby(views, _kind)],
+                    "runs": _runs(blocks, number, labels, heading),
                 }
             )
     policy = (
@@ -109,6 +123,9 @@ def render_page(
             lead=lead,
             sections=shown,
             footer=footer,
+            glossary=glossary,
+            term_of=term_of,
+            used_terms=used_terms,
             policy=_trusted(policy),
             css=_trusted(css),
             script=_trusted(script),
@@ -208,20 +225,35 @@ def _local(name: str) -> str:
     return name.rpartition("}")[2]
 
 
-def _view(block: Block, number: Iterator[int]) -> dict[str, Any]:
+def _runs(
+    blocks: Sequence[Block], number: Iterator[int], labels: set[str], heading: str
+) -> list[tuple[str, list[dict[str, Any]]]]:
+    """What the template shows of blocks; neighbouring figures are kept together."""
+    views = [_view(block, number, labels, heading) for block in blocks]
+    return [(kind, list(run)) for kind, run in groupby(views, _kind)]
+
+
+def _view(block: Block, number: Iterator[int], labels: set[str], heading: str) -> dict[str, Any]:
     """What the template shows of one block."""
     if isinstance(block, Text):
         return {"kind": "text", "text": block.text, "tone": block.tone}
+    if isinstance(block, Numbers):
+        return {"kind": "numbers", "entries": list(block.entries)}
+    if isinstance(block, Fold):
+        runs = _runs(block.blocks, number, labels, f"{heading}: {block.title}")
+        return {"kind": "fold", "title": block.title, "runs": runs}
     if isinstance(block, Table):
         return {
             "kind": "table",
             "title": block.title,
+            "label": _label(block.title or heading or "table", labels),
             "note": block.note,
             **_cells(block.frame, block.numeric),
         }
     if isinstance(block, Pictures):
         return {
             "kind": "pictures",
+            "id": f"g{next(number)}",
             "title": block.title,
             "note": block.note,
             "pictures": [(_trusted(_data_uri(data)), caption) for data, caption in block.pictures],
@@ -231,11 +263,27 @@ def _view(block: Block, number: Iterator[int]) -> dict[str, Any]:
     return {
         "kind": "figure",
         "title": block.title,
+        "label": _label(block.title or "figure", labels),
         "note": block.note,
         "svg": _trusted(svg),
         "wide": width is None or float(width[1]) >= WIDE_PX,
         "data": None if block.data is None else _cells(block.data, _numbers(block.data)),
     }
+
+
+def _label(text: str, taken: set[str]) -> str:
+    """The name of a region for those who hear the page; unique."""
+    name, count = text.rstrip("."), 1
+    while name in taken:
+        count += 1
+        name = f"{text.rstrip('.')} ({count})"
+    taken.add(name)
+    return name
+
+
+def _term_id(name: str) -> str:
+    """The id of an entry of the glossary."""
+    return "term-" + re.sub(r"[^a-z0-9]+", "-", name.lower())
 
 
 def _kind(view: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from core.base.words import plural, quantity
 from core.blocks import Table
 
 if TYPE_CHECKING:
@@ -70,28 +71,6 @@ def count(n: float) -> str:
     '1,747'
     """
     return f"{int(n):,}"
-
-
-def plural(word: str) -> str:
-    """More than one of it.
-
-    >>> [plural(word) for word in ("leaf", "patient", "study", "box")]
-    ['leaves', 'patients', 'studies', 'boxes']
-    """
-    if word.endswith("leaf"):
-        return word[:-1] + "ves"
-    if word.endswith("y") and word[-2:-1] not in set("aeiou"):
-        return word[:-1] + "ies"
-    return word + ("es" if word.endswith(("s", "x", "ch", "sh")) else "s")
-
-
-def quantity(n: float, word: str) -> str:
-    """A count and what is counted.
-
-    >>> quantity(1, "leaf"), quantity(2, "leaf")
-    ('1 leaf', '2 leaves')
-    """
-    return f"{count(n)} {word if int(n) == 1 else plural(word)}"
 
 
 def value_words(row: Mapping[str, Any]) -> str:
@@ -183,7 +162,7 @@ def metrics_table(
         rows: of ``core.base.tables.METRICS``.
         title: heading.
         group: what a group is called.
-        note: said before the methods and reasons.
+        note: said before the reasons.
     """
     between = level_words(rows)
     lines = []
@@ -205,12 +184,6 @@ def metrics_table(
     return Table(
         frame,
         title=title,
-        note=" ".join(filter(None, [note, _methods(rows), reasons(rows)])),
+        note=" ".join(filter(None, [note, reasons(rows)])),
         numeric=tuple(frame.columns[1:]),
     )
-
-
-def _methods(rows: Sequence[Mapping[str, Any]]) -> str:
-    """How the intervals were made, in one sentence."""
-    names = list(dict.fromkeys(str(row["method"]) for row in rows if row.get("method")))
-    return f"Intervals: {'; '.join(names)}." if names else ""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from core.blocks import Block, Table
+from core.blocks import Block, Figure, Fold, Table
 from core.report import plots
 from core.report.numbers import (
     brief,
@@ -24,7 +24,7 @@ from core.report.numbers import (
     level_words,
     metrics_table,
     pick,
-    plural,
+    quantity,
     reasons,
     value_words,
 )
@@ -61,6 +61,7 @@ class Results:
         self.curves: Mapping[str, Any] = evaluation.get("curves") or {}
         self.rows: list[Row] = list(evaluation.get("metrics") or [])
         self._shown: set[int] = set()
+        self._drawn: set[str] = set()
 
     def headline(self) -> Row | None:
         """The row of the metric named before training, or the first there is."""
@@ -69,7 +70,7 @@ class Results:
         return next(iter([*pick(found, unit=self.about.get("unit")), *found]), None)
 
     def numbers(self) -> list[Block]:
-        """The overall numbers, a table for each unit."""
+        """The overall numbers of the headline's unit; those of other units behind a fold."""
         rows = [
             row
             for row in pick(self.rows, of="", subgroup="")
@@ -78,41 +79,72 @@ class Results:
         first = self.headline()
         return self._by_unit([*([first] if first else []), *(r for r in rows if r is not first)])
 
+    def picture(self) -> Figure | None:
+        """What shows the result at a glance: the ROC curve of two classes, else the confusions.
+
+        The figure is not repeated in the sections below.
+        """
+        if self.task.kind in {"binary", "multilabel"} and self.curves.get("roc"):
+            self._drawn.add("roc")
+            return self._curve("roc")
+        unit = str(self.about.get("unit") or "image")
+        matrix = (self.evaluation.get("confusion") or {}).get(unit)
+        if matrix is None:
+            return None
+        self._drawn.add(f"confusion {unit}")
+        return self._confusion(unit, matrix)
+
     def classes(self) -> list[Block]:
         """One line per class, one column per number; then the confusion matrices."""
         rows = [row for row in self._of_classes() if not RANKING.search(row["name"])]
         blocks = self._by_class(rows)
-        for unit, matrix in (self.evaluation.get("confusion") or {}).items():
-            blocks.append(
-                plots.confusion_matrix(
-                    np.asarray(matrix["counts"], dtype=int),
-                    [self.task.title(name) for name in matrix["classes"]],
-                    title=f"Confusion matrix, by {unit}.",
-                    note="Counts; shading and percentages are shares of the true class.",
-                )
-            )
-        return blocks
+        matrices = [
+            self._confusion(unit, matrix)
+            for unit, matrix in (self.evaluation.get("confusion") or {}).items()
+            if f"confusion {unit}" not in self._drawn
+        ]
+        folded = [Fold("Confusion matrices of the other units", matrices)] if matrices else []
+        return [*blocks, *(folded if self._drawn else matrices)]
+
+    def _confusion(self, unit: str, matrix: Mapping[str, Any]) -> Figure:
+        """Counts of one unit."""
+        counts = np.asarray(matrix["counts"], dtype=int)
+        return plots.confusion_matrix(
+            counts,
+            [self.task.title(name) for name in matrix["classes"]],
+            title=f"Confusion matrix, by {unit}.",
+            note=f"{quantity(int(counts.sum()), unit)}; percentages and shading are shares of the "
+            "true class.",
+        )
 
     def discrimination(self) -> list[Block]:
         """Ranking numbers and their curves."""
         of_classes = [row for row in self._of_classes() if RANKING.search(row["name"])]
         self.claim(of_classes)
-        blocks = [*self._matching(RANKING), *self._by_class(of_classes)]
-        for key, title, x, y in (
-            ("roc", "ROC curve.", "1 − specificity", "Sensitivity"),  # noqa: RUF001  (a minus sign)
-            ("pr", "Precision and recall.", "Recall", "Precision"),
-        ):
-            entries = self.curves.get(key) or []
-            if entries:
-                lines = [
-                    plots.Line(name=self.words_of(entry.get("of")), x=entry["x"], y=entry["y"])
-                    for entry in entries
-                ]
-                is_roc = key == "roc"
-                marks = self._marks() if is_roc else []
-                figure = plots.curves(lines, title=title, x=x, y=y, diagonal=is_roc, points=marks)
-                blocks.append(figure)
-        return blocks
+        blocks = [*self._matching(RANKING), *self._by_class(of_classes, "Ranking by class")]
+        found = [self._curve(key) for key in ("roc", "pr") if key not in self._drawn]
+        return [*blocks, *(figure for figure in found if figure is not None)]
+
+    def _curve(self, key: str) -> Figure | None:
+        """The ROC curve, or precision against recall; None where no curve is known."""
+        entries = self.curves.get(key) or []
+        if not entries:
+            return None
+        is_roc = key == "roc"
+        lines = [
+            plots.Line(name=self.words_of(entry.get("of")), x=entry["x"], y=entry["y"])
+            for entry in entries
+        ]
+        title, x, y = (
+            ("ROC curve.", "1 − specificity", "Sensitivity")  # noqa: RUF001  (a minus sign)
+            if is_roc
+            else ("Precision and recall.", "Recall", "Precision")
+        )
+        marks = self._marks() if is_roc else []
+        unit = str(self.about.get("unit") or "image")
+        note = f"By {unit}." + (" Dotted: chance. Circles: operating points." if is_roc else "")
+        note = note if marks or not is_roc else f"By {unit}. Dotted: chance."
+        return plots.curves(lines, title=title, x=x, y=y, note=note, diagonal=is_roc, points=marks)
 
     def calibration(self) -> list[Block]:
         """Numbers and diagrams of scores read as probabilities."""
@@ -136,7 +168,7 @@ class Results:
         """Rows that no section has shown."""
         return self._by_unit(self.free())
 
-    def probe(self, headline: Row | None) -> list[Block]:
+    def probe(self) -> list[Block]:
         """The fine-tuned network beside the linear head on frozen features."""
         lines = []
         for row in pick(self.evaluation.get("probe") or [], of="", subgroup=""):
@@ -145,19 +177,34 @@ class Results:
                 lines.append(
                     {
                         "Measure": str(row.get("title") or row["name"]),
-                        "Counted by": str(row.get("unit") or ""),
+                        "By": str(row.get("unit") or ""),
                         "This model": estimate(same[0]),
-                        "Frozen features": estimate(row),
+                        "Probe": estimate(row),
+                        "n": count(row.get("n") or 0),
                     }
                 )
-        if not lines or headline is None:
+        if not lines:
             return []
         note = (
-            "Frozen features: the pretrained network unchanged, with a logistic regression on top. "
-            f"In brackets the {level_words([headline])}."
+            "Probe: the pretrained network unchanged, with a logistic regression on top. "
+            f"In brackets the {level_words(self.rows)}."
         )
-        frame = pd.DataFrame(lines)
-        return [Table(frame, note=note, numeric=("This model", "Frozen features"))]
+        table = Table(pd.DataFrame(lines), note=note, numeric=("This model", "Probe", "n"))
+        return [Fold("Beside the probe (frozen features)", [table])]
+
+    def methods(self) -> list[Block]:
+        """How each interval was made, behind a fold."""
+        named: dict[str, list[str]] = {}
+        for row in self.rows:
+            if row.get("method") and not row.get("subgroup"):
+                by = f"{row.get('title') or row['name']} by {row.get('unit') or 'image'}"
+                named.setdefault(str(row["method"]), []).append(by)
+        lines = []
+        for method, titles in named.items():
+            several = list(dict.fromkeys(titles))
+            more = f" and {len(several) - 6} more" if len(several) > 6 else ""
+            lines.append({"Method": method, "Of": ", ".join(several[:6]) + more})
+        return [Fold("How the intervals were made", [Table(pd.DataFrame(lines))])] if lines else []
 
     def words_of(self, of: object) -> str:
         """What a curve or number speaks of: a class by its title, or the positive ones together."""
@@ -179,11 +226,11 @@ class Results:
         names = set(self.task.classes)
         return [row for row in pick(self.rows, subgroup="") if row.get("of") in names]
 
-    def _by_class(self, rows: Sequence[Row]) -> list[Block]:
-        """A table for each unit: one line per class, one column per number; claimed."""
+    def _by_class(self, rows: Sequence[Row], title: str = "By class") -> list[Block]:
+        """One line per class, one column per number; claimed. Other units behind a fold."""
         self.claim(rows)
-        blocks: list[Block] = []
-        units = _units(rows)
+        blocks: list[tuple[str, Table]] = []
+        units = self._worth_showing(rows)
         for unit, all_of_unit in units:
             # The support is the column of cases.
             some = [row for row in all_of_unit if row["name"] != "support"]
@@ -200,9 +247,31 @@ class Results:
                 lines.append(line)
             frame = pd.DataFrame(lines)
             note = f"In brackets the {level_words(some)}. {reasons(some)}".strip()
-            title = f"By class and {unit}" if len(units) > 1 else "By class"
-            blocks.append(Table(frame, title=title, note=note, numeric=tuple(frame.columns[1:])))
-        return blocks
+            blocks.append(
+                (unit, Table(frame, f"{title}, by {unit}", note, tuple(frame.columns[1:])))
+            )
+        return self._fold_others(blocks)
+
+    def _worth_showing(self, rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+        """The rows of each unit, the headline's first; without units whose numbers are the same."""
+        main = str(self.about.get("unit") or "image")
+        units = sorted(_units(rows), key=lambda pair: pair[0] != main)
+        kept: list[tuple[str, list[Row]]] = []
+        known: set[tuple[Any, ...]] = set()
+        for unit, some in units:
+            keys = {(r["name"], r.get("of"), r.get("value"), r.get("n")) for r in some}
+            if not keys <= known:
+                kept.append((unit, some))
+            known |= keys
+        return kept
+
+    def _fold_others(self, tables: Sequence[tuple[str, Table]]) -> list[Block]:
+        """The table of the headline's unit, or the first there is; the others behind a fold."""
+        if not tables:
+            return []
+        rest = [table for _, table in tables[1:]]
+        words = " and ".join(f"by {unit}" for unit, _ in tables[1:])
+        return [tables[0][1], *([Fold(f"The same {words}", rest)] if rest else [])]
 
     def _matching(self, names: re.Pattern[str]) -> list[Block]:
         """Rows of everybody with such a name that no section has shown."""
@@ -211,13 +280,13 @@ class Results:
         )
 
     def _by_unit(self, rows: Sequence[Row]) -> list[Block]:
-        """A table for each unit, claimed."""
+        """A table for each unit, claimed; units beside the headline's behind a fold."""
         self.claim(rows)
-        units = _units(rows)
-        return [
-            metrics_table(some, title=_by(unit) if len(units) > 1 else "", group=self.group)
-            for unit, some in units
+        tables = [
+            (unit, metrics_table(some, title=f"By {unit}", group=self.group))
+            for unit, some in self._worth_showing(rows)
         ]
+        return self._fold_others(tables)
 
     def _line_of_calibration(self) -> list[Block]:
         """Slope, intercept and calibration in the large."""
@@ -266,11 +335,6 @@ _CALIBRATION_LINE = (
     ("intercept", "Intercept", "0"),
     ("in_the_large", "In the large", "0"),
 )
-
-
-def _by(unit: str) -> str:
-    """A heading of what is counted."""
-    return f"By {unit} ({plural(unit)} are the cases)"
 
 
 def _units(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:

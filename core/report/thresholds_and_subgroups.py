@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from core.blocks import Block, Figure, Table, Text
+from core.blocks import Block, Figure, Fold, Table, Text
 from core.report import plots
 from core.report.numbers import (
-    NBSP,
     UNDEFINED,
     count,
     estimate,
@@ -35,87 +34,111 @@ if TYPE_CHECKING:
 __all__ = [
     "failure_blocks",
     "operating_blocks",
-    "point_words",
-    "referral_words",
     "rule_blocks",
     "subgroup_blocks",
     "use_blocks",
 ]
 
-# Keys of an operating point in metrics.json, and their words.
+# Keys of an operating point in metrics.json, and their words; the last names the class.
 RATES = (
     ("sensitivity", "Sensitivity"),
     ("specificity", "Specificity"),
     ("ppv", "Positive predictive value"),
     ("npv", "Negative predictive value"),
-    ("recall_rate", "Called positive"),
-)
-# What to expect of a thousand cases.
-EXPECTED = (
-    ("called", "called positive"),
-    ("found", "rightly"),
-    ("false_alarms", "wrongly"),
-    ("missed", "positive cases missed"),
+    ("recall_rate", "Called {name}"),
 )
 
 
 def operating_blocks(results: Results) -> list[Block]:
-    """Thresholds, where they came from, and what they give here."""
+    """What each operating point gives here, one line each; where it came from behind a fold."""
     points = results.evaluation.get("operating_points") or []
     if not points:
         return []
-    lines = [
-        {
-            "Operating point": str(point["name"]),
-            "Threshold": UNDEFINED if point["threshold"] is None else number(point["threshold"]),
-            "Chosen on": _chosen_on(point),
-            "There": _reached_there(point),
-            "Counted by": str(point.get("unit") or ""),
-            "Standing": _standing(point),
-        }
-        for point in points
-    ]
+    name = results.task.positive_name
+    merged = _merged(points)
+    lines, shown = [], []
+    for title, point in merged:
+        line = {"Operating point": title}
+        for key, words in RATES:
+            rate = {**(point.get(key) or {}), "percent": True, "title": words.format(name=name)}
+            shown.append(rate)
+            line[words.format(name=name)] = estimate(rate) if point.get(key) else ""
+        counts = point.get("counts") or {}
+        for key, words in (("tp", "found"), ("fp", "false alarms"), ("fn", "missed")):
+            line[words.capitalize()] = count(counts[key]) if counts else ""
+        line["n"] = count((point.get("recall_rate") or {}).get("n") or 0)
+        lines.append(line)
     frame = pd.DataFrame(lines)
+    unit = next((str(point["unit"]) for point in points if point.get("unit")), "")
+    why = [f"{title}: {point['reason']}." for title, point in merged if point.get("reason")]
     blocks: list[Block] = [
-        Table(frame.loc[:, (frame != "").any()], title="Thresholds", numeric=("Threshold",))
+        Table(
+            frame,
+            title=f"Operating points{f', by {unit}' if unit else ''}",
+            note=" ".join(
+                [f"In brackets the {level_words(points)}.", reasons(shown), *why]
+            ).strip(),
+            numeric=tuple(frame.columns[1:]),
+        )
     ]
-    for point in points:
-        blocks.extend(_point_blocks(point))
+    sources = pd.DataFrame([_source(title, point) for title, point in merged])
+    sources = sources.loc[:, (sources != "").any()]
+    table = Table(sources, title="Where the thresholds came from", numeric=("Threshold",))
+    other = [block for title, point in merged for block in _elsewhere(title, point, name)]
+    blocks.append(Fold("Thresholds, and what to expect at other prevalences", [table, *other]))
     names = {str(point["name"]) for point in points}
     results.claim(r for r in pick(results.rows, subgroup="") if r.get("of") in names)
     return blocks
 
 
-def point_words(point: Mapping[str, Any]) -> str:
-    """What one operating point gives here, in a sentence."""
-    rates = []
-    for key, words in RATES[:2]:
-        rate = point.get(key) or {}
-        if rate.get("value") is not None:
-            rates.append(f"{words.lower()} {estimate({**rate, 'percent': True})}")
-    place = f" by {point['unit']}" if point.get("unit") else ""
-    return f"At {point['name']} ({_standing(point)}): {', '.join(rates)}{place}."
+def _merged(points: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The points with those that decide alike joined under all of their names."""
+    found: dict[Any, list[Mapping[str, Any]]] = {}
+    for point in points:
+        counts = point.get("counts") or {}
+        key = (point.get("unit"), *(counts.get(k) for k in ("tp", "fp", "fn", "tn")))
+        found.setdefault(key if counts else id(point), []).append(point)
+    return [
+        (
+            " and ".join(dict.fromkeys(str(point["name"]) for point in same))
+            + (" (in force)" if any(point.get("active") for point in same) else ""),
+            next((point for point in same if point.get("active")), same[0]),
+        )
+        for same in found.values()
+    ]
+
+
+def _source(title: str, point: Mapping[str, Any]) -> dict[str, str]:
+    """Threshold and origin of one point."""
+    return {
+        "Operating point": title,
+        "Threshold": UNDEFINED if point["threshold"] is None else number(point["threshold"]),
+        "Chosen on": _chosen_on(point),
+        "There": _reached_there(point),
+        "By": str(point.get("unit") or ""),
+        "Standing": _standing(point),
+    }
 
 
 RULE_WORDS = {
-    "mean": "mean of the images",
-    "max": "the worst image",
+    "mean": "mean",
+    "max": "maximum (the worst image)",
     "noisy_or": "noisy-or",
-    "attention": "learned weights (attention)",
+    "attention": "attention (learned weights)",
 }
 
 
 def rule_blocks(results: Results) -> list[Block]:
-    """The headline by the rule that makes one answer of several images."""
+    """The headline by rule of aggregation from images to a unit."""
     rows = results.evaluation.get("rules") or []
-    blocks: list[Block] = []
+    blocks: list[Table] = []
     for unit in dict.fromkeys(row["unit"] for row in rows):
         of_unit = [row for row in rows if row["unit"] == unit]
         first = of_unit[0]
         lines = [
             {
                 "Rule": RULE_WORDS.get(row["rule"], row["rule"])
-                + (" - in force" if row["in_force"] else ""),
+                + (" (in force)" if row["in_force"] else ""),
                 str(first["title"]): estimate(row),
                 "Difference to the rule in force": ""
                 if row["difference"] is None
@@ -134,14 +157,14 @@ def rule_blocks(results: Results) -> list[Block]:
         blocks.append(
             Table(
                 pd.DataFrame(lines),
-                title=f"From images to one answer, by {unit}",
+                title=f"By {unit}",
                 note=f"{several} have several images. The rule in force was fixed before this "
                 "evaluation; an interval that holds 0 tells no difference from it."
                 + (f" {first['reason'].capitalize()}." if first.get("reason") else ""),
                 numeric=tuple(lines[0])[1:],
             )
         )
-    return blocks
+    return [Fold("Rules of aggregation from images to units compared", blocks)] if blocks else []
 
 
 def _standing(point: Mapping[str, Any]) -> str:
@@ -170,52 +193,14 @@ def _reached_there(point: Mapping[str, Any]) -> str:
     )
 
 
-def _point_blocks(point: Mapping[str, Any]) -> list[Block]:
-    """What one operating point gives: rates, the table of hits and misses, expected counts."""
-    if point.get("reason"):
-        return [Text(f"{point['name']}: {point['reason']}.", "note")]
-    blocks: list[Block] = []
-    lines, told = [], []
-    for key, title in RATES:
-        rate = point.get(key)
-        if rate:
-            row = {**rate, "title": title, "percent": True}
-            told.append(row)
-            lines.append(
-                {
-                    "Measure": title,
-                    "Value": value_words(row),
-                    level_words([point]): interval(row),
-                    "Cases": f"{count(rate['x'])} of {count(rate['n'])}",
-                }
-            )
-    if lines:
-        frame = pd.DataFrame(lines)
-        blocks.append(
-            Table(
-                frame,
-                title=f"At {point['name']}",
-                note=reasons(told),
-                numeric=tuple(frame.columns[1:]),
-            )
-        )
-    counts = point.get("counts")
-    if counts:
-        frame = pd.DataFrame(
-            {
-                "": ["Positive", "Negative"],
-                "Called positive": [count(counts["tp"]), count(counts["fp"])],
-                "Not called": [count(counts["fn"]), count(counts["tn"])],
-            }
-        )
-        numeric = ("Called positive", "Not called")
-        blocks.append(Table(frame, title="Hits and misses (rows: truth)", numeric=numeric))
-    blocks.extend(_expected(point.get("at_prevalence")))
-    blocks.extend(_by_prevalence(point.get("by_prevalence") or []))
+def _elsewhere(title: str, point: Mapping[str, Any], name: str) -> list[Text | Table]:
+    """What one operating point gives where positive cases are rarer or commoner."""
+    blocks: list[Text | Table] = [*_expected(point.get("at_prevalence"), name)]
+    blocks += _by_prevalence(point.get("by_prevalence") or [], title)
     return blocks
 
 
-def _by_prevalence(found: Sequence[Mapping[str, Any]]) -> list[Block]:
+def _by_prevalence(found: Sequence[Mapping[str, Any]], name: str) -> list[Table]:
     """Predictive values at prevalences from screening to the clinic."""
     lines = []
     for entry in found:
@@ -234,15 +219,15 @@ def _by_prevalence(found: Sequence[Mapping[str, Any]]) -> list[Block]:
         return []
     frame = pd.DataFrame(lines)
     note = "By Bayes' rule; holds where cases of each kind resemble those tested."
-    title = "At other prevalences"
+    title = f"At other prevalences: {name}"
     return [Table(frame, title=title, note=note, numeric=tuple(frame.columns))]
 
 
-def _expected(found: Mapping[str, Any] | None) -> list[Block]:
+def _expected(found: Mapping[str, Any] | None, name: str) -> list[Text]:
     """Predictive values and counts where the model will be used."""
     if not found:
         return []
-    where = f"Where {number(found['prevalence'], percent=True)} of cases are positive"
+    where = f"Where {number(found['prevalence'], percent=True)} of cases are {name}"
     if found.get("reason"):
         return [Text(f"{where}: {found['reason']}.", "note")]
     values = []
@@ -251,8 +236,14 @@ def _expected(found: Mapping[str, Any] | None) -> list[Block]:
         row = {"value": found.get(key), "low": low, "high": high, "percent": True}
         values.append(f"{words.lower()} {estimate(row)}")
     per = found.get("per_1000") or {}
+    expected_words = (
+        ("called", f"called {name}"),
+        ("found", "rightly"),
+        ("false_alarms", "wrongly"),
+        ("missed", "missed"),
+    )
     counts = ", ".join(
-        f"{number(per[key], places=1)} {words}" for key, words in EXPECTED if key in per
+        f"{number(per[key], places=1)} {words}" for key, words in expected_words if key in per
     )
     expected = f" Of 1,000 cases: {counts}." if counts else ""
     return [Text(f"{where}, if these resemble the cases tested: {'; '.join(values)}.{expected}")]
@@ -283,16 +274,6 @@ def use_blocks(results: Results) -> list[Block]:
     return blocks
 
 
-def referral_words(row: Mapping[str, Any]) -> str:
-    """One share of referrals in a sentence."""
-    shown = {**row, "value": row["error"], "percent": True}
-    share = f"{100 * row['referred']:g}{NBSP}%"
-    return (
-        f"If the least certain {share} of cases are referred to a person, the error on the rest is "
-        f"{estimate(shown)}, {count(row['errors'])} of {count(row['n'])}."
-    )
-
-
 def _referral(entry: Mapping[str, Any]) -> list[Block]:
     """What is left when the least certain cases go to a person."""
     blocks: list[Block] = []
@@ -304,18 +285,16 @@ def _referral(entry: Mapping[str, Any]) -> list[Block]:
                 "Referred": number(row["referred"], percent=True),
                 "Decided": count(row["n"]),
                 "Errors": count(row["errors"]),
-                "Error among them": estimate(shown),
+                "Error among these": estimate(shown),
             }
         )
     if lines:
         frame = pd.DataFrame(lines)
         note = "The cases with the lowest score of the decided class are referred first."
         blocks.append(
-            Table(
-                frame,
-                title="Referring the least certain cases",
-                note=note,
-                numeric=tuple(frame.columns),
+            Fold(
+                "What is left when the least certain cases are referred",
+                [Table(frame, note=note, numeric=tuple(frame.columns))],
             )
         )
     if entry.get("x"):
@@ -348,9 +327,9 @@ def subgroup_blocks(results: Results) -> list[Block]:
         column, _, value = name.partition("=")
         some = pick(rows, subgroup=name)
         line = {
-            "Column": column,
+            "Column": column.replace("_", " "),
             "Subgroup": value or "(empty)",
-            "Cases": count(some[0].get("n") or 0),
+            "n": count(some[0].get("n") or 0),
             plural(results.group).capitalize(): count(some[0].get("n_groups") or 0),
         }
         by_measure = {_measure(row): row for row in some}
@@ -359,7 +338,8 @@ def subgroup_blocks(results: Results) -> list[Block]:
     frame = pd.DataFrame(lines).fillna("")
     told = reasons([{**row, "of": row["subgroup"]} for row in rows])
     note = f"In brackets the {level_words(rows)}. {told}".strip()
-    blocks.append(Table(frame, title="By subgroup", note=note, numeric=tuple(frame.columns[2:])))
+    table = Table(frame, note=note, numeric=tuple(frame.columns[2:]))
+    blocks.append(Fold("Every number by subgroup", [table]))
     blocks.extend(_against_rest(results, headline))
     return blocks
 
@@ -371,7 +351,7 @@ def _against_rest(results: Results, headline: Row) -> list[Block]:
         row = {**one, "value": one.get("difference"), "percent": headline.get("percent")}
         lines.append(
             {
-                "Column": str(one["column"]),
+                "Column": str(one["column"]).replace("_", " "),
                 "Subgroup": str(one["subgroup"]),
                 "Difference to the rest": value_words(row),
                 level_words([headline]): interval(row),
@@ -383,7 +363,7 @@ def _against_rest(results: Results, headline: Row) -> list[Block]:
     frame = pd.DataFrame(lines)
     title = f"{headline.get('title') or headline['name']} against the rest"
     note = "p values are corrected for all comparisons of this table by Holm's method."
-    return [Table(frame, title=title, note=note, numeric=tuple(frame.columns[2:4]))]
+    return [Fold(title, [Table(frame, note=note, numeric=tuple(frame.columns[2:4]))])]
 
 
 def _measure(row: Row) -> str:
@@ -423,7 +403,7 @@ def failure_blocks(results: Results) -> list[Block]:
     lines = [
         {
             "Measure": str(row["title"]),
-            "Counted by": str(row.get("unit") or ""),
+            "By": str(row.get("unit") or ""),
             "Cases without a score": str(row["words"]).capitalize(),
             "Value": value_words(row),
             "Interval": interval(row),
@@ -436,11 +416,9 @@ def failure_blocks(results: Results) -> list[Block]:
     note = f"Failed: {count(found['n_failed'])} of {count(found['n_total'])}."
     if flagged:
         note += f" Flagged for their quality: {count(flagged)}."
-    return [
-        Table(
-            frame,
-            title="With failures counted",
-            note=f"{note} {reasons(found['rows'])}".strip(),
-            numeric=("Value", "Interval", "Of"),
-        )
-    ]
+    table = Table(
+        frame,
+        note=f"{note} {reasons(found['rows'])}".strip(),
+        numeric=("Value", "Interval", "Of"),
+    )
+    return [Fold("With failures counted", [table])]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from core.blocks import Block, Table
+from core.blocks import Block, Fold, Table
 from core.report.numbers import UNDEFINED, count, estimate, level_words, number, pick, plural
 
 if TYPE_CHECKING:
@@ -40,10 +40,11 @@ def fold_blocks(results: Results) -> list[Block]:
     frame = pd.DataFrame(lines).fillna("")
     note = (
         f"By {spread['unit']}. Each fold was judged by a network that had not seen its "
-        f"{plural(results.group)}. The standard deviation shows how much the result hangs on which "
-        "part was trained on; folds share training data, so it is no standard error."
+        f"{plural(results.group)}. The standard deviation shows how much the result depends on "
+        "which part was trained on; folds share training data, so it is no standard error."
     )
-    return [Table(frame, note=note, numeric=tuple(frame.columns[1:]))]
+    table = Table(frame, note=note, numeric=tuple(frame.columns[1:]))
+    return [Fold("Spread over folds", [table])]
 
 
 def _value(row: Mapping[str, Any], value: float | None) -> str:
@@ -68,5 +69,6 @@ def member_blocks(results: Results) -> list[Block]:
     if not lines:
         return []
     frame = pd.DataFrame(lines)
+    title = "Members of the ensemble"
     note = f"By image, on the same images. In brackets the {level_words(rows)}."
-    return [Table(frame, note=note, numeric=tuple(frame.columns[1:]))]
+    return [Table(frame, title=title, note=note, numeric=tuple(frame.columns[1:]))]

@@ -19,6 +19,7 @@ from core.base.outputs import is_complete, seal, write_bytes, write_json, write_
 from core.base.settings import read_plan_rows
 from core.base.tables import as_text
 from core.errors import OutputError, RunError
+from core.evaluation.verdicts import verdicts
 from core.report.page import write_report
 from core.runs.predictions import csv_text
 
@@ -102,6 +103,11 @@ def write_evaluation(
         saliency: image_id -> map.
         beside: where audit, log and plan lie; None takes ``out``.
     """
+    kept = [member.get("kept") for member in run.get("members") or []]
+    audit = read_json((beside or out) / "audit.json")
+    evaluation["verdicts"] = verdicts(
+        evaluation, task, audit, is_probe=bool(kept) and all(name == "probe" for name in kept)
+    )
     write_json(out / "metrics.json", evaluation)
     for unit, table in decisions.items():
         if unit != "image":
@@ -117,7 +123,7 @@ def write_evaluation(
             decisions=decisions,
             manifest=manifest,
             run=run,
-            audit=read_json(source / "audit.json"),
+            audit=audit,
             log=_csv(source / "log.csv"),
             plan=read_plan_rows(source / "plan.yaml"),
             picture=picture,

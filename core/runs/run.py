@@ -184,6 +184,7 @@ def task_to_dict(task: Task) -> dict[str, Any]:
         "label_separator": task.label_separator,
         "headline": task.headline,
         "cuts": list(task.cuts),
+        "positive_title": task.positive_title,
     }
 
 
@@ -199,6 +200,7 @@ def task_from_dict(content: Mapping[str, Any]) -> Task:
         label_separator=content.get("label_separator", "|"),
         headline=content.get("headline", ""),
         cuts=tuple(float(cut) for cut in content.get("cuts", ())),
+        positive_title=content.get("positive_title", ""),
     )
 
 

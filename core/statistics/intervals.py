@@ -19,6 +19,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import betaincinv, ndtri, stdtrit
 
+from core.base.words import plural
 from core.errors import MetricError
 
 if TYPE_CHECKING:
@@ -317,18 +318,3 @@ def number_groups(groups: ArrayLike | None, n: int) -> tuple[NDArray[np.int_], i
         return np.arange(n), n
     values, index = np.unique(np.asarray(groups), return_inverse=True)
     return index.reshape(-1), len(values)
-
-
-def plural(word: str, n: int = 2) -> str:
-    """The word for n of them.
-
-    >>> plural("patient"), plural("leaf"), plural("density"), plural("field", 1), plural("day")
-    ('patients', 'leaves', 'densities', 'field', 'days')
-    """
-    if n == 1:
-        return word
-    if word.endswith("leaf"):
-        return word[:-1] + "ves"
-    if word.endswith("y") and word[-2:-1] not in "aeiou":
-        return word[:-1] + "ies"
-    return word + ("es" if word.endswith(("s", "x", "ch", "sh")) else "s")

@@ -37,15 +37,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.app import App, Manifest, Task
-    from core.blocks import Block
     from core.cards.card import Card
 
 __all__ = ["Looked", "check", "look"]
 
 _OURS = {"audit.json", "audit.html", "rejected.csv", MANIFEST_NAME, ".lock"}
-
-# Pairs of copies shown as pictures, and rows of a table on the page; files hold all.
-_PICTURES, _ROWS = 12, 200
 
 # Pixels of the longer side of each picture.
 _PICTURE_PX = 360
@@ -260,117 +256,12 @@ def _page(
     rejected: Sequence[Mapping[str, str]],
 ) -> str:
     """The page to read."""
-    from core.report.html import render_page  # noqa: PLC0415  (jinja2)
+    from core.report.check_page import check_html  # noqa: PLC0415  (jinja2)
 
-    return render_page(
-        f"{app.title}: a look at the data",
-        lead=app.intended_use,
-        sections=[
-            ("What was checked", _summary(content)),
-            ("The images", _images(task, manifest, content)),
-            ("Files that are not used", _unused(rejected)),
-            ("Copies", _copies(app, manifest, content)),
-            ("What foretells the label", _foretold(content)),
-        ],
-        footer=f"Written by resight check. Task {task.name}; data {manifest.root.name}.",
-    )
+    def pictures(ids: Sequence[str]) -> bytes:
+        return _side_by_side(app, manifest, ids)
 
-
-def _summary(content: Mapping[str, Any]) -> list[Block]:
-    """The verdicts."""
-    import pandas as pd  # noqa: PLC0415
-
-    from core.blocks import Table, Text  # noqa: PLC0415
-
-    counts = content["counts"]
-    frame = pd.DataFrame(content["checks"])[["verdict", "title", "words"]]
-    warned = int((frame["verdict"] == "warning").sum())
-    unknown = int((frame["verdict"] == "cannot be checked").sum())
-    tone = "warning" if warned else "note" if unknown else "plain"
-    words = (
-        f"{counts['ok']:,} images were looked at: {len(frame) - warned - unknown} checks passed, "
-        f"{warned} ended in a warning, {unknown} could not be made."
-    )
-    frame.columns = pd.Index(["Verdict", "Check", "What was found"])
-    return [Text(words, tone), Table(frame)]
-
-
-def _images(task: Task, manifest: Manifest, content: Mapping[str, Any]) -> list[Block]:
-    """Counts, groups, splits, formats and sizes."""
-    import pandas as pd  # noqa: PLC0415
-
-    from core.blocks import Table, Text  # noqa: PLC0415
-    from core.report.plots_data import class_counts  # noqa: PLC0415
-
-    said = [
-        manifest.class_rule or class_rule(manifest, task),
-        manifest.group_rule,
-        manifest.split_rule,
-        *manifest.notes,
-    ]
-    blocks: list[Block] = [Text(sentence) for sentence in said if sentence]
-    counts = pd.DataFrame(
-        [{s or "images": n for s, n in row.items()} for row in content["classes"].values()],
-        index=[task.title(name) for name in content["classes"]],
-    )
-    order = [name for name in ("images", "train", "val", "test") if name in counts]
-    counts = counts[order].fillna(0).astype(int)
-    if order:
-        blocks.append(class_counts(counts))
-    kinds = [("Format", k, n) for k, n in content["formats"].items()]
-    kinds += [("Width x height", k, n) for k, n in content["sizes"].items()]
-    shown = [(kind, value, f"{n:,}") for kind, value, n in kinds]
-    frame = pd.DataFrame(shown, columns=["Property", "Value", "Images"])
-    note = "The twenty commonest of each."
-    return [*blocks, Table(frame, title="Formats and sizes", note=note, numeric=("Images",))]
-
-
-def _unused(rejected: Sequence[Mapping[str, str]]) -> list[Block]:
-    """What was skipped and what could not be read."""
-    import pandas as pd  # noqa: PLC0415
-
-    from core.blocks import Table  # noqa: PLC0415
-
-    if not rejected:
-        return []
-    frame = pd.DataFrame(list(rejected[:_ROWS]))[["image_id", "status", "reason"]]
-    frame.columns = pd.Index(["Image", "Status", "Reason"])
-    more = len(rejected) - len(frame)
-    note = f"{more:,} more are listed in rejected.csv." if more else ""
-    return [Table(frame, note=note)]
-
-
-def _copies(app: App, manifest: Manifest, content: Mapping[str, Any]) -> list[Block]:
-    """Pairs of copies side by side, those that contradict each other first."""
-    import pandas as pd  # noqa: PLC0415
-
-    from core.blocks import Pictures, Table  # noqa: PLC0415
-
-    table = manifest.table.set_index("image_id")
-    pairs = [(ids[0], ids[1], "equal pixels") for ids in content["exact"]]
-    pairs += [(p["first"], p["second"], f"agreement {p['agreement']:.2f}") for p in content["near"]]
-    if not pairs:
-        return []
-
-    def told(image_id: str) -> str:
-        row = table.loc[image_id]
-        return ", ".join(part for part in (image_id, row["label"], row["split"]) if part)
-
-    def rank(pair: tuple[str, str, str]) -> tuple[bool, bool]:
-        first, second = table.loc[pair[0]], table.loc[pair[1]]
-        return bool(first["label"] == second["label"]), bool(first["split"] == second["split"])
-
-    pairs.sort(key=rank)
-    shown = [
-        (_side_by_side(app, manifest, pair[:2]), f"{told(pair[0])} | {told(pair[1])} ({pair[2]})")
-        for pair in pairs[:_PICTURES]
-    ]
-    frame = pd.DataFrame(
-        [(told(a), told(b), how) for a, b, how in pairs[:_ROWS]],
-        columns=["One", "The other", "How alike"],
-    )
-    note = "Pairs whose labels or splits differ come first; audit.json holds all."
-    return [Pictures("Copies side by side", shown, note=note), Table(frame, title="All pairs")]
+    return check_html(app, task, manifest, content, rejected, side_by_side=pictures)
 
 
 def _side_by_side(app: App, manifest: Manifest, ids: Sequence[str]) -> bytes:
@@ -408,33 +299,6 @@ def _viewable(pixels: NDArray[Any]) -> NDArray[Any]:
         scaled = (pixels.astype(np.float32) - low) / max(high - low, 1e-6)
         pixels = (scaled * 255).astype(np.uint8)
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[:, :, :3]
-
-
-def _foretold(content: Mapping[str, Any]) -> list[Block]:
-    """How well things beside the subject foretell the label."""
-    import pandas as pd  # noqa: PLC0415
-
-    from core.blocks import Table  # noqa: PLC0415
-
-    names = {"file": "File size, bytes, format", "colour": "Mean colour", "border": "Border"}
-    rows = [
-        (
-            names[entry["name"]],
-            "" if entry["value"] is None else f"{entry['value']:.0%}",
-            "" if entry["value"] is None else f"{entry['low']:.0%} to {entry['high']:.0%}",
-            f"{entry['chance']:.0%}",
-            f"{entry['n']:,}",
-            entry["reason"],
-        )
-        for entry in content["shortcuts"]
-    ]
-    columns = ["From", "Balanced accuracy", "95 % interval", "Chance", "Images", "Remark"]
-    note = (
-        "A random forest that sees nothing else, on groups it was not trained on; the interval is "
-        "from resampled groups. A model should do much better than these."
-    )
-    frame = pd.DataFrame(rows, columns=columns)
-    return [Table(frame, note=note, numeric=tuple(columns[1:5]))]
 
 
 def _cores() -> int:

@@ -56,7 +56,7 @@ def demo(
     app = find_app(app_name)
     data, fresh = out / "data", out / "new_site"
     if not (out / "phantom.done").is_file():
-        say(f"1/5  drawing {n_images} images with a known answer")
+        say(f"1/5  {n_images} synthetic images with a known answer")
         path = app.phantom(data, n_images, SEED)
         elsewhere = app.phantom(fresh, max(40, n_images // 3), SEED + 1)
         write_text(out / "phantom.done", f"{path.relative_to(out)}\n{elsewhere.relative_to(out)}\n")

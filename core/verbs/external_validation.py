@@ -17,6 +17,7 @@ import pandas as pd
 
 from core.base.progress import track
 from core.base.tables import logits_in
+from core.base.words import percent
 from core.data.facts import measure_all
 from core.errors import MetricError
 from core.evaluation.cases import Level
@@ -184,8 +185,8 @@ def _far_words(row: Mapping[str, Any]) -> str:
     name = str(row["title"]).partition(" (")[0]
     share, expected = row["outside"]["value"], row["expected"]
     return (
-        f"{name} is {row['words']}: {share:.0%} of the new images lie outside of the training "
-        f"range, where {expected:.0%} are expected. Numbers of other images may not hold here."
+        f"{name} is {row['words']}: {percent(share)} of the new images lie outside of the training "
+        f"range, where {percent(expected)} are expected. Numbers of other images may not hold here."
     )
 
 

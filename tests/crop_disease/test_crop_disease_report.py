@@ -10,9 +10,9 @@ import pandas as pd
 from PIL import Image
 
 from apps.crop_disease import APP
-from apps.crop_disease.report import background_control, by_severity, confused_pairs
+from apps.crop_disease.report import by_severity, confused_pairs
 from core.app import ReportContext, Task
-from core.blocks import Pictures, Table, Text
+from core.blocks import Fold, Pictures, Table, Text
 
 TASK = Task(
     name="disease",
@@ -59,16 +59,18 @@ def context(**more: Any) -> ReportContext:
 def test_pairs_are_counted_of_their_true_class_and_sorted() -> None:
     table = confused_pairs(context())[0]
     assert isinstance(table, Table)
-    assert table.frame["is"].tolist() == ["rust", "leaf miner"]
-    assert table.frame["was called"].tolist() == ["leaf miner", "healthy"]
-    assert table.frame["photos"].tolist() == ["3 of 6", "1 of 4"]
+    assert table.frame["True class"].tolist() == ["rust", "leaf miner"]
+    assert table.frame["Called"].tolist() == ["leaf miner", "healthy"]
+    assert table.frame["Photos"].tolist() == ["3 of 6", "1 of 4"]
     # 3 of 6; leaves with 2, 1, 0: se = sqrt(3 / 2 * (1 + 0 + 1)) / 6 = .289, +-1.96 se.
-    assert table.frame["share (95 % interval)"][0].replace("\xa0", " ") == "50.0 % (0.0 to 100.0 %)"
+    assert table.frame["Share (95 % interval)"][0].replace("\xa0", " ") == "50.0 % (0.0 to 100.0 %)"
     assert "4 of 12" in table.note
 
 
 def test_pairs_are_shown_the_most_confident_first() -> None:
-    first = confused_pairs(context())[1]
+    fold = confused_pairs(context())[1]
+    assert isinstance(fold, Fold)
+    first = fold.blocks[0]
     assert isinstance(first, Pictures)
     assert first.title == "rust, called leaf miner"
     captions = [caption for _, caption in first.pictures]
@@ -90,7 +92,7 @@ def test_a_photo_without_a_score_or_a_label_is_no_error() -> None:
     given.loc[1, "label"] = None
     table = confused_pairs(context(predictions=given))[0]
     assert isinstance(table, Table)
-    assert table.frame["photos"].tolist() == ["1 of 4", "1 of 4"]
+    assert table.frame["Photos"].tolist() == ["1 of 4", "1 of 4"]
 
 
 def test_a_perfect_model_confuses_nothing() -> None:
@@ -104,10 +106,10 @@ def test_severity_counts_right_decisions_by_grade() -> None:
     table, words = by_severity(context())
     assert isinstance(table, Table)
     assert isinstance(words, Text)
-    assert table.frame["severity"].tolist() == ["0", "1", "2", "3"]
-    assert table.frame["photos"].tolist() == ["2", "4", "4", "2"]
-    assert table.frame["right"].tolist() == ["2", "1", "3", "2"]
-    assert table.frame["classes"][1] == "leaf miner 2, rust 2"
+    assert table.frame["Severity"].tolist() == ["0", "1", "2", "3"]
+    assert table.frame["Photos"].tolist() == ["2", "4", "4", "2"]
+    assert table.frame["Right"].tolist() == ["2", "1", "3", "2"]
+    assert table.frame["Classes"][1] == "leaf miner 2, rust 2"
     # Errors: two rust and one miner of grade 1, one rust of grade 2.
     assert words.text.startswith("3 of 4 errors are on photos of grade 1")
 
@@ -119,7 +121,7 @@ def test_severity_is_found_in_the_manifest_and_its_grades_sort_by_value() -> Non
     given = context().predictions.drop(columns="severity")
     table = by_severity(context(predictions=given, manifest=manifest))[0]
     assert isinstance(table, Table)
-    assert table.frame["severity"].tolist() == ["2", "10"]
+    assert table.frame["Severity"].tolist() == ["2", "10"]
 
 
 def test_severity_is_silent_where_it_is_unknown_or_the_task() -> None:
@@ -127,41 +129,3 @@ def test_severity_is_silent_where_it_is_unknown_or_the_task() -> None:
     assert by_severity(context(predictions=bare)) == []
     graded = Task(name="severity", kind="ordinal", classes=("0", "1"), label="severity")
     assert by_severity(context(task=graded)) == []
-
-
-BORDER = {"name": "border", "value": 0.62, "low": 0.55, "high": 0.7, "chance": 1 / 3, "n": 12}
-BORDER |= {"reason": "", "is_warning": True}
-SIZE = {**BORDER, "name": "file", "value": 0.9}
-
-
-def test_the_border_stands_beside_the_model_and_chance() -> None:
-    own = {"name": "balanced_accuracy", "value": 0.9, "low": 0.8, "high": 0.95, "unit": "leaf"}
-    of_rust = {**own, "of": "rust", "value": 0.1}
-    table, words = background_control(
-        context(audit={"shortcuts": [SIZE, BORDER]}, evaluation={"metrics": [of_rust, own]})
-    )
-    assert isinstance(table, Table)
-    assert isinstance(words, Text)
-    shown = [text.replace("\xa0", " ") for text in table.frame["balanced accuracy"]]
-    assert shown[0].startswith("90.0 % (80.0 to 95.0 %")
-    assert shown[1].startswith("62.0 % (55.0 to 70.0 %")
-    assert shown[2] == "33.3 %"
-    assert words.tone == "warning"
-    assert "29 percentage points" in words.text
-
-
-def test_a_border_near_chance_gives_no_warning() -> None:
-    audit = {"shortcuts": [{**BORDER, "value": 0.36, "is_warning": False}]}
-    assert [type(block) for block in background_control(context(audit=audit))] == [Table]
-
-
-def test_a_border_that_could_not_be_asked_says_why() -> None:
-    audit = {"shortcuts": [{**BORDER, "value": None, "reason": "all images are of one class"}]}
-    (block,) = background_control(context(audit=audit))
-    assert isinstance(block, Text)
-    assert "all images are of one class" in block.text
-
-
-def test_without_an_audit_there_is_no_control() -> None:
-    assert background_control(context()) == []
-    assert background_control(context(audit={"shortcuts": [SIZE]})) == []

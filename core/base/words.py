@@ -1,0 +1,42 @@
+"""Nouns and counts in sentences: the one plural of every message, table and page."""
+
+from __future__ import annotations
+
+__all__ = ["percent", "plural", "quantity"]
+
+NBSP = "\N{NO-BREAK SPACE}"
+
+
+def plural(word: str, n: float = 2) -> str:
+    """A noun in its number.
+
+    >>> [plural(word) for word in ("leaf", "patient", "study", "box", "class", "day")]
+    ['leaves', 'patients', 'studies', 'boxes', 'classes', 'days']
+    >>> plural("field", 1)
+    'field'
+    """
+    if n == 1 or not word:
+        return word
+    if word.endswith(("leaf", "half")):
+        return word[:-1] + "ves"
+    if word.endswith("y") and word[-2:-1] not in set("aeiou"):
+        return word[:-1] + "ies"
+    return word + ("es" if word.endswith(("s", "x", "z", "ch", "sh")) else "s")
+
+
+def quantity(n: float, word: str) -> str:
+    """A count and what is counted.
+
+    >>> quantity(1, "leaf"), quantity(1200, "leaf")
+    ('1 leaf', '1,200 leaves')
+    """
+    return f"{int(n):,} {plural(word, int(n))}"
+
+
+def percent(share: float | None, places: int = 0) -> str:
+    """A share as a percentage, number and sign on one line; empty if there is none.
+
+    >>> percent(0.4412).replace(NBSP, " "), percent(None)
+    ('44 %', '')
+    """
+    return "" if share is None else f"{100 * share:.{places}f}{NBSP}%"

@@ -1,0 +1,416 @@
+"""The first screen of a report: the verdict, three numbers, one picture, at most three cautions.
+
+A reader with half a minute learns what was asked, on how many cases, what came out and how
+sure that is, whether it beats chance, the probe and the shortcut baselines, and what most
+limits it. Everything else stands below or behind a fold.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from core.blocks import Block, Fold, Numbers, Table, Text
+from core.cards.licence_terms import may_release, union_of_terms
+from core.evaluation.verdicts import verdicts
+from core.report.numbers import (
+    UNDEFINED,
+    count,
+    estimate,
+    interval,
+    level_words,
+    number,
+    pick,
+    plural,
+    quantity,
+    value_words,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from core.app import ReportContext
+    from core.report.results import Results
+
+__all__ = ["cautions", "first_screen", "notes", "on_cases", "page_title", "use_words", "verdict"]
+
+NOT_A_DEVICE = "For research use; not a medical device."
+# Cautions shown; the rest stand behind a fold, in the same order.
+SHOWN = 3
+# Licences of weights or data that forbid commercial use or any release.
+RESTRICTED = re.compile(
+    r"\bnc\b|non-?commercial|research[- ]only|no[- ]derivatives|\bnd\b", re.IGNORECASE
+)
+# Checks of the audit whose warning a reader must know before the numbers.
+LEAKS = re.compile(r"copies_across|groups_across|labels")
+# What a sentence of the evaluation is about, the gravest first; what fits none is a note.
+GRAVITY = (
+    re.compile(r"pixels of a training image|copies|more than one split|two splits"),
+    re.compile(r"swapped|below chance|worse than"),
+    re.compile(r"intervals are withheld|No case is|hold no image of"),
+    re.compile(r"unlike|lie outside of the training range|holds no measurements"),
+    re.compile(r"left out of the numbers|failed"),
+    re.compile(r"^Only |too few|uncertain"),
+)
+SPLITS = {"test": "held-out test", "out-of-fold": "cross-validation", "val": "validation"}
+
+
+def first_screen(context: ReportContext, results: Results) -> list[Block]:
+    """Verdict, numbers, answers, picture and cautions, in this order."""
+    told = cautions(context)
+    shown: list[Block] = [Text(verdict(context), "verdict")]
+    entries = _three_numbers(context, results)
+    if entries:
+        shown.append(Numbers(entries))
+    answers = _answers(context)
+    if answers is not None:
+        shown.append(answers)
+    counts = _of_thousand(context)
+    if counts:
+        shown.append(Text(counts))
+    picture = results.picture()
+    if picture is not None:
+        shown.append(picture)
+    shown += [Text(sentence, "warning") for sentence in told[:SHOWN]]
+    folded: list[Block] = [Text(sentence, "warning") for sentence in told[SHOWN:]]
+    folded += [Text(sentence) for sentence in notes(context)]
+    if folded:
+        more = len(told) - SHOWN
+        title = f"{quantity(more, 'further caution')}, and notes" if more > 0 else "Notes"
+        shown.append(Fold(title, folded))  # type: ignore[arg-type]
+    return shown
+
+
+def page_title(context: ReportContext) -> str:
+    """What is judged, on which data and how many: the heading of the page."""
+    about = context.evaluation.get("about") or {}
+    split = str(about.get("split") or "")
+    asked = context.task.name.replace("_", " ")
+    title = context.app.title if context.app else str(context.run.get("title") or "Evaluation")
+    unit = str(about.get("unit") or "image")
+    head = next(iter(pick(context.evaluation.get("metrics") or [], of="", unit=unit)), {})
+    n = head.get("n") or about.get("n_images")
+    cases = f", {quantity(n, unit)}" if n else ""
+    return f"{title}: {asked}, {SPLITS.get(split, split) or 'evaluation'}{cases}"
+
+
+def use_words(context: ReportContext) -> str:
+    """The intended use, and of work on people that this is no medical device."""
+    use = context.app.intended_use if context.app else str(context.run.get("intended_use") or "")
+    is_about_people = context.app is None or context.app.about_people
+    says_so = "not a medical device" in use
+    return f"{use} {NOT_A_DEVICE if is_about_people and not says_so else ''}".strip()
+
+
+def verdict(context: ReportContext) -> str:
+    """The result in one or two sentences: on what, which number, how sure, better than chance?"""
+    about = context.evaluation.get("about") or {}
+    head = _headline(context)
+    if head is None:
+        return "No number could be computed on these cases."
+    cases = on_cases(context)
+    name = _inside(str(head.get("title") or head["name"]))
+    if head.get("value") is None:
+        reason = str(head.get("reason") or "no reason is recorded")
+        reason = reason.removeprefix(f"{UNDEFINED}: ").rstrip(".")
+        return f"{cases}, {name} is {UNDEFINED}: {reason}."
+    between = interval(head)
+    told = f" ({level_words([head])} {between})" if between else ", with no interval"
+    first = f"{cases}, {name} was {value_words(head)}{told}"
+    found = {entry["question"]: entry for entry in _verdicts(context)}
+    second = _beside_own_test(found.get("own test"))
+    return f"{first}{_beyond_chance(found.get('chance'), head)}{second}{_weak(about)}"
+
+
+def _weak(about: Mapping[str, Any]) -> str:
+    """What takes force from a result on cases that served to choose the model."""
+    return (
+        " These cases also served to choose the model, so new data may give less."
+        if about.get("split") == "val"
+        else ""
+    )
+
+
+def _beyond_chance(entry: Mapping[str, Any] | None, head: Mapping[str, Any]) -> str:
+    """The end of the verdict: whether this is more than guessing gives."""
+    if entry is None:
+        return "."
+    chance = number(entry["against"]["value"], percent=bool(entry["percent"]))
+    is_head = entry["title"] == head.get("title")
+    basis = (
+        f"chance is {chance}"
+        if is_head
+        else f"{_inside(str(entry['title']))} {estimate(entry)}, chance is {chance}"
+    )
+    if entry["answer"] == "yes":
+        return f": better than chance ({basis})."
+    if entry["answer"] == "no":
+        return f": worse than chance ({basis}). Look for swapped labels."
+    if entry.get("low") is None:
+        return f". Whether that is better than chance cannot be said without an interval ({basis})."
+    return (
+        f". It is not shown that this model does better than guessing ({basis}, inside the "
+        "interval), nor that it cannot."
+    )
+
+
+def _beside_own_test(entry: Mapping[str, Any] | None) -> str:
+    """On new data: what became of the headline."""
+    if entry is None:
+        return ""
+    against = entry["against"]
+    percent = bool(entry["percent"])
+    ends = {"low": against["difference_low"], "high": against["difference_high"]}
+    away = estimate({"value": against["difference"], **ends, "percent": percent})
+    return (
+        f" On the run's own test it was {number(against['value'], percent=percent)}; difference "
+        f"{away}, {against['verdict']}."
+    )
+
+
+def _verdicts(context: ReportContext) -> list[dict[str, Any]]:
+    """As stored; of an evaluation from before they were, as its numbers give them."""
+    stored = context.evaluation.get("verdicts")
+    if stored is not None:
+        return list(stored)
+    kept = [member.get("kept") for member in context.run.get("members") or []]
+    is_probe = bool(kept) and all(name == "probe" for name in kept)
+    return verdicts(context.evaluation, context.task, context.audit, is_probe=is_probe)
+
+
+# What is asked, and what the answers are called.
+_QUESTIONS = {
+    "chance": "than chance",
+    "probe": "than the probe",
+    "shortcuts": "than shortcut baselines",
+    "own test": "than on its own test",
+}
+_BASELINES = {
+    "file": "size, bytes and format of the file alone",
+    "colour": "the mean colour alone",
+    "border": "the border alone",
+    "its own test": "on its own test",
+    "the probe": "probe",
+}
+_ANSWERS = {"yes": "✓ yes", "no": "✗ no, worse", "not shown": "– not shown"}  # noqa: RUF001
+
+
+def _answers(context: ReportContext) -> Table | None:
+    """Better than chance, the probe, shortcuts, its own test? One line each."""
+    lines = []
+    for entry in _verdicts(context):
+        against = entry["against"]
+        percent = bool(entry["percent"])
+        words = str(against["words"])
+        beside = estimate({**against, "percent": percent})
+        lines.append(
+            {
+                "Better": _QUESTIONS[entry["question"]],
+                "Answer": _ANSWERS[entry["answer"]],
+                str(_this(context)): f"{entry['title']} {estimate(entry)}",
+                "Beside it": f"{_BASELINES.get(words, words)} {beside}",
+            }
+        )
+    kept = [member.get("kept") for member in context.run.get("members") or []]
+    if kept and all(name == "probe" for name in kept):
+        lines.append(
+            {
+                "Better": _QUESTIONS["probe"],
+                "Answer": "it is the probe",
+                str(_this(context)): "",
+                "Beside it": "no fine-tuned epoch was better on validation, or none was asked for",
+            }
+        )
+    return Table(pd.DataFrame(lines).fillna("")) if lines else None
+
+
+def _this(context: ReportContext) -> str:
+    return "This model" if context.run or context.app else "These scores"
+
+
+def _headline(context: ReportContext) -> Mapping[str, Any] | None:
+    """The row of the metric named before training, or the first there is."""
+    about = context.evaluation.get("about") or {}
+    whole = pick(context.evaluation.get("metrics") or [], of="", subgroup="")
+    found = pick(whole, name=about.get("headline")) or whole
+    return next(iter([*pick(found, unit=about.get("unit")), *found]), None)
+
+
+def _three_numbers(context: ReportContext, results: Results) -> list[tuple[str, str, str]]:
+    """The headline; then what is found and what is spared, or what the weakest class gets."""
+    head = _headline(context)
+    if head is None:
+        return []
+    found = [_entry(str(head.get("title") or head["name"]), head)]
+    point = _point_in_force(context)
+    if point is not None:
+        name = context.task.positive_name
+        for key, words in (
+            ("sensitivity", f"Sensitivity for {name}"),
+            ("specificity", "Specificity"),
+        ):
+            rate = {**(point.get(key) or {}), "percent": True}
+            if rate.get("value") is not None:
+                of = f"{count(rate['x'])} of {count(rate['n'])}"
+                found.append((words, value_words(rate), f"{interval(rate)}, {of}"))
+        return found
+    overall = pick(results.rows, of="", subgroup="", unit=head.get("unit"))
+    found += [_entry(str(r["title"]), r) for r in pick(overall, name="accuracy") if r is not head]
+    recalls = [
+        row
+        for row in pick(results.rows, name="recall", subgroup="", unit=head.get("unit"))
+        if row.get("of") in context.task.classes and row.get("value") is not None
+    ]
+    if len(recalls) > 1:
+        worst = min(recalls, key=lambda row: float(row["value"]))
+        found.append(
+            _entry(f"Lowest share found of a class: {context.task.title(worst['of'])}", worst)
+        )
+    return found[:3]
+
+
+def _entry(title: str, row: Mapping[str, Any]) -> tuple[str, str, str]:
+    cases = quantity(row.get("n") or 0, str(row.get("unit") or "image"))
+    return title, value_words(row), ", ".join(filter(None, [interval(row), cases]))
+
+
+def _point_in_force(context: ReportContext) -> Mapping[str, Any] | None:
+    """The operating point at which decisions are made; else the first set before, if any."""
+    points = [
+        point
+        for point in context.evaluation.get("operating_points") or []
+        if (point.get("sensitivity") or {}).get("value") is not None
+    ]
+    return next((p for p in points if p.get("active")), points[0] if points else None)
+
+
+def _of_thousand(context: ReportContext) -> str:
+    """How many of a thousand cases would be called, rightly, wrongly and missed."""
+    point = _point_in_force(context)
+    if point is None:
+        return ""
+    name, unit = context.task.positive_name, str(point.get("unit") or "case")
+    where = f"At the operating point {point['name']}"
+    found = point.get("at_prevalence") or {}
+    per = found.get("per_1000") or {}
+    if per:
+        return (
+            f"{where}, of 1,000 {plural(unit)} of which "
+            f"{number(found['prevalence'], percent=True)} "
+            f"are {name}: {number(per['called'], places=0)} called {name}, "
+            f"{number(per['found'], places=0)} of them rightly, and "
+            f"{number(per['missed'], places=0)} missed."
+        )
+    rate = {**(point.get("recall_rate") or {}), "percent": True}
+    if rate.get("value") is None:
+        return ""
+    of = f"{count(rate['x'])} of {count(rate['n'])}"
+    return f"{where}, {value_words(rate)} of these {plural(unit)} are called {name} ({of})."
+
+
+def cautions(context: ReportContext) -> list[str]:
+    """What the reader must know before the numbers, each once, the gravest first."""
+    found: list[tuple[int, str]] = []
+    for sentence in context.evaluation.get("cautions") or []:
+        rank = next((i for i, p in enumerate(GRAVITY) if p.search(str(sentence))), None)
+        if rank is not None:
+            found.append((10 * rank, str(sentence)))
+    if context.run and not context.run.get("group_rule"):
+        group = str(
+            (context.evaluation.get("about") or {}).get("group")
+            or context.run.get("group")
+            or "group"
+        )
+        words = (
+            f"Whether training and test share a {group} cannot be checked: the data do not say "
+            f"which images belong to one. If they do, the result looks better than it is."
+        )
+        found.append((24, words))
+    points = context.evaluation.get("operating_points") or []
+    if any(point.get("exploratory") for point in points):
+        found.append(
+            (5, "Exploratory: an operating point was chosen on the cases it is judged on.")
+        )
+    checks = [c for c in context.audit.get("checks") or [] if c["verdict"] == "warning"]
+    found += [(2, str(c["words"])) for c in checks if LEAKS.match(str(c["name"]))]
+    shortcut = _shortcut_words(context, checks)
+    found += [(22, shortcut)] if shortcut else []
+    terms = context.run.get("terms") or []
+    if union_of_terms(terms)["weights_release"] in {"forbidden", "unclear"}:
+        found.append((70, may_release(terms)))
+    start = context.run.get("start") or {}
+    licences = {"pretrained weights": start.get("licence"), **(context.run.get("licences") or {})}
+    for what, licence in licences.items():
+        if licence and RESTRICTED.search(str(licence)):
+            words = (
+                f"The licence of the {what} ({licence}) restricts use, and so that of this model."
+            )
+            found.append((71, words))
+    return list(dict.fromkeys(sentence for _, sentence in sorted(found, key=lambda pair: pair[0])))
+
+
+def _shortcut_words(context: ReportContext, checks: Sequence[Mapping[str, Any]]) -> str:
+    """From what the label can be predicted without the subject, in one sentence."""
+    warned = {str(check["name"]).removeprefix("shortcut_") for check in checks}
+    parts = []
+    chance = None
+    for entry in context.audit.get("shortcuts") or []:
+        if entry["name"] in warned and entry.get("value") is not None:
+            what = _BASELINES.get(str(entry["name"]), f"{entry['name']} alone")
+            parts.append(f"from {what} ({estimate({**entry, 'percent': True})})")
+            chance = entry["chance"]
+    if not parts:
+        return ""
+    return (
+        f"The label can be predicted {' and '.join(parts)}, where chance is "
+        f"{number(chance or 0, percent=True)} of balanced accuracy. The model may use the same "
+        "shortcut: test it on images from elsewhere."
+    )
+
+
+def notes(context: ReportContext) -> list[str]:
+    """What is good to know and changes no conclusion."""
+    task = context.task
+    classes = ", ".join(task.title(name) for name in task.classes[:12])
+    more = f" and {len(task.classes) - 12} more" if len(task.classes) > 12 else ""
+    found = [f"Task: {task.name.replace('_', ' ')} ({classes}{more})."]
+    precision = context.evaluation.get("precision")
+    if precision:
+        found.append(str(precision["words"]))
+    grave = set(cautions(context))
+    found += [str(s) for s in context.evaluation.get("cautions") or [] if str(s) not in grave]
+    return list(dict.fromkeys(found))
+
+
+def on_cases(context: ReportContext) -> str:
+    """Which cases, and what they had to do with the training."""
+    about = context.evaluation.get("about") or {}
+    head = _headline(context) or {}
+    group = group_of(context)
+    unit = str(head.get("unit") or "image")
+    cases = quantity(head.get("n") or about.get("n_images") or 0, unit)
+    n_groups = head.get("n_groups") or about.get("n_groups")
+    if n_groups and group != unit and about.get("grouped", True) and n_groups != head.get("n"):
+        cases += f" of {quantity(n_groups, group)}"
+    split = str(about.get("split") or "")
+    if split == "test":
+        return f"On {cases} never used for training or tuning"
+    if split == "out-of-fold":
+        return f"On {cases}, each scored by networks that had not seen its {group}"
+    if split == "val":
+        return f"On {cases} of validation"
+    return f"On {cases}" + (f" ({split})" if split else "")
+
+
+def group_of(context: ReportContext) -> str:
+    """What a group is called."""
+    about = context.evaluation.get("about") or {}
+    own = context.app.group if context.app else ""
+    return str(about.get("group") or context.run.get("group") or own or "group")
+
+
+def _inside(title: str) -> str:
+    """A title within a sentence: ``macro-F1``, but ``AUROC``."""
+    return title[0].lower() + title[1:] if title[1:2].islower() else title

@@ -1,0 +1,78 @@
+"""What the terms of a report mean, in one sentence each.
+
+The page links a term in a table to its entry here, and lists the entries it uses.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["TERMS", "entry_of"]
+
+TERMS: dict[str, str] = {
+    "Accuracy": "Share of cases decided rightly. It flatters where one class is common.",
+    "AUROC": "Probability that a positive case gets a higher score than a negative one: a half "
+    "is guessing, one is perfect. Area under the ROC curve.",
+    "Average precision": "Area under the curve of precision against recall. Guessing gives the "
+    "share of positive cases.",
+    "Balanced accuracy": "Mean over the classes of the share found. Guessing gives one divided by "
+    "the number of classes.",
+    "Brier score": "Mean squared distance between the scores and what was true; zero is perfect.",
+    "Calibration": "Whether scores can be read as probabilities: of cases with a score near a "
+    "value, that share should be positive.",
+    "Decision curve": "Net benefit of acting on the score, against acting on every case or on "
+    "none, at each threshold.",
+    "Expected calibration error": "Mean distance between score and observed share over bins of "
+    "equal width; zero is perfect, and few cases make it look large.",
+    "F1": "Harmonic mean of precision and recall of a class.",
+    "Held-out test": "Cases that were used neither for training nor for choosing anything.",
+    "Holm": "Correction of p values for the number of comparisons.",
+    "Interval": "Range of true values that agree with the cases seen; made by resampling whole "
+    "groups or by an exact formula.",
+    "Log-loss": "Mean of minus the logarithm of the score of the true class; zero is perfect, "
+    "confident errors cost most.",
+    "Macro-F1": "Mean over the classes of F1, each class counting alike.",
+    "Net benefit": "Positive cases found per case, less false alarms weighted by the odds of the "
+    "threshold.",
+    "Negative predictive value": "Of the cases not called positive, the share that is negative. "
+    "It depends on how common positive cases are.",
+    "Out-of-distribution score": "Mahalanobis distance of the embedding; one is the 95th "
+    "percentile of validation.",
+    "Positive predictive value": "Of the cases called positive, the share that is. It depends on "
+    "how common positive cases are.",
+    "Precision": "Of the cases called a class, the share that is of it.",
+    "Probe": "Logistic regression on the features of the pretrained network, unchanged: what "
+    "fine-tuning has to beat.",
+    "Quadratic weighted kappa": "Agreement of ordered grades beyond chance, distant errors "
+    "counting more: zero is chance, one is perfect.",
+    "Recall": "Of the cases of a class, the share found. Of positive cases: sensitivity.",
+    "Risk-coverage curve": "Error among the cases still decided when the least certain are "
+    "referred to a person.",
+    "Sensitivity": "Of the positive cases, the share called positive.",
+    "Shortcut baselines": "Classifiers that never see the subject: only the file, the mean colour, "
+    "or the border. A network can learn the same.",
+    "Specificity": "Of the negative cases, the share not called positive.",
+    "Temperature": "One number that divides all logits, so that scores become better calibrated; "
+    "the order of the classes of a case stays.",
+}
+
+
+def entry_of(text: str) -> str:
+    """The term a cell or heading speaks of; empty if it is none.
+
+    >>> entry_of("AUROC, by breast"), entry_of("Macro AUROC, one versus rest"), entry_of("rust")
+    ('AUROC', 'AUROC', '')
+    """
+    head = re.split(r"[,(:]", str(text))[0].strip().removesuffix(" %").lower()
+    head = head.removeprefix("macro ").removesuffix(" curve.").removesuffix(".")
+    return _BY_NAME.get(head, "")
+
+
+_BY_NAME = {name.lower(): name for name in TERMS} | {
+    "roc": "AUROC",
+    "kappa": "Quadratic weighted kappa",
+    "risk and coverage": "Risk-coverage curve",
+    "frozen features": "Probe",
+    "shortcuts": "Shortcut baselines",
+    "adaptive calibration error": "Expected calibration error",
+}
