@@ -463,8 +463,9 @@ class App:
             pixels (H, W, C), uint8, uint16 or float32. Where the row holds
             ``at_least``, an (H, W), pixels of any size not below it will do, if
             that is faster and nothing else depends on the size.
-        prepare: (H, W) in pixels -> deterministic transform, a MONAI ``Compose``
-            over a dictionary. It receives ``{"image": pixels, **row}`` and
+        prepare: (H, W) in pixels -> deterministic transform over a dictionary,
+            a chain of steps (``core.data.steps``) or of MONAI's dictionary transforms. It
+            receives ``{"image": pixels, **row}`` and
             returns a dictionary with ``image`` (H, W, C) of exactly that size
             and the dtype of the input, and may add ``affine`` (3, 3), which maps
             prepared (row, col, 1) to source (row, col, 1), ``quality`` (an
@@ -493,6 +494,9 @@ class App:
         tours: further kinds of input that the demo shows.
         about_people: whether what is judged belongs to a person; pages and results then
             say that this is no medical device.
+        frame_colour: RGB, where ``prepare`` does no more to an 8-bit photograph than fit it
+            whole and upright into the frame and pad it in this colour: then an exported model
+            comes with a program that needs nothing of the app. None where it does more.
     """
 
     name: str
@@ -517,6 +521,7 @@ class App:
     options: tuple[Option, ...] = ()
     tours: tuple[Tour, ...] = ()
     about_people: bool = True
+    frame_colour: tuple[int, int, int] | None = None
 
     def task(self, name: str | None = None) -> Task:
         """The task of this name, or the first; a bare kind gives a task of that kind.

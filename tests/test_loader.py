@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from core.app import find_app
-from core.data.loader import Draw, StepSampler, TrainImages, resize_to
-from core.data.prepared import Prepared
+from core.data.loader import Draw, StepSampler, TrainImages
+from core.data.prepared import Prepared, resize_to
 
 
 @pytest.fixture(scope="module")

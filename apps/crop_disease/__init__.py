@@ -22,6 +22,7 @@ from apps.crop_disease.field.report import random_against_spatial
 from apps.crop_disease.images import augment, prepare
 from apps.crop_disease.inputs import index, read
 from apps.crop_disease.metrics import METRICS
+from apps.crop_disease.padding import PADDING
 from apps.crop_disease.phantom import write_phantom
 from apps.crop_disease.report import by_severity, confused_pairs
 from core.app import App, Section, Task, Tour, Unit
@@ -85,6 +86,7 @@ APP = App(
     },
     output_columns=("leaf", "severity", *OUTPUT_COLUMNS),
     options=OPTIONS,
+    frame_colour=PADDING,
     tours=(
         Tour(
             name="field",

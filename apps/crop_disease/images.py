@@ -20,6 +20,7 @@ import numpy as np
 
 from apps.crop_disease.field.window import is_tile
 from apps.crop_disease.padding import padding_for
+from core.data.steps import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -138,19 +139,13 @@ def prepare(size_px: tuple[int, int]) -> Callable[[dict[str, Any]], dict[str, An
         size_px: (H, W) of the result.
 
     Returns:
-        A MONAI ``Compose`` from ``{"image": (H', W', C), ...}`` to the same with
+        A chain of steps from ``{"image": (H', W', C), ...}`` to the same with
         ``image`` (H, W, C) in the dtype it came in; ``affine`` (3, 3), which
         maps prepared (row, col, 1) to source (row, col, 1); and ``quality``,
         empty or why the photo should not be judged. A photo that already has
         this size passes unchanged, bit for bit.
     """
-    # MONAI takes seconds to load, and only reading the app's description must not.
-    from monai.transforms.compose import Compose  # noqa: PLC0415
-
-    transform: Callable[[dict[str, Any]], dict[str, Any]] = Compose(
-        [JudgePhoto(), FitInside(size_px), PadAround(size_px)]
-    )
-    return transform
+    return Steps((JudgePhoto(), FitInside(size_px), PadAround(size_px)))
 
 
 def augment(size_px: tuple[int, int]) -> LeafChanges:

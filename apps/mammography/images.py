@@ -19,6 +19,7 @@ import numpy as np
 
 from apps.mammography.decoding import is_dicom
 from apps.mammography.dicom import read_dicom
+from core.data.steps import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -74,15 +75,7 @@ def read(row: Mapping[str, Any]) -> NDArray[Any]:
 
 def prepare(size_px: tuple[int, int]) -> Callable[[dict[str, Any]], dict[str, Any]]:
     """The transform from source pixels to (H, W, C) of this size; see ``App.prepare``."""
-    from monai.transforms.compose import Compose  # noqa: PLC0415  (16 s to import)
-
-    steps: list[Callable[[dict[str, Any]], dict[str, Any]]] = [
-        LocateBreast(),
-        CutAndTurn(),
-        FitBreast(size_px),
-        SpreadGreys(),
-    ]
-    return Compose(steps)
+    return Steps((LocateBreast(), CutAndTurn(), FitBreast(size_px), SpreadGreys()))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ turned or mirrored; left and right eyes look as they were taken.
 
 MONAI has no transform that finds a disc or scales to a radius, and its area
 resizing averages over windows of unequal size; so the steps are small callables
-here, put together by MONAI's ``Compose``. Pixel coordinates are (row, col),
+here. Pixel coordinates are (row, col),
 zero-based, at pixel centres.
 """
 
@@ -24,6 +24,7 @@ import numpy as np
 from apps.retinopathy import dicom
 from apps.retinopathy.disc import FALLBACKS, Disc, find_disc, to_eight_bits
 from apps.retinopathy.quality import JUDGED_RADIUS_PX, gate_of, judge
+from core.data.steps import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -89,25 +90,21 @@ def prepare(size_px: tuple[int, int]) -> Callable[[dict[str, Any]], dict[str, An
         size_px: (H, W) of the result; the disc fills the smaller of the two.
 
     Returns:
-        A MONAI ``Compose`` from ``{"image": (H', W', C), ...}`` to the same with
+        A chain of steps from ``{"image": (H', W', C), ...}`` to the same with
         ``image`` of that size in the dtype it came in, ``affine`` (3, 3) from
         prepared (row, col, 1) to source (row, col, 1), ``quality``, and
         ``PREPARED_COLUMNS``.
     """
-    # MONAI takes seconds to load, and only reading the app's description must not.
-    from monai.transforms.compose import Compose  # noqa: PLC0415
-
-    transform: Callable[[dict[str, Any]], dict[str, Any]] = Compose(
-        [
+    return Steps(
+        (
             FindDisc(),
             JudgePhotograph(),
             ScaleToDisc(size_px),
             NormaliseLocally(),
             EqualiseLocally(),
             DropDisc(),
-        ]
+        )
     )
-    return transform
 
 
 def augment(size_px: tuple[int, int]) -> Any:

@@ -21,6 +21,7 @@ from core.cli import (
     doctor,
     ensemble,
     evaluate,
+    export,
     page,
     predict,
     threshold,
@@ -61,6 +62,7 @@ def build() -> typer.Typer:
         compare,
         ensemble,
         predict,
+        export,
         demo,
         doctor,
         page,
@@ -89,7 +91,12 @@ def root(
 def main() -> None:
     """Run the command line."""
     # Nothing phones home: this must be set before any library is imported.
-    for name in ("NO_ALBUMENTATIONS_UPDATE", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+    for name in (
+        "NO_ALBUMENTATIONS_UPDATE",
+        "HF_HUB_DISABLE_TELEMETRY",
+        "DO_NOT_TRACK",
+        "ORT_DISABLE_TELEMETRY",
+    ):
         os.environ.setdefault(name, "1")
     for stream in (sys.stdout, sys.stderr):
         # A file name that is not UTF-8 must not end a run.

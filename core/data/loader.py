@@ -18,6 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from core.base.seeds import mix_seed
+from core.data.prepared import resize_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,24 +28,9 @@ if TYPE_CHECKING:
     from core.app import App
     from core.data.prepared import Prepared
 
-__all__ = ["StepSampler", "TrainImages", "eval_batches", "resize_to", "train_loader"]
+__all__ = ["StepSampler", "TrainImages", "eval_batches", "train_loader"]
 
 Batch = dict[str, torch.Tensor]
-
-
-def resize_to(pixels: NDArray[Any], size_px: tuple[int, int]) -> NDArray[Any]:
-    """The whole stored image at another size; nothing is cut off.
-
-    Args:
-        pixels: (H, W, C).
-        size_px: (H, W) wanted.
-    """
-    if pixels.shape[:2] == tuple(size_px):
-        return pixels
-    shrinks = pixels.shape[0] > size_px[0]
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    resized = cv2.resize(np.ascontiguousarray(pixels), size_px[::-1], interpolation=how)
-    return resized.reshape(*size_px, pixels.shape[2])
 
 
 @dataclass(frozen=True)

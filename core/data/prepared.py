@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from core.base.options import pixel_options
@@ -42,9 +43,12 @@ __all__ = [
     "Preparation",
     "Prepared",
     "cache_home",
+    "full_scale",
     "prepare_one",
     "prepare_table",
+    "resize_to",
     "store_size",
+    "synthetic_pictures",
 ]
 
 # Stored pixels over training pixels: room for augmentation to zoom without blurring.
@@ -126,10 +130,10 @@ class Preparation:
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
         grid: list[float] = []
         transform = app.prepare(store_size(size_px))
-        for picture in _synthetic_pictures(form):
+        for picture in synthetic_pictures(form):
             pixels = transform({"image": picture})["image"]
             digest.update(np.ascontiguousarray(pixels).tobytes())
-            scale = 255.0 / float(_full_scale(form.dtype))
+            scale = 255.0 / float(full_scale(form.dtype))
             blocks = [
                 block.mean() * scale
                 for rows in np.array_split(np.asarray(pixels, dtype=np.float64), 6, axis=0)
@@ -242,6 +246,21 @@ def cache_home() -> Path:
 def store_size(size_px: tuple[int, int]) -> tuple[int, int]:
     """(H, W) of stored images for a training size."""
     return (round(size_px[0] * STORE_SCALE), round(size_px[1] * STORE_SCALE))
+
+
+def resize_to(pixels: NDArray[Any], size_px: tuple[int, int]) -> NDArray[Any]:
+    """The whole stored image at another size; nothing is cut off.
+
+    Args:
+        pixels: (H, W, C).
+        size_px: (H, W) wanted.
+    """
+    if pixels.shape[:2] == tuple(size_px):
+        return pixels
+    shrinks = pixels.shape[0] > size_px[0]
+    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    resized = cv2.resize(np.ascontiguousarray(pixels), size_px[::-1], interpolation=how)
+    return resized.reshape(*size_px, pixels.shape[2])
 
 
 def prepare_one(
@@ -441,14 +460,14 @@ def _blocks(entries: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
         yield entries[start : start + size]
 
 
-def _full_scale(dtype: str) -> float:
+def full_scale(dtype: str) -> float:
     """The largest value a picture of this dtype has."""
     return {"uint8": 255.0, "uint16": 65535.0}.get(dtype, 1.0)
 
 
-def _synthetic_pictures(form: Form) -> Iterator[NDArray[Any]]:
+def synthetic_pictures(form: Form) -> Iterator[NDArray[Any]]:
     """Three small pictures that exercise a preparation: a ramp, a disc, a texture."""
-    full = _full_scale(form.dtype)
+    full = full_scale(form.dtype)
     rows, columns = np.mgrid[0:240, 0:320].astype(np.float64)
     ramp = (rows / 239 + columns / 319) / 2
     disc = ((rows - 120) ** 2 + (columns - 150) ** 2 < 95**2) * (0.3 + 0.5 * columns / 319)

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pandas as pd
-import torch
 
-from core.data.loader import resize_to
 from core.data.manifest import locate
-from core.data.prepared import Preparation, prepare_one, store_size
-from core.model.inference import pick_device, run_batch
+from core.data.prepared import Preparation, prepare_one, resize_to, store_size
+from core.prediction.exported import open_members
 from core.runs.predictions import predictions_of
 from core.runs.results import visible
 
@@ -28,11 +27,25 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.app import Manifest
-    from core.model.network import Network
-    from core.model.out_of_distribution import Familiarity
-    from core.runs.run import Member, Run
+    from core.prediction.engines import EngineResult
+    from core.runs.run import Run
 
-__all__ = ["Scorer", "absolute", "scaled", "to_source"]
+__all__ = ["Forwarded", "Scorer", "absolute", "scaled", "to_source"]
+
+
+@dataclass(frozen=True)
+class Forwarded:
+    """What the networks say of one block.
+
+    Attributes:
+        prepared: what reading and preparing gave for each row, pixels left out.
+        good: (M,) places of the rows that have pixels.
+        results: one per member, (M, ...) each; empty where no row has pixels.
+    """
+
+    prepared: Sequence[Mapping[str, Any]]
+    good: NDArray[np.int_]
+    results: tuple[EngineResult, ...]
 
 
 class Scorer:
@@ -57,13 +70,9 @@ class Scorer:
         workers: int | None = None,
     ) -> None:
         self.run = run
-        self.device = pick_device(device)
         for member in run.members:
             member.preparation.require_same(run.app, options)
-        self.members: list[tuple[Member, Network, Familiarity]] = [
-            (member, network.to(self.device), familiarity)
-            for member, network, familiarity in run.networks()
-        ]
+        self.members = open_members(run, device=device)
         self.transforms = {
             member.preparation.hash: run.app.prepare(store_size(member.preparation.size_px))
             for member in run.members
@@ -89,47 +98,57 @@ class Scorer:
                 if row["status"] == "ok" and key not in self._begun:
                     self._begun[key] = self.pool.submit(self.prepare, row, preparation)
 
-    def score(self, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-        """Prediction rows of one block of manifest rows that are ok."""
-        logits, distances, attended = [], [], []
-        first: list[dict[str, Any]] = []
+    def forward(self, rows: Sequence[Mapping[str, Any]]) -> Forwarded:
+        """Read, prepare and run one block of manifest rows that are ok."""
         self.begin(rows)
-        for member, network, familiarity in self.members:
+        first: list[dict[str, Any]] = []
+        results: list[EngineResult] = []
+        for member, engine, _ in self.members:
             preparation = member.preparation
             keys = [(preparation.hash, str(row["image_id"])) for row in rows]
             done = [self._begun[key].result() for key in keys]
-            first = first or [{k: v for k, v in d.items() if k != "image"} for d in done]
-            good = [i for i, d in enumerate(done) if "error" not in d]
-            n_out = network.head.bias.numel()
-            z, d = np.full((len(rows), n_out), np.nan), np.full(len(rows), np.nan)
-            if good:
-                pixels = np.stack(
-                    [
-                        resize_to(done[i]["image"], preparation.size_px).transpose(2, 0, 1)
-                        for i in good
-                    ]
-                )
-                z[good], embeddings = run_batch(
-                    network, torch.from_numpy(np.ascontiguousarray(pixels))
-                )
-                d[good] = familiarity.distance(embeddings)
-            if network.attention is not None:
-                weighed = np.full((len(rows), 1 + n_out), np.nan)
-                if good:
-                    weighed[good] = network.attention.of_images(embeddings)
-                attended.append(weighed)
-            logits.append(z / member.temperature)
-            distances.append(d)
+            if not first:
+                first = [{k: v for k, v in d.items() if k != "image"} for d in done]
+                good = np.array([i for i, d in enumerate(done) if "error" not in d], dtype=int)
+            if len(good):
+                pixels = [
+                    resize_to(done[i]["image"], preparation.size_px).transpose(2, 0, 1)
+                    for i in good
+                ]
+                results.append(engine.run(np.stack(pixels)))
         for member, _, _ in self.members:
             for row in rows:
                 self._begun.pop((member.preparation.hash, str(row["image_id"])), None)
+        return Forwarded(first, good, tuple(results))
+
+    def score(self, rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+        """Prediction rows of one block of manifest rows that are ok."""
+        return self.table_of(rows, self.forward(rows))
+
+    def table_of(self, rows: Sequence[Mapping[str, Any]], found: Forwarded) -> pd.DataFrame:
+        """Prediction rows from what the networks said."""
+        n_out = self.members[0][1].n_logits
+        logits, distances, attended = [], [], []
+        for i, (member, engine, familiarity) in enumerate(self.members):
+            z, d = np.full((len(rows), n_out), np.nan), np.full(len(rows), np.nan)
+            weighed = np.full((len(rows), 1 + n_out), np.nan)
+            if len(found.good):
+                result = found.results[i]
+                z[found.good] = result.logits
+                d[found.good] = familiarity.distance(result.embeddings)
+                if result.attention is not None:
+                    weighed[found.good] = result.attention
+            if engine.has_attention:
+                attended.append(weighed)
+            logits.append(z / member.temperature)
+            distances.append(d)
         table = pd.DataFrame(list(rows))
-        errors = [done.get("error", "") for done in first]
+        errors = [done.get("error", "") for done in found.prepared]
         table["status"] = ["failed" if error else "ok" for error in errors]
         table["reason"] = errors
-        table["quality"] = [str(done.get("quality", "")) for done in first]
+        table["quality"] = [str(done.get("quality", "")) for done in found.prepared]
         for column in self.run.app.prepared_columns:
-            table[column] = [done.get(column) for done in first]
+            table[column] = [done.get(column) for done in found.prepared]
         return predictions_of(
             table,
             np.average(logits, axis=0, weights=[m.weight for m, _, _ in self.members]),
@@ -152,13 +171,10 @@ class Scorer:
 
     def saliency(self, row: Mapping[str, Any], *, in_source: bool) -> NDArray[np.float32]:
         """(H, W) in [0, 1] of one input, over the prepared picture or over the source's pixels."""
-        from core.report.saliency import saliency_map  # noqa: PLC0415  (imports MONAI)
-
-        member, network, _ = self.members[0]
+        member, engine, _ = self.members[0]
         done = self.prepare(row, member.preparation)
         pixels = resize_to(done["image"], member.preparation.size_px).transpose(2, 0, 1)
-        batch = torch.from_numpy(np.ascontiguousarray(pixels))[None].to(self.device)
-        heat = saliency_map(network, batch, class_index=None, target_layer=network.last_stage)
+        heat = engine.saliency(np.ascontiguousarray(pixels))
         if not in_source:
             return heat
         shape = self.run.app.read(row).shape[:2]
@@ -191,7 +207,7 @@ class Scorer:
         if ok:
             parts.append(self.score(ok))
         if rest:
-            nothing = np.full((len(rest), self.members[0][1].head.bias.numel()), np.nan)
+            nothing = np.full((len(rest), self.members[0][1].n_logits), np.nan)
             parts.append(
                 predictions_of(
                     pd.DataFrame(rest).assign(quality=""),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from core.app import App, Task
 
-__all__ = ["csv_text", "predictions_of", "unit_columns"]
+__all__ = ["csv_text", "final_split", "predictions_of", "unit_columns"]
 
 
 def unit_columns(app: App, present: Sequence[str]) -> list[str]:
@@ -93,6 +93,15 @@ def predictions_of(
     table["unfamiliar"] = np.where(scored, distance > unfamiliar_above, False)
     table["model_id"] = model_id
     return table
+
+
+def final_split(predictions: pd.DataFrame) -> str:
+    """The split a report speaks of: test, else out-of-fold, else validation."""
+    present = set(predictions["split"].dropna())
+    for name in ("test", "out-of-fold", "val"):
+        if name in present:
+            return name
+    return "test"
 
 
 def csv_text(table: pd.DataFrame) -> str:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from core.app import App, Task, find_app
+from core.app import App, Task, Unit, find_app
 from core.base.outputs import MANIFEST_NAME, sha256_file
 from core.errors import RunError
 
@@ -32,7 +32,16 @@ if TYPE_CHECKING:
     from core.model.network import Network
     from core.model.out_of_distribution import Familiarity
 
-__all__ = ["SCHEMA", "Member", "Run", "load_run", "task_from_dict", "task_to_dict", "versions"]
+__all__ = [
+    "SCHEMA",
+    "Member",
+    "Run",
+    "load_run",
+    "task_from_dict",
+    "task_to_dict",
+    "units_of_run",
+    "versions",
+]
 
 # Grows by one whenever an older resight could not read a new run.
 SCHEMA = 1
@@ -202,6 +211,21 @@ def task_from_dict(content: Mapping[str, Any]) -> Task:
         cuts=tuple(float(cut) for cut in content.get("cuts", ())),
         positive_title=content.get("positive_title", ""),
     )
+
+
+def units_of_run(run: Mapping[str, Any]) -> list[Unit]:
+    """The steps of a run, with the rules it was trained with."""
+    members = run.get("members") or [{}]
+    weighed = members[0].get("network", {}).get("attention", "")
+    return [
+        Unit(
+            name=u["name"],
+            columns=tuple(u["columns"]),
+            rule=u["rule"],
+            learned=u["name"] == weighed,
+        )
+        for u in run["units"]
+    ]
 
 
 def versions() -> dict[str, str]:

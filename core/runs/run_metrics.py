@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from core.app import Unit, find_app
+from core.app import find_app
 from core.errors import MetricError
 from core.evaluation.summary import summarise
 from core.evaluation.threshold_choice import explore_points
-from core.runs.run import task_from_dict
+from core.runs.run import task_from_dict, units_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "compute_metrics",
-    "final_split",
     "headline_without_flagged",
-    "units_of_run",
 ]
 
 
@@ -77,30 +75,6 @@ def compute_metrics(
         prevalence=prevalence,
         resamples=200 if plain else resamples,
     )
-
-
-def units_of_run(run: Mapping[str, Any]) -> list[Unit]:
-    """The steps of a run, with the rules it was trained with."""
-    members = run.get("members") or [{}]
-    weighed = members[0].get("network", {}).get("attention", "")
-    return [
-        Unit(
-            name=u["name"],
-            columns=tuple(u["columns"]),
-            rule=u["rule"],
-            learned=u["name"] == weighed,
-        )
-        for u in run["units"]
-    ]
-
-
-def final_split(predictions: pd.DataFrame) -> str:
-    """The split a report speaks of: test, else out-of-fold, else validation."""
-    present = set(predictions["split"].dropna())
-    for name in ("test", "out-of-fold", "val"):
-        if name in present:
-            return name
-    return "test"
 
 
 def headline_without_flagged(

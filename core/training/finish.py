@@ -22,15 +22,15 @@ from core.app import CONTRACT, App, Rule, Task, Unit, find_app
 from core.base.options import stored_options
 from core.base.outputs import seal, sha256_file, write_json, write_text
 from core.cards.licence_terms import joined_terms, terms_of_weights
-from core.data.loader import resize_to
+from core.data.prepared import resize_to
 from core.errors import ConfigError
 from core.evaluation.threshold_choice import choose_points
 from core.model.checkpoint import save_network
 from core.report.saliency import saliency_map
-from core.runs.predictions import predictions_of
+from core.runs.predictions import final_split, predictions_of
 from core.runs.results import Look, read_json, visible, write_evaluation, write_table
 from core.runs.run import SCHEMA, task_from_dict, task_to_dict, versions
-from core.runs.run_metrics import compute_metrics, final_split, headline_without_flagged
+from core.runs.run_metrics import compute_metrics, headline_without_flagged
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import cuts_by_frequency, link_of, scores_from_logits
 from core.training.fingerprint import LOOKED

@@ -24,8 +24,7 @@ from core.evaluation.threshold_choice import headline_unit
 from core.evaluation.units import decisions_by_unit
 from core.report.comparison import write_comparison
 from core.runs.results import only_ours, print_page, read_table, write_table
-from core.runs.run import load_run
-from core.runs.run_metrics import units_of_run
+from core.runs.run import load_run, units_of_run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

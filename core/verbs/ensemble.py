@@ -23,7 +23,7 @@ from core.base.tables import logits_in
 from core.cards.licence_terms import joined_terms
 from core.errors import ConfigError, LeakageError
 from core.evaluation.threshold_choice import choose_points
-from core.runs.predictions import predictions_of
+from core.runs.predictions import final_split, predictions_of
 from core.runs.results import (
     only_ours,
     print_page,
@@ -32,13 +32,8 @@ from core.runs.results import (
     write_evaluation,
     write_table,
 )
-from core.runs.run import load_run, task_from_dict, task_to_dict, versions
-from core.runs.run_metrics import (
-    compute_metrics,
-    final_split,
-    headline_without_flagged,
-    units_of_run,
-)
+from core.runs.run import load_run, task_from_dict, task_to_dict, units_of_run, versions
+from core.runs.run_metrics import compute_metrics, headline_without_flagged
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import cuts_by_frequency, encode, scores_from_logits
 

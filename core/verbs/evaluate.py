@@ -12,6 +12,7 @@ import pandas as pd
 
 from core.base.outputs import claim, unseal
 from core.errors import ConfigError
+from core.runs.predictions import final_split
 from core.runs.results import (
     only_ours,
     print_page,
@@ -21,7 +22,7 @@ from core.runs.results import (
     write_table,
 )
 from core.runs.run import load_run
-from core.runs.run_metrics import compute_metrics, final_split, headline_without_flagged
+from core.runs.run_metrics import compute_metrics, headline_without_flagged
 from core.verbs.external_validation import compare_with_training
 
 if TYPE_CHECKING:

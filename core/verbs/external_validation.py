@@ -25,8 +25,9 @@ from core.evaluation.drift import input_drift, number_drift
 from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
 from core.evaluation.metric_specs import specs_of
 from core.evaluation.units import decisions_by_unit, text_of
+from core.runs.predictions import final_split
 from core.runs.results import read_table
-from core.runs.run_metrics import final_split, units_of_run
+from core.runs.run import units_of_run
 from core.statistics.recalibration import local_recalibration
 from core.statistics.weighted import positive_part
 from core.training.fingerprint import cores

@@ -19,9 +19,9 @@ from core.errors import ManifestError, RunError
 from core.evaluation.units import decisions_of
 from core.prediction.journal import JOURNAL, stream_through
 from core.prediction.scorer import Scorer, absolute
+from core.runs.predictions import final_split
 from core.runs.results import read_table, write_table
 from core.runs.run import Run, load_run
-from core.runs.run_metrics import final_split
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

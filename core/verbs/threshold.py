@@ -15,8 +15,7 @@ from core.base.outputs import claim, is_complete, seal, unseal, write_json
 from core.errors import ConfigError, RunError
 from core.evaluation.threshold_choice import MAY_CHOOSE, choose_points
 from core.runs.results import read_table
-from core.runs.run import load_run
-from core.runs.run_metrics import units_of_run
+from core.runs.run import load_run, units_of_run
 
 if TYPE_CHECKING:
     from pathlib import Path

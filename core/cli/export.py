@@ -1,0 +1,52 @@
+"""``resight export RUN --out DIR``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import typer
+
+from core.cli.shared import guarded, say, show_json
+
+__all__ = ["register"]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command("export")(export)
+
+
+def export(
+    run: Path = typer.Argument(help="A complete run."),
+    out: Path = typer.Option(..., "--out", "-o", help="The folder to write."),
+    engine: Literal["ort", "openvino"] = typer.Option(
+        "ort", "--engine", help="ONNX Runtime, or OpenVINO."
+    ),
+    precision: Literal["fp32", "bf16"] = typer.Option(
+        "fp32", "--precision", help="bf16 needs OpenVINO, and a processor that has it."
+    ),
+    data: Path = typer.Option(
+        None, "--data", help="Where the images of the training are; default as in the plan."
+    ),
+    as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
+) -> None:
+    """Write a run as an ONNX model that predicts without torch, with a certificate.
+
+    Example: resight export runs/leaves --out leaves-onnx
+    """
+    with guarded(as_json=as_json):
+        from core.verbs.export import ExportSettings  # noqa: PLC0415  (imports torch)
+        from core.verbs.export import export as work  # noqa: PLC0415
+
+        found = work(run, out, ExportSettings(engine, precision, data))
+        if as_json:
+            show_json(found)
+            return
+        held, ran = found["held_out"], found["engine"]
+        say(
+            f"{held['n_images']:,} held-out images through both: scores differ by at most "
+            f"{held['largest_difference']:.2g}, {held['changed_decisions']} decisions changed "
+            f"({ran['engine']} {ran['version'].partition('-')[0]}, {ran['precision']})"
+        )
+        say(f"use  resight predict {out} IMAGES --out PREDICTIONS")

@@ -1,0 +1,199 @@
+"""An exported run gives the scores of the run, without torch, and says so with numbers."""
+
+import json
+import lzma
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+from PIL import Image
+
+import core.verbs.export
+from core.base.outputs import is_complete
+from core.errors import RunError
+from core.model.network import Network
+from core.prediction.engines import open_engine
+from core.verbs.export import ExportSettings, export
+from core.verbs.predict import predict
+
+ROOT = Path(__file__).resolve().parent.parent
+OLD = Path(__file__).parent / "fixtures" / "run_of_0_1"
+# What a light environment does not have.
+HEAVY = "torch monai timm pytorch_lightning lightning sklearn albumentations torchvision"
+WITHOUT_TORCH = textwrap.dedent(
+    f"""
+    import sys
+    class Absent:
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] in {HEAVY.split()!r}:
+                raise ModuleNotFoundError(name)
+    sys.meta_path.insert(0, Absent())
+    from core.cli.main import main
+    sys.argv[0] = "resight"
+    main()
+    """
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small run, and noise under the names of the images that it held out."""
+    folder = tmp_path_factory.mktemp("run")
+    shutil.copytree(OLD / "run", folder / "run")
+    packed = folder / "run" / "model.safetensors.xz"
+    (folder / "run" / "model.safetensors").write_bytes(lzma.decompress(packed.read_bytes()))
+    packed.unlink()
+    random = np.random.default_rng(0)
+    for name in pd.read_parquet(folder / "run" / "manifest.parquet")["path"]:
+        file = folder / "images" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 255, (80, 96, 3), dtype=np.uint8)).save(file)
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path) -> Path:
+    out = run.parent / "exported"
+    export(run, out, ExportSettings(data=run.parent / "images"))
+    return out
+
+
+def without_torch(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(cwd)},
+    )
+
+
+def test_the_certificate_counts_the_held_out_images(run: Path, exported: Path) -> None:
+    assert is_complete(exported)
+    held = json.loads((exported / "certificate.json").read_text())["held_out"]
+    manifest = pd.read_parquet(run / "manifest.parquet")
+    assert held["n_images"] == held["n_held_out"] == (manifest["split"] == "test").sum()
+    assert held["largest_difference"] < 1e-4
+    assert held["changed_decisions"] == 0
+    # The file is what the independent checker of the format calls valid.
+    model = onnx.load(exported / "model.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert [o.name for o in model.graph.output] == ["logits", "embedding"]
+
+
+def test_prediction_without_torch_writes_the_same_tables(
+    run: Path, exported: Path, tmp_path: Path
+) -> None:
+    done = without_torch(
+        "predict", str(exported), str(OLD / "inputs"), "--out", "light", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    predict(run, [OLD / "inputs"], tmp_path / "full")
+    for name in ("predictions.parquet", "decisions_leaf.parquet"):
+        light = pd.read_parquet(tmp_path / "light" / name)
+        full = pd.read_parquet(tmp_path / "full" / name)
+        assert list(light) == list(full)
+        for column in full:
+            if full[column].dtype.kind == "f":
+                np.testing.assert_allclose(light[column], full[column], rtol=1e-4, atol=1e-5)
+            else:
+                assert list(light[column]) == list(full[column]), column
+
+
+def test_the_small_program_gives_the_scores_of_the_export(exported: Path, tmp_path: Path) -> None:
+    images = sorted((OLD / "inputs").iterdir())
+    done = subprocess.run(
+        [sys.executable, "-I", "predict_minimal.py", *map(str, images)],
+        cwd=exported,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    predict(exported, [OLD / "inputs"], tmp_path / "out")
+    table = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
+    wanted = table[[f"score_{name}" for name in lines[0][1:]]].to_numpy()
+    found = np.array([[float(v) for v in line[1:]] for line in lines[1:]])
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+    assert len((exported / "predict_minimal.py").read_text().splitlines()) < 70
+
+
+def test_an_export_that_is_not_the_run_is_not_sealed(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = core.verbs.export.export_onnx
+
+    def wrong(network: Network, *arguments: object, **more: object) -> None:
+        # As a forgotten normalisation would: every picture a little brighter.
+        network.mean.sub_(10.0)
+        right(network, *arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(core.verbs.export, "export_onnx", wrong)
+    settings = ExportSettings(data=run.parent / "images")
+    with pytest.raises(RunError, match="does not pass its certificate at fp32: a score differs"):
+        export(run, tmp_path / "out", settings)
+    assert not is_complete(tmp_path / "out")
+
+
+def test_on_another_processor_the_probe_pictures_decide(exported: Path, tmp_path: Path) -> None:
+    shutil.copytree(exported, tmp_path / "moved")
+    (tmp_path / "moved" / "MANIFEST.json").unlink()
+    file = tmp_path / "moved" / "certificate.json"
+    certificate = json.loads(file.read_text())
+    certificate["processor"] = "another one"
+    file.write_text(json.dumps(certificate))
+    predict(tmp_path / "moved", [OLD / "inputs"], tmp_path / "same")
+    certificate["probe_scores"][0][0][0] += 0.01
+    file.write_text(json.dumps(certificate))
+    with pytest.raises(RunError, match="on this processor the exported model differs"):
+        predict(tmp_path / "moved", [OLD / "inputs"], tmp_path / "other")
+
+
+def test_engines_compute_as_they_were_told_and_tell_nobody(exported: Path, tmp_path: Path) -> None:
+    program = textwrap.dedent(
+        f"""
+        import numpy as np, pathlib, psutil
+        from core.prediction.engines import open_engine
+        model = pathlib.Path({str(exported / "model.onnx")!r})
+        ov = open_engine(model, engine="openvino", precision="fp32")
+        ort = open_engine(model, engine="ort", precision="fp32")
+        pixels = np.random.default_rng(0).integers(0, 255, (3, 3, 64, 64), dtype=np.uint8)
+        gap = np.abs(ov.run(pixels).logits - ort.run(pixels).logits).max()
+        print(ov.describe()["precision"], gap)
+        print(psutil.Process().children(), list(pathlib.Path.home().iterdir()))
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        # Continuous integration silences some libraries by itself; a user has no CI variable.
+        env={
+            **{k: v for k, v in os.environ.items() if k not in {"CI", "XDG_CACHE_HOME"}},
+            "HOME": str(tmp_path),
+            "PYTHONPATH": str(ROOT),
+        },
+    )
+    first, second = done.stdout.splitlines()
+    precision, difference = first.split()
+    assert precision == "fp32"
+    assert float(difference) < 1e-5
+    assert second == "[] []"
+
+
+@pytest.mark.parametrize("engine", ["ort", "openvino"])
+def test_a_damaged_file_is_refused(engine: str, exported: Path, tmp_path: Path) -> None:
+    whole = (exported / "model.onnx").read_bytes()
+    (tmp_path / "model.onnx").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RunError, match="cannot be loaded"):
+        open_engine(tmp_path / "model.onnx", engine=engine, precision="fp32")
