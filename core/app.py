@@ -145,6 +145,11 @@ class Task:
         return self.titles.get(name, name)
 
     @property
+    def is_two_way(self) -> bool:
+        """Whether the two sides of a threshold are classes themselves."""
+        return self.kind != "multilabel" and len(self.classes) == 2
+
+    @property
     def positive_index(self) -> tuple[int, ...]:
         """Indices of the positive classes; of a binary task without any named, the second."""
         if self.positive:
@@ -252,12 +257,17 @@ class Unit:
             be chosen and the report compares it with the others; of several such units
             the first that the data know. Its images are those of the unit, whatever
             steps lie between.
+        parts_are: column that says which part of the unit an image shows: ``eye``.
+        parts: values of it that a whole unit has. One that lacks a part is incomplete, and
+            a negative decision about it stays open.
     """
 
     name: str
     columns: tuple[str, ...]
     rule: Rule = "mean"
     learned: bool = False
+    parts_are: str = ""
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -366,6 +376,12 @@ class ExportContext:
         read: image_id -> full-resolution pixels (H, W, C).
         saliency: image_id -> (H, W) in [0, 1] in the source's pixels, or None
             where there is no model (computed on demand, slow).
+        withheld: why nothing is decided about these inputs, in one sentence; then no output
+            that somebody acts on is written. Empty where decisions stand.
+        accept_doubtful: whether the user asked for such outputs in spite of doubt
+            (``core.evaluation.doubt``); else they are left out for what is in doubt, and counted.
+        abstain: whether the user wants whatever is in doubt to be referred.
+        notes: sentences for the user; an export appends what it left out, and why.
     """
 
     out: Path
@@ -378,6 +394,10 @@ class ExportContext:
     read: Callable[[str], NDArray[Any]]
     judged: pd.DataFrame | None = None
     saliency: Callable[[str], NDArray[np.float32]] | None = None
+    withheld: str = ""
+    accept_doubtful: bool = False
+    abstain: bool = False
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -469,7 +489,8 @@ class App:
             returns a dictionary with ``image`` (H, W, C) of exactly that size
             and the dtype of the input, and may add ``affine`` (3, 3), which maps
             prepared (row, col, 1) to source (row, col, 1), ``quality`` (an
-            empty string, or why the image should not be judged), and the
+            empty string, or why the image should not be judged; it begins with
+            ``not`` where it is no picture of the app's kind at all), and the
             columns named in ``prepared_columns``.
         augment: (H, W) -> random transform, an albumentations pipeline over
             (H, W, C) pixels, for training only; must give exactly that size. Its

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.app import class_key
+from core.base.tables import decided_classes
 from core.blocks import Fold, Pictures, Table, Text
 from core.errors import MetricError
 from core.report.numbers import count, number, plural
@@ -176,8 +177,10 @@ def _judged(context: ReportContext) -> pd.DataFrame:
     label = rows["label"].fillna("").astype(str)
     judged = rows[(rows["status"] == "ok") & (label != "")].copy()
     judged["label"] = judged["label"].astype(str)
-    decided = judged["decision"] if "decision" in judged else judged["predicted"]
-    return judged.assign(decision=decided.fillna(judged["predicted"]).astype(str))
+    if "decision" not in judged:
+        return judged.assign(decision=judged["predicted"].astype(str))
+    decided = decided_classes(judged, context.task)
+    return judged.assign(decision=decided.where(decided != "", judged["predicted"]))
 
 
 def _share(hit: pd.Series[bool], rows: pd.DataFrame) -> str:

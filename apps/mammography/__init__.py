@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from apps.mammography.exports import write_dicom, write_overlays, write_worklist
+from apps.mammography.exports import write_dicom, write_overlays
 from apps.mammography.images import augment, prepare, read
 from apps.mammography.index import index
 from apps.mammography.layout_reader import BIRADS_CANCER
@@ -23,6 +23,7 @@ from apps.mammography.report import (
     views_and_sides,
     what_recall_finds,
 )
+from apps.mammography.worklist import write_worklist
 from core.app import App, Export, Option, Section, Task, Unit
 
 __all__ = ["APP"]
@@ -99,8 +100,21 @@ APP = App(
     prepare=prepare,
     augment=augment,
     units=(
-        Unit(name="breast", columns=("exam", "laterality"), rule="mean", learned=True),
-        Unit(name="exam", columns=("exam",), rule="max"),
+        Unit(
+            name="breast",
+            columns=("exam", "laterality"),
+            rule="mean",
+            learned=True,
+            parts_are="view",
+            parts=("CC", "MLO"),
+        ),
+        Unit(
+            name="exam",
+            columns=("exam",),
+            rule="max",
+            parts_are="laterality",
+            parts=("L", "R"),
+        ),
     ),
     metrics=METRICS,
     targets=("sensitivity=0.95", "specificity=0.9", "recall-rate=0.116"),
@@ -116,7 +130,7 @@ APP = App(
     exports=(
         Export(
             name="worklist",
-            help="Exams ordered by suspicion, with percentile and triage class.",
+            help="Exams in doubt, then the others by suspicion, with percentile and triage class.",
             write=write_worklist,
         ),
         Export(

@@ -136,7 +136,7 @@ def _thresholds(context: ReportContext) -> list[tuple[str, float | None]]:
     """What referral can be decided by: the grade, and each operating point of the run."""
     points = context.evaluation.get("operating_points") or []
     return [
-        ("the grade decided", None),
+        ("the predicted grade", None),
         *((str(point["name"]), float(point["threshold"])) for point in points),
     ]
 
@@ -321,7 +321,7 @@ def worst_errors(context: ReportContext) -> Sequence[Block]:
         return []
     rows = context.predictions
     rows = rows[(rows["status"] == "ok") & rows["label"].isin(GRADES)]
-    decided = rows["decision"].where(rows["decision"].isin(GRADES), rows["predicted"])
+    decided = rows["predicted"]
     rows = rows.assign(decided=decided, away=decided.astype(int) - rows["label"].astype(int))
     far = rows[rows["away"].abs() >= 2]
     if not len(rows):

@@ -6,30 +6,41 @@ ungradable. A patient has the grade of the worse eye and is referred if that is
 referable, or if an eye is ungradable: whoever cannot be judged from photographs has
 to be seen. The same rule makes the work list and the screening table.
 
+The grade is the predicted one, whatever a threshold says; the decision is the
+threshold's (without one, whether the grade is referable). Where they differ, both are said.
+
 This module reads no file and draws nothing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from apps.retinopathy.metrics import GRADES, VISION_THREATENING
 from core.app import Unit
-from core.base.tables import score_columns
+from core.base.tables import NEGATIVE, POSITIVE, score_columns
 from core.evaluation.units import decisions_of, text_of
 
 if TYPE_CHECKING:
+    from collections.abc import Hashable
+
     from core.app import Task
 
 __all__ = ["UNITS", "URGENCY", "Referrals", "is_ungradable", "referrals"]
 
 UNITS = (
     Unit(name="eye", columns=("patient", "eye"), rule="mean"),
-    Unit(name="patient", columns=("patient",), rule="max"),
+    Unit(
+        name="patient",
+        columns=("patient",),
+        rule="max",
+        parts_are="eye",
+        parts=("left", "right"),
+    ),
 )
 
 # Most urgent first. What each asks of a clinic, and how soon, is for the clinic to say.
@@ -37,7 +48,9 @@ URGENCY = (
     "proliferative retinopathy",
     "severe retinopathy",
     "referable retinopathy",
+    "referred at the threshold",
     "not gradable, to be examined",
+    "in doubt, to be looked at",
     "not referred",
 )
 
@@ -47,15 +60,16 @@ class Referrals:
     """What is decided, one table per level.
 
     All have ``score_referable``, ``score_vision_threatening`` (missing unless the task
-    is the five grades), ``grade`` (empty where nothing was gradable),
-    ``n_ungradable``, ``referred`` (bool), ``why``, ``label`` and ``group``. Scores are
-    calibrated and those of gradable photographs only.
+    is the five grades), ``grade`` (predicted; empty where nothing was gradable), ``decision``
+    (positive or negative; empty likewise), ``n_ungradable``, ``n_unfamiliar``, ``n_no_eye``,
+    ``referred`` (bool), ``why``, ``doubt``, ``label`` and ``group``. Scores are calibrated and
+    those of gradable photographs only.
 
     Attributes:
         images: one row per photograph; ``image_id``, ``patient``, ``eye``.
         eyes: one row per eye; ``eye_id``, ``patient``, ``eye``, ``images``.
-        patients: one row per patient, with ``urgency`` (0 is the most urgent) and
-            ``images``, most urgent first.
+        patients: one row per patient, with ``urgency`` (0 is the most urgent), ``missing``
+            (eyes without a photograph) and ``images``, most urgent first.
     """
 
     images: pd.DataFrame
@@ -78,8 +92,8 @@ def referrals(
         predictions: see ``core.base.tables.PREDICTIONS``. Where it names no patient or eye,
             each photograph stands for itself.
         task: with its class order; its positive classes are the referable ones.
-        threshold: on the summed score of the referable classes, or None for the
-            most likely grade.
+        threshold: on the summed score of the referable classes, or None: then a referable
+            grade decides.
     """
     frame = predictions.reset_index(drop=True).copy()
     ids = text_of(frame["image_id"])
@@ -95,15 +109,22 @@ def referrals(
     frame["eye_id"] = frame["patient"] + "/" + frame["eye_key"]
     frame["ungradable"] = bad
     frame["fault"] = _faults(frame)
-    images = _level(tables["image"], frame.set_index("image_id", drop=False), task)
+    frame["unfamiliar"] = _unfamiliar(frame)
+    frame["no_eye"] = [text.startswith("not ") for text in text_of(frame["quality"])]
+    alone = frame.assign(
+        n_unfamiliar=frame["unfamiliar"].astype(int), n_no_eye=frame["no_eye"].astype(int)
+    )
+    images = _level(tables["image"], alone.set_index("image_id", drop=False), task)
     by_eye = _level(tables["eye"], _gathered(frame, "eye_id"), task)
     by_patient = _level(tables["patient"], _gathered(frame, "patient"), task)
     _refer(images)
     _refer(by_eye)
     _refer(by_patient, eyes=by_eye)
+    by_patient["missing"] = [_missing_eye(eyes) for eyes in by_patient["eye"]]
+    for table in (images, by_eye, by_patient):
+        table["doubt"] = _doubts(table)
     by_patient["urgency"] = [
-        _urgency(grade, referred=referred, grades=task.classes)
-        for grade, referred in zip(by_patient["grade"], by_patient["referred"], strict=True)
+        _urgency(row, grades=task.classes) for row in by_patient.to_dict("records")
     ]
     return Referrals(images, by_eye, _by_urgency(by_patient))
 
@@ -119,6 +140,41 @@ def _faults(frame: pd.DataFrame) -> list[str]:
     ]
 
 
+def _unfamiliar(frame: pd.DataFrame) -> pd.Series[bool]:
+    """Which photographs are unlike those of the training; none where that is not known."""
+    if "unfamiliar" not in frame:
+        return pd.Series(data=False, index=frame.index)
+    return frame["unfamiliar"].fillna(value=False).astype(bool) & (frame["status"] == "ok")
+
+
+def _missing_eye(eyes: str) -> str:
+    """The eye of which there is no photograph; empty where the eyes are not told apart.
+
+    >>> _missing_eye("left"), _missing_eye("left|right"), _missing_eye("")
+    ('right', '', '')
+    """
+    seen = {name for name in eyes.split("|") if name}
+    absent = [side for side in ("left", "right") if side not in seen]
+    return absent[0] if seen <= {"left", "right"} and len(absent) == 1 else ""
+
+
+def _doubts(table: pd.DataFrame) -> list[str]:
+    """Why a row should not be relied on, in words; empty if nothing speaks against it."""
+    found = []
+    for row in table.to_dict("records"):
+        n = int(row.get("n_images", 1))
+        parts = [str(row["fault"])] if row["fault"] else []
+        if row["n_unfamiliar"]:
+            of = f"{row['n_unfamiliar']} of {n} photographs " if n > 1 else ""
+            parts.append(f"{of}unlike the training images")
+        if row.get("missing"):
+            parts.append(f"no photograph of the {row['missing']} eye")
+        if row["is_referable"] != row["is_called"] and row["grade"]:
+            parts.append("the predicted grade and the decision at the threshold differ")
+        found.append("; ".join(parts))
+    return found
+
+
 def _gathered(frame: pd.DataFrame, key: str) -> pd.DataFrame:
     """What is known of each unit besides its scores."""
     grouped = frame.groupby(key, sort=True)
@@ -129,6 +185,8 @@ def _gathered(frame: pd.DataFrame, key: str) -> pd.DataFrame:
             "images": grouped["image_id"].agg("|".join),
             "n_images": grouped.size(),
             "n_ungradable": grouped["ungradable"].sum().astype(int),
+            "n_unfamiliar": grouped["unfamiliar"].sum().astype(int),
+            "n_no_eye": grouped["no_eye"].sum().astype(int),
             "fault": grouped["fault"].agg(
                 lambda told: "; ".join(dict.fromkeys(filter(None, told)))
             ),
@@ -139,19 +197,23 @@ def _gathered(frame: pd.DataFrame, key: str) -> pd.DataFrame:
 def _level(decided: pd.DataFrame, known: pd.DataFrame, task: Task) -> pd.DataFrame:
     """One table: names, scores, grade."""
     table = known.loc[decided["unit_id"]].reset_index(drop=True)
-    kept = ["image_id", "eye_id", "patient", "eye", "images", "n_images", "n_ungradable", "fault"]
+    kept = ["image_id", "eye_id", "patient", "eye", "images", "n_images", "n_ungradable"]
+    kept += ["n_unfamiliar", "n_no_eye", "fault"]
     table = table[[c for c in kept if c in table.columns]].copy()
     if "eye_id" not in table and "n_images" in table:
         table.insert(0, "unit_id", decided["unit_id"].to_numpy())
     scores = decided[score_columns(task.classes)].to_numpy(dtype=np.float64)
-    table["grade"] = decided["decision"].to_numpy()
+    positive = {task.classes[i] for i in task.positive_index}
+    table["grade"] = decided["predicted"].to_numpy()
+    called = decided["decision"].isin([*positive, *([] if task.is_two_way else [POSITIVE])])
+    table["is_called"] = called.to_numpy()
+    sides = np.where(table["is_called"], POSITIVE, NEGATIVE)
+    table["decision"] = np.where(table["grade"] == "", "", sides)
     table["score_referable"] = scores[:, list(task.positive_index)].sum(axis=1)
     table["score_vision_threatening"] = (
         scores[:, list(VISION_THREATENING)].sum(axis=1) if tuple(task.classes) == GRADES else np.nan
     )
-    table["is_referable"] = [
-        g in {task.classes[i] for i in task.positive_index} for g in table["grade"]
-    ]
+    table["is_referable"] = [grade in positive for grade in table["grade"]]
     table["label"], table["group"] = decided["label"].to_numpy(), decided["group"].to_numpy()
     return table
 
@@ -171,21 +233,27 @@ def _refer(table: pd.DataFrame, eyes: pd.DataFrame | None = None) -> None:
         ungradable = fault != ""
     why = []
     for i, grade in enumerate(table["grade"]):
-        parts = [f"grade {grade}"] if table["is_referable"].iloc[i] else []
+        is_called, is_referable = table["is_called"].iloc[i], table["is_referable"].iloc[i]
+        parts = [f"grade {grade}"] if is_referable else []
+        if grade and is_called != is_referable:
+            parts = [f"grade {grade} predicted, {'above' if is_called else 'below'} the threshold"]
         parts += [str(fault[i]) or "ungradable"] if ungradable[i] else []
         why.append("; ".join(parts))
     table["ungradable"] = ungradable
-    table["referred"] = table["is_referable"].to_numpy() | ungradable
+    table["referred"] = table["is_called"].to_numpy() | ungradable
     table["why"] = why
 
 
-def _urgency(grade: str, *, referred: bool, grades: tuple[str, ...]) -> int:
-    """Place in ``URGENCY``."""
-    if not referred:
-        return 4
-    if tuple(grades) == GRADES and grade in GRADES[2:]:
-        return 4 - int(grade)
-    return 2 if grade not in {"", *GRADES[:2]} else 3
+def _urgency(row: dict[Hashable, Any], *, grades: tuple[str, ...]) -> int:
+    """Place in ``URGENCY`` of a patient."""
+    if not row["referred"]:
+        # What is missing, or unlike anything known, is not negative.
+        return URGENCY.index("in doubt, to be looked at" if row["doubt"] else "not referred")
+    if row["is_called"] and row["is_referable"]:
+        return 4 - int(row["grade"]) if tuple(grades) == GRADES else 2
+    return URGENCY.index(
+        "referred at the threshold" if row["is_called"] else "not gradable, to be examined"
+    )
 
 
 def _by_urgency(patients: pd.DataFrame) -> pd.DataFrame:

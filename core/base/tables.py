@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from core.app import Task
+
 __all__ = [
     "DECISIONS",
     "MANIFEST",
     "METRICS",
+    "NEGATIVE",
+    "POSITIVE",
     "PREDICTIONS",
     "SPLITS",
     "STATUSES",
@@ -33,6 +37,7 @@ __all__ = [
     "attention_columns",
     "check_manifest",
     "check_splits",
+    "decided_classes",
     "logit_columns",
     "logits_in",
     "score_columns",
@@ -40,6 +45,8 @@ __all__ = [
 
 SPLITS = ("train", "val", "test")
 STATUSES = ("ok", "failed", "skipped")
+# What a threshold decides where the task has more classes than two: a side, never a class.
+POSITIVE, NEGATIVE = "positive", "negative"
 
 
 @dataclass(frozen=True)
@@ -72,9 +79,11 @@ PREDICTIONS = (
     Column(
         "decision",
         "str",
-        "class after the run's threshold; predicted where it has none",
+        "what the run's threshold decides: a class of two, else positive or negative; the "
+        "predicted class without a threshold; open, referred or withheld where in doubt",
         required=False,
     ),
+    Column("doubt", "str", "why a result should not be relied on; empty if fine", required=False),
     Column(
         "embedding_distance",
         "float64",
@@ -95,11 +104,11 @@ DECISIONS = (
     Column("n_images", "int64", "images with a score"),
     Column("n_failed", "int64", "images of the unit without a score"),
     Column("predicted", "str", "class with the highest score", required=False),
-    Column("decision", "str", "class after the run's threshold", required=False),
+    Column("decision", "str", "as in the predictions, for the unit", required=False),
     Column("label", "str", "true class where known", required=False),
     Column("group", "str", "group of the unit", required=False),
 )
-# Beside them: score_<class>.
+# Beside them: score_<class>; of new inputs n_unfamiliar, n_poor, missing and doubt.
 
 METRICS = (
     Column("name", "str", "name of the metric, snake case"),
@@ -124,6 +133,17 @@ METRICS = (
     Column("reason", "str", "why there is no value, or a caution in words", required=False),
     Column("percent", "bool", "whether to show it as a percentage", required=False),
 )
+
+
+def decided_classes(table: pd.DataFrame, task: Task) -> pd.Series[str]:
+    """The class each row was taken for.
+
+    That of the decision where a threshold parts two classes, or where labels are decided one
+    by one; else the predicted one, for a side of a threshold is no class.
+    """
+    by_decision = task.is_two_way or task.kind == "multilabel"
+    column = "decision" if by_decision or "predicted" not in table else "predicted"
+    return _text(table[column])
 
 
 def score_columns(classes: Sequence[str]) -> list[str]:

@@ -39,10 +39,19 @@ def predict(
     allow_outside: bool = typer.Option(
         False, "--allow-outside", help="Let a table name files outside of its folder."
     ),
+    abstain: bool = typer.Option(
+        False, "--abstain", help="Refer what is in doubt (unlike the training, poor, incomplete)."
+    ),
+    accept_doubtful: bool = typer.Option(
+        False,
+        "--accept-doubtful",
+        help="Decide, and write letters and prescriptions, in spite of doubt.",
+    ),
     as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
 ) -> None:
     """Score new images: one row per input, and the app's exports."""
     with guarded(as_json=as_json):
+        from core.evaluation.doubt import DoubtRule  # noqa: PLC0415  (imports pandas)
         from core.runs.run import load_run  # noqa: PLC0415
         from core.verbs.predict import predict as work  # noqa: PLC0415  (imports torch)
 
@@ -56,6 +65,7 @@ def predict(
             workers=workers,
             allow_outside=allow_outside,
             options=options,
+            doubt=DoubtRule(abstain=abstain, accept=accept_doubtful),
         )
         if as_json:
             show_json(result)
@@ -69,11 +79,13 @@ def predict(
             )
             for reason, count in list(result["reasons"].items())[:5]:
                 say(f"  {count:,} x {reason}")
-            say(table(list(result["decisions"].items()), ("decision", "images")))
+            say(table(list(result["predicted"].items()), ("predicted class", "images")))
+            if result["decisions"] != result["predicted"]:
+                say(table(list(result["decisions"].items()), ("decision", "images")))
             for note in result["notes"]:
                 say(f"note: {note}")
             say(f"open {out / 'predictions.csv'}")
-        if result["n_failed"]:
+        if result["n_failed"] or result["decisions_withheld"]:
             raise typer.Exit(SOME_FAILED)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.base.tables import POSITIVE, decided_classes
 from core.evaluation.labelled_rows import groups_of, is_labelled
 from core.evaluation.units import text_of
 from core.statistics.operating_points import Rate, proportion
@@ -94,7 +95,8 @@ def both_ways(
     failed = (decisions["n_images"] == 0).to_numpy()
     if not failed.any() and not flagged.any():
         return None
-    label, decision = decisions["label"].to_numpy(), decisions["decision"].to_numpy()
+    label, classes = decisions["label"].to_numpy(), decided_classes(decisions, task).to_numpy()
+    decision = decisions["decision"].to_numpy()
     own = None if len(np.unique(groups)) == len(groups) else groups
 
     def rate(success: NDArray[np.bool_], among: NDArray[np.bool_]) -> Rate:
@@ -108,7 +110,7 @@ def both_ways(
     for what, lost in sets:
         if not lost.any():
             continue
-        for name, title, way, found in _rates(label, decision, lost, task, rate):
+        for name, title, way, found in _rates(label, (classes, decision), lost, task, rate):
             rows.append(
                 {
                     "name": name,
@@ -137,14 +139,15 @@ def both_ways(
 
 def _rates(
     label: NDArray[Any],
-    decision: NDArray[Any],
+    decided: tuple[NDArray[Any], NDArray[Any]],
     lost: NDArray[np.bool_],
     task: Task,
     rate: Callable[[NDArray[np.bool_], NDArray[np.bool_]], Rate],
 ) -> list[tuple[str, str, str, Rate]]:
-    """(name, title, way, rate) of everything that counts decisions."""
+    """(name, title, way, rate) of what counts classes and decisions, ``decided``."""
     everybody = np.ones(len(label), dtype=bool)
-    right = label == decision
+    classes, decision = decided
+    right = label == classes
     found = [
         ("accuracy", "Accuracy", "excluded", rate(right, ~lost)),
         ("accuracy", "Accuracy", "as_wrong", rate(right & ~lost, everybody)),
@@ -152,7 +155,8 @@ def _rates(
     if not task.positive_index or task.kind == "multilabel":
         return found
     names = [task.classes[i] for i in task.positive_index]
-    truth, called = np.isin(label, names), np.isin(decision, names)
+    sides = [] if task.is_two_way else [POSITIVE]
+    truth, called = np.isin(label, names), np.isin(decision, [*names, *sides])
     for name, title, of, success in (
         ("sensitivity", "Sensitivity", truth, called),
         ("specificity", "Specificity", ~truth, ~called),

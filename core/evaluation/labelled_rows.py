@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.app import Cases
-from core.base.tables import score_columns
+from core.base.tables import decided_classes, score_columns
 from core.statistics.scores import encode
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def cases_of(table: pd.DataFrame, task: Task) -> Cases:
     return Cases(
         y=encode(table["label"].tolist(), task),
         scores=table[score_columns(task.classes)].to_numpy(dtype=np.float64),
-        decided=encode(table["decision"].tolist(), task),
+        decided=encode(decided_classes(table, task).tolist(), task),
         weight=np.ones(len(table)),
     )
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from core.base.tables import score_columns
+from core.base.tables import NEGATIVE, POSITIVE, score_columns
 from core.errors import AppError, ManifestError
 from core.evaluation.attention_units import attended_scores
 from core.statistics.scores import decide
@@ -46,12 +46,19 @@ def text_of(values: pd.Series[Any]) -> NDArray[np.str_]:
 
 
 def class_names(
-    index: NDArray[np.int_], known: NDArray[np.bool_], task: Task
+    index: NDArray[np.int_], known: NDArray[np.bool_], task: Task, *, sides: bool = False
 ) -> NDArray[np.object_]:
-    """Names of class indices (N,), or joined names of (N, K) zeros and ones; empty if unknown."""
+    """Names of class indices (N,), or joined names of (N, K) zeros and ones; empty if unknown.
+
+    With ``sides`` the indices are those of a threshold: of more classes than two it says on
+    which side a case lies and not which class it is.
+    """
     names = np.full(len(known), "", dtype=object)
+    only_sides = sides and task.kind != "multilabel" and not task.is_two_way
     for row in np.flatnonzero(known):
-        if task.kind == "multilabel":
+        if only_sides:
+            names[row] = POSITIVE if int(index[row]) in task.positive_index else NEGATIVE
+        elif task.kind == "multilabel":
             on = [name for name, flag in zip(task.classes, index[row], strict=True) if flag]
             names[row] = task.label_separator.join(on)
         else:
@@ -359,7 +366,7 @@ def _table(
             "n_images": np.bincount(owner[scored], minlength=n).astype(np.int64),
             "n_failed": np.bincount(owner[~scored], minlength=n).astype(np.int64),
             "predicted": class_names(predicted, known, task),
-            "decision": class_names(decided, known, task),
+            "decision": class_names(decided, known, task, sides=threshold is not None),
             "label": np.asarray(label, dtype=object),
             "group": _same(group, owner, n, several="first"),
         }

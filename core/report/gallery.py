@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from core.base.tables import score_columns
+from core.base.tables import decided_classes, score_columns
 from core.blocks import Block, Fold, Pictures, Table, Text
 from core.report.numbers import number
 
@@ -67,9 +67,8 @@ def _errors(predictions: pd.DataFrame, task: Task) -> pd.DataFrame | None:
     if task.kind == "multilabel" or not wanted <= set(predictions.columns):
         return None
     rows = predictions[(predictions["status"] == "ok") & predictions["label"].isin(task.classes)]
-    decided = rows["decision"] if "decision" in rows else rows["predicted"]
-    decided = decided.where(decided.notna() & (decided != ""), rows["predicted"])
-    rows = rows.assign(decided=decided)
+    decided = decided_classes(rows.assign(decision=rows.get("decision", rows["predicted"])), task)
+    rows = rows.assign(decided=decided.where(decided != "", rows["predicted"]))
     rows = rows[rows["decided"].isin(task.classes) & (rows["decided"] != rows["label"])]
     scores = rows[columns].to_numpy(dtype=float)
     place = {name: i for i, name in enumerate(task.classes)}

@@ -6,13 +6,14 @@ and for a batch of new images, so that a number means the same in all three.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from core.base.outputs import csv_safe
 from core.base.tables import attention_columns, logit_columns, score_columns
+from core.evaluation.units import class_names
 from core.statistics.scores import decide, scores_from_logits
 
 if TYPE_CHECKING:
@@ -118,19 +119,12 @@ def csv_text(table: pd.DataFrame) -> str:
 def _names(
     scores: NDArray[np.float64], scored: NDArray[np.bool_], task: Task, threshold: float | None
 ) -> list[str]:
-    """Class names decided; empty where there is no score."""
+    """Names of what was decided; empty where there is no score."""
     names = [""] * len(scores)
     if not scored.any():
         return names
     index = decide(scores[scored], task=task, threshold=threshold)
-    for place, value in zip(np.flatnonzero(scored), index, strict=True):
-        names[place] = _name(value, task)
+    named = class_names(index, np.ones(len(index), dtype=bool), task, sides=threshold is not None)
+    for place, name in zip(np.flatnonzero(scored), named, strict=True):
+        names[place] = str(name)
     return names
-
-
-def _name(value: Any, task: Task) -> str:
-    """The class of an index, or the classes of a multi-label row."""
-    if task.kind == "multilabel":
-        on = [name for name, flag in zip(task.classes, value, strict=True) if flag]
-        return task.label_separator.join(on)
-    return task.classes[int(value)]

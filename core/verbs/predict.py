@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -16,7 +17,8 @@ from core.base.options import resolve_options
 from core.base.outputs import claim, is_complete, seal, write_json
 from core.cards.licence_terms import summary_of_terms
 from core.errors import ManifestError, RunError
-from core.evaluation.units import decisions_of
+from core.evaluation.doubt import DoubtRule, doubt_of_images, prevailing_doubt, with_doubt
+from core.evaluation.units import decisions_of, text_of
 from core.prediction.journal import JOURNAL, stream_through
 from core.prediction.scorer import Scorer, absolute
 from core.runs.predictions import final_split
@@ -43,6 +45,7 @@ def predict(
     options: Mapping[str, Any] | None = None,
     device: str = "auto",
     workers: int | None = None,
+    doubt: DoubtRule | None = None,
 ) -> dict[str, Any]:
     """Score new images.
 
@@ -54,6 +57,8 @@ def predict(
         options: the app's own; those of the run hold where none is given.
         device: Lightning's accelerator name.
         workers: threads that decode; default one per core.
+        doubt: what is done about inputs and units in doubt; default: they are marked, and
+            letters and prescriptions for them withheld.
 
     Returns:
         the content of ``summary.json`` and ``out``.
@@ -61,7 +66,7 @@ def predict(
     Raises:
         ResightError: the run or the inputs must change.
     """
-    run = load_run(run_path)
+    run, doubt = load_run(run_path), doubt or DoubtRule()
     own = resolve_options(run.app, "predict", options or {}, stored=run.options)
     found = run.app.index(
         Source(
@@ -88,6 +93,7 @@ def predict(
                 "\n".join(sorted(table["image_id"])).encode("utf-8", "surrogateescape")
             ).hexdigest(),
             "options": {k: str(v) for k, v in sorted(own.items())},
+            "doubt": asdict(doubt),
         }
         _same_job(out, job)
         if is_complete(out):
@@ -100,52 +106,67 @@ def predict(
         scorer = Scorer(run, options=own, device=device, workers=workers)
         order = sorted(range(len(rows)), key=lambda i: rows[i]["image_id"])
         ordered = [rows[i] for i in order]
+        by_id = {row["image_id"]: row for row in ordered}
         predictions = stream_through(out / JOURNAL, ordered, scorer, extent=found.extent)
         predictions["path"] = [row["shown"] for row in ordered]
-        decisions = decisions_of(
-            predictions,
-            task=run.task,
-            units=[
-                Unit(name=u["name"], columns=tuple(u["columns"]), rule=u["rule"])
-                for u in run.content["units"]
-            ],
-            threshold=run.threshold,
-        )
+        withheld = "" if doubt.accept else prevailing_doubt(predictions)
+        predictions, decisions = _decided(run, predictions, doubt, withheld)
         write_table(out / "predictions", predictions)
         for unit, level in decisions.items():
             if unit != "image":
                 write_table(out / f"decisions_{unit}", level)
-        files = _export(out, run, scorer, predictions, decisions, ordered, own)
-        summary = _summary(run, predictions, found, files)
+        context = ExportContext(
+            out=out,
+            predictions=predictions,
+            decisions=decisions,
+            manifest=pd.DataFrame(ordered).drop(columns=["shown"]),
+            task=run.task,
+            run=run.content,
+            options=own,
+            read=lambda image_id: run.app.read(by_id[image_id]),
+            judged=_judged(run),
+            saliency=lambda image_id: scorer.saliency(by_id[image_id], in_source=True),
+            withheld=withheld,
+            accept_doubtful=doubt.accept,
+            abstain=doubt.abstain,
+        )
+        summary = _summary(run, context, found, _export(run, context))
         write_json(out / "summary.json", summary)
         (out / JOURNAL).unlink(missing_ok=True)
         seal(out)
     return {**summary, "out": str(out)}
 
 
-def _export(
-    out: Path,
-    run: Run,
-    scorer: Scorer,
-    predictions: pd.DataFrame,
-    decisions: Mapping[str, pd.DataFrame],
-    rows: Sequence[dict[str, Any]],
-    options: Mapping[str, Any],
-) -> list[str]:
-    """Write what the app exports beside the tables; returns the names of the files."""
-    by_id = {row["image_id"]: row for row in rows}
-    context = ExportContext(
-        out=out,
-        predictions=predictions,
-        decisions=decisions,
-        manifest=pd.DataFrame(list(rows)).drop(columns=["shown"]),
-        task=run.task,
-        run=run.content,
-        options=options,
-        read=lambda image_id: run.app.read(by_id[image_id]),
-        judged=_judged(run),
-        saliency=lambda image_id: scorer.saliency(by_id[image_id], in_source=True),
+def _decided(
+    run: Run, predictions: pd.DataFrame, doubt: DoubtRule, withheld: str
+) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """Predictions and decisions with their marks of doubt, and what these do to decisions."""
+    of_app = {unit.name: unit for unit in run.app.units}
+    units = [
+        Unit(
+            name=u["name"],
+            columns=tuple(u["columns"]),
+            rule=u["rule"],
+            parts_are=of_app[u["name"]].parts_are if u["name"] in of_app else "",
+            parts=of_app[u["name"]].parts if u["name"] in of_app else (),
+        )
+        for u in run.content["units"]
+    ]
+    tables = decisions_of(predictions, task=run.task, units=units, threshold=run.threshold)
+    tables = with_doubt(
+        tables, predictions, task=run.task, units=units, rule=doubt, withheld=withheld
     )
+    image = tables["image"].set_index("unit_id").loc[text_of(predictions["image_id"]).tolist()]
+    marked = predictions.assign(doubt=doubt_of_images(predictions))
+    # An input without a score has no decision of its own; its unit is the one left open.
+    scored = (predictions["status"] == "ok").to_numpy()
+    marked["decision"] = image["decision"].where(scored, predictions["decision"].to_numpy()).array
+    return marked, tables
+
+
+def _export(run: Run, context: ExportContext) -> list[str]:
+    """Write what the app exports beside the tables; returns the names of the files."""
+    out, options = context.out, context.options
     files: list[str] = []
     for export in run.app.exports:
         if export.option and not options.get(export.option):
@@ -167,15 +188,21 @@ def _judged(run: Run) -> pd.DataFrame | None:
 
 
 def _summary(
-    run: Run, predictions: pd.DataFrame, found: Manifest, files: Sequence[str]
+    run: Run, context: ExportContext, found: Manifest, files: Sequence[str]
 ) -> dict[str, Any]:
     """What became of the inputs, in numbers and words."""
+    predictions = context.predictions
     status = predictions["status"].value_counts()
     reasons = predictions.loc[predictions["status"] != "ok", "reason"].value_counts()
     ok = predictions[predictions["status"] == "ok"]
     unfamiliar = int(ok["unfamiliar"].sum())
-    notes = list(found.notes)
-    if len(ok) and unfamiliar > 0.05 * len(ok):
+    notes = [*found.notes, *context.notes]
+    if context.withheld:
+        notes.append(
+            f"{context.withheld} Scores are in predictions.csv; no letter and no prescription is "
+            "written. If you have looked at them and know better, pass --accept-doubtful."
+        )
+    elif len(ok) and unfamiliar > 0.05 * len(ok):
         notes.append(
             f"{unfamiliar} of {len(ok):,} images look unlike those the model was trained on "
             "(another camera, another crop, another kind of picture?). Look at them before you "
@@ -199,7 +226,12 @@ def _summary(
         "n_skipped": int(status.get("skipped", 0)),
         "n_unfamiliar": unfamiliar,
         "n_quality_flagged": int((ok["quality"].fillna("") != "").sum()),
+        "n_doubtful": int((predictions["doubt"] != "").sum()),
+        "decisions_withheld": context.withheld,
         "reasons": {str(k): int(v) for k, v in reasons.items()},
+        "predicted": {
+            str(k): int(v) for k, v in ok["predicted"].value_counts().sort_index().items()
+        },
         "decisions": {
             str(k): int(v) for k, v in ok["decision"].value_counts().sort_index().items()
         },

@@ -116,15 +116,42 @@ def test_the_worklist_is_ordered_and_complete(phantom: Path, tmp_path: Path) -> 
     assert table["percentile"].tolist() == [87.5, 62.5, 37.5, 12.5]
 
 
-def test_an_exam_without_a_score_is_listed_last_as_incomplete(
-    phantom: Path, tmp_path: Path
-) -> None:
+def test_exams_in_doubt_come_first_and_are_no_routine(phantom: Path, tmp_path: Path) -> None:
     made = context(phantom, tmp_path)
-    made.decisions["exam"].loc[0, ["score_yes", "decision"]] = [np.nan, None]
+    exams = made.decisions["exam"].sort_values("score_yes").reset_index(drop=True)
+    exams["doubt"] = ""
+    # The highest is unlike the training, the next has no score at all.
+    exams = (
+        exams[::-1].reset_index(drop=True).assign(n_unfamiliar=[4, 0, 0, 0], n_poor=0, n_images=4)
+    )
+    exams.loc[0, "doubt"] = "4 of 4 images unlike the training images"
+    assert exams["decision"][0] == "yes"
+    exams.loc[1, ["score_yes", "decision"]] = [np.nan, "open"]
+    exams.loc[1, "doubt"] = "4 of 4 images not read"
+    made = ExportContext(**{**made.__dict__, "decisions": {"exam": exams}})
     export("worklist", made)
     table = pd.read_csv(tmp_path / "worklist.csv")
-    assert table["triage"].iloc[-1] == "incomplete"
-    assert len(table) == len(made.decisions["exam"])
+    assert table["section"].tolist() == ["in doubt", "in doubt", "by suspicion", "by suspicion"]
+    assert table["exam"].tolist()[:2] == [exams["exam"][1], exams["exam"][0]]
+    assert table["triage"].tolist()[:2] == ["open", "open"]
+    assert table["doubt"].tolist()[1] == "4 of 4 images unlike the training images"
+
+
+def test_an_exam_is_named_as_its_reader_knows_it_only_where_asked(
+    phantom: Path, tmp_path: Path
+) -> None:
+    made = context(phantom, tmp_path, **{"keep-identifiers": True})
+    export("worklist", made)
+    table = pd.read_csv(tmp_path / "worklist.csv", dtype=str)
+    of_exam = made.manifest.drop_duplicates("exam").set_index("exam")["path"]
+    for row in table.to_dict("records"):
+        source = pydicom.dcmread(of_exam[row["exam"]])
+        assert row["patient"] == source.PatientID
+        assert row["study_date"] == source.StudyDate
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    export("worklist", context(phantom, plain))
+    assert "patient" not in pd.read_csv(plain / "worklist.csv").columns
 
 
 def test_overlays_have_the_size_of_the_source(phantom: Path, tmp_path: Path) -> None:

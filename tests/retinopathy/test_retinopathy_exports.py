@@ -84,6 +84,78 @@ def test_the_operating_point_in_force_decides(context: Made, tmp_path: Path) -> 
     assert [row["referred"] for row in rows(tmp_path / "worklist.csv")] == ["yes"] * 4
 
 
+def at_threshold(base: ExportContext, threshold: float, **changes: Any) -> ExportContext:
+    run = {"operating_point": {"name": "x", "threshold": threshold}, "operating_points": []}
+    return ExportContext(**{**base.__dict__, "run": run, **changes})
+
+
+def test_a_letter_says_the_decision_and_no_grade_that_was_not_predicted(
+    context: Made, tmp_path: Path
+) -> None:
+    base = context(letters=True, language="en")
+    table = base.predictions[base.predictions["image_id"].isin(["a", "b"])].copy()
+    columns = [f"score_{grade}" for grade in "01234"]
+    # The left eye is predicted none, the right one moderate; .30 and .55 are referable.
+    table.loc[table["image_id"] == "a", columns] = (0.60, 0.10, 0.20, 0.08, 0.02)
+    table.loc[table["image_id"] == "b", columns] = (0.25, 0.20, 0.50, 0.04, 0.01)
+    write_letters(at_threshold(base, 0.25, predictions=table))
+    text = " ".join((tmp_path / "letters" / "letter-0001.html").read_text().split())
+    left, right = text.split("Right eye")
+    assert "Changes from diabetes cannot be ruled out" in left
+    assert "No damage" not in text
+    assert "Clear changes from diabetes were seen" in right
+    assert "Please see an eye doctor" in right
+    # Now the threshold lies above both: a predicted moderate eye is not told to be well.
+    high = at_threshold(base, 0.7, predictions=table)
+    write_letters(high)
+    listed = rows(tmp_path / "letters" / "letters.csv")
+    assert [row["letter"] for row in listed] == [""]
+    assert "predicted" in listed[0]["withheld"]
+    assert "1 of 1 letters were withheld" in high.notes[0]
+    write_worklist(high)
+    row = rows(tmp_path / "worklist.csv")[0]
+    assert (row["grade"], row["decision"], row["referred"]) == ("2", "negative", "open")
+
+
+def test_no_letter_for_what_the_model_does_not_know(context: Made, tmp_path: Path) -> None:
+    base = context(letters=True, language="en")
+    table = base.predictions.copy()
+    table["unfamiliar"] = table["image_id"].isin(["a", "b"])
+    table.loc[table["image_id"] == "d", "quality"] = "not a fundus photograph: it has no colour"
+    strange = ExportContext(**{**base.__dict__, "predictions": table})
+    write_letters(strange)
+    told = {row["patient"]: row["withheld"] for row in rows(tmp_path / "letters" / "letters.csv")}
+    assert told["'=1+1"] == "photographs unlike the training images"
+    assert told["../../up"] == "no photograph shows an eye"
+    assert [name for name, why in told.items() if not why] == ["<b>Bob</b>", "9"]
+    write_worklist(strange)
+    first = rows(tmp_path / "worklist.csv")
+    assert {row["section"] for row in first} == {"in doubt"}
+    assert {row["patient"]: row["referred"] for row in first}["'=1+1"] == "open"
+    # Asked for in spite of doubt; what is no eye still gets none.
+    accepted = ExportContext(**{**strange.__dict__, "accept_doubtful": True})
+    write_letters(accepted)
+    told = {row["patient"]: row["withheld"] for row in rows(tmp_path / "letters" / "letters.csv")}
+    assert [name for name, why in told.items() if why] == ["../../up"]
+    abstained = ExportContext(**{**strange.__dict__, "abstain": True})
+    write_worklist(abstained)
+    assert {row["referred"] for row in rows(tmp_path / "worklist.csv")} == {"yes"}
+    nothing = ExportContext(**{**strange.__dict__, "withheld": "No decisions are given: all."})
+    assert [path.name for path in write_letters(nothing)] == ["letters.csv"]
+    write_worklist(nothing)
+    assert {row["referred"] for row in rows(tmp_path / "worklist.csv")} == {"withheld"}
+
+
+def test_a_letter_about_one_eye_asks_for_the_other(context: Made, tmp_path: Path) -> None:
+    base = context(letters=True, language="en")
+    table = base.predictions[base.predictions["image_id"] == "a"]
+    write_letters(ExportContext(**{**base.__dict__, "predictions": table}))
+    text = (tmp_path / "letters" / "letter-0001.html").read_text()
+    assert "There is no photograph of this eye." in text
+    assert "Please have them looked at again" in text
+    assert "Nothing needs to be done now" not in text
+
+
 def test_overlays_are_drawn_for_gradable_photographs_of_referable_eyes(
     context: Made, tmp_path: Path
 ) -> None:

@@ -97,13 +97,42 @@ def test_photographs_of_unknown_eyes_are_not_averaged(predicted: Predicted) -> N
     assert patient(found.patients, "7")["grade"] == "4"
 
 
-def test_a_threshold_refers_who_reaches_it(predicted: Predicted) -> None:
-    # Decided as grade 0, but 0.15 for the referable grades together.
-    table = predicted(("a", "7", "left", 0, "0", ""))
-    assert not referrals(table, task=TASK).patients["referred"].iloc[0]
-    found = referrals(table, task=TASK, threshold=0.14)
-    assert found.patients["referred"].iloc[0]
-    assert found.patients["grade"].iloc[0] in {"2", "3", "4"}
+def near_the_threshold(predicted: Predicted) -> pd.DataFrame:
+    """Two eyes: predicted none with .60, referable .30; predicted moderate, referable .55."""
+    table = predicted(("a", "7", "left", 0, "0", ""), ("b", "8", "left", 2, "2", ""))
+    scores = {"a": (0.60, 0.10, 0.20, 0.08, 0.02), "b": (0.25, 0.20, 0.50, 0.04, 0.01)}
+    for image_id, values in scores.items():
+        columns = [f"score_{grade}" for grade in "01234"]
+        table.loc[table["image_id"] == image_id, columns] = values
+    return table
+
+
+def test_a_threshold_decides_and_leaves_the_grade_as_it_was(predicted: Predicted) -> None:
+    table = near_the_threshold(predicted)
+    for threshold, decided in (
+        (None, ("negative", "positive")),
+        (0.25, ("positive", "positive")),
+        (0.7, ("negative", "negative")),
+    ):
+        found = referrals(table, task=TASK, threshold=threshold)
+        for level in (found.images, found.eyes, found.patients):
+            rows = level.set_index("patient")
+            assert (rows.loc["7", "grade"], rows.loc["8", "grade"]) == ("0", "2")
+            assert (rows.loc["7", "decision"], rows.loc["8", "decision"]) == decided
+        assert patient(found.patients, "7")["referred"] == (decided[0] == "positive")
+        assert patient(found.patients, "8")["referred"] == (decided[1] == "positive")
+    above = referrals(table, task=TASK, threshold=0.25)
+    assert patient(above.patients, "7")["why"] == "grade 0 predicted, above the threshold"
+    below = referrals(table, task=TASK, threshold=0.7)
+    assert patient(below.patients, "8")["why"] == "grade 2 predicted, below the threshold"
+    assert URGENCY[patient(below.patients, "8")["urgency"]] == "in doubt, to be looked at"
+
+
+def test_an_eye_never_photographed_is_not_a_healthy_eye(predicted: Predicted) -> None:
+    found = referrals(predicted(("a", "7", "left", 0, "0", "")), task=TASK)
+    row = patient(found.patients, "7")
+    assert (row["missing"], row["doubt"]) == ("right", "no photograph of the right eye")
+    assert URGENCY[row["urgency"]] == "in doubt, to be looked at"
 
 
 def test_the_first_metric_is_the_quadratic_kappa_per_eye() -> None:

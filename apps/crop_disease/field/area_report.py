@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.base.tables import score_columns
+from core.base.tables import decided_classes, score_columns
 from core.blocks import Table, Text
 from core.errors import MetricError
 from core.report.numbers import count
@@ -68,7 +68,7 @@ def _areas(context: ReportContext, rows: pd.DataFrame) -> list[Block]:
 
     classes = list(context.task.classes)
     place = {name: i for i, name in enumerate(classes)}
-    called = rows["decision"].fillna(rows["predicted"]).astype(str)
+    called = decided_classes(rows, context.task)
     label = np.array([place[name] for name in rows["label"].astype(str)], np.int64)
     decided = np.array([place[name] for name in called], np.int64)
     hectares = (rows["tile_m"] ** 2 * rows["valid_fraction"] / 1e4).to_numpy(float)

@@ -147,7 +147,7 @@ def _resampled(
 
 
 def judged_counts(predictions: pd.DataFrame, classes: Sequence[str]) -> NDArray[np.float64]:
-    """Counts (G, K, K) of judged tiles per group, row the class decided, column the true class.
+    """Counts (G, K, K) of judged tiles per group, row the class on the map, column the true class.
 
     Args:
         predictions: rows of one split; those without a label or a score are passed over.
@@ -159,7 +159,9 @@ def judged_counts(predictions: pd.DataFrame, classes: Sequence[str]) -> NDArray[
     rows = predictions[predictions["status"] == "ok"]
     label = rows["label"].fillna("").astype(str)
     rows, label = rows[label.isin(classes)], label[label.isin(classes)]
-    decided = rows["decision"].fillna("").astype(str)
+    # Of more classes than two a threshold decides for a side, which is no class of a map.
+    column = "predicted" if len(classes) > 2 and "predicted" in rows else "decision"
+    decided = rows[column].fillna("").astype(str)
     kept = decided.isin(classes).to_numpy()
     rows, label, decided = rows[kept], label[kept], decided[kept]
     place = {name: i for i, name in enumerate(classes)}

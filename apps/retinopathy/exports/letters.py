@@ -5,6 +5,10 @@ can be replaced. A template of somebody else is rendered in a sandbox and
 everything put into it is escaped, so that neither a name nor a template can run
 anything. A letter never says more than the decision: a grade is a program's opinion
 until a doctor has confirmed it, and each letter says so.
+
+No letter is written where the model does not know what it sees: photographs unlike those
+of the training or of no eye, and where the predicted grade would ask for a doctor and the
+threshold does not. They are counted, and ``letters.csv`` names the reason.
 """
 
 from __future__ import annotations
@@ -25,20 +29,21 @@ if TYPE_CHECKING:
 
     from core.app import ExportContext
 
-__all__ = ["languages", "write_letters"]
+__all__ = ["languages", "withheld_because", "write_letters"]
 
 FILES = Path(__file__).parent / "letter_files"
 # What every file of words must hold; those below ``grades`` are one sentence per grade.
 WORDS = (
     *("language", "title", "for", "intro", "left", "right", "eye", "not_judged", "no_photograph"),
     *("next", "next_refer", "next_repeat", "next_none", "not_final", "symptoms", "contact"),
+    "not_ruled_out",
 )
 
 
 def write_letters(context: ExportContext) -> Sequence[Path]:
     """Write ``letters/letter-0001.html`` and so on, and ``letters/letters.csv`` that names them.
 
-    In the order of the work list. ``--language`` names a language that comes with this
+    By urgency. ``--language`` names a language that comes with this
     app or a file of words, ``--letter-template`` a template.
 
     Raises:
@@ -57,17 +62,42 @@ def write_letters(context: ExportContext) -> Sequence[Path]:
     found = decided(context)
     folder = context.out / "letters"
     folder.mkdir(exist_ok=True)
-    written, rows = [], []
-    for number, patient in enumerate(found.patients.to_dict("records"), start=1):
+    written: list[Path] = []
+    rows: list[dict[str, str]] = []
+    for row in found.patients.to_dict("records"):
+        patient = {str(key): value for key, value in row.items()}
         eyes = found.eyes[found.eyes["patient"] == patient["patient"]]
-        path = folder / f"letter-{number:04d}.html"
-        content = {str(key): value for key, value in patient.items()}
-        write_text(path, _rendered(template, _facts(content, eyes, words)))
-        written.append(path)
-        rows.append({"letter": path.name, "patient": patient["patient"]})
+        why = withheld_because(patient, eyes, context)
+        name = "" if why else f"letter-{len(written) + 1:04d}.html"
+        rows.append({"letter": name, "patient": patient["patient"], "withheld": why})
+        if not why:
+            write_text(folder / name, _rendered(template, _facts(patient, eyes, words)))
+            written.append(folder / name)
+    left = len(rows) - len(written)
+    if left:
+        context.notes.append(
+            f"{left:,} of {len(rows):,} letters were withheld; letters/letters.csv says why. Look "
+            "at the photographs; --accept-doubtful writes letters also for those in doubt."
+        )
     table = folder / "letters.csv"
-    write_text(table, csv_text(pd.DataFrame(rows, columns=["letter", "patient"])))
+    write_text(table, csv_text(pd.DataFrame(rows, columns=["letter", "patient", "withheld"])))
     return [*written, table]
+
+
+def withheld_because(patient: Mapping[str, Any], eyes: pd.DataFrame, context: ExportContext) -> str:
+    """Why a patient gets no letter; empty if one is written."""
+    if patient["n_no_eye"] == patient["n_images"]:
+        # Nothing makes a letter about eyes out of pictures that show none.
+        return "no photograph shows an eye"
+    if context.accept_doubtful:
+        return ""
+    if context.withheld:
+        return context.withheld
+    if patient["n_unfamiliar"]:
+        return "photographs unlike the training images"
+    if (eyes["is_referable"] & ~eyes["is_called"] & (eyes["grade"] != "")).any():
+        return "a referable grade was predicted, and the threshold decides against it"
+    return ""
 
 
 def languages() -> list[str]:
@@ -93,7 +123,7 @@ def _facts(
                 "name": words.get(str(eye["eye"])) or words["eye"],
                 "judged": is_judged,
                 "grade": eye["grade"],
-                "text": words["grades"][eye["grade"]] if is_judged else words["not_judged"],
+                "text": _sentence(eye, words) if is_judged else words["not_judged"],
             }
         )
     # Only where the eyes are told apart is it known that one is missing.
@@ -101,15 +131,23 @@ def _facts(
     if len(absent) == 1:
         name = words[absent[0]]
         lines.append({"name": name, "judged": False, "grade": "", "text": words["no_photograph"]})
-    is_found = bool(patient["is_referable"])
-    key = "next_refer" if is_found else "next_repeat" if patient["referred"] else "next_none"
+    # An eye that nobody saw is not a healthy eye.
+    is_whole = not patient["referred"] and all(line["judged"] for line in lines)
+    key = "next_refer" if patient["is_called"] else "next_none" if is_whole else "next_repeat"
     return {
         "words": words,
         "patient": patient["patient"],
         "eyes": lines,
-        "referred": bool(patient["referred"]),
+        "referred": bool(patient["referred"]) or not is_whole,
         "next": words[key],
     }
+
+
+def _sentence(eye: Mapping[Any, Any], words: Mapping[str, Any]) -> str:
+    """What is said of a judged eye: its grade, unless the threshold asks for more."""
+    if eye["is_called"] and not eye["is_referable"]:
+        return str(words["not_ruled_out"])
+    return str(words["grades"][eye["grade"]])
 
 
 def _words(language: str) -> dict[str, Any]:

@@ -29,14 +29,14 @@ SIDE_PX = 1024
 def write_overlays(context: ExportContext) -> Sequence[Path]:
     """Write ``overlays/overlay-0001.png`` and so on, and ``overlays/overlays.csv`` that names them.
 
-    One for each gradable photograph of an eye with a referable grade, in the order of
-    the work list. An overlay shows what moved the score, not where a lesion is.
+    One for each gradable photograph of an eye with a referable grade or decision, by urgency.
+    An overlay shows what moved the score, not where a lesion is.
     """
     import pandas as pd  # noqa: PLC0415  (the app's description must load without it)
 
     found = decided(context)
     order = {patient: place for place, patient in enumerate(found.patients["patient"])}
-    eyes = found.eyes[found.eyes["is_referable"]]
+    eyes = found.eyes[found.eyes["is_referable"] | found.eyes["is_called"]]
     referable = set(zip(eyes["patient"], eyes["eye"], strict=True))
     images = found.images[
         [

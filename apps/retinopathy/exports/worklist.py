@@ -1,4 +1,10 @@
-"""The work list: patients in order of urgency, and the tables of eyes and photographs behind it."""
+"""The work list: patients in order of urgency, and the tables of eyes and photographs behind it.
+
+Who is in doubt comes first, in a section of their own: a photograph failed, is not gradable or
+unlike the training, an eye was not photographed, or grade and decision differ. Grade and
+decision stand in columns of their own; ``referred`` is ``open`` where a negative decision rests
+on something missing or unknown.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from apps.retinopathy.screening import URGENCY, Referrals, referrals
 from core.base.outputs import write_text
+from core.evaluation.doubt import OPEN, WITHHELD
 from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
@@ -16,22 +23,26 @@ if TYPE_CHECKING:
 
     from core.app import ExportContext
 
-__all__ = ["decided", "threshold_of", "write_worklist"]
+__all__ = ["decided", "referred_of", "threshold_of", "write_worklist"]
 
-_SCORES = ["grade", "score_referable", "score_vision_threatening"]
-_PATIENT = ["rank", "urgency", "patient", *_SCORES, "referred", "why", "images"]
-_EYE = ["patient", "eye", *_SCORES, "referred", "why", "n_images", "n_ungradable", "images"]
-_IMAGE = ["image_id", "patient", "eye", *_SCORES, "referred", "why"]
+_SCORES = ["grade", "decision", "score_referable", "score_vision_threatening"]
+_TOLD = ["referred", "why", "doubt"]
+_PATIENT = ["rank", "section", "urgency", "patient", *_SCORES, *_TOLD, "missing", "images"]
+_EYE = ["patient", "eye", *_SCORES, *_TOLD, "n_images", "n_ungradable", "n_unfamiliar", "images"]
+_IMAGE = ["image_id", "patient", "eye", *_SCORES, *_TOLD]
 
 
 def write_worklist(context: ExportContext) -> Sequence[Path]:
     """Write ``worklist.csv`` (patients, most urgent first), ``eyes.csv`` and ``images.csv``.
 
-    Patients are ordered by urgency (``screening.URGENCY``), then by the score of
-    vision-threatening and of referable retinopathy, then those with an ungradable eye.
+    Patients in doubt come before the others; each section is ordered by urgency
+    (``screening.URGENCY``), then by the score of vision-threatening and of referable
+    retinopathy, then those with an ungradable eye.
     """
     found = decided(context)
     patients = found.patients.copy()
+    patients["section"] = ["in doubt" if doubt else "by urgency" for doubt in patients["doubt"]]
+    patients = patients.sort_values("section", key=lambda s: s != "in doubt", kind="stable")
     patients["rank"] = range(1, len(patients) + 1)
     patients["urgency"] = [URGENCY[place] for place in patients["urgency"]]
     written = []
@@ -41,7 +52,7 @@ def write_worklist(context: ExportContext) -> Sequence[Path]:
         ("images.csv", found.images, _IMAGE),
     ):
         path = context.out / name
-        write_text(path, csv_text(_shown(table, columns)))
+        write_text(path, csv_text(_shown(table, columns, context)))
         written.append(path)
     return written
 
@@ -62,8 +73,22 @@ def threshold_of(run: Mapping[str, Any]) -> float | None:
     return None
 
 
-def _shown(table: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """The columns of a table for people: yes and no in words, no column without content."""
+def referred_of(table: pd.DataFrame, context: ExportContext) -> list[str]:
+    """For each row yes, no, ``open`` or ``withheld``."""
+    if context.withheld:
+        return [WITHHELD] * len(table)
+    doubtful = table["doubt"].ne("").to_numpy()
+    referred = table["referred"].to_numpy() | (doubtful & context.abstain)
+    return [
+        "yes" if yes else OPEN if doubt else "no"
+        for yes, doubt in zip(referred, doubtful, strict=True)
+    ]
+
+
+def _shown(table: pd.DataFrame, columns: Sequence[str], context: ExportContext) -> pd.DataFrame:
+    """The columns of a table for people: words for what is decided, no column without content."""
     shown = table[[name for name in columns if name in table.columns]].copy()
-    shown["referred"] = ["yes" if referred else "no" for referred in shown["referred"]]
+    shown["referred"] = referred_of(table, context)
+    if context.withheld:
+        shown["decision"] = WITHHELD
     return shown.dropna(axis="columns", how="all")

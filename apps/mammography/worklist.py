@@ -1,0 +1,161 @@
+"""The work list: exams (or breasts, or images) from the most to the least suspicious.
+
+What is in doubt comes first, in a section of its own: an image failed, is of poor quality or
+unlike the training, or a breast is missing. In each section exams are ordered by score.
+``triage`` is ``priority`` where the decision is positive and most images can be relied on,
+``open`` where something is missing or in doubt, else ``routine``. Nothing is ruled out: that
+needs a threshold of its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from apps.mammography.decoding import is_dicom, open_dicom
+from core.base.outputs import write_text
+from core.base.tables import POSITIVE
+from core.errors import ImageError
+from core.evaluation.doubt import OPEN, REFERRED, WITHHELD
+from core.runs.predictions import csv_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from core.app import ExportContext
+
+__all__ = ["highest_level", "write_worklist"]
+
+# How a reader finds the exam in the archive; only where identifiers are kept.
+IDENTITY = {"accession": "AccessionNumber", "study_date": "StudyDate", "patient": "PatientID"}
+
+
+def write_worklist(context: ExportContext) -> Sequence[Path]:
+    """Write ``worklist.csv``; nothing for a task without positive classes.
+
+    ``score`` is the summed score of the positive classes, ``percentile`` its place among this
+    batch, ``predicted`` the class, ``decision`` what the threshold in force decides.
+    """
+    import pandas as pd  # noqa: PLC0415  (the app's description must load without it)
+
+    positive = [context.task.classes[i] for i in context.task.positive_index]
+    level, rows = highest_level(context)
+    columns = [f"score_{name}" for name in positive if f"score_{name}" in rows]
+    if not columns:
+        return []
+    identifier = "unit_id" if "unit_id" in rows else "image_id"
+    rows = rows.copy()
+    rows["score"] = rows[columns].sum(axis=1, min_count=len(columns))
+    for name in ("doubt", "predicted", "decision"):
+        rows[name] = rows[name].fillna("").astype(str) if name in rows else ""
+    rows["section"] = np.where(
+        (rows["doubt"] != "") | rows["score"].isna(), "in doubt", "by suspicion"
+    )
+    rows["late"] = rows["section"] != "in doubt"
+    rows = rows.sort_values(
+        ["late", "score", identifier], ascending=[True, False, True], na_position="first"
+    )
+    # Share of the batch with a lower score; ties share the middle.
+    ranks = rows["score"].rank(method="average")
+    known = int(rows["score"].notna().sum())
+    frame: dict[str, Any] = {
+        "rank": range(1, len(rows) + 1),
+        "section": rows["section"].to_numpy(),
+        level: rows[identifier].astype(str).to_numpy(),
+        **_identity(context, rows, level, identifier),
+        "triage": _triage(rows, context, positive),
+        "predicted": rows["predicted"].to_numpy(),
+        "decision": rows["decision"].to_numpy(),
+        "score": rows["score"].round(6).to_numpy(),
+        "percentile": (100 * (ranks - 0.5) / max(known, 1)).round(1).to_numpy(),
+        "doubt": rows["doubt"].to_numpy(),
+        "missing_views": _missing_views(context, rows, level, identifier),
+    }
+    for name in ("n_images", "n_failed", "n_unfamiliar", "n_poor"):
+        if name in rows:
+            frame[name] = rows[name].to_numpy()
+    path = context.out / "worklist.csv"
+    write_text(path, csv_text(pd.DataFrame(frame)))
+    return [path]
+
+
+def highest_level(context: ExportContext) -> tuple[str, pd.DataFrame]:
+    """The highest level there are decisions for."""
+    for level in ("exam", "breast"):
+        if level in context.decisions:
+            return level, context.decisions[level]
+    return "image_id", context.predictions
+
+
+def _triage(rows: pd.DataFrame, context: ExportContext, positive: Sequence[str]) -> list[str]:
+    """What is to be done about each row."""
+    found = []
+    for row in rows.to_dict("records"):
+        is_positive = row["decision"] in {*positive, POSITIVE}
+        if context.withheld or row["decision"] == WITHHELD:
+            found.append(WITHHELD)
+        elif row["decision"] == REFERRED or (
+            is_positive and (context.accept_doubtful or not _is_mostly_doubtful(row))
+        ):
+            found.append("priority")
+        elif row["decision"] in {"", OPEN} or (row["doubt"] and not context.accept_doubtful):
+            found.append(OPEN)
+        else:
+            found.append("routine")
+    return found
+
+
+def _is_mostly_doubtful(row: Mapping[Any, Any]) -> bool:
+    """Whether most images behind a row are unlike the training or poor."""
+    if "n_unfamiliar" not in row:
+        return bool(row["doubt"])
+    return bool(2 * max(row["n_unfamiliar"], row["n_poor"]) > row["n_images"])
+
+
+def _identity(
+    context: ExportContext, rows: pd.DataFrame, level: str, identifier: str
+) -> Mapping[str, list[str]]:
+    """Accession number, date and patient of each row's first file, where identifiers are kept."""
+    if not context.options.get("keep-identifiers"):
+        return {}
+    manifest = context.manifest
+    if level == "image_id":
+        names = manifest["image_id"].astype(str)
+    elif level == "exam":
+        names = manifest["exam"].fillna("").astype(str)
+    else:
+        names = manifest["exam"].astype(str) + "/" + manifest["laterality"].fillna("").astype(str)
+    first = dict(zip(names[::-1], manifest["path"][::-1], strict=True))
+    cells = [_header(Path(str(first.get(str(name), "")))) for name in rows[identifier]]
+    return {name: [cell.get(name, "") for cell in cells] for name in IDENTITY}
+
+
+def _header(path: Path) -> dict[str, str]:
+    """What identifies the exam of a file; nothing for what is no DICOM file."""
+    if not is_dicom(path):
+        return {}
+    try:
+        data = open_dicom(path, tags=list(IDENTITY.values()))
+    except ImageError:
+        return {}
+    return {name: str(data.get(keyword) or "") for name, keyword in IDENTITY.items()}
+
+
+def _missing_views(
+    context: ExportContext, rows: pd.DataFrame, level: str, identifier: str
+) -> list[str]:
+    """The views each row's exam lacks; empty where exams are not known."""
+    images = context.predictions
+    if "missing_views" not in images or "exam" not in images:
+        return [""] * len(rows)
+    by_exam = images[images["status"] == "ok"].drop_duplicates("exam").set_index("exam")
+    known = by_exam["missing_views"].fillna("").astype(str).to_dict()
+    if level == "image_id":
+        exams = images.set_index("image_id")["exam"]
+        return [known.get(str(exams.get(name, "")), "") for name in rows[identifier]]
+    names = rows["exam"] if "exam" in rows else rows[identifier].astype(str).str.split("/").str[0]
+    return [known.get(str(name), "") for name in names]

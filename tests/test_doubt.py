@@ -1,0 +1,116 @@
+"""Doubt about inputs and units: what is marked, what stays open, when nothing is decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from core.app import Task, Unit
+from core.evaluation.doubt import DoubtRule, prevailing_doubt, with_doubt
+from core.evaluation.units import decisions_of
+
+TASK = Task(name="t", kind="binary", classes=("no", "yes"), positive=("yes",))
+GRADES = Task(name="g", kind="ordinal", classes=("0", "1", "2"), positive=("1", "2"))
+UNITS = (
+    Unit(name="eye", columns=("patient", "eye"), rule="mean"),
+    Unit(name="patient", columns=("patient",), rule="max", parts_are="eye", parts=("l", "r")),
+)
+
+
+def table(*rows: tuple[str, str, str, float | None]) -> pd.DataFrame:
+    """Predictions from rows (image, patient, eye, score of yes; None failed)."""
+    frame = pd.DataFrame(rows, columns=["image_id", "patient", "eye", "score_yes"])
+    frame["score_no"] = 1 - frame["score_yes"]
+    frame["status"] = ["failed" if pd.isna(s) else "ok" for s in frame["score_yes"]]
+    frame["reason"] = ["" if s == "ok" else "cut short" for s in frame["status"]]
+    return frame.assign(quality="", unfamiliar=False)
+
+
+def decided(predictions: pd.DataFrame, withheld: str = "", **rule: Any) -> dict[str, pd.DataFrame]:
+    tables = decisions_of(predictions, task=TASK, units=UNITS)
+    found = with_doubt(
+        tables, predictions, task=TASK, units=UNITS, rule=DoubtRule(**rule), withheld=withheld
+    )
+    return {name: level.set_index("unit_id") for name, level in found.items()}
+
+
+def test_what_is_missing_or_failed_is_not_negative() -> None:
+    found = decided(
+        table(
+            ("a", "whole", "l", 0.1),
+            ("b", "whole", "r", 0.2),
+            ("c", "one eye", "l", 0.1),
+            ("d", "one eye, bad", "r", 0.9),
+            ("e", "failed", "l", 0.1),
+            ("f", "failed", "r", None),
+            ("g", "unknown eye", "", 0.1),
+        )
+    )["patient"]
+    assert found["decision"].to_dict() == {
+        "whole": "no",
+        "one eye": "open",
+        "one eye, bad": "yes",
+        "failed": "open",
+        "unknown eye": "no",
+    }
+    assert found.loc["one eye", "missing"] == "r"
+    assert found.loc["one eye", "doubt"] == "no eye r"
+    assert found.loc["failed", "doubt"] == "1 of 2 images not read"
+    # The class predicted is never touched.
+    assert found.loc["one eye", "predicted"] == "no"
+
+
+def test_marks_are_counted_for_each_unit() -> None:
+    rows = table(("a", "p", "l", 0.1), ("b", "p", "l", 0.2), ("c", "p", "r", 0.9))
+    rows.loc[rows["image_id"] == "a", "unfamiliar"] = True
+    rows.loc[rows["image_id"] == "b", "quality"] = "blurred"
+    found = decided(rows)
+    eye = found["eye"].loc["p/l"]
+    assert (eye["n_unfamiliar"], eye["n_poor"], eye["n_failed"]) == (1, 1, 0)
+    assert eye["doubt"] == "1 of 2 images unlike the training images; 1 of 2 images of poor quality"
+    assert found["image"].loc["a", "doubt"] == "unlike the training images"
+    assert found["eye"].loc["p/r", "doubt"] == ""
+
+
+def test_abstaining_refers_what_is_in_doubt_and_nothing_else() -> None:
+    rows = table(
+        ("a", "p", "l", 0.1), ("b", "p", "r", 0.2), ("c", "q", "l", 0.1), ("d", "q", "r", 0.1)
+    )
+    rows.loc[rows["image_id"] == "a", "unfamiliar"] = True
+    found = decided(rows, abstain=True)["patient"]["decision"]
+    assert found.to_dict() == {"p": "referred", "q": "no"}
+
+
+@pytest.mark.parametrize(("n_strange", "refused"), [(0, False), (5, False), (6, True), (10, True)])
+def test_nothing_is_decided_where_most_are_of_another_kind(
+    n_strange: int, *, refused: bool
+) -> None:
+    rows = table(*((str(i), str(i), "l", 0.9) for i in range(10)), ("z", "z", "l", None))
+    rows["unfamiliar"] = [i < n_strange for i in range(11)]
+    sentence = prevailing_doubt(rows)
+    assert bool(sentence) == refused
+    if refused:
+        assert f"{n_strange} of 10 inputs" in sentence
+        assert set(decided(rows, withheld=sentence)["patient"]["decision"]) == {"withheld"}
+
+
+def test_pictures_of_another_kind_count_like_unfamiliar_ones() -> None:
+    rows = table(("a", "a", "l", 0.9), ("b", "b", "l", 0.9), ("c", "c", "l", 0.9))
+    rows["quality"] = ["not a fundus photograph: grey", "blurred", ""]
+    assert prevailing_doubt(rows) == ""
+    rows.loc[1, "unfamiliar"] = True
+    assert "1 unlike the training images, 1 not of the kind" in prevailing_doubt(rows)
+
+
+def test_a_threshold_on_several_classes_names_a_side_and_no_class() -> None:
+    rows = pd.DataFrame(
+        {"image_id": ["a", "b"], "status": "ok", "score_0": [0.6, 0.25], "score_1": [0.3, 0.35]}
+    )
+    rows["score_2"] = 1 - rows["score_0"] - rows["score_1"]
+    for threshold, sides in ((0.3, ["positive", "positive"]), (0.9, ["negative", "negative"])):
+        level = decisions_of(rows, task=GRADES, threshold=threshold)["image"]
+        assert level["predicted"].tolist() == ["0", "1"]
+        assert level["decision"].tolist() == sides
+    assert decisions_of(rows, task=GRADES)["image"]["decision"].tolist() == ["0", "1"]
