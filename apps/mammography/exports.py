@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["write_dicom", "write_overlays"]
 
 
-
 def write_overlays(context: ExportContext) -> Sequence[Path]:
     """Where the model looked, drawn over each image at its own size, as numbered PNG files."""
     import pandas as pd  # noqa: PLC0415  (see above)

@@ -26,7 +26,6 @@ from apps.crop_disease.field.phantom import (
     write_mosaic,
 )
 from apps.crop_disease.field.raster import Reading, describe
-from apps.crop_disease.field.rates import read_rates
 from apps.crop_disease.field.spatial import label_of_tiles, read_shapes
 from apps.crop_disease.field.tile_pixels import field_mask
 from apps.crop_disease.field.window import window_of
@@ -358,7 +357,8 @@ def test_a_multilabel_task_has_scores_and_no_classes(phantom: Path, tmp_path: Pa
     base = context(tiles, tmp_path)
     task = Task(name="symptoms", kind="multilabel", classes=CLASSES)
     files = write_field(ExportContext(**{**base.__dict__, "task": task}))
-    assert sorted(f.name for f in files) == ["scores.tif", "tiles.gpkg", "tiles.qml"]
+    names = ["map.qgs", "scores.qml", "scores.tif", "tiles.gpkg", "tiles.qml"]
+    assert sorted(f.name for f in files) == names
 
 
 # ---- zones and areas
@@ -449,91 +449,108 @@ def test_no_error_seen_is_not_no_error() -> None:
     assert found.accuracy_low < 1
 
 
-# ---- rates
+# ---- doubt
 
 
-def test_a_prescription_has_a_rate_and_unit_per_zone(mapped: Path) -> None:
-    rates = {"healthy": 0.0, "rust": 1.5, "wilt": 2.0}
-    zones = pyogrio.read_dataframe(mapped / "zones.gpkg")
-    for name in ("prescription.shp", "prescription.geojson"):
-        found = pyogrio.read_dataframe(mapped / name)
-        assert found.crs.to_epsg() == 4326
-        assert list(found["Rate"]) == [rates[c] for c in zones["class"]]
-        assert set(found["Unit"]) == {"L/ha"}
-        assert found["Area_ha"].sum() == pytest.approx(zones["area_ha"].sum())
-        back = found.to_crs(zones.crs)
-        assert back.area.sum() == pytest.approx(zones.area.sum(), rel=1e-6)
+def doubtful(
+    phantom: Path, out: Path, strange: Callable[[pd.DataFrame], Any], **changes: Any
+) -> tuple[Path, ExportContext]:
+    """The maps of a field some of whose tiles are unlike the training, with rates."""
+    out.mkdir()
+    (out / "rates.csv").write_text("class,rate,unit\nhealthy,0,L/ha\nrust,1.5,L/ha\nwilt,2,L/ha\n")
+    (out / "c.csv").write_text(",healthy,rust,wilt\nhealthy,9,0,0\nrust,0,9,0\nwilt,0,0,9\n")
+    tiles = with_truth(tiles_of(phantom / "mosaic.tif", tile="64px"), phantom / "labels.gpkg")
+    tiles = tiles.assign(unfamiliar=strange(tiles))
+    tiles["doubt"] = np.where(tiles["unfamiliar"], "unlike the training images", "")
+    base = context(tiles, out, rates=out / "rates.csv", confusion=out / "c.csv")
+    made = ExportContext(**{**base.__dict__, "predictions": tiles, **changes})
+    files = write_field(made)
+    folder = out / "maps" / "mosaic"
+    assert {f.resolve() for f in files} == {f.resolve() for f in folder.rglob("*") if f.is_file()}
+    return folder, made
 
 
-def test_a_terminal_reads_the_same_rates_and_ground(mapped: Path) -> None:
-    from xml.etree import ElementTree as Xml  # noqa: PLC0415  (our own files)
+def test_an_unfamiliar_field_gets_no_prescription_and_no_accuracy(
+    phantom: Path, tmp_path: Path
+) -> None:
+    folder, made = doubtful(phantom, tmp_path / "a", lambda tiles: True)
+    assert not list(folder.rglob("prescription.*"))
+    assert not list(folder.rglob("TASKDATA*"))
+    assert "no prescription was written" in made.notes[0]
+    table = pd.read_csv(folder / "summary.csv")
+    assert table["corrected_ha"].isna().all()
+    assert table["doubt"].str.startswith("No decisions are given").all()
+    page = (folder / "map.html").read_text()
+    assert 'role="alert">No decisions are given' in page
+    assert "Accuracy weighted by area" not in page
+    zones = pyogrio.read_dataframe(folder / "zones.gpkg")
+    assert (zones["n_doubtful"] == zones["n_tiles"]).all()
+    assert (zones["doubt"] != "").all()
+    folder, _ = doubtful(phantom, tmp_path / "b", lambda tiles: True, accept_doubtful=True)
+    assert (folder / "TASKDATA" / "TASKDATA.XML").is_file()
+    assert "Accuracy weighted by area" in (folder / "map.html").read_text()
 
-    from shapely import Polygon  # noqa: PLC0415  (an extra)
 
-    zones = pyogrio.read_dataframe(mapped / "prescription.geojson")
-    root = Xml.parse(mapped / "TASKDATA" / "TASKDATA.XML").getroot()
-    assert (root.tag, root.get("VersionMajor")) == ("ISO11783_TaskData", "3")
-    shown = {v.get("A"): (float(v.get("C", "")), v.get("E")) for v in root.iter("VPN")}
-    task = root.find("TSK")
-    assert task is not None
-    read: dict[str, Any] = {}
-    for zone in task.iter("TZN"):
-        value = zone.find("PDV")
-        assert value is not None
-        # Setpoint volume per area, in mm3/m2, shown in the unit of the rates.
-        assert value.get("A") == "0001"
-        factor, unit = shown[value.get("E")]
-        assert unit == "L/ha"
-        rings = [
-            [[float(p.get("D", "")), float(p.get("C", ""))] for p in line.iter("PNT")]
-            for line in zone.iter("LSG")
-        ]
-        kinds = [line.get("A") for line in zone.iter("LSG")]
-        area = sum(
-            Polygon(r).area * (1 if k == "1" else -1) for r, k in zip(rings, kinds, strict=True)
-        )
-        read[str(zone.get("B"))] = (int(value.get("B", "")) * factor, area)
-    assert read.pop("outside") == (0, 0)
-    assert {name: rate for name, (rate, _) in read.items()} == pytest.approx(
-        {"healthy": 0.0, "rust": 1.5, "wilt": 2.0}
+def test_zones_in_doubt_have_no_rate(phantom: Path, tmp_path: Path) -> None:
+    folder, made = doubtful(
+        phantom, tmp_path / "a", lambda tiles: (tiles["predicted"] == "wilt").to_numpy()
     )
-    for name, (_, area) in read.items():
-        # In square degrees, the same on both sides.
-        expected = sum(shape.area for shape in zones.geometry[zones["Class"] == name])
-        assert area == pytest.approx(expected, rel=1e-4)
-    field = root.find("PFD")
-    assert field is not None
-    assert float(field.get("D", "")) == pytest.approx(1e4 * zones["Area_ha"].sum(), rel=1e-3)
+    zones = pyogrio.read_dataframe(folder / "zones.gpkg")
+    left = zones[zones["doubt"] != ""]
+    assert len(left)
+    assert set(left["class"]) == {"wilt"}
+    assert f"{len(left)} of {len(zones)} zones" in made.notes[0]
+    rates = pyogrio.read_dataframe(folder / "prescription.shp")
+    assert sorted(rates["Zone"]) == sorted(zones.loc[zones["doubt"] == "", "zone"])
 
 
-def test_an_isobus_library_reads_the_task(mapped: Path) -> None:
-    isoxml = pytest.importorskip("isoxml.util.isoxml_io", reason="needs isoxml, not required")
-    task_data, _ = isoxml.isoxml_from_path(mapped / "TASKDATA" / "TASKDATA.XML")
-    zones = {zone.designator: zone for zone in task_data.tasks[0].treatment_zones}
-    assert zones["rust"].process_data_variables[0].process_data_value == 150
+def test_a_threshold_changes_no_class_of_a_map(phantom: Path, tmp_path: Path) -> None:
+    tiles = with_truth(tiles_of(phantom / "mosaic.tif", tile="64px"), phantom / "labels.gpkg")
+    tiles = tiles.assign(decision="positive")
+    shown = {}
+    for name, point in (
+        ("none", None),
+        ("low", {"threshold": 0.01}),
+        ("high", {"threshold": 0.999}),
+    ):
+        out = tmp_path / name
+        out.mkdir()
+        base = context(tiles, out)
+        task = Task(name="d", kind="multiclass", classes=CLASSES, positive=("rust", "wilt"))
+        run = {"intended_use": "", "operating_point": point}
+        write_field(ExportContext(**{**base.__dict__, "task": task, "run": run}))
+        with rasterio.open(out / "maps" / "mosaic" / "classes.tif") as found:
+            shown[name] = found.read(1)
+        assert ("threshold" in (out / "maps" / "mosaic" / "map.html").read_text()) == bool(point)
+    assert np.array_equal(shown["none"], shown["low"])
+    assert np.array_equal(shown["none"], shown["high"])
 
 
-@pytest.mark.parametrize(
-    ("text", "word"),
-    [
-        ("class,rate\nrust,1\n", "has no column unit"),
-        ("class,rate,unit\nrust,1,L/ha\n", "no rate for healthy, wilt"),
-        ("class,rate,unit\nrust,lots,L/ha\nhealthy,0,L/ha\nwilt,1,L/ha\n", "'lots', which is no"),
-        (
-            "class,rate,unit\nrust,-1,L/ha\nhealthy,0,L/ha\nwilt,1,L/ha\n",
-            "'-1', which is no amount",
-        ),
-        ("class,rate,unit\nrust,nan,L/ha\nhealthy,0,L/ha\nwilt,1,L/ha\n", "'nan', which is no"),
-        ("class,rate,unit\nrust,1,L/ha\nhealthy,0,kg/ha\nwilt,1,L/ha\n", "several units"),
-        ("class,rate,unit\nrust,1,\nhealthy,0,L/ha\nwilt,1,L/ha\n", "has no unit"),
-        ("class,rate,unit\nrust,1,a\nrust,2,a\nhealthy,0,a\nwilt,1,a\n", "'rust' has two rates"),
-        ("class,rate,unit\nrot,1,a\nrust,2,a\nhealthy,0,a\nwilt,1,a\n", "rot is no class of the"),
-    ],
-)
-def test_rates_that_make_no_sense_are_refused(tmp_path: Path, text: str, word: str) -> None:
-    (tmp_path / "rates.csv").write_text(text)
-    with pytest.raises(ManifestError, match=word):
-        read_rates(tmp_path / "rates.csv", CLASSES)
+# ---- zones for a machine
+
+
+def test_zones_are_no_finer_than_the_working_width(phantom: Path, tmp_path: Path) -> None:
+    tiles = with_truth(
+        tiles_of(phantom / "mosaic.tif", tile="24px", overlap="50%"), phantom / "labels.gpkg"
+    )
+    points, areas = {}, {}
+    for width in (0.0, 2.0):
+        out = tmp_path / str(width)
+        out.mkdir()
+        write_field(context(tiles, out, **{"working-width": width, "least-zone": 4.0}))
+        zones = pyogrio.read_dataframe(out / "maps" / "mosaic" / "zones.gpkg")
+        assert zones.geometry.is_valid.all()
+        points[width] = int(zones.geometry.count_coordinates().sum())
+        areas[width] = zones.groupby("class")["area_ha"].sum()
+        # Neighbours share their edge: no ground is lost or counted twice.
+        assert zones.union_all().area == pytest.approx(zones.area.sum(), rel=1e-6)
+    assert points[2.0] < points[0.0] / 5
+    assert zones["area_m2"].min() >= 3
+    whole = areas[0.0].sum()
+    assert areas[2.0].sum() == pytest.approx(whole, rel=0.03)
+    assert (areas[2.0] - areas[0.0]).abs().max() < 0.03 * whole
+    page = (out / "maps" / "mosaic" / "map.html").read_text()
+    assert "simplified to a working width of 2 m" in page
 
 
 # ---- the page and the styles
@@ -592,7 +609,7 @@ def test_styles_name_every_class(mapped: Path) -> None:
     for name, column in (("zones.qml", "class"), ("tiles.qml", "predicted")):
         style = Xml.fromstring((mapped / name).read_text())
         assert next(style.iter("renderer-v2")).get("attr") == column
-        assert [c.get("value") for c in style.iter("category")] == list(CLASSES)
+        assert [c.get("value") for c in style.iter("category")] == [*CLASSES, ""]
 
 
 def test_affected_classes_are_the_positive_or_the_unwell() -> None:

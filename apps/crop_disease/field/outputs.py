@@ -1,13 +1,14 @@
 """What a prediction leaves behind of each raster: maps, zones, places to look at, rates.
 
 maps/<raster>/scores.tif       probability of each class, one band each
-              classes.tif      class, with palette          (+ classes.qml)
-              tiles.gpkg       every tile with its scores   (+ tiles.qml)
-              zones.gpkg, zones.geojson    connected patches (+ zones.qml)
+              classes.tif      class, with palette
+              tiles.gpkg       every tile with its scores, decision and doubt
+              zones.gpkg, zones.geojson    connected patches, simplified to the working width
               hotspots.csv, hotspots.geojson   where to look first
               summary.csv      hectares per class
               fields.csv       hectares per field and class, where --within names fields
-              prescription.*   where rates were given
+              prescription.*, TASKDATA, grid/TASKDATA   where rates were given
+              map.qgs, *.qml   all layers with their styles, for QGIS
               map.html         to look at, offline
 """
 
@@ -17,24 +18,25 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from apps.crop_disease.field.channels import Reading
+from apps.crop_disease.field.isoxml import TaskNames
 from apps.crop_disease.field.mapping import WELL, Decide, map_colours, write_maps
 from apps.crop_disease.field.prescription import write_prescription
+from apps.crop_disease.field.project import Layers
 from apps.crop_disease.field.raster import RasterFacts, describe
 from apps.crop_disease.field.rates import read_rates
 from apps.crop_disease.field.spatial import read_shapes
-from apps.crop_disease.field.styles import polygon_style, raster_style
 from apps.crop_disease.field.summary import cells, per_field, summarise
 from apps.crop_disease.field.tile_pixels import field_mask
 from apps.crop_disease.field.webmap import web_map
 from apps.crop_disease.field.window import is_tile
+from apps.crop_disease.field.zone_tiles import tile_shapes, with_tiles
 from apps.crop_disease.field.zones import hot_spots, trace_zones, write_layer
 from core.app import Export
 from core.base.outputs import csv_safe, write_text
-from core.base.tables import score_columns
+from core.base.tables import POSITIVE, score_columns
 from core.errors import ManifestError
+from core.evaluation.doubt import prevailing_doubt
 from core.statistics.scores import decide
 
 if TYPE_CHECKING:
@@ -45,6 +47,15 @@ if TYPE_CHECKING:
     from core.app import ExportContext, Task
 
 __all__ = ["EXPORTS", "affected_classes", "write_field"]
+
+# What a prediction says of a tile.
+OF_PREDICTIONS = (
+    *("predicted", "decision", "doubt", "quality", "unfamiliar"),
+    "embedding_distance",
+)
+HEADER = ("class", "ha on the map", "share", "ha corrected (95 % interval)", "zones", "zones, ha")
+# Side of a cell of the grid where no working width is given.
+LEAST_CELL_M = 1.0
 
 
 def write_field(context: ExportContext) -> list[Path]:
@@ -86,7 +97,8 @@ def _rasters(context: ExportContext) -> Iterator[tuple[str, pd.DataFrame]]:
         return
     tiles = manifest[manifest["row_off"].map(lambda value: is_tile({"row_off": value}))]
     columns = score_columns(context.task.classes)
-    extra = [c for c in ("predicted", "decision", "embedding_distance") if c in context.predictions]
+    # What happened in scoring, beside what the manifest knew of the tile.
+    extra = [c for c in OF_PREDICTIONS if c in context.predictions and c not in tiles]
     scores = context.predictions.set_index("image_id")[[*columns, *extra]]
     taken: set[str] = set()
     for path, part in tiles.groupby("path", sort=True):
@@ -111,35 +123,27 @@ def _write_raster(
     facts = describe(Path(str(tiles["path"].iloc[0])), crs=str(options.get("crs") or ""))
     reading = Reading.parse(str(tiles["reading"].iloc[0]))
     within = read_shapes(Path(options["within"]), facts) if options.get("within") else None
-    point = context.run.get("operating_point")
     maps = write_maps(
         tiles,
         classes=task.classes,
         facts=facts,
         mask=field_mask(facts.path, reading, within),
         out=folder,
-        decide=_decider(task, None if point is None else float(point["threshold"])),
+        decide=_decider(task, _threshold(context)),
     )
-    colours = map_colours(task.classes)
-    written = [maps.scores, _write_tiles(tiles, facts, task, folder)]
-    write_text(folder / "tiles.qml", polygon_style(task.classes, colours, column="predicted"))
-    written.append(folder / "tiles.qml")
+    layers = Layers(folder, task)
+    layers.add_scores(maps.scores, affected_classes(task))
+    layers.add_polygons(_write_tiles(tiles, facts, task, folder), column="predicted")
     if maps.classes is None:
-        return written
-    zones = trace_zones(maps.classes, maps.scores, task.classes)
+        return [*layers.files, layers.write_project(facts.path)]
+    zones = _zones(maps.classes, maps.scores, tiles, facts, context)
     spots = hot_spots(zones, affected_classes(task))
-    written += [
-        maps.classes,
-        write_layer(zones, folder / "zones.gpkg"),
-        write_layer(zones, folder / "zones.geojson"),
-        write_layer(spots, folder / "hotspots.geojson"),
-    ]
-    write_text(folder / "classes.qml", raster_style(task.classes, colours))
-    write_text(folder / "zones.qml", polygon_style(task.classes, colours, column="class"))
-    table, notes = summarise(context, maps, zones, tiles)
-    csv = spots.drop(columns="geometry").map(csv_safe)
-    write_text(folder / "hotspots.csv", csv.to_csv(index=False, lineterminator="\n"))
-    write_text(folder / "summary.csv", table.map(csv_safe).to_csv(index=False, lineterminator="\n"))
+    layers.add_classes(maps.classes)
+    layers.add_polygons(write_layer(zones, folder / "zones.gpkg"), column="class")
+    layers.add_spots(write_layer(spots, folder / "hotspots.geojson"))
+    withheld = "" if context.accept_doubtful else context.withheld or prevailing_doubt(tiles)
+    table, notes = summarise(context, maps, zones, tiles, withheld=withheld)
+    notes = [*([withheld] if withheld else []), *_threshold_notes(context, tiles), *notes]
     page = web_map(
         f"{facts.path.stem}: {task.name}",
         intended_use=str(context.run.get("intended_use", "")),
@@ -147,51 +151,114 @@ def _write_raster(
         reading=reading,
         classes_file=maps.classes,
         classes=[task.title(name) for name in task.classes],
-        colours=colours,
-        header=("class", "ha on the map", "share", "ha corrected (95 % interval)", "zones"),
+        colours=map_colours(task.classes),
+        header=HEADER,
         rows=cells(table, task),
         notes=notes,
         spots=spots,
+        warning=withheld,
     )
-    write_text(folder / "map.html", page)
-    names = ["classes.qml", "zones.qml", "hotspots.csv", "summary.csv", "map.html"]
+    tables = {"hotspots.csv": spots.drop(columns="geometry"), "summary.csv": table}
     if within is not None:
-        by_field = per_field(zones, within, facts).map(csv_safe)
-        write_text(folder / "fields.csv", by_field.to_csv(index=False, lineterminator="\n"))
-        names.append("fields.csv")
-    written += [folder / name for name in names]
+        tables["fields.csv"] = per_field(zones, within, facts)
+    for name, frame in tables.items():
+        text = frame.map(csv_safe).to_csv(index=False, lineterminator="\n")
+        write_text(folder / name, text)
+    write_text(folder / "map.html", page)
+    written = [write_layer(zones, folder / "zones.geojson"), folder / "map.html"]
+    written += [folder / name for name in tables]
     if rates is not None:
-        written += write_prescription(zones, rates, folder, name=facts.path.stem)
-    return written
+        prescribed = _prescribe(context, zones, rates, folder, facts.path.stem, withheld)
+        written += prescribed
+        if prescribed:
+            layers.add_prescription(folder / "prescription.shp", rates)
+    return [*written, *layers.files, layers.write_project(facts.path)]
+
+
+def _zones(
+    classes: Path, scores: Path, tiles: pd.DataFrame, facts: RasterFacts, context: ExportContext
+) -> Any:
+    """Zones with the tiles behind them."""
+    zones = trace_zones(
+        classes,
+        scores,
+        context.task.classes,
+        width_m=float(context.options.get("working-width") or 0),
+        least_m2=float(context.options.get("least-zone") or 0),
+    )
+    return with_tiles(zones, tiles, facts, context.task)
+
+
+def _prescribe(
+    context: ExportContext, zones: Any, rates: Any, folder: Path, name: str, withheld: str
+) -> list[Path]:
+    """The prescription, without what is in doubt; nothing where most is."""
+    if withheld:
+        context.notes.append(
+            f"{name}: no prescription was written, for most of its tiles are in doubt. If you "
+            "have looked at the field and know better, pass --accept-doubtful."
+        )
+        return []
+    doubtful = zones["doubt"] != ""
+    if doubtful.any() and not context.accept_doubtful:
+        context.notes.append(
+            f"{name}: {int(doubtful.sum()):,} of {len(zones):,} zones "
+            f"({zones.loc[doubtful, 'area_ha'].sum():.4f} ha) are in doubt and have no rate; "
+            "nothing is applied there. --accept-doubtful prescribes for them, too."
+        )
+        zones = zones[~doubtful]
+    options = context.options
+    given = {key: str(options[key]) for key in ("product", "farm", "customer") if options.get(key)}
+    return write_prescription(
+        zones,
+        rates,
+        folder,
+        names=TaskNames(field=name, **given),
+        cell_m=float(options.get("working-width") or 0) or LEAST_CELL_M,
+    )
+
+
+def _threshold(context: ExportContext) -> float | None:
+    """Of the operating point in force."""
+    point = context.run.get("operating_point")
+    return None if point is None else float(point["threshold"])
+
+
+def _threshold_notes(context: ExportContext, tiles: pd.DataFrame) -> list[str]:
+    """What a threshold in force decides, which is not the class that the map shows."""
+    limit = _threshold(context)
+    if limit is None or "decision" not in tiles:
+        return []
+    if context.task.is_two_way:
+        return [f"Classes on the map are decided at the threshold in force, {limit:.3g}."]
+    n = int((tiles["decision"] == POSITIVE).sum())
+    return [
+        f"The map shows the predicted class. The threshold in force, {limit:.3g} on the summed "
+        f"score of {', '.join(affected_classes(context.task))}, decides {n:,} of {len(tiles):,} "
+        "tiles positive: column decision of tiles.gpkg, n_positive of the zones."
+    ]
 
 
 def _decider(task: Task, threshold: float | None) -> Decide | None:
-    """Scores to class indices as everywhere else; None where classes do not exclude each other."""
+    """Scores to class indices; None where classes do not exclude each other.
+
+    A threshold parts two classes. Of more it decides for a side, which is no class of a map.
+    """
     if task.kind == "multilabel":
         return None
-    return lambda scores: decide(scores, task=task, threshold=threshold)
+    limit = threshold if task.is_two_way else None
+    return lambda scores: decide(scores, task=task, threshold=limit)
 
 
 def _write_tiles(tiles: pd.DataFrame, facts: RasterFacts, task: Task, folder: Path) -> Path:
     """Every tile as a polygon, also those without a score, with the reason."""
     import geopandas  # noqa: PLC0415  (an extra)
-    import shapely  # noqa: PLC0415
 
-    t = facts.transform
-    top, left = tiles["row_off"].to_numpy(float), tiles["col_off"].to_numpy(float)
-    bottom, right = top + tiles["height"].to_numpy(float), left + tiles["width"].to_numpy(float)
-    corners = np.stack(
-        [
-            np.stack([t.a * c + t.b * r + t.c, t.d * c + t.e * r + t.f], axis=1)
-            for r, c in ((top, left), (top, right), (bottom, right), (bottom, left))
-        ],
-        axis=1,
-    )
     keep = ["image_id", "status", "reason", "field", "valid_fraction", "lon", "lat"]
-    keep += [c for c in ("predicted", "decision", "embedding_distance") if c in tiles]
+    keep += [c for c in OF_PREDICTIONS if c in tiles]
     frame = geopandas.GeoDataFrame(
         tiles[[*keep, *score_columns(task.classes)]].reset_index(drop=True),
-        geometry=shapely.polygons(corners),
+        geometry=tile_shapes(tiles, facts),
         crs=facts.crs,
     )
     return write_layer(frame, folder / "tiles.gpkg")

@@ -1,16 +1,16 @@
 """From zones to what the sprayer applies: a rate per class, in files that terminals read.
 
-The rates are the agronomist's and come from a table; nothing here proposes one.
 Written are a shapefile, which most terminals import, and GeoJSON, both in
 longitude and latitude with the columns ``Rate`` and ``Unit``, and ISOXML for those of
-ISOBUS (``isoxml``).
+ISOBUS (``isoxml``), as polygons in ``TASKDATA`` and as a grid in ``grid/TASKDATA``.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from apps.crop_disease.field.isoxml import UNITS, write_taskdata
+from apps.crop_disease.field.isoxml import TaskNames, write_grid_taskdata, write_taskdata
+from apps.crop_disease.field.rates import UNITS, Rate
 from apps.crop_disease.field.zones import write_layer
 from core.base.progress import log
 
@@ -18,21 +18,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from apps.crop_disease.field.rates import Rate
-
 __all__ = ["write_prescription"]
 
 
 def write_prescription(
-    zones: Any, rates: Mapping[str, Rate], out: Path, *, name: str
+    zones: Any, rates: Mapping[str, Rate], out: Path, *, names: TaskNames, cell_m: float
 ) -> list[Path]:
-    """Write ``prescription.shp`` (and its parts), ``prescription.geojson`` and ``TASKDATA``.
+    """Write ``prescription.shp`` (and its parts), ``prescription.geojson`` and task data.
 
     Args:
         zones: see ``zones.trace_zones``.
         rates: for every class.
         out: the folder.
-        name: of the field, for the terminal.
+        names: for the terminal.
+        cell_m: side of a cell of the grid.
     """
     import geopandas  # noqa: PLC0415  (an extra)
 
@@ -43,18 +42,24 @@ def write_prescription(
             "Class": zones["class"],
             "Rate": [rates[name].value for name in zones["class"]],
             "Unit": [rates[name].unit for name in zones["class"]],
+            "Product": names.product,
             "Area_ha": zones["area_ha"],
         },
         geometry=zones.geometry,
         crs=zones.crs,
     ).to_crs("EPSG:4326")
     write_layer(frame, out / "prescription.shp")
-    parts = [f for f in sorted(out.glob("prescription.*")) if f.suffix not in {".geojson"}]
+    parts = [f for f in sorted(out.glob("prescription.*")) if f.suffix not in {".geojson", ".qml"}]
     written = [*parts, write_layer(frame, out / "prescription.geojson")]
-    task = write_taskdata(frame, rates, out, name=name)
+    task = write_taskdata(frame, rates, out, names=names)
     if task is None:
         log.info(
             "no ISOXML was written: it knows rates in %s, and no more than 254 zones",
             ", ".join(UNITS),
         )
-    return [*written, *([task] if task else [])]
+        return written
+    grid = write_grid_taskdata(frame, rates, out / "grid", names=names, cell_m=cell_m)
+    written.append(task)
+    if grid is not None:
+        written += [grid, grid.with_name("GRD00001.BIN")]
+    return written

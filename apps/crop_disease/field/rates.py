@@ -1,4 +1,12 @@
-"""Application rates by class, from a table with the columns class, rate and unit."""
+"""Application rates per class: read from a table, stated in the units of ISO 11783-11.
+
+The rates are the agronomist's; nothing here proposes one. ISOBUS terminals read whole
+numbers in the units of the standard's data dictionary, so a rate must be known to it, lie
+in its range and be a multiple of its step, near enough: an amount that would be applied
+otherwise than it was written down is refused.
+
+Source: ISO 11783-11, entries 1, 6 and 11 of the data dictionary (isobus.net).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-__all__ = ["Rate", "read_rates"]
+__all__ = ["UNITS", "DictionaryUnit", "Rate", "dictionary_unit", "read_rates", "stored_value"]
 
 
 @dataclass(frozen=True)
@@ -22,12 +30,87 @@ class Rate:
     unit: str
 
 
+@dataclass(frozen=True)
+class DictionaryUnit:
+    """How a unit of a rate is written in task data.
+
+    Attributes:
+        ddi: entry of the data dictionary, four hexadecimal digits.
+        factor: the whole number stored for a rate of one.
+    """
+
+    ddi: str
+    factor: float
+
+
+# Setpoint volume per area, entry 1, in steps of 0.01 mm3/m2: 1 L/ha is 10^6 mm3 on 10^4 m2, so
+# 100 mm3/m2 or 10^4 steps. Mass per area, entry 6, in steps of 1 mg/m2: 1 kg/ha is 100 mg/m2.
+# Count per area, entry 11, in steps of 0.001/m2: 1 seed/ha is 10^-4 per m2.
+UNITS = {
+    "l/ha": DictionaryUnit("0001", 1e4),
+    "ml/ha": DictionaryUnit("0001", 10.0),
+    "m3/ha": DictionaryUnit("0001", 1e7),
+    "kg/ha": DictionaryUnit("0006", 100.0),
+    "g/ha": DictionaryUnit("0006", 0.1),
+    "t/ha": DictionaryUnit("0006", 1e5),
+    "seeds/ha": DictionaryUnit("000B", 0.1),
+    "plants/ha": DictionaryUnit("000B", 0.1),
+    "seeds/m2": DictionaryUnit("000B", 1000.0),
+    "plants/m2": DictionaryUnit("000B", 1000.0),
+}
+# A process data value is a signed number of 32 bits.
+MOST_STORED = 2**31 - 1
+# What a whole number of steps may differ from the rate that was asked for.
+MOST_ROUNDED = 0.01
+
+
+def dictionary_unit(unit: str) -> DictionaryUnit | None:
+    """The entry for a unit as people write it; None where the data dictionary has none.
+
+    >>> dictionary_unit("L / ha") == dictionary_unit("l/ha")
+    True
+    """
+    plain = "".join(unit.lower().split()).replace("²", "2").replace("³", "3")
+    return UNITS.get(plain)
+
+
+def stored_value(rate: Rate) -> int:
+    """The whole number that task data hold for a rate.
+
+    Raises:
+        ManifestError: the data dictionary has no such unit, the rate lies outside of its
+            range, or its step would change the rate by more than 1 %.
+
+    >>> stored_value(Rate(0.8, "L/ha"))
+    8000
+    """
+    unit = dictionary_unit(rate.unit)
+    if unit is None:
+        msg = f"ISOXML knows no rates in {rate.unit!r}. Use one of: {', '.join(UNITS)}."
+        raise ManifestError(msg)
+    value = round(rate.value * unit.factor)
+    if not 0 <= value <= MOST_STORED:
+        msg = (
+            f"{rate.value:g} {rate.unit} is more than ISOXML can hold "
+            f"({MOST_STORED / unit.factor:,.5g} {rate.unit}). Check the unit and the decimal point."
+        )
+        raise ManifestError(msg)
+    if abs(value / unit.factor - rate.value) > MOST_ROUNDED * rate.value:
+        msg = (
+            f"{rate.value:g} {rate.unit} would become {value / unit.factor:g} {rate.unit}, for "
+            f"terminals count in steps of {1 / unit.factor:g} {rate.unit}. State the amount of "
+            "the mixture instead (L/ha), or a rate that is a multiple of the step."
+        )
+        raise ManifestError(msg)
+    return value
+
+
 def read_rates(path: Path, classes: Sequence[str]) -> dict[str, Rate]:
     """Rates by class from a table with the columns class, rate, unit.
 
     Raises:
-        ManifestError: a column or a class is missing, a rate is no number or
-            negative, or the units differ.
+        ManifestError: a column or a class is missing, a rate is no number, negative, or
+            one that ISOXML cannot state, or the units differ.
     """
     import pandas as pd  # noqa: PLC0415  (the app's description must load without it)
 
@@ -45,17 +128,10 @@ def read_rates(path: Path, classes: Sequence[str]) -> dict[str, Rate]:
     problems: list[str] = []
     for row in table.to_dict("records"):
         name, text, unit = (str(row[key]).strip() for key in ("class", "rate", "unit"))
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1.0
-        if not 0 <= value < float("inf"):
-            problems.append(f"the rate of {name!r} is {text!r}, which is no amount")
-        if not unit:
-            problems.append(f"the rate of {name!r} has no unit")
+        problems += _faults(name, text, unit)
         if name in rates:
             problems.append(f"{name!r} has two rates")
-        rates[name] = Rate(value, unit)
+        rates[name] = Rate(_number(text), unit)
     missing = [name for name in classes if name not in rates]
     if missing:
         problems.append(f"there is no rate for {', '.join(missing)} (0 means: leave out)")
@@ -69,3 +145,28 @@ def read_rates(path: Path, classes: Sequence[str]) -> dict[str, Rate]:
         msg = f"--rates {path}: {'; '.join(problems)}. Correct the table."
         raise ManifestError(msg)
     return rates
+
+
+def _number(text: str) -> float:
+    """An amount, or -1 where it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return -1.0
+    return value if 0 <= value < float("inf") else -1.0
+
+
+def _faults(name: str, text: str, unit: str) -> list[str]:
+    """What is wrong with one row."""
+    problems = []
+    value = _number(text)
+    if value < 0:
+        problems.append(f"the rate of {name!r} is {text!r}, which is no amount")
+    if not unit:
+        problems.append(f"the rate of {name!r} has no unit")
+    elif value >= 0 and dictionary_unit(unit) is not None:
+        try:
+            stored_value(Rate(value, unit))
+        except ManifestError as error:
+            problems.append(f"the rate of {name!r}: {error}".rstrip("."))
+    return problems

@@ -1,4 +1,8 @@
-"""Style files that QGIS takes up by itself: a ``.qml`` beside the layer of the same name."""
+"""How layers look in QGIS: the renderer of each kind, as a style file (``.qml``) or in a project.
+
+Colours are those of the map (``mapping.map_colours``): green is kept for what is well, so that no
+layer opens with healthy ground in red.
+"""
 
 from __future__ import annotations
 
@@ -8,44 +12,130 @@ from xml.sax.saxutils import quoteattr
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["polygon_style", "raster_style"]
+    from apps.crop_disease.field.rates import Rate
+
+__all__ = [
+    "classes_renderer",
+    "polygon_renderer",
+    "rate_renderer",
+    "scores_renderer",
+    "spots_renderer",
+    "style_file",
+]
 
 Colour = tuple[int, int, int]
 HEAD = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
+# From nothing to the most: pale yellow to dark red, read rightly by colour-blind people too.
+RAMP: tuple[Colour, ...] = ((255, 255, 204), (254, 178, 76), (240, 59, 32), (128, 0, 38))
+WHITE: Colour = (255, 255, 255)
+GREY: Colour = (160, 160, 160)
 
 
-def raster_style(classes: Sequence[str], colours: Sequence[Colour]) -> str:
-    """Style of a raster of class indices: one colour and one name per class."""
+def style_file(renderer: str) -> str:
+    """A renderer as the content of a ``.qml`` file."""
+    return f'{HEAD}<qgis version="3.22" styleCategories="Symbology">{renderer}</qgis>\n'
+
+
+def classes_renderer(classes: Sequence[str], colours: Sequence[Colour]) -> str:
+    """A raster of class indices: one colour and one name per class."""
     entries = "".join(
         f'<paletteEntry value="{i}" color="{_hex(colour)}" alpha="255" label={quoteattr(name)}/>'
         for i, (name, colour) in enumerate(zip(classes, colours, strict=True))
     )
     return (
-        f'{HEAD}<qgis version="3.0"><pipe><rasterrenderer type="paletted" band="1" opacity="0.7" '
-        f'alphaBand="-1"><colorPalette>{entries}</colorPalette></rasterrenderer></pipe></qgis>\n'
+        '<pipe><rasterrenderer type="paletted" band="1" opacity="0.7" alphaBand="-1">'
+        f"<colorPalette>{entries}</colorPalette></rasterrenderer></pipe>"
     )
 
 
-def polygon_style(classes: Sequence[str], colours: Sequence[Colour], *, column: str) -> str:
-    """Style of polygons by the class in a column: filled, with a thin outline."""
-    categories = "".join(
-        f'<category value={quoteattr(name)} symbol="{i}" label={quoteattr(name)} render="true"/>'
-        for i, name in enumerate(classes)
-    )
-    symbols = "".join(
-        f'<symbol type="fill" name="{i}" alpha="0.6"><layer class="SimpleFill" enabled="1" '
-        f'locked="0" pass="0"><Option type="Map">'
-        f'<Option type="QString" name="color" value="{_rgba(colour)}"/>'
-        f'<Option type="QString" name="outline_color" value="40,40,40,255"/>'
-        f'<Option type="QString" name="outline_width" value="0.2"/>'
-        f'<Option type="QString" name="style" value="solid"/></Option></layer></symbol>'
-        for i, colour in enumerate(colours)
+def scores_renderer(band: int, name: str) -> str:
+    """One band of scores from 0 to 1, pale to dark; without a style QGIS shows bands as RGB.
+
+    Args:
+        band: from 1, of the class that is shown.
+        name: of that class.
+    """
+    steps = [i / (len(RAMP) - 1) for i in range(len(RAMP))]
+    items = "".join(
+        f'<item value="{step:.4f}" color="{_hex(colour)}" alpha="255" '
+        f"label={quoteattr(f'{name}: {step:.2f}')}/>"
+        for step, colour in zip(steps, RAMP, strict=True)
     )
     return (
-        f'{HEAD}<qgis version="3.0" styleCategories="Symbology">'
+        f'<pipe><rasterrenderer type="singlebandpseudocolor" band="{band}" opacity="0.8" '
+        'alphaBand="-1" classificationMin="0" classificationMax="1"><rastershader>'
+        '<colorrampshader colorRampType="INTERPOLATED" classificationMode="1" clip="0" '
+        f'minimumValue="0" maximumValue="1">{items}</colorrampshader></rastershader>'
+        "</rasterrenderer></pipe>"
+    )
+
+
+def polygon_renderer(classes: Sequence[str], colours: Sequence[Colour], *, column: str) -> str:
+    """Polygons by the class in a column: filled, with a thin outline."""
+    return _categories(
+        column, [(name, name, _fill(colour)) for name, colour in zip(classes, colours, strict=True)]
+    )
+
+
+def rate_renderer(rates: Sequence[Rate]) -> str:
+    """Polygons by the amount that is applied: white for nothing, the darker the more."""
+    amounts = sorted({rate.value for rate in rates})
+    most = max(amounts[-1], 1e-12)
+    entries = []
+    for amount in amounts:
+        place = min(len(RAMP) - 1, round(amount / most * (len(RAMP) - 1)))
+        label = f"{amount:g} {rates[0].unit}"
+        entries.append((f"{amount:.15g}", label, _fill(RAMP[place] if amount else WHITE)))
+    return _categories("Rate", entries)
+
+
+def spots_renderer() -> str:
+    """Points of places to look at, each with its rank beside it."""
+    symbol = (
+        '<layer class="SimpleMarker" enabled="1" locked="0" pass="0"><Option type="Map">'
+        '<Option type="QString" name="name" value="circle"/>'
+        f'<Option type="QString" name="color" value="{_rgba(WHITE)}"/>'
+        '<Option type="QString" name="outline_color" value="17,17,17,255"/>'
+        '<Option type="QString" name="outline_width" value="0.4"/>'
+        '<Option type="QString" name="size" value="4"/>'
+        '<Option type="QString" name="size_unit" value="MM"/></Option></layer>'
+    )
+    return (
+        '<renderer-v2 type="singleSymbol" enableorderby="0" forceraster="0" symbollevels="0">'
+        f'<symbols><symbol type="marker" name="0" alpha="1">{symbol}</symbol></symbols>'
+        '</renderer-v2><labeling type="simple"><settings calloutType="simple">'
+        '<text-style fieldName="rank" fontSize="9" textColor="17,17,17,255" isExpression="0"/>'
+        '<placement placement="1" quadOffset="4"/><rendering drawLabels="1"/></settings></labeling>'
+    )
+
+
+def _categories(column: str, entries: Sequence[tuple[str, str, str]]) -> str:
+    """A renderer from (value, label, symbol layer), and grey for any other value."""
+    categories = "".join(
+        f'<category value={quoteattr(value)} symbol="{i}" label={quoteattr(label)} render="true"/>'
+        for i, (value, label, _) in enumerate(entries)
+    )
+    rest = len(entries)
+    categories += f'<category value="" symbol="{rest}" label="other" render="true"/>'
+    symbols = "".join(
+        f'<symbol type="fill" name="{i}" alpha="0.6">{layer}</symbol>'
+        for i, layer in enumerate([*(layer for *_, layer in entries), _fill(GREY)])
+    )
+    return (
         f'<renderer-v2 type="categorizedSymbol" attr={quoteattr(column)} enableorderby="0" '
         f'forceraster="0" symbollevels="0"><categories>{categories}</categories>'
-        f"<symbols>{symbols}</symbols></renderer-v2></qgis>\n"
+        f"<symbols>{symbols}</symbols></renderer-v2>"
+    )
+
+
+def _fill(colour: Colour) -> str:
+    """A filled symbol."""
+    return (
+        '<layer class="SimpleFill" enabled="1" locked="0" pass="0"><Option type="Map">'
+        f'<Option type="QString" name="color" value="{_rgba(colour)}"/>'
+        '<Option type="QString" name="outline_color" value="40,40,40,255"/>'
+        '<Option type="QString" name="outline_width" value="0.2"/>'
+        '<Option type="QString" name="style" value="solid"/></Option></layer>'
     )
 
 

@@ -37,17 +37,32 @@ if TYPE_CHECKING:
 
 __all__ = ["cells", "per_field", "summarise"]
 
+WITHHELD_AREAS = (
+    "Hectares are of the map alone. No accuracy and no corrected area is given: those known are "
+    "of tiles like the training's, and most tiles of this map are not."
+)
+
 
 def summarise(
-    context: ExportContext, maps: Maps, zones: Any, tiles: pd.DataFrame
+    context: ExportContext, maps: Maps, zones: Any, tiles: pd.DataFrame, *, withheld: str = ""
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Hectares per class, and what is to be said about them."""
+    """Hectares per class, and what is to be said about them.
+
+    Args:
+        context: of the prediction.
+        maps: what was written.
+        zones: traced on them.
+        tiles: of the raster.
+        withheld: why most of the map is in doubt; then no accuracy and no corrected area
+            is given, for they would be those of another kind of ground.
+    """
     import pandas as pd  # noqa: PLC0415  (the app's description must load without it)
 
     classes = list(context.task.classes)
     mapped = np.array([maps.area_m2[name] for name in classes]) / 1e4
-    estimate, notes = _estimate(context, mapped)
+    estimate, notes = (None, [WITHHELD_AREAS]) if withheld else _estimate(context, mapped)
     n_zones = zones["class"].value_counts()
+    of_zones = zones.groupby("class")["area_ha"].sum()
     rows = []
     for i, name in enumerate(classes):
         row: dict[str, Any] = {
@@ -58,7 +73,10 @@ def summarise(
         values = (estimate.area, estimate.low, estimate.high) if estimate else (None,) * 3
         for column, value in zip(("corrected_ha", "low_ha", "high_ha"), values, strict=True):
             row[column] = None if value is None else round(float(value[i]), 6)
-        rows.append({**row, "zones": int(n_zones.get(name, 0))})
+        row["zones"] = int(n_zones.get(name, 0))
+        row["zones_ha"] = round(float(of_zones.get(name, 0.0)), 6)
+        rows.append({**row, "doubt": withheld})
+    notes += _simplified(context, rows)
     if maps.unmapped_m2 > 0:
         notes.append(
             f"{maps.unmapped_m2 / 1e4:.4f} of {maps.valid_m2 / 1e4:.4f} ha hold a measurement and "
@@ -69,6 +87,22 @@ def summarise(
     for note in notes:
         log.info("%s", note)
     return pd.DataFrame(rows), notes
+
+
+def _simplified(context: ExportContext, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """What the working width did to the areas."""
+    width = float(context.options.get("working-width") or 0)
+    whole = sum(row["area_ha"] for row in rows)
+    if not width or not whole:
+        return []
+    off = max(rows, key=lambda row: abs(row["zones_ha"] - row["area_ha"]))
+    change = off["zones_ha"] - off["area_ha"]
+    return [
+        f"Zones are simplified to a working width of {width:g} m, and those below "
+        f"{float(context.options.get('least-zone') or 0):g} m2 joined to their surroundings. Their "
+        f"hectares differ from the map's by {change:+.4f} ha at most "
+        f"({context.task.title(off['class'])}, {change / whole:+.2%} of the map)."
+    ]
 
 
 def per_field(zones: Any, within: Shapes, facts: RasterFacts) -> pd.DataFrame:
@@ -110,7 +144,7 @@ def cells(table: pd.DataFrame, task: Task) -> Sequence[tuple[str, ...]]:
     """The summary as strings for a page."""
     shown = []
     for row in table.to_dict("records"):
-        corrected = "not estimated"
+        corrected = "withheld" if row["doubt"] else "not estimated"
         if row["corrected_ha"] is not None and row["corrected_ha"] == row["corrected_ha"]:
             corrected = f"{row['corrected_ha']:.4f} ({row['low_ha']:.4f} to {row['high_ha']:.4f})"
         shown.append(
@@ -120,6 +154,7 @@ def cells(table: pd.DataFrame, task: Task) -> Sequence[tuple[str, ...]]:
                 f"{row['share']:.1%}",
                 corrected,
                 f"{row['zones']:,}",
+                f"{row['zones_ha']:.4f}",
             )
         )
     return shown

@@ -48,6 +48,7 @@ def web_map(
     header: Sequence[str],
     notes: Sequence[str],
     spots: Any,
+    warning: str = "",
 ) -> str:
     """The page.
 
@@ -63,6 +64,7 @@ def web_map(
         header: of that table.
         notes: sentences below it.
         spots: see ``zones.hot_spots``.
+        warning: a sentence above the map; empty where there is none.
     """
     overlay, bounds = _classes_picture(classes_file, colours)
     backdrop, back_bounds = _mosaic_picture(raster, reading)
@@ -80,7 +82,8 @@ def web_map(
                 "lat": spot["lat"],
                 "lon": spot["lon"],
                 "words": f"{spot['rank']}. {spot['class']}: {spot['area_m2']:,.1f} m2, mean score "
-                f"{spot['score']:.2f}, {spot['lat']:.6f}, {spot['lon']:.6f}",
+                f"{spot['score']:.2f}, {spot['lat']:.6f}, {spot['lon']:.6f}"
+                + (f"; {spot['doubt']}" if spot.get("doubt") else ""),
             }
             for spot in spots.drop(columns="geometry").to_dict("records")
         ],
@@ -107,6 +110,7 @@ def web_map(
         head=head,
         body=body,
         notes=said,
+        warning=f'<p class="warning" role="alert">{html.escape(warning)}</p>' if warning else "",
     )
 
 
@@ -213,6 +217,7 @@ h1 {{ font-size: 1.4rem; margin: 0 0 .3rem; }}
 .legend i {{ display: inline-block; width: 1em; height: 1em; margin-right: .5em;
  vertical-align: -.12em; border: 1px solid #333; }}
 .legend label {{ display: block; }}
+.warning {{ border: 3px solid #b00020; padding: .5rem .8rem; font-weight: bold; }}
 .wide {{ overflow-x: auto; }}
 table {{ border-collapse: collapse; margin: 1rem 0; }}
 th, td {{ padding: .25rem .8rem; border-bottom: 1px solid #ccc; text-align: right; }}
@@ -223,6 +228,7 @@ th:first-child, td:first-child {{ text-align: left; }}
 <body>
 <h1>{title}</h1>
 <p>{use}</p>
+{warning}
 <div id="map" role="application" aria-label="Map of classes"></div>
 <div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>
 {notes}

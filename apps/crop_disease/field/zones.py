@@ -1,8 +1,8 @@
 """From a class map to zones: where, what, how large, how sure.
 
-A zone is a connected patch of one class. Patches are traced on the pixels of the
-map window by window and joined along the window edges, so their areas are those
-of the map. Areas and perimeters are geodesic.
+A zone is a connected patch of one class. Patches are simplified to the width of the machine
+that works them (``simplify``), or, where that is finer than the map, traced on its pixels window
+by window and joined along the window edges. Areas and perimeters are geodesic.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from apps.crop_disease.field.ground import area_perimeter_m, in_degrees
+from apps.crop_disease.field.ground import Ground, area_perimeter_m, in_degrees
 from apps.crop_disease.field.mapping import NODATA, STEPS
 from apps.crop_disease.field.raster import CACHE_BYTES, open_geotiff
+from apps.crop_disease.field.simplify import coarse_patches
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,13 +31,22 @@ MOST_SPOTS = 20
 DATE = "2000-01-01T00:00:00.000Z"
 
 
-def trace_zones(classes_file: Path, scores_file: Path, classes: Sequence[str]) -> Any:
+def trace_zones(
+    classes_file: Path,
+    scores_file: Path,
+    classes: Sequence[str],
+    *,
+    width_m: float = 0.0,
+    least_m2: float = 0.0,
+) -> Any:
     """One row per zone, the largest first.
 
     Args:
         classes_file: class indices, see ``mapping``.
         scores_file: scores on the same grid.
         classes: names in index order.
+        width_m: working width that outlines are simplified to; 0 keeps the pixels.
+        least_m2: smaller patches are joined to what surrounds them; not with a width of 0.
 
     Returns:
         a GeoDataFrame in the map's system: zone, class, score (mean of the
@@ -48,7 +58,14 @@ def trace_zones(classes_file: Path, scores_file: Path, classes: Sequence[str]) -
 
     with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), open_geotiff(classes_file) as source:
         crs = source.crs
-        shapes, kinds = _patches(source, len(classes))
+        ground = Ground.of(crs.to_wkt(), source.transform)
+        pixel_m = ground.pixel_area_m2(source.height // 2, source.width // 2, 1, 1) ** 0.5
+        if width_m > 2 * pixel_m:
+            shapes, kinds = coarse_patches(
+                source, len(classes), pixel_m, width_m=width_m, least_m2=least_m2
+            )
+        else:
+            shapes, kinds = _patches(source, len(classes))
         score = _mean_scores(source, scores_file, shapes, kinds) if len(shapes) else np.zeros(0)
         transform = source.transform
     shapes = shapely.transform(shapes, lambda xy: _to_map(transform, xy)) if len(shapes) else shapes

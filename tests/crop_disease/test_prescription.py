@@ -1,0 +1,255 @@
+"""What a sprayer reads: rates and ground, checked with another vendor's reader and dictionary."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import geopandas
+import numpy as np
+import pyogrio
+import pytest
+import shapely
+from isoxml.converter.np_grid import to_numpy_array
+from isoxml.models.ddi_entities import DDEntity
+from isoxml.util.isoxml_io import isoxml_from_path
+
+from apps.crop_disease.field.isoxml import TaskNames
+from apps.crop_disease.field.prescription import write_prescription
+from apps.crop_disease.field.rates import UNITS, Rate, read_rates, stored_value
+from core.errors import ManifestError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CLASSES = ("healthy", "rust", "wilt")
+# What one of each stands for in the unit of the standard's entry, by the definition of the unit.
+AMOUNT = {
+    "l": (1e6, "mm³"),
+    "ml": (1e3, "mm³"),
+    "m3": (1e9, "mm³"),
+    "kg": (1e6, "mg"),
+    "g": (1e3, "mg"),
+    "t": (1e9, "mg"),
+    "seeds": (1.0, ""),
+    "plants": (1.0, ""),
+}
+GROUND_M2 = {"ha": 1e4, "m2": 1.0}
+# Rates as an agronomist gives them.
+USUAL = {
+    "l/ha": (0.8, 200.0, 1.5),
+    "ml/ha": (25.0, 750.0, 0.5),
+    "m3/ha": (0.2, 12.0, 30.0),
+    "kg/ha": (0.75, 160.0, 2.05),
+    "g/ha": (30.0, 500.0, 20.0),
+    "t/ha": (0.5, 3.0, 12.25),
+    "seeds/ha": (75_000.0, 90_000.0, 60_010.0),
+    "plants/ha": (50_000.0, 80_000.0, 100.0),
+    "seeds/m2": (320.0, 0.5, 250.0),
+    "plants/m2": (8.5, 9.0, 12.0),
+}
+
+
+def zones() -> Any:
+    """Three fields beside each other, near Bonn: 7 degrees east, 50.7 north."""
+    boxes = [(7.000, 50.700, 7.001, 50.7005), (7.001, 50.700, 7.0015, 50.7005)]
+    boxes.append((7.000, 50.7005, 7.0015, 50.7008))
+    frame = geopandas.GeoDataFrame(
+        {"zone": [1, 2, 3], "class": list(CLASSES), "area_ha": [0.3928, 0.1964, 0.3535]},
+        geometry=[shapely.box(*box) for box in boxes],
+        crs="EPSG:4326",
+    )
+    # A hole where a pylon stands.
+    pylon = shapely.box(7.0004, 50.7002, 7.0006, 50.7003)
+    frame.loc[0, "geometry"] = frame.geometry.iloc[0].difference(pylon)
+    return frame
+
+
+def written(out: Path, unit: str, amounts: tuple[float, ...]) -> Path:
+    rates = {name: Rate(value, unit) for name, value in zip(CLASSES, amounts, strict=True)}
+    names = TaskNames(field="Long acre", farm="Upper farm", customer="Ms Smith", product="Sulphur")
+    write_prescription(zones(), rates, out, names=names, cell_m=2.0)
+    return out
+
+
+def applied(value: int, ddi: bytes) -> tuple[float, str]:
+    """What an implement applies for a stored value: by the dictionary, not by what is shown."""
+    entry = DDEntity.from_bytes(ddi)
+    return value * entry.bit_resolution, entry.unit
+
+
+def meant(rate: float, unit: str) -> tuple[float, str]:
+    """The same in the unit of the standard's entry, by the definitions of litre and hectare."""
+    amount, ground = unit.split("/")
+    size, word = AMOUNT[amount]
+    return rate * size / GROUND_M2[ground], f"{word}/m²"
+
+
+@pytest.mark.parametrize("unit", sorted(UNITS))
+def test_every_unit_is_applied_as_it_was_written(tmp_path: Path, unit: str) -> None:
+    out = written(tmp_path, unit, USUAL[unit])
+    tasks, _ = isoxml_from_path(out / "TASKDATA" / "TASKDATA.XML")
+    found = {
+        zone.designator: zone.process_data_variables[0] for zone in tasks.tasks[0].treatment_zones
+    }
+    shown = tasks.value_presentations[0]
+    assert shown.unit_designator == unit
+    layers = [pyogrio.read_dataframe(out / f"prescription.{kind}") for kind in ("shp", "geojson")]
+    for name, rate in zip(CLASSES, USUAL[unit], strict=True):
+        value = found[name].process_data_value
+        amount, dimension = applied(value, bytes(found[name].process_data_ddi))
+        assert (amount, dimension) == (
+            pytest.approx(meant(rate, unit)[0], rel=1e-9),
+            meant(rate, unit)[1],
+        )
+        # What the terminal shows is what it applies.
+        assert value * float(shown.scale) == pytest.approx(rate, rel=1e-9)
+        for layer in layers:
+            row = layer[layer["Class"] == name].iloc[0]
+            assert (row["Rate"], row["Unit"]) == (pytest.approx(rate, rel=1e-9), unit)
+    outside = found["outside"]
+    assert outside.process_data_value == 0
+
+
+def test_a_grid_has_the_rate_of_the_zone_at_its_place(tmp_path: Path) -> None:
+    out = written(tmp_path, "l/ha", (0.8, 200.0, 1.5))
+    tasks, files = isoxml_from_path(out / "grid" / "TASKDATA" / "TASKDATA.XML")
+    grid = tasks.tasks[0].grids[0]
+    template = {zone.code: zone for zone in tasks.tasks[0].treatment_zones}[
+        grid.treatment_zone_code
+    ]
+    ddi = DDEntity.from_bytes(bytes(template.process_data_variables[0].process_data_ddi))
+    data = files[grid.filename]
+    assert len(data) == grid.filelength == 4 * grid.maximum_row * grid.maximum_column
+    values = to_numpy_array(data, grid, [ddi])[..., 0]
+    where = zones()
+    # Cells of two metres: 55 m by 106 m of ground, to within a cell.
+    assert values.shape == (-(-0.0008 // float(grid.cell_north_size)), pytest.approx(53, abs=1))
+    rows, cols = np.indices(values.shape)
+    north = float(grid.minimum_north_position) + (rows + 0.5) * grid.cell_north_size
+    east = float(grid.minimum_east_position) + (cols + 0.5) * grid.cell_east_size
+    for name, rate in zip(CLASSES, (0.8, 200.0, 1.5), strict=True):
+        shape = where.geometry[where["class"] == name].iloc[0]
+        inside = shapely.contains_xy(shape, east, north)
+        assert inside.sum() > 100
+        # 1 L/ha is 100 mm3/m2.
+        assert np.allclose(values[inside], rate * 100)
+    assert (values[~shapely.contains_xy(where.union_all(), east, north)] == 0).all()
+
+
+def test_polygons_lie_where_the_zones_lie(tmp_path: Path) -> None:
+    out = written(tmp_path, "l/ha", (0.8, 200.0, 1.5))
+    tasks, _ = isoxml_from_path(out / "TASKDATA" / "TASKDATA.XML")
+    where = zones()
+    for zone in tasks.tasks[0].treatment_zones:
+        if zone.designator == "outside":
+            assert not zone.polygons
+            continue
+        read = shapely.Polygon()
+        for polygon in zone.polygons:
+            for line in polygon.line_strings:
+                ring = shapely.Polygon([(float(p.east), float(p.north)) for p in line.points])
+                read = read.union(ring) if line.type.value == "1" else read.difference(ring)
+        mine = where.geometry[where["class"] == zone.designator].iloc[0]
+        assert read.symmetric_difference(mine).area < 1e-4 * mine.area
+    field = tasks.partfields[0]
+    assert field.area == pytest.approx(9427, abs=1)
+
+
+def test_the_terminal_knows_whose_field_it_is(tmp_path: Path) -> None:
+    for folder in ("TASKDATA", "grid/TASKDATA"):
+        tasks, _ = isoxml_from_path(written(tmp_path, "kg/ha", (1, 2, 3)) / folder / "TASKDATA.XML")
+        customer, farm = tasks.customers[0], tasks.farms[0]
+        field, task = tasks.partfields[0], tasks.tasks[0]
+        assert (customer.designator, farm.designator) == ("Ms Smith", "Upper farm")
+        assert (field.designator, tasks.products[0].designator) == ("Long acre", "Sulphur")
+        assert farm.customer_id_ref == field.customer_id_ref == task.customer_id_ref == customer.id
+        assert field.farm_id_ref == task.farm_id_ref == farm.id
+        assert task.partfield_id_ref == field.id
+        for zone in task.treatment_zones:
+            assert zone.process_data_variables[0].product_id_ref == tasks.products[0].id
+
+
+@pytest.mark.parametrize("folder", ["TASKDATA", "grid/TASKDATA"])
+@pytest.mark.parametrize("unit", ["m3/ha", "seeds/ha"])
+def test_every_attribute_is_as_the_standard_wants_it(
+    tmp_path: Path, folder: str, unit: str
+) -> None:
+    out = written(tmp_path, unit, USUAL[unit])
+    tasks, _ = isoxml_from_path(out / folder / "TASKDATA.XML")
+    assert faults(tasks) == []
+    # Numbers with an exponent are no decimals in XML Schema.
+    assert not re.search(r'"[0-9.]+e-?[0-9]+"', (out / folder / "TASKDATA.XML").read_text())
+
+
+def faults(node: Any) -> list[str]:
+    """What the reader's model of the standard (its limits and patterns) says against a document."""
+    found = []
+    for field in dataclasses.fields(node):
+        value, limit = getattr(node, field.name), field.metadata
+        where = f"{type(node).__name__}.{field.name}: {value!r}"
+        if value is None:
+            found += [f"{where} is missing"] if limit.get("required") else []
+            continue
+        for item in value if isinstance(value, list) else [value]:
+            if dataclasses.is_dataclass(item):
+                found += faults(item)
+            elif isinstance(item, str) and not isinstance(item, Enum):
+                if not limit.get("min_length", 0) <= len(item) <= limit.get("max_length", 1e9):
+                    found.append(f"{where} is too long or short")
+                if "pattern" in limit and not re.fullmatch(limit["pattern"], item):
+                    found.append(f"{where} is not of its form")
+            elif "min_inclusive" in limit and not (
+                limit["min_inclusive"] <= item <= limit["max_inclusive"]
+            ):
+                found.append(f"{where} is out of range")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("rate", "unit", "word"),
+    [
+        (300_000, "l/ha", "more than ISOXML can hold"),
+        (250, "m3/ha", "more than ISOXML can hold"),
+        # Counted in steps of 10 g/ha: 25 would be applied as 20.
+        (25, "g/ha", "would become 20 g/ha"),
+        (0.00001, "l/ha", "would become 0 l/ha"),
+    ],
+)
+def test_a_rate_that_would_be_applied_otherwise_is_refused(
+    tmp_path: Path, rate: float, unit: str, word: str
+) -> None:
+    with pytest.raises(ManifestError, match=word):
+        stored_value(Rate(rate, unit))
+    table = tmp_path / "rates.csv"
+    table.write_text(f"class,rate,unit\nhealthy,0,{unit}\nrust,{rate},{unit}\nwilt,0,{unit}\n")
+    with pytest.raises(ManifestError, match=f"the rate of 'rust'.*{word}"):
+        read_rates(table, CLASSES)
+
+
+def test_a_unit_without_an_entry_gives_no_task_data(tmp_path: Path) -> None:
+    out = written(tmp_path, "boxes/ha", (1, 2, 3))
+    assert not (out / "TASKDATA").exists()
+    assert set(pyogrio.read_dataframe(out / "prescription.shp")["Unit"]) == {"boxes/ha"}
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("class,rate\nrust,1\n", "has no column unit"),
+        ("class,rate,unit\nrust,1,L/ha\n", "no rate for healthy, wilt"),
+        ("class,rate,unit\nrust,lots,L/ha\nhealthy,0,L/ha\nwilt,1,L/ha\n", "'lots', which is no"),
+        ("class,rate,unit\nrust,-1,L/ha\nhealthy,0,L/ha\nwilt,1,L/ha\n", "'-1', which is no"),
+        ("class,rate,unit\nrust,nan,L/ha\nhealthy,0,L/ha\nwilt,1,L/ha\n", "'nan', which is no"),
+        ("class,rate,unit\nrust,1,L/ha\nhealthy,0,kg/ha\nwilt,1,L/ha\n", "several units"),
+        ("class,rate,unit\nrust,1,\nhealthy,0,L/ha\nwilt,1,L/ha\n", "has no unit"),
+        ("class,rate,unit\nrust,1,a\nrust,2,a\nhealthy,0,a\nwilt,1,a\n", "'rust' has two rates"),
+        ("class,rate,unit\nrot,1,a\nrust,2,a\nhealthy,0,a\nwilt,1,a\n", "rot is no class of the"),
+    ],
+)
+def test_rates_that_make_no_sense_are_refused(tmp_path: Path, text: str, word: str) -> None:
+    (tmp_path / "rates.csv").write_text(text)
+    with pytest.raises(ManifestError, match=word):
+        read_rates(tmp_path / "rates.csv", CLASSES)
