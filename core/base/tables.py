@@ -143,7 +143,7 @@ def decided_classes(table: pd.DataFrame, task: Task) -> pd.Series[str]:
     """
     by_decision = task.is_two_way or task.kind == "multilabel"
     column = "decision" if by_decision or "predicted" not in table else "predicted"
-    return _text(table[column])
+    return as_text(table[column])
 
 
 def score_columns(classes: Sequence[str]) -> list[str]:
