@@ -129,7 +129,8 @@ def test_areas_hold_the_truth_in_their_interval(tour: Tour) -> None:
         assert row["low_ha"] <= square_metres / 1e4 <= row["high_ha"], name
     fields = pd.read_csv(tour.maps / "fields.csv")
     assert set(fields["field"]) == {"phantom"}
-    assert fields["area_ha"].sum() == pytest.approx(table["area_ha"].sum(), rel=0.01)
+    # Fields are cut from zones, whose outlines are simplified to the working width.
+    assert fields["area_ha"].sum() == pytest.approx(table["area_ha"].sum(), rel=0.03)
     assert "Accuracy weighted by area" in (tour.maps / "map.html").read_text()
 
 
@@ -221,7 +222,9 @@ def test_real_rasters_are_mapped_or_refused(tour: Tour, tmp_path: Path, shared: 
     for name in ("rgb.tif", "rasterio_RGBA.byte.tif"):
         out = tmp_path / name
         done = tour.predict(folder / name, "--tile", "128px", "--out", out)
-        assert done.exit_code == 0, done.output
+        # No picture of a field like the synthetic ones: mapped, and nothing decided.
+        assert done.exit_code == 3, done.output
+        assert "No decisions are given" in done.output
         stem = name.removesuffix(".tif")
         map_file = out / "maps" / stem / "classes.tif"
         with rasterio.open(folder / name) as source, rasterio.open(map_file) as made:
