@@ -278,14 +278,17 @@ class Cases:
         y: (N,) class indices, or (N, K) zeros and ones for a multi-label task.
         scores: (N, K) calibrated scores in [0, 1]; rows sum to 1 unless multi-label.
         decided: (N,) the class index decided, or (N, K) zeros and ones.
-        weight: (N,) how often a row counts; all ones outside of a bootstrap
-            resample, where a row counts as often as its group was drawn.
+        weight: (N,) how often a row counts; all ones outside of a resample, where a row
+            counts as often as its group was drawn.
+        positive: indices of the task's positive classes; empty where it names none, None
+            where no task is known (the upper half of the classes then counts).
     """
 
     y: NDArray[np.int_]
     scores: NDArray[np.float64]
     decided: NDArray[np.int_]
     weight: NDArray[np.float64]
+    positive: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -301,6 +304,13 @@ class Metric:
             empty means the highest unit there is.
         higher_is_better: which way is up.
         percent: whether the report shows it as a percentage.
+        tasks: kinds or names of the tasks it is for; empty means all.
+        interval: how its interval is made: ``proportion`` (each case is a success, a failure
+            or not counted; alone it gives 1, 0 or ``MetricError``), ``area`` (smooth, between 0
+            and 1), ``resampled`` (any other). Empty means that of the function of
+            ``core.statistics.metrics`` behind it, and ``resampled`` of an own function.
+        seeks: whether it seeks its threshold on the very cases it is computed on, as
+            "sensitivity at 90 % specificity" does; such numbers are marked.
     """
 
     name: str
@@ -309,6 +319,13 @@ class Metric:
     unit: str = ""
     higher_is_better: bool = True
     percent: bool = False
+    tasks: tuple[str, ...] = ()
+    interval: Literal["", "proportion", "area", "resampled"] = ""
+    seeks: bool = False
+
+    def fits(self, task: Task) -> bool:
+        """Whether it is for this task."""
+        return not self.tasks or task.kind in self.tasks or task.name in self.tasks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -565,9 +582,8 @@ class App:
         raise AppError(msg)
 
     def metrics_for(self, task: Task) -> list[Metric]:
-        """The metrics that make sense for the kind of task, the task's headline first."""
-        ordered = {"quadratic_kappa", "linear_kappa", "mean_absolute_error", "lins_concordance"}
-        fitting = [m for m in self.metrics if task.kind == "ordinal" or m.name not in ordered]
+        """The metrics that are for this task, the task's headline first."""
+        fitting = [metric for metric in self.metrics if metric.fits(task)]
         return sorted(fitting, key=lambda metric: metric.name != task.headline)
 
 

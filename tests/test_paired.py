@@ -62,7 +62,7 @@ def test_independent_cases_get_delong_and_mcnemar() -> None:
 
 def test_grouped_cases_are_resampled_by_group_and_never_tested_as_independent() -> None:
     rows = compared(*levels(300, 0.5, group_size=6))
-    assert "bootstrap" in rows["auroc"]["method"]
+    assert "50 groups (leaf)" in rows["auroc"]["method"]
     assert "mcnemar" not in rows["accuracy"]
     assert "McNemar" not in rows["accuracy"]["method"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -381,8 +382,7 @@ def test_subgroups_are_compared_with_the_rest_as_a_family() -> None:
         task=BINARY,
         metrics=[metric],
         subgroups=["camera", "side"],
-        # With 100 the smallest p is 0.02, too coarse for a family of four.
-        **FAST | {"resamples": 400},
+        **FAST,
     )
     found = {f"{one['column']}={one['subgroup']}": one for one in content["subgroups"]}
     assert set(found) == {"camera=x", "camera=y", "side=L", "side=R"}
@@ -419,7 +419,8 @@ def test_a_metric_of_the_apps_own_has_an_interval_and_subgroups() -> None:
         predictions(BINARY), task=BINARY, metrics=[metric], subgroups=["camera"], **FAST
     )
     own, core = content["metrics"][0], row_of(content, "accuracy")
-    assert (own["low"], own["high"]) == pytest.approx((core["low"], core["high"]))
+    # Of an undeclared function only the spread is known, so its interval is another, as wide.
+    assert own["high"] - own["low"] == pytest.approx(core["high"] - core["low"], rel=0.3)
     assert row_of(content, "own", subgroup="camera=x")["low"] is not None
 
 
@@ -479,15 +480,37 @@ def shifted_accuracy(cases: Cases) -> float:
     return own_accuracy(cases) / 2
 
 
-def test_an_apps_own_function_gets_the_interval_of_the_built_in_number() -> None:
+def test_an_apps_own_number_has_the_interval_of_the_kind_it_declares() -> None:
     rows = predictions(BINARY).assign(group="")
     own = [
-        Metric(name="accuracy", title="A", compute=own_accuracy, percent=True),
-        Metric(name="accuracy_halved", title="B", compute=shifted_accuracy),
+        Metric(name="own", title="A", compute=own_accuracy, percent=True, interval="proportion"),
+        Metric(name="halved", title="B", compute=shifted_accuracy),
     ]
     content, _ = summarise(rows, task=BINARY, metrics=own, **FAST)
-    assert row_of(content, "accuracy")["method"].startswith("Wilson")
-    assert "bootstrap" in row_of(content, "accuracy_halved")["method"]
+    declared, core = row_of(content, "own"), row_of(content, "accuracy")
+    assert declared["method"].startswith("Wilson")
+    assert (declared["low"], declared["high"]) == (core["low"], core["high"])
+    assert "bootstrap" in row_of(content, "halved")["method"]
+    # Half an accuracy is no proportion of cases: to say so is an error, not an interval.
+    wrong = [replace(own[1], interval="proportion")]
+    with pytest.raises(MetricError, match="declared a proportion"):
+        summarise(rows, task=BINARY, metrics=wrong, **FAST)
+
+
+def test_one_number_has_one_interval_wherever_it_stands() -> None:
+    # Sensitivity at the threshold in force is the recall of its class, by whatever name.
+    point = {"name": "p", "threshold": 0.5, "unit": "image", "active": True}
+    own = Metric(name="found", title="Found", compute=metrics.sensitivity_of_positive, percent=True)
+    for groups in ("patient", None):
+        table = predictions(BINARY)
+        table["group"] = table[groups] if groups else ""
+        content, _ = summarise(table, task=BINARY, metrics=[own], operating_points=[point], **FAST)
+        same = [
+            row_of(content, "found"),
+            row_of(content, "recall", of="yes"),
+            row_of(content, "sensitivity", of="p"),
+        ]
+        assert len({(row["value"], row["low"], row["high"]) for row in same}) == 1
 
 
 def test_a_share_that_strata_hold_still_has_the_interval_of_its_groups() -> None:

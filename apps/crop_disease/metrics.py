@@ -45,23 +45,31 @@ def lins_concordance(cases: Cases) -> float:
     return concordance(expected, cases.y, weight=cases.weight)
 
 
-# The last three are for grades only; core leaves them out of any other task.
 METRICS = (
     Metric(name="macro_f1", title="Macro-F1", compute=macro_f1),
-    Metric(name="accuracy", title="Accuracy", compute=accuracy, percent=True),
+    Metric(
+        name="accuracy", title="Accuracy", compute=accuracy, percent=True, interval="proportion"
+    ),
     Metric(
         name="balanced_accuracy", title="Balanced accuracy", compute=balanced_accuracy, percent=True
     ),
-    Metric(name="quadratic_kappa", title="Quadratic weighted kappa", compute=quadratic_kappa),
+    Metric(
+        name="quadratic_kappa",
+        title="Quadratic weighted kappa",
+        compute=quadratic_kappa,
+        tasks=("ordinal",),
+    ),
     Metric(
         name="mean_absolute_error",
         title="Mean absolute error, in grades",
         compute=mean_absolute_error,
+        tasks=("ordinal",),
         higher_is_better=False,
     ),
     Metric(
         name="lins_concordance",
         title="Lin's concordance of the grades",
         compute=lins_concordance,
+        tasks=("ordinal",),
     ),
 )

@@ -42,7 +42,14 @@ METRICS = (
         compute=quadratic_kappa,
         unit="eye",
     ),
-    Metric(name="accuracy", title="Accuracy", compute=accuracy, unit="eye", percent=True),
+    Metric(
+        name="accuracy",
+        title="Accuracy",
+        compute=accuracy,
+        unit="eye",
+        percent=True,
+        interval="proportion",
+    ),
     Metric(
         name="mean_absolute_error",
         title="Mean absolute error, in grades",

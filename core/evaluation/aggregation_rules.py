@@ -17,16 +17,16 @@ from core.app import Rule
 from core.errors import AppError
 from core.evaluation.attention_units import holds_attention
 from core.evaluation.cases import Level
+from core.evaluation.differences import of_same_cases, value_of
 from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
+from core.evaluation.metric_specs import Spec, specs_of
+from core.evaluation.unit_intervals import interval_of
 from core.evaluation.units import decisions_by_unit
-from core.statistics import metrics as named
-from core.statistics.resampling import bootstrap_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
-    from numpy.typing import NDArray
 
     from core.app import Metric, Task, Unit
 
@@ -76,7 +76,7 @@ def compare_rules(
         # Weights were learned for one unit; at another they would mean something else.
         if holds_attention(predictions) and (unit.learned or unit.rule == "attention"):
             rules.append("attention")
-        values: dict[str, tuple[Level, float, NDArray[np.float64]]] = {}
+        values: dict[str, tuple[Level, Spec]] = {}
         n_several = 0
         for rule in sorted(rules, key=lambda rule: rule != unit.rule):
             steps = [*units[:place], replace(unit, rule=rule)]
@@ -100,16 +100,15 @@ def compare_rules(
                 seed=seed,
                 word=word,
             )
-            point = named.over_weights(metric.compute, one.cases, np.ones((1, one.n)))
-            blocks = [named.over_weights(metric.compute, one.cases, w) for w in one.plan.weights()]
-            values[rule] = (one, float(point[0]), np.concatenate(blocks))
+            values[rule] = (one, specs_of(one, [metric])[0])
         if unit.rule not in values:
             continue
-        _, base, base_drawn = values[unit.rule]
-        for rule, (one, value, drawn) in values.items():
+        base, base_spec = values[unit.rule]
+        for rule, (one, spec) in values.items():
+            value = value_of(one, spec)
             if not np.isfinite(value):
                 continue
-            interval = bootstrap_interval(value, drawn, one.plan, level=level)
+            interval = interval_of(one, spec, value)
             row: dict[str, Any] = {
                 "unit": unit.name,
                 "rule": rule,
@@ -127,9 +126,9 @@ def compare_rules(
                 "difference_low": None,
                 "difference_high": None,
             }
-            if rule != unit.rule and np.isfinite(base):
-                away = bootstrap_interval(value - base, drawn - base_drawn, one.plan, level=level)
-                row["difference"] = value - base
-                row["difference_low"], row["difference_high"] = away.low, away.high
+            if rule != unit.rule:
+                away = of_same_cases(base, one, base_spec, spec).as_row()
+                row["difference"] = away["difference"]
+                row["difference_low"], row["difference_high"] = away["low"], away["high"]
             found.append(row)
     return found

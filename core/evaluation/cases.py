@@ -49,15 +49,23 @@ class Level:
         resamples: int,
         seed: int,
         word: str,
+        within_classes: bool = False,
     ) -> Level:
-        """A level with its plan: groups drawn within strata of their rarest class."""
-        outcome = cases.y
-        if outcome.ndim == 2:
-            # Label sets are too many for strata; the rarest label of each row stands for it.
-            support = outcome.sum(axis=0)
-            rare = np.argsort(np.argsort(support, kind="stable"), kind="stable")
-            held = np.where(outcome > 0, rare[None, :], outcome.shape[1])
-            outcome = held.min(axis=1)
+        """A level with its plan.
+
+        Args:
+            unit: of the cases.
+            cases: scored and labelled.
+            groups: (N,) of each case.
+            task: with its class order.
+            confidence: level of the intervals.
+            resamples: how many.
+            seed: of the draws.
+            word: what a group is called.
+            within_classes: whether the design fixed how many cases of each class there are
+                (case-control); groups are then drawn within strata of their rarest class.
+        """
+        outcome = _strata_of(cases) if within_classes else None
         plan = resample_groups(groups, outcome=outcome, resamples=resamples, seed=seed, word=word)
         return cls(unit, cases, groups, plan, task, confidence)
 
@@ -79,6 +87,17 @@ class Level:
         """(N,) whether a case was decided for a class."""
         d = self.cases.decided
         return np.asarray(d[:, index] == 1 if d.ndim == 2 else d == index)
+
+
+def _strata_of(cases: Cases) -> NDArray[np.int_]:
+    """(N,) the class of each case; of several labels the rarest stands for all."""
+    if cases.y.ndim == 1:
+        return cases.y
+    # Label sets are too many for strata.
+    support = cases.y.sum(axis=0)
+    rare = np.argsort(np.argsort(support, kind="stable"), kind="stable")
+    held = np.where(cases.y > 0, rare[None, :], cases.y.shape[1])
+    return np.asarray(held.min(axis=1))
 
 
 def part_of(level: Level, inside: NDArray[np.bool_]) -> Level:

@@ -41,6 +41,7 @@ def cases_of(table: pd.DataFrame, task: Task) -> Cases:
         scores=table[score_columns(task.classes)].to_numpy(dtype=np.float64),
         decided=encode(decided_classes(table, task).tolist(), task),
         weight=np.ones(len(table)),
+        positive=task.positive_index,
     )
 
 

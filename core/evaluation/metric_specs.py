@@ -1,6 +1,7 @@
 """Which numbers a level has: what each is called, and what its interval rests on.
 
-The app's metrics come first; built-in numbers of the same name give way to them.
+The app's metrics come first; built-in numbers of the same name give way to them. What
+kind of number each is, ``core.statistics.metric_kinds`` knows, or the app declares.
 """
 
 from __future__ import annotations
@@ -9,21 +10,23 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from core.errors import MetricError
 from core.statistics import metrics as named
+from core.statistics.metric_kinds import Basis, Share, basis_of, basis_of_metric
 from core.statistics.weighted import positive_part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from core.app import Cases, Metric
     from core.evaluation.cases import Level
 
-__all__ = ["Spec", "specs_of"]
+__all__ = ["Spec", "part_of_spec", "same_of", "specs_of"]
+
+NO_BASIS = Basis("smooth")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +36,15 @@ class Spec:
     Attributes:
         name, title, of, percent: as in ``core.base.tables.METRICS``.
         key: which of the computed values it is.
-        kind: ``proportion``, ``area``, ``binned`` or ``other``.
-        success, among: (N,) of a proportion.
-        truth, score: (N,) of an area.
-        parts: groups behind each of the proportions it averages, for a perfect result.
-        events: cases of the class it speaks of, or None.
+        basis: what its interval rests on; of a count, None.
+        is_f1: an F1, which follows from the share of cases that are of the class and decided
+            for it among those that are either.
+        parts: (N,) cases behind each of the shares it averages, for a perfect result.
+        events: (N,) cases of the class it speaks of, or None.
         why: the reason where it is undefined.
+        seeks: whether its threshold is sought on the cases themselves.
+        compute: the function of cases behind it, or None.
+        metric: the app's metric that it is, or None.
     """
 
     name: str
@@ -46,88 +52,101 @@ class Spec:
     key: str
     of: str = ""
     percent: bool = False
-    kind: str = "other"
-    success: NDArray[np.bool_] | None = None
-    among: NDArray[np.bool_] | None = None
-    truth: NDArray[np.bool_] | None = None
-    score: NDArray[np.float64] | None = None
-    parts: tuple[int, ...] = ()
-    events: int | None = None
+    basis: Basis | None = NO_BASIS
+    is_f1: bool = False
+    parts: tuple[NDArray[np.bool_], ...] = ()
+    events: NDArray[np.bool_] | None = None
     why: str = "no case is left"
+    seeks: bool = False
     compute: Callable[[Cases], float] | None = field(default=None, compare=False)
+    metric: Metric | None = field(default=None, compare=False)
 
     @property
-    def is_share(self) -> bool:
-        """Whether 0 and 1 are its ends, so that a perfect result has an exact limit."""
-        return self.kind in {"proportion", "area"} or bool(self.parts)
+    def kind(self) -> str:
+        """The kind of its basis; ``count`` without one."""
+        return "count" if self.basis is None else self.basis.kind
+
+    @property
+    def among(self) -> NDArray[np.bool_] | None:
+        """(N,) the cases a proportion is counted on."""
+        if self.basis is not None and self.basis.kind == "proportion":
+            return self.basis.shares[0].among
+        return None
+
+
+def part_of_spec(spec: Spec, inside: NDArray[np.bool_]) -> Spec:
+    """The same number of some of the cases (N,)."""
+    basis = spec.basis
+    if basis is not None:
+        basis = replace(
+            basis,
+            shares=tuple(Share(s.success[inside], s.among[inside]) for s in basis.shares),
+            truth=None if basis.truth is None else basis.truth[inside],
+            score=None if basis.score is None else basis.score[inside],
+        )
+    return replace(
+        spec,
+        basis=basis,
+        parts=tuple(part[inside] for part in spec.parts),
+        events=None if spec.events is None else spec.events[inside],
+    )
 
 
 def specs_of(level: Level, metrics: Sequence[Metric]) -> list[Spec]:
     """The numbers of a level: the app's first, then the built-in ones it does not name itself."""
     builtin = _builtin(level)
-    by_key = {spec.key: spec for spec in builtin if not spec.of}
-    by_name = {spec.name: spec for spec in builtin if not spec.of}
+    by_function = {
+        getattr(spec.compute, "func", spec.compute): spec for spec in builtin if not spec.of
+    }
     found = []
     for metric in metrics:
-        function = getattr(metric.compute, "__name__", "")
-        like, compute = by_key.get(function), metric.compute
-        if like is None or getattr(named, function, None) is not metric.compute:
-            alike = [s for name, s in by_name.items() if f"{metric.name}_".startswith(f"{name}_")]
-            like = next((spec for spec in alike if _is_same(metric, spec, level.cases)), None)
-            if like is not None and like.compute is not None:
-                # It gives the same for all resamples at once.
-                compute = like.compute
+        function = getattr(metric.compute, "func", metric.compute)
+        like = by_function.get(function)
+        if like is None or getattr(metric.compute, "keywords", None):
+            like = Spec(name="", title="", key="")
         found.append(
             replace(
-                like or Spec(name="", title="", key=""),
+                like,
                 name=metric.name,
                 title=metric.title,
                 percent=metric.percent,
                 key=f"app:{metric.name}",
-                compute=compute,
+                basis=basis_of_metric(metric, level.cases),
+                seeks=metric.seeks,
+                compute=metric.compute,
+                metric=metric,
             )
         )
     taken = {metric.name for metric in metrics}
     return found + [spec for spec in builtin if spec.of or spec.name not in taken]
 
 
-def _is_same(metric: Metric, like: Spec, cases: Cases) -> bool:
-    """Whether an app's number, named after a built-in one, is the built-in number.
+def same_of(spec: Spec, level: Level) -> Spec:
+    """The same number as another level has it.
 
-    An app may write its own function; where it gives the same, on the cases and on some of
-    them counted several times, the interval made for this kind of number fits it, too.
+    Raises:
+        MetricError: the other level has no such number.
     """
-    if like.compute is None:
-        return False
-    some = replace(cases, weight=(np.arange(len(cases.weight)) % 3).astype(np.float64))
-    for one in (cases, some):
-        try:
-            if abs(metric.compute(one) - like.compute(one)) > 1e-12:
-                return False
-        except MetricError:
-            return False
-    return True
+    for one in specs_of(level, [] if spec.metric is None else [spec.metric]):
+        if (one.name, one.of) == (spec.name, spec.of):
+            return one
+    msg = f"not estimable: {spec.title} is no number of these cases"
+    raise MetricError(msg)
 
 
 def _builtin(level: Level) -> list[Spec]:
     """The numbers every task has."""
     task, cases = level.task, level.cases
-    everybody = np.ones(level.n, dtype=bool)
-    right = cases.y == cases.decided
-    right = right.all(axis=1) if right.ndim == 2 else right
     k = len(task.classes)
     held = [level.holds(i) for i in range(k)]
-    groups_held = tuple(level.groups_in(rows) for rows in held if rows.any())
-    proportion = {"kind": "proportion", "percent": True}
+    groups_held = tuple(rows for rows in held if rows.any())
     ranked = "a class has no case, or every case"
     specs = [
         Spec(
             name="accuracy",
             title="Accuracy" if task.kind != "multilabel" else "All labels right",
             key="accuracy",
-            success=right,
-            among=everybody,
-            **proportion,  # type: ignore[arg-type]
+            percent=True,
         ),
         Spec(
             name="balanced_accuracy",
@@ -163,9 +182,7 @@ def _builtin(level: Level) -> list[Spec]:
                 name="off_by_two",
                 title="Two grades off or more",
                 key="off_by_two",
-                success=np.abs(cases.y - cases.decided) >= 2,
-                among=everybody,
-                **proportion,  # type: ignore[arg-type]
+                percent=True,
             ),
         ]
     if k > 2 or task.kind == "multilabel":
@@ -201,57 +218,52 @@ def _builtin(level: Level) -> list[Spec]:
             name="expected_calibration_error",
             title="Expected calibration error (10 equal bins)",
             key="expected_calibration_error",
-            kind="binned",
         ),
         Spec(
             name="adaptive_calibration_error",
             title="Adaptive calibration error (10 bins of equal mass)",
             key="adaptive_calibration_error",
-            kind="binned",
         ),
     ]
-    specs = [replace(spec, compute=_function_of(spec, positive)) for spec in specs]
+    specs = [_computed(spec, positive, cases) for spec in specs]
     for i, name in enumerate(task.classes):
         specs += _class_specs(level, i, name, held[i])
     return specs
 
 
-def _function_of(spec: Spec, positive: tuple[int, ...]) -> Callable[[Cases], float]:
-    """The function of cases behind a built-in number."""
+def _computed(spec: Spec, positive: tuple[int, ...], cases: Cases) -> Spec:
+    """A built-in number with the function of cases behind it, and what that rests on."""
+    function: Callable[[Cases], float]
     if spec.key == "auroc_positive":
-        return partial(named.auroc_of_positive, positive=positive)
-    if spec.key == "average_precision_positive":
-        return partial(named.average_precision_of_positive, positive=positive)
-    function: Callable[[Cases], float] = getattr(named, spec.key)
-    return function
+        function = partial(named.auroc_of_positive, positive=positive)
+    elif spec.key == "average_precision_positive":
+        function = partial(named.average_precision_of_positive, positive=positive)
+    else:
+        function = getattr(named, spec.key)
+    return replace(spec, compute=function, basis=basis_of(function, cases) or NO_BASIS)
 
 
 def _positive(level: Level, positive: tuple[int, ...]) -> list[Spec]:
     """Ranking of the positive classes taken together."""
     task = level.task
-    truth, score, _ = positive_part(level.cases, positive)
+    truth = positive_part(level.cases, positive)[0] == 1
     words = ", ".join(task.title(task.classes[i]) for i in positive)
     plain = task.kind == "binary"
     of = f" of {words}" if plain else f" of {words} together"
-    events = int(truth.sum())
-    parts = (level.groups_in(truth == 1),)
     return [
         Spec(
             name="auroc" if plain else "auroc_positive",
             title=f"AUROC{of}",
             key="auroc_positive",
-            kind="area",
-            truth=truth == 1,
-            score=score,
-            events=events,
+            events=truth,
             why="positive and negative cases are both needed",
         ),
         Spec(
             name="average_precision" if plain else "average_precision_positive",
             title=f"Average precision{of}",
             key="average_precision_positive",
-            parts=parts,
-            events=events,
+            parts=(truth,),
+            events=truth,
             why="no case is positive",
         ),
     ]
@@ -260,18 +272,15 @@ def _positive(level: Level, positive: tuple[int, ...]) -> list[Spec]:
 def _class_specs(level: Level, i: int, name: str, held: NDArray[np.bool_]) -> list[Spec]:
     """Precision, recall, F1, support and ranking of one class."""
     decided = level.decided_for(i)
-    events = int(held.sum())
     none = "no case is of this class"
-    common: dict[str, Any] = {"of": name, "events": events}
+    common: dict[str, Any] = {"of": name, "events": held}
     specs = [
         Spec(
             name="precision",
             title="Precision",
             key=f"precision:{i}",
-            kind="proportion",
             percent=True,
-            success=held,
-            among=decided,
+            basis=Basis("proportion", (Share(held, decided),)),
             why="no case was decided for this class",
             **common,
         ),
@@ -279,10 +288,8 @@ def _class_specs(level: Level, i: int, name: str, held: NDArray[np.bool_]) -> li
             name="recall",
             title="Recall",
             key=f"recall:{i}",
-            kind="proportion",
             percent=True,
-            success=decided,
-            among=held,
+            basis=Basis("proportion", (Share(decided, held),)),
             why=none,
             **common,
         ),
@@ -290,11 +297,12 @@ def _class_specs(level: Level, i: int, name: str, held: NDArray[np.bool_]) -> li
             name="f1",
             title="F1",
             key=f"f1:{i}",
-            parts=(level.groups_in(held | decided),),
+            basis=Basis("proportion", (Share(held & decided, held | decided),)),
+            is_f1=True,
             why="no case is of this class and none was decided for it",
             **common,
         ),
-        Spec(name="support", title="Cases", key=f"support:{i}", kind="count", **common),
+        Spec(name="support", title="Cases", key=f"support:{i}", basis=None, **common),
     ]
     if level.task.kind != "binary":
         score = level.cases.scores[:, i]
@@ -303,17 +311,16 @@ def _class_specs(level: Level, i: int, name: str, held: NDArray[np.bool_]) -> li
                 name="auroc",
                 title="AUROC, against the rest",
                 key=f"auroc:{i}",
-                kind="area",
-                truth=held,
-                score=score,
-                why=none if not events else "every case is of this class",
+                basis=Basis("area", truth=held, score=score),
+                why=none if not held.any() else "every case is of this class",
                 **common,
             ),
             Spec(
                 name="average_precision",
                 title="Average precision",
                 key=f"average_precision:{i}",
-                parts=(level.groups_in(held),) if events else (),
+                basis=Basis("smooth", scale="share"),
+                parts=(held,) if held.any() else (),
                 why=none,
                 **common,
             ),

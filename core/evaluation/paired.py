@@ -1,38 +1,29 @@
 """Do two models differ on the same cases? Every number of one level, paired.
 
-Resamples of groups are shared, so that what makes a case hard for both does not
-count. Where cases are independent, areas are compared by DeLong's test and
-decisions by McNemar's. The headline, named before, stands alone; the p values of
-all other numbers are corrected together by Holm's method.
+What makes a case hard for both does not count. The headline, named before, stands alone;
+the other numbers of a unit are one family, corrected by Holm's method and called only
+where the headline differs, too. A difference can be held against a margin, too.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from core.errors import MetricError
-from core.statistics import metrics as named
-from core.statistics.comparisons import adjust, cases_to_halve, mcnemar_of, paired_difference
-from core.statistics.delong import delong_paired
+from core.evaluation.differences import hold_family as hold
+from core.evaluation.differences import of_same_cases, verdict_of
+from core.evaluation.metric_specs import Spec, same_of
+from core.statistics.comparisons import cases_to_halve, mcnemar_of
 from core.statistics.intervals import plural
-from core.statistics.weighted import positive_part
+from core.statistics.metric_kinds import basis_of
+from core.statistics.metrics import sensitivity_of_positive, specificity_of_positive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
-    from core.app import Cases
     from core.evaluation.cases import Level
-    from core.evaluation.metric_specs import Spec
 
-__all__ = ["compare_levels", "hold_family", "still_possible"]
-
-# Resamples for a metric of the app's own that has to be called once for each.
-SLOW_RESAMPLES = 300
+__all__ = ["compare_levels", "hold_family", "non_inferiority", "still_possible"]
 
 
 def compare_levels(
@@ -43,117 +34,117 @@ def compare_levels(
     Args:
         first: cases with the scores of one model.
         second: the same cases, in the same order, with those of the other.
-        specs: what is compared; those without a function of cases are passed over.
+        specs: what is compared, as the first level has it; those without a function of cases
+            are passed over.
         headline: name of the number that was named before; its p is not corrected.
 
     Returns:
         for each ``name``, ``title``, ``percent``, ``unit``, ``n``, ``n_groups``, ``first``,
         ``second``, ``difference``, ``low``, ``high``, ``p``, ``method``, ``reason``,
         ``is_headline``; and ``mcnemar`` for decisions on independent cases. ``hold_family`` adds
-        ``p_holm`` and ``verdict``.
+        ``p_holm``, ``family`` and ``verdict``.
     """
-    rows = [_row(first, second, spec, headline) for spec in specs if spec.compute is not None]
-    rows += _rates(first, second)
-    return rows
+    taken = {spec.name for spec in specs}
+    pairs = [(spec, same_of(spec, second)) for spec in specs if spec.compute is not None]
+    pairs += [pair for pair in _rates(first, second) if pair[0].name not in taken]
+    return [
+        _row(first, second, one, other, headline)
+        for one, other in pairs
+        if one.compute is not None and one.kind != "count"
+    ]
 
 
 def hold_family(rows: Sequence[dict[str, Any]], *, level: float = 0.95) -> None:
     """Correct the p values of all rows but the headline, and put each into words."""
-    others = [row for row in rows if not row["is_headline"]]
-    adjusted = adjust([np.nan if row["p"] is None else row["p"] for row in others])
-    for row, p in zip(others, adjusted, strict=True):
-        row["p_holm"] = float(p) if np.isfinite(p) else None
+    main = next((row for row in rows if row["is_headline"]), None)
+    behind = None if main is None else main["p"]
+    for unit in dict.fromkeys(row["unit"] for row in rows):
+        others = [row for row in rows if row["unit"] == unit and not row["is_headline"]]
+        hold(others, f"numbers by {unit}, after the headline", behind=behind)
+    if main is not None:
+        main["p_holm"], main["family"] = main["p"], "the headline, named before"
     for row in rows:
-        if row["is_headline"]:
-            row["p_holm"] = row["p"]
-        row["verdict"] = _verdict(row, level)
+        row["verdict"] = verdict_of(row, level, than="for the second")
 
 
-def _row(first: Level, second: Level, spec: Spec, headline: str) -> dict[str, Any]:
+def _row(first: Level, second: Level, one: Spec, other: Spec, headline: str) -> dict[str, Any]:
     """One number."""
-    row = _about(first, spec.name, spec.title, percent=spec.percent)
-    row["is_headline"] = spec.name == headline
-    compute = spec.compute
-    if compute is None:
+    row = _about(first, one.name, one.title, percent=one.percent)
+    row["is_headline"] = one.name == headline
+    found = of_same_cases(first, second, one, other)
+    row |= found.as_row()
+    if found.value == found.value:
+        row |= {"first": found.first, "second": found.second}
+    a = one.basis.shares[0] if one.basis is not None and one.kind == "proportion" else None
+    b = other.basis.shares[0] if other.basis is not None and a is not None else None
+    if a is None or b is None:
         return row
-    plan = first.plan
-    if not named.is_batched(compute):
-        plan = replace(plan, resamples=min(plan.resamples, SLOW_RESAMPLES))
-
-    def of(cases: Cases) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
-        return lambda weights: named.over_weights(compute, cases, weights)
-
-    try:
-        # The difference is that of the second from the first.
-        found = paired_difference(of(second.cases), of(first.cases), plan, level=first.confidence)
-    except MetricError as error:
-        row["reason"] = str(error)
-        return row
-    row |= {"first": found.second, "second": found.first, "difference": found.value, "p": found.p}
-    row |= {"low": found.interval.low, "high": found.interval.high}
-    row |= {"method": found.interval.method, "reason": found.interval.reason}
-    if spec.kind == "area" and plan.is_independent and spec.truth is not None:
-        _by_delong(row, first, second, spec)
-    if spec.name == "accuracy" and plan.is_independent and first.cases.y.ndim == 1:
-        test = mcnemar_of(first.cases.y, first.cases.decided, second.cases.decided)
+    row["n"], row["n_groups"] = int(a.among.sum()), first.groups_in(a.among)
+    if first.plan.is_independent and (a.among == b.among).all():
+        among = a.among
+        truth = a.success[among] | True
+        test = mcnemar_of(truth, a.success[among], b.success[among])
         row["mcnemar"], row["p"] = asdict(test), test.p_exact
         row["method"] = "; ".join(filter(None, [row["method"], "p: McNemar, exact"]))
     return row
 
 
-def _by_delong(row: dict[str, Any], first: Level, second: Level, spec: Spec) -> None:
-    """Put DeLong's paired interval and p in place of those of resamples."""
-    positive = first.task.positive_index
-    truth, one, _ = positive_part(first.cases, positive)
-    other = positive_part(second.cases, positive)[1]
-    if not spec.name.startswith("auroc") or spec.of:
-        return
-    test = delong_paired(truth, other, one, level=first.confidence)
-    if test.p is None or not np.isfinite(test.p):
-        return
-    row |= {"low": test.low, "high": test.high, "p": test.p, "method": "DeLong, paired"}
-
-
-def _rates(first: Level, second: Level) -> list[dict[str, Any]]:
+def _rates(first: Level, second: Level) -> list[tuple[Spec, Spec]]:
     """Sensitivity and specificity of the decisions each model makes."""
-    positive = first.task.positive_index
-    if not positive or first.task.kind == "multilabel":
+    if not first.task.positive_index or first.task.kind == "multilabel":
         return []
-    truth, _, one = positive_part(first.cases, positive)
-    other = positive_part(second.cases, positive)[2]
-    rows = []
-    for name, title, of in (("sensitivity", "Sensitivity", 1), ("specificity", "Specificity", 0)):
-        among = truth == of
-        row = _about(first, name, f"{title} of the decisions", percent=True)
-        row["n"], row["n_groups"] = int(among.sum()), first.groups_in(among)
-        hit_one, hit_other = (one == of) & among, (other == of) & among
-
-        def share(hit: NDArray[np.bool_], among: NDArray[np.bool_] = among) -> Any:
-            def of_weights(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-                total = weights @ among.astype(float)
-                return np.asarray(
-                    (weights @ hit.astype(float)) / np.where(total > 0, total, np.nan)
-                )
-
-            return of_weights
-
-        try:
-            found = paired_difference(
-                share(hit_other), share(hit_one), first.plan, level=first.confidence
+    pairs = []
+    for name, compute in (
+        ("sensitivity", sensitivity_of_positive),
+        ("specificity", specificity_of_positive),
+    ):
+        title = f"{name.capitalize()} of the decisions"
+        one, other = (
+            Spec(
+                name=name,
+                title=title,
+                key=name,
+                percent=True,
+                basis=basis_of(compute, level.cases),
+                compute=compute,
             )
-        except MetricError as error:
-            row["reason"] = str(error)
-            rows.append(row)
-            continue
-        row |= {"first": found.second, "second": found.first, "difference": found.value}
-        row |= {"p": found.p, "low": found.interval.low, "high": found.interval.high}
-        row |= {"method": found.interval.method, "reason": found.interval.reason}
-        if first.plan.is_independent:
-            test = mcnemar_of(truth[among], one[among], other[among])
-            row["mcnemar"], row["p"] = asdict(test), test.p_exact
-            row["method"] = "; ".join(filter(None, [row["method"], "p: McNemar, exact"]))
-        rows.append(row)
-    return rows
+            for level in (first, second)
+        )
+        pairs.append((one, other))
+    return pairs
+
+
+def non_inferiority(
+    row: dict[str, Any], margin: float, *, higher_is_better: bool
+) -> dict[str, Any]:
+    """Whether the second model is not worse than the first by more than a margin.
+
+    The margin is set before the data are seen. Not worse is shown where the interval of the
+    difference lies on the good side of it altogether.
+
+    Args:
+        row: of ``compare_levels``.
+        margin: the greatest loss that does not matter, above 0, on the number's own scale.
+        higher_is_better: which way is up.
+
+    Returns:
+        ``name``, ``margin``, ``is_shown`` (None where there is no interval) and ``words``.
+    """
+    low, high = row["low"], row["high"]
+    loss = f"{100 * margin:g} points" if row["percent"] else f"{margin:g}"
+    about = f"{row['title']}, margin {loss}"
+    if low is None or high is None:
+        words = f"{about}: no interval, so nothing is shown."
+        return {"name": row["name"], "margin": margin, "is_shown": None, "words": words}
+    worst = -low if higher_is_better else high
+    shown = bool(worst < margin)
+    at_most = f"{100 * worst:.1f} points" if row["percent"] else f"{worst:.3f}"
+    if shown:
+        words = f"{about}: the second is not worse than the first by the margin or more"
+    else:
+        words = f"{about}: that the second is not worse by the margin is not shown"
+    words += f"; it may lose up to {at_most}." if worst > 0 else "; it is better."
+    return {"name": row["name"], "margin": margin, "is_shown": shown, "words": words}
 
 
 def _about(level: Level, name: str, title: str, *, percent: bool) -> dict[str, Any]:
@@ -178,21 +169,7 @@ def _about(level: Level, name: str, title: str, *, percent: bool) -> dict[str, A
     }
 
 
-def _verdict(row: Mapping[str, Any], level: float) -> str:
-    """A difference in words: shown or not."""
-    if row["difference"] is None:
-        return str(row["reason"] or "not compared")
-    p = row["p_holm"]
-    if p is None:
-        return str(row["reason"] or "no interval, so no statement")
-    if row["low"] == row["high"] == 0:
-        return "no difference is shown: both give the same here"
-    if p < 1 - level:
-        return f"{'higher' if row['difference'] > 0 else 'lower'} for the second (p = {p:.2g})"
-    return f"no difference is shown (p = {p:.2g})"
-
-
-def still_possible(row: Mapping[str, Any], word: str) -> str:
+def still_possible(row: dict[str, Any], word: str) -> str:
     """What the interval of a difference leaves possible, and how many cases would halve it."""
     if row["low"] is None or row["high"] is None:
         return ""

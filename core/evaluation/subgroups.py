@@ -1,42 +1,40 @@
 """Does the result hold for everybody? Numbers by subgroup, and each against the rest.
 
-All subgroups share the resamples of the level, so that a difference between a
-subgroup and the rest is made within each resample. Holm's correction covers the
-whole family of differences. A subgroup with too few cases is said to be so.
+A number of a subgroup has the interval that the same number of everybody has. A group may lie
+in several subgroups (a patient with views of both kinds); its difference is then made within
+the group. Holm's correction covers the differences of one column in one number. A subgroup
+with too few cases is said to be so.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.evaluation.cases import Level, part_of
-from core.evaluation.unit_metrics import FEW_EVENTS, metric_row, too_few
-from core.statistics import metrics as named
+from core.evaluation.differences import hold_family, of_parts, value_of, verdict_of
+from core.evaluation.metric_specs import Spec, part_of_spec
+from core.evaluation.unit_intervals import FEW_EVENTS, interval_of
+from core.evaluation.unit_metrics import metric_row, too_few
 from core.statistics import weighted as batches
-from core.statistics.comparisons import adjust, bootstrap_p
 from core.statistics.intervals import Interval
-from core.statistics.resampling import bootstrap_interval
+from core.statistics.metric_kinds import Basis, Share
+from core.statistics.metrics import sensitivity_of_positive, specificity_of_positive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from core.app import Cases
-    from core.evaluation.metric_specs import Spec
-    from core.statistics.resampling import Resampling
 
-__all__ = ["subgroup_rows", "values_in_words"]
+__all__ = ["subgroup_gaps", "subgroup_rows", "values_in_words"]
 
 # A column with more values than this is cut into thirds (numbers) or has its
 # smallest values put together (words).
 MANY = 12
-# Resamples for a metric of the app's own that has to be called once for each.
-SLOW_RESAMPLES = 300
 
 
 def values_in_words(values: NDArray[np.str_]) -> NDArray[np.str_]:
@@ -83,23 +81,84 @@ def subgroup_rows(
 
     Returns:
         rows of ``core.base.tables.METRICS`` with ``subgroup`` filled, and one row for each
-        comparison of the first number with everybody else: ``column``, ``subgroup``,
-        ``name``, ``unit``, ``n``, ``n_groups``, ``value``, ``rest``, ``difference``,
-        ``low``, ``high``, ``p``, ``p_holm``, ``verdict``.
+        comparison of the first number with everybody else: ``column``, ``subgroup``, ``name``,
+        ``unit``, ``n``, ``n_groups``, ``value``, ``rest``, ``difference``, ``low``, ``high``,
+        ``p``, ``p_holm``, ``family``, ``verdict``.
     """
-    jobs = _jobs(level, specs, columns)
-    for block in level.plan.weights():
-        for job in jobs:
-            job.draw(block)
-    rows = [_row(job, split) for job in jobs if job.column]
-    compared = [
-        _against_rest(job, rest) for job, rest in pairwise(jobs) if job.column and not rest.column
-    ]
-    adjusted = adjust([np.nan if c["p"] is None else c["p"] for c in compared])
-    for one, p in zip(compared, adjusted, strict=True):
-        one["p_holm"] = None if np.isnan(p) else float(p)
-        one["verdict"] = _verdict(one, level.confidence)
+    rows: list[dict[str, Any]] = []
+    for column, value, inside in _parts(columns):
+        part = part_of(level, inside)
+        rows += [_row(part, part_of_spec(s, inside), column, value, split) for s in specs]
+    compared = _compared(level, specs[0], columns) if specs else []
     return rows, compared
+
+
+def subgroup_gaps(level: Level, columns: Mapping[str, NDArray[np.str_]]) -> list[dict[str, Any]]:
+    """Gaps between subgroups in the shares of positive and of negative cases called positive.
+
+    Args:
+        level: the cases.
+        columns: column -> (N,) value of each case, as text.
+
+    Returns:
+        rows as ``subgroup_rows`` has them, for the true and the false positive rate; empty for
+        a task without positive classes.
+    """
+    return [row for spec in _rates(level) for row in _compared(level, spec, columns)]
+
+
+def _parts(
+    columns: Mapping[str, NDArray[np.str_]],
+) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
+    """Column, value and the cases (N,) of each subgroup."""
+    for column, raw in columns.items():
+        words = values_in_words(raw)
+        distinct = sorted(set(words.tolist()), key=_order)
+        if len(distinct) >= 2:
+            yield from ((column, value, words == value) for value in distinct)
+
+
+def _compared(
+    level: Level, spec: Spec, columns: Mapping[str, NDArray[np.str_]]
+) -> list[dict[str, Any]]:
+    """One number of each subgroup against that of the rest: one family."""
+    found: list[dict[str, Any]] = []
+    for column, value, inside in _parts(columns):
+        part, rest = part_of(level, inside), part_of(level, ~inside)
+        one = part_of_spec(spec, inside), part_of_spec(spec, ~inside)
+        away = of_parts(level, inside, (part, rest), one)
+        row = _about(part, spec, column, value) | away.as_row()
+        for key, number in (("value", away.second), ("rest", away.first)):
+            row[key] = float(number) if np.isfinite(number) else None
+        _caution(row, part, rest, one)
+        found.append(row)
+    hold_family(found, f"{spec.title} of each subgroup against the rest")
+    for row in found:
+        words = verdict_of(
+            row,
+            level.confidence,
+            than="than the rest",
+            none="no difference to the rest is shown",
+        )
+        row["verdict"] = row["reason"] if row["reason"].startswith("too few") else words
+    return found
+
+
+def _rates(level: Level) -> list[Spec]:
+    """The shares of positive and of negative cases called positive."""
+    if not level.task.positive_index or level.task.kind == "multilabel":
+        return []
+    found = []
+    truth, _, decided = batches.positive_part(level.cases, level.task.positive_index)
+    for name, title, of, compute in (
+        ("true_positive_rate", "True positive rate", 1, sensitivity_of_positive),
+        ("false_positive_rate", "False positive rate", 0, false_positive_rate),
+    ):
+        basis = Basis("proportion", (Share(decided == 1, truth == of),))
+        found.append(
+            Spec(name=name, title=title, key=name, percent=True, basis=basis, compute=compute)
+        )
+    return found
 
 
 def _order(word: str) -> tuple[int, float, str]:
@@ -112,100 +171,21 @@ def _order(word: str) -> tuple[int, float, str]:
         return (2 if word in {"(empty)", "other"} else 1, 0.0, word)
 
 
-@dataclass
-class _Job:
-    """One number of some cases, over the resamples of all.
-
-    Attributes:
-        column: of the subgroup; empty for the rest that it is compared with.
-        subgroup: its value in words.
-        spec: the number.
-        part: the level of these cases.
-        inside: (N,) which of all cases they are.
-        value: of the cases themselves; NaN where undefined.
-        blocks: values over the resamples so far.
-    """
-
-    column: str
-    subgroup: str
-    spec: Spec
-    part: Level
-    inside: NDArray[np.bool_]
-    value: float = np.nan
-    blocks: list[NDArray[np.float64]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.value = float(named.over_weights(self.compute, self.part.cases, self._once())[0])
-
-    def _once(self) -> NDArray[np.float64]:
-        return np.ones((1, self.part.n))
-
-    @property
-    def compute(self) -> Callable[[Cases], float]:
-        """The function behind the number."""
-        if self.spec.compute is None:
-            msg = f"The number {self.spec.name!r} has no function of cases."
-            raise ValueError(msg)
-        return self.spec.compute
-
-    def draw(self, block: NDArray[np.float64]) -> None:
-        """Values over one block of weights (b, N) of all cases."""
-        if not np.isfinite(self.value):
-            return
-        if not named.is_batched(self.compute):
-            block = block[: max(0, SLOW_RESAMPLES - sum(map(len, self.blocks)))]
-        if len(block):
-            weights = block[:, self.inside]
-            self.blocks.append(named.over_weights(self.compute, self.part.cases, weights))
-
-    @property
-    def replicates(self) -> NDArray[np.float64]:
-        """Values over all resamples."""
-        return np.concatenate(self.blocks)
-
-    @property
-    def plan(self) -> Resampling:
-        """What was drawn of these cases."""
-        return replace(self.part.plan, resamples=len(self.replicates))
+def false_positive_rate(cases: Cases) -> float:
+    """The share of negative cases decided for a positive class."""
+    return 1 - specificity_of_positive(cases)
 
 
-def _jobs(
-    level: Level, specs: Sequence[Spec], columns: Mapping[str, NDArray[np.str_]]
-) -> list[_Job]:
-    """Every number of every subgroup; behind the first of each, the same of the rest."""
-    jobs = []
-    for column, raw in columns.items():
-        words = values_in_words(raw)
-        distinct = sorted(set(words.tolist()), key=_order)
-        if len(distinct) < 2:
-            continue
-        for value in distinct:
-            inside = words == value
-            part = part_of(level, inside)
-            for i, spec in enumerate(specs):
-                jobs.append(_Job(column, value, spec, part, inside))
-                if i == 0:
-                    jobs.append(_Job("", value, spec, part_of(level, ~inside), ~inside))
-    return jobs
-
-
-def _row(job: _Job, split: str) -> dict[str, Any]:
+def _row(part: Level, spec: Spec, column: str, value: str, split: str) -> dict[str, Any]:
     """One row of METRICS."""
-    part, spec = job.part, job.spec
-    if np.isfinite(job.value):
-        interval = bootstrap_interval(
-            job.value,
-            job.replicates,
-            job.plan,
-            level=part.confidence,
-            groups_of=(part.plan.n_groups,) if spec.is_share else None,
-        )
+    number = value_of(part, spec)
+    if np.isfinite(number):
+        interval = interval_of(part, spec, number)
     else:
         reason = "not estimable: the cases of this subgroup do not allow it"
         interval = Interval(low=None, high=None, level=part.confidence, reason=reason)
-    plain = replace(spec, among=None, success=None, events=None)
-    name = f"{job.column}={job.subgroup}"
-    row = metric_row(part, plain, job.value, interval, split=split, subgroup=name)
+    plain = replace(spec, events=None)
+    row = metric_row(part, plain, number, interval, split=split, subgroup=f"{column}={value}")
     caution = f"too few to judge: {part.n} cases" if part.n < FEW_EVENTS else ""
     if spec.kind == "area":
         truth = batches.positive_part(part.cases, part.task.positive_index or None)[0]
@@ -215,49 +195,28 @@ def _row(job: _Job, split: str) -> dict[str, Any]:
     return row
 
 
-def _against_rest(job: _Job, rest: _Job) -> dict[str, Any]:
-    """The difference of a subgroup to the rest."""
-    part = job.part
-    known, other = bool(np.isfinite(job.value)), bool(np.isfinite(rest.value))
-    found: dict[str, Any] = {
-        "column": job.column,
-        "subgroup": job.subgroup,
-        "name": job.spec.name,
-        "title": job.spec.title,
+def _about(part: Level, spec: Spec, column: str, value: str) -> dict[str, Any]:
+    """What a comparison is about."""
+    among = spec.among
+    return {
+        "column": column,
+        "subgroup": value,
+        "name": spec.name,
+        "title": spec.title,
+        "percent": spec.percent,
         "unit": part.unit,
-        "n": part.n,
+        "n": part.n if among is None else None,
         "n_groups": part.plan.n_groups,
-        "value": job.value if known else None,
-        "rest": rest.value if other else None,
-        "difference": None,
-        "low": None,
-        "high": None,
-        "p": None,
-        "reason": "",
     }
-    if not (known and other):
-        found["reason"] = "the subgroup or the rest has no value"
-        return found
-    found["difference"] = job.value - rest.value
-    # Too few groups on either side leave nothing to resample.
-    plan = job.plan if job.plan.n_groups <= rest.plan.n_groups else rest.plan
-    away = job.replicates - rest.replicates
-    interval = bootstrap_interval(job.value - rest.value, away, plan, level=part.confidence)
-    found["low"], found["high"], found["reason"] = interval.low, interval.high, interval.reason
-    if part.n < FEW_EVENTS:
-        found["reason"] = f"too few to judge: {part.n} cases"
-    elif interval.low is not None:
-        found["p"] = bootstrap_p(away)
-    return found
 
 
-def _verdict(one: Mapping[str, Any], confidence: float) -> str:
-    """A comparison in words."""
-    if one["reason"].startswith("too few"):
-        return str(one["reason"])
-    if one["p_holm"] is None:
-        return str(one["reason"] or "not compared")
-    if one["p_holm"] >= 1 - confidence:
-        return "no difference to the rest is shown"
-    way = "higher" if one["difference"] > 0 else "lower"
-    return f"{way} than the rest (p = {one['p_holm']:.2g} after Holm)"
+def _caution(one: dict[str, Any], part: Level, rest: Level, specs: tuple[Spec, Spec]) -> None:
+    """Too few cases on either side allow no statement."""
+    sizes = [
+        level.n if spec.among is None else int(spec.among.sum())
+        for level, spec in zip((part, rest), specs, strict=True)
+    ]
+    one["n"] = sizes[0]
+    if min(sizes) < FEW_EVENTS and one["difference"] is not None:
+        one["reason"] = f"too few to judge: {min(sizes)} cases"
+        one["p"] = None

@@ -12,6 +12,7 @@ at. The same table in any order of rows gives the same content.
                         all, none}, risk_coverage: [{x (coverage), y (error), low, high, rows}]
     operating_points    as given, with counts, rates, predictive values and counts per 1,000
     subgroups           the headline of each subgroup against the rest
+    gaps                true and false positive rates of each subgroup against the rest
     precision           width of the headline's interval, and further cases that would halve it
     folds               the headline of each fold of a cross-validation; None where there is none
     rules               the headline by unit and rule of combining images, against the rule in force
@@ -31,23 +32,25 @@ import numpy as np
 from core.errors import MetricError
 from core.evaluation import curves
 from core.evaluation.aggregation_rules import compare_rules
+from core.evaluation.calibration_of_level import calibration_of
 from core.evaluation.cases import Level
+from core.evaluation.differences import value_of
 from core.evaluation.failures import failures_of
 from core.evaluation.folds import fold_spread
 from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
 from core.evaluation.metric_specs import Spec, specs_of
 from core.evaluation.participant_flow import absent_classes, cautions_of, flow_of
 from core.evaluation.stored_thresholds import reached, thresholds_of
-from core.evaluation.subgroups import subgroup_rows
+from core.evaluation.subgroups import subgroup_gaps, subgroup_rows
 from core.evaluation.threshold_choice import headline_unit
-from core.evaluation.unit_metrics import interval_of, metric_row, rows_of
+from core.evaluation.unit_intervals import interval_of
+from core.evaluation.unit_metrics import metric_row, rows_of
 from core.evaluation.units import decisions_by_unit, text_of
 from core.statistics import metrics as named
-from core.statistics import weighted as batches
 from core.statistics.agreement import confusion_matrix
-from core.statistics.calibration import calibration_line
 from core.statistics.comparisons import precision_of
 from core.statistics.intervals import check_level
+from core.statistics.metric_kinds import basis_of
 from core.statistics.scores import scores_from_logits
 
 if TYPE_CHECKING:
@@ -157,9 +160,8 @@ def summarise(
         for s in specs[headline_unit]
         if s.name in IN_SUBGROUPS and s.name != headline and not s.of
     ]
-    by_subgroup, compared = subgroup_rows(
-        main, chosen, _columns(judged[headline_unit], keep, notes), split=split
-    )
+    columns = _columns(judged[headline_unit], keep, notes)
+    by_subgroup, compared = subgroup_rows(main, chosen, columns, split=split)
     folds = {
         name: judged[name]["fold"].to_numpy().astype(str)
         for name in levels
@@ -220,6 +222,7 @@ def summarise(
         },
         "operating_points": [point for point, _ in counted],
         "subgroups": compared,
+        "gaps": subgroup_gaps(main, columns),
         "rules": compare_rules(
             predictions,
             task=task,
@@ -236,7 +239,7 @@ def summarise(
         "folds": fold_spread(main, chosen, folds[headline_unit])
         if headline_unit in folds
         else None,
-        "calibration": _calibration(main),
+        "calibration": calibration_of(main),
         "failures": failures_of(predictions, tables, headline_unit, task, level, group_word),
         "cautions": cautions_of(main, judged["image"], excluded, notes, group_word),
     }
@@ -325,52 +328,17 @@ def _rows_before(level: Level, before: Cases, split: str) -> list[dict[str, Any]
     """Calibration numbers before temperature scaling."""
     then = replace(level, cases=before)
     rows = []
-    for name, title, kind in (
-        ("log_loss", "Log-loss before temperature scaling", "other"),
-        ("brier", "Brier score before temperature scaling", "other"),
-        (
-            "expected_calibration_error",
-            "Expected calibration error before temperature scaling",
-            "binned",
-        ),
+    for name, title in (
+        ("log_loss", "Log-loss before temperature scaling"),
+        ("brier", "Brier score before temperature scaling"),
+        ("expected_calibration_error", "Expected calibration error before temperature scaling"),
     ):
         compute = getattr(named, name)
-        spec = Spec(name=f"{name}_before", title=title, key=name, kind=kind)
-        value = float(named.over_weights(compute, before, np.ones((1, then.n)))[0])
-        replicates = np.concatenate(
-            [named.over_weights(compute, before, block) for block in then.plan.weights()]
-        )
-        interval = interval_of(then, spec, value, replicates)
-        rows.append(metric_row(then, spec, value, interval, split=split))
+        basis = basis_of(compute, before)
+        spec = Spec(name=f"{name}_before", title=title, key=name, basis=basis, compute=compute)
+        value = value_of(then, spec)
+        rows.append(metric_row(then, spec, value, interval_of(then, spec, value), split=split))
     return rows
-
-
-def _calibration(level: Level) -> dict[str, Any] | None:
-    """Slope, intercept and calibration in the large of the positive classes."""
-    positive = level.task.positive_index
-    if not positive or level.task.kind == "multilabel":
-        return None
-    truth, score, _ = batches.positive_part(level.cases, positive)
-    groups = None if level.plan.is_independent else level.groups
-    about = {"of": "+".join(level.task.classes[i] for i in positive), "unit": level.unit}
-    try:
-        line = calibration_line(
-            truth, score, groups=groups, level=level.confidence, word=level.plan.word
-        )
-    except MetricError as error:
-        return {**about, "reason": str(error)}
-    return {
-        **about,
-        **{
-            name: {
-                "value": getattr(line, name),
-                "low": getattr(line, f"{name}_interval").low,
-                "high": getattr(line, f"{name}_interval").high,
-                "method": getattr(line, f"{name}_interval").method,
-            }
-            for name in ("slope", "intercept", "in_the_large")
-        },
-    }
 
 
 def _plain(value: Any) -> Any:

@@ -1,33 +1,26 @@
 """All numbers of one level (images, or one kind of unit), each with its interval.
 
-``core.evaluation.metric_specs`` says which numbers there are; the values
-of all resamples are computed together, block by block. Proportions of
-independent cases get Wilson's interval and areas DeLong's; where cases come in
-groups, everything is bootstrapped by group.
+``core.evaluation.metric_specs`` says which numbers there are, ``core.evaluation.unit_intervals``
+how the interval of each is made; values over resamples are computed together, block by block.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.errors import MetricError
+from core.evaluation.unit_intervals import FEW_EVENTS, interval_of, needs_resamples
 from core.statistics import metrics as named
 from core.statistics import weighted as batches
 from core.statistics.agreement import confusion_matrices, from_confusion
-from core.statistics.delong import delong, newcombe_auroc
 from core.statistics.discrimination import Ranking, indicator
-from core.statistics.intervals import Interval, cluster_proportion, wilson
-from core.statistics.resampling import (
-    MIN_GROUPS,
-    Resampling,
-    bootstrap_interval,
-)
+from core.statistics.intervals import Interval
+from core.statistics.resampling import MIN_GROUPS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -42,45 +35,34 @@ __all__ = [
     "too_few",
 ]
 
-# Below this many cases of a class its numbers are too few to judge.
-FEW_EVENTS = 10
-# Numbers of scores as probabilities that every task has.
-OF_SCORES = (
-    "log_loss",
-    "brier",
-    "brier_skill",
-    "expected_calibration_error",
-    "adaptive_calibration_error",
+# Said of a number whose threshold was sought on the cases that are judged.
+SOUGHT = "its threshold is sought on these very cases, so it flatters one set beforehand"
+# Numbers that follow from the confusion matrix, all at once.
+OF_DECISIONS = (
+    *("accuracy", "balanced_accuracy", "macro_f1", "matthews", "kappa", "linear_kappa"),
+    *("quadratic_kappa", "mean_absolute_error", "off_by_two"),
 )
-# Below this many groups of a class a bootstrapped area is too narrow (86 % coverage with 10
-# groups, 91 % with 20 in the manner of tests/test_coverage.py).
-FEW_GROUPS_OF_CLASS = 20
 
 
 def values_of(
     level: Level, specs: Sequence[Spec], weights: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Values (b,) of every key for weights (b, N)."""
+    """Values (b,) of the keys of these numbers for weights (b, N)."""
     cases, k = level.cases, len(level.task.classes)
+    keys = {spec.key for spec in specs}
     found: dict[str, NDArray[np.float64]] = {}
-    found.update(_of_decisions(cases, k, weights))
-    truth = indicator(cases.y, k)
-    if level.task.kind != "binary":
-        areas, precisions = [], []
-        for i in range(k):
-            area, precision = Ranking(truth[:, i], cases.scores[:, i]).both(weights)
+    if any(spec.compute is None or _is_of_decisions(spec) for spec in specs):
+        found.update(_of_decisions(cases, k, weights))
+    ranked = any(key.partition(":")[0] in {"auroc", "average_precision"} for key in keys)
+    if level.task.kind != "binary" and (
+        ranked or keys & {"macro_auroc", "macro_average_precision"}
+    ):
+        truth = indicator(cases.y, k)
+        both = [Ranking(truth[:, i], cases.scores[:, i]).both(weights) for i in range(k)]
+        for i, (area, precision) in enumerate(both):
             found[f"auroc:{i}"], found[f"average_precision:{i}"] = area, precision
-            areas.append(area)
-            precisions.append(precision)
-        found["macro_auroc"] = np.mean(areas, axis=0)
-        found["macro_average_precision"] = np.mean(precisions, axis=0)
-    positive = level.task.positive_index
-    if positive and level.task.kind != "multilabel":
-        of, score, _ = batches.positive_part(cases, positive)
-        area, precision = Ranking(of, score).both(weights)
-        found["auroc_positive"], found["average_precision_positive"] = area, precision
-    for name in OF_SCORES:
-        found[name] = named.over_weights(getattr(named, name), cases, weights)
+        found["macro_auroc"] = np.mean([area for area, _ in both], axis=0)
+        found["macro_average_precision"] = np.mean([one for _, one in both], axis=0)
     for spec in specs:
         if spec.compute is not None and spec.key not in found:
             function = getattr(spec.compute, "__name__", "")
@@ -89,6 +71,11 @@ def values_of(
                 found[function] if same else named.over_weights(spec.compute, cases, weights)
             )
     return found
+
+
+def _is_of_decisions(spec: Spec) -> bool:
+    """Whether a number follows from the confusion matrix."""
+    return getattr(spec.compute, "__name__", "") in OF_DECISIONS
 
 
 def _of_decisions(
@@ -121,19 +108,23 @@ def _of_decisions(
 def rows_of(level: Level, specs: Sequence[Spec], *, split: str) -> list[dict[str, Any]]:
     """Rows of ``core.base.tables.METRICS`` for these numbers."""
     point = values_of(level, specs, np.ones((1, level.n)))
-    wanted = [spec.key for spec in specs if spec.kind != "count"]
-    blocks: dict[str, list[NDArray[np.float64]]] = {key: [] for key in wanted}
-    for weights in level.plan.weights():
-        values = values_of(level, specs, weights)
-        for key in wanted:
-            blocks[key].append(values[key])
+    smooth = {spec.key for spec in specs if spec.kind == "smooth"}
+    drawn = {spec.key for spec in specs if needs_resamples(spec) and _is_quick(spec)}
+    left_out = _collected(level, specs, level.plan.without_each(), smooth)
+    resampled = _collected(level, specs, level.plan.weights(), drawn)
     rows = []
     for spec in specs:
         value = float(point[spec.key][0])
         if spec.kind == "count":
             interval = Interval(low=None, high=None, level=level.confidence)
         elif np.isfinite(value):
-            interval = interval_of(level, spec, value, np.concatenate(blocks[spec.key]))
+            interval = interval_of(
+                level,
+                spec,
+                value,
+                left_out=left_out.get(spec.key),
+                replicates=resampled.get(spec.key),
+            )
         else:
             interval = Interval(
                 low=None,
@@ -143,6 +134,29 @@ def rows_of(level: Level, specs: Sequence[Spec], *, split: str) -> list[dict[str
             )
         rows.append(metric_row(level, spec, value, interval, split=split))
     return rows
+
+
+def _is_quick(spec: Spec) -> bool:
+    """Whether all resamples of a number come at once."""
+    return spec.compute is not None and named.is_batched(spec.compute)
+
+
+def _collected(
+    level: Level,
+    specs: Sequence[Spec],
+    blocks: Iterator[NDArray[np.float64]],
+    keys: set[str],
+) -> dict[str, NDArray[np.float64]]:
+    """Values of these keys over blocks of weights; nothing where no key is wanted."""
+    if not keys or level.plan.n_groups < MIN_GROUPS:
+        return {}
+    wanted = [spec for spec in specs if spec.key in keys]
+    found: dict[str, list[NDArray[np.float64]]] = {key: [] for key in keys}
+    for weights in blocks:
+        values = values_of(level, wanted, weights)
+        for key in keys:
+            found[key].append(values[key])
+    return {key: np.concatenate(parts) for key, parts in found.items()}
 
 
 def _why(level: Level, spec: Spec) -> str:
@@ -155,95 +169,19 @@ def _why(level: Level, spec: Spec) -> str:
     return f"not estimable: {spec.why}"
 
 
-def interval_of(
-    level: Level, spec: Spec, value: float, replicates: NDArray[np.float64]
-) -> Interval:
-    """The interval that fits a number and its cases."""
-    plan, confidence = level.plan, level.confidence
-    if spec.kind == "proportion" and spec.success is not None and spec.among is not None:
-        if plan.is_independent:
-            x, n = int(spec.success[spec.among].sum()), int(spec.among.sum())
-            return wilson(x, n, level=confidence)
-        parts = (level.groups_in(spec.among),)
-        found = bootstrap_interval(value, replicates, plan, level=confidence, groups_of=parts)
-        return found if found.low is not None else _of_groups(level, spec, found)
-    if spec.kind == "area" and spec.truth is not None and spec.score is not None:
-        return _area(level, spec, value, replicates)
-    if spec.kind == "binned":
-        return _binned(value, replicates, plan, confidence)
-    return bootstrap_interval(
-        value, replicates, plan, level=confidence, groups_of=spec.parts or None
-    )
-
-
-def _of_groups(level: Level, spec: Spec, found: Interval) -> Interval:
-    """The interval of a proportion from the spread between groups, where resamples show none.
-
-    Where every case is decided alike, resamples within strata of the classes all have the same
-    share of right decisions; between groups that share still differs.
-    """
-    if spec.success is None or spec.among is None or level.plan.n_groups < MIN_GROUPS:
-        return found
-    groups, hits = level.groups[spec.among], spec.success[spec.among]
-    try:
-        return cluster_proportion(
-            hits, groups, level=level.confidence, scale="wilson", word=level.plan.word
-        )
-    except MetricError:
-        return found
-
-
-def _area(level: Level, spec: Spec, value: float, replicates: NDArray[np.float64]) -> Interval:
-    """DeLong or bootstrap; Newcombe's where few cases or a perfect result defeat both.
-
-    DeLong's on the logit scale, which covers 94 to 95 % where the plain one covers
-    89 to 93 % (20 to 60 positive cases, area 0.9).
-    """
-    truth, score = spec.truth, spec.score
-    if truth is None or score is None:
-        msg = f"The area {spec.name} has no labels and scores."
-        raise ValueError(msg)
-    plan, confidence = level.plan, level.confidence
-    n_1, n_0 = level.groups_in(truth), level.groups_in(~truth)
-    if plan.is_independent:
-        if min(n_1, n_0) < FEW_EVENTS:
-            return newcombe_auroc(value, n_1, n_0, level=confidence)
-        return delong(truth, score, level=confidence, scale="logit")
-    if value in {0.0, 1.0} or min(n_1, n_0) < FEW_GROUPS_OF_CLASS:
-        return newcombe_auroc(value, n_1, n_0, level=confidence, word=plan.word)
-    return bootstrap_interval(value, replicates, plan, level=confidence)
-
-
-def _binned(
-    value: float, replicates: NDArray[np.float64], plan: Resampling, confidence: float
-) -> Interval:
-    """The basic interval: it turns the replicates around the value.
-
-    A binned error is never negative, so noise raises it: in the data, and once
-    more in each resample. Turning the replicates around takes the second rise off.
-    """
-    found = bootstrap_interval(value, replicates, plan, level=confidence)
-    if found.low is None or found.high is None:
-        return found
-    low, high = max(0.0, 2 * value - found.high), max(0.0, 2 * value - found.low)
-    return replace(
-        found,
-        low=min(low, value),
-        high=max(high, value),
-        method=f"bootstrap of {plan.words}, basic",
-    )
-
-
 def metric_row(
     level: Level, spec: Spec, value: float, interval: Interval, *, split: str, subgroup: str = ""
 ) -> dict[str, Any]:
     """One row of ``core.base.tables.METRICS``."""
     known = np.isfinite(value)
     reasons = [interval.reason] if interval.reason else []
-    if known and spec.kind != "count" and spec.events is not None:
-        caution = too_few(spec.events, level.n - spec.events)
+    events = None if spec.events is None else int(spec.events.sum())
+    if known and spec.kind != "count" and events is not None:
+        caution = too_few(events, level.n - events)
         if caution:
             reasons.append(caution)
+    if known and spec.seeks:
+        reasons.append(SOUGHT)
     among = spec.among
     return {
         "name": spec.name,
@@ -259,7 +197,7 @@ def metric_row(
         "method": interval.method,
         "n": level.n if among is None else int(among.sum()),
         "n_groups": level.plan.n_groups if among is None else level.groups_in(among),
-        "n_events": spec.events,
+        "n_events": events,
         "reason": "; ".join(reasons),
         "percent": spec.percent,
     }

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
-from scipy.special import expit, log_softmax, logit
+from scipy.special import expit, log_softmax
 
 from core.errors import MetricError
 from core.statistics.intervals import Interval, check_level, number_groups, plural
-from core.statistics.reliability import log_loss, truth_and_scores
+from core.statistics.reliability import log_loss, logits_of, truth_and_scores
 from core.statistics.scores import scores_from_logits
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ __all__ = [
     "calibration_line",
     "fit_temperature",
     "fit_vector_scaling",
+    "in_the_large",
     "logistic_lines",
     "recalibrate",
 ]
@@ -85,10 +86,10 @@ def calibration_line(
             the classes perfectly, so that no finite slope fits best.
     """
     truth, values = truth_and_scores(y, score)
-    x = _logits(values)
+    x = logits_of(values)
     ones = np.ones((1, len(x)))
     intercept, slope = (float(v) for v in logistic_lines(truth, x, ones)[0])
-    large = float(_in_the_large(truth, x, ones)[0])
+    large = float(in_the_large(truth, x, ones)[0])
     if not np.isfinite(large):
         msg = "not estimable: calibration needs cases of both classes"
         raise MetricError(msg)
@@ -131,16 +132,11 @@ def calibration_in_the_large(
     """
     truth, values = truth_and_scores(y, score)
     weights = np.ones(len(values)) if weight is None else np.asarray(weight, dtype=np.float64)
-    found = float(_in_the_large(truth, _logits(values), weights[None, :])[0])
+    found = float(in_the_large(truth, logits_of(values), weights[None, :])[0])
     if not np.isfinite(found):
         msg = "not estimable: calibration needs cases of both classes"
         raise MetricError(msg)
     return found
-
-
-def _logits(score: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores on the logit scale; 0 and 1 are drawn in to stay finite."""
-    return np.asarray(logit(np.clip(score, 1e-12, 1 - 1e-12)))
 
 
 def _standard_errors(
@@ -203,7 +199,7 @@ def logistic_lines(
     return found
 
 
-def _in_the_large(
+def in_the_large(
     truth: NDArray[np.float64], x: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Intercepts (b,) with the slope fixed at 1; NaN without both classes."""

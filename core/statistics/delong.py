@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
-from scipy.special import expit, logit
+from scipy.special import expit, logit, stdtrit
 
 from core.errors import MetricError
 from core.statistics.discrimination import both_classes
@@ -126,16 +126,18 @@ def delong(
     return _area_interval(area, variance, level, scale, f"{name}, {words}")
 
 
-def _area_interval(area: float, variance: float, level: float, scale: str, method: str) -> Interval:
-    """A normal interval of an area on either scale."""
-    z = check_level(level)
+def _area_interval(
+    area: float, variance: float, level: float, scale: str, method: str, df: float | None = None
+) -> Interval:
+    """A normal interval of an area on either scale; Student's with degrees of freedom."""
+    z = check_level(level) if df is None else float(stdtrit(df, 0.5 + level / 2))
     se = float(np.sqrt(variance))
     if scale == "logit" and 0 < area < 1:
         half = z * se / (area * (1 - area))
         low, high = (float(expit(logit(area) + side * half)) for side in (-1, 1))
     else:
         low, high = max(0.0, area - z * se), min(1.0, area + z * se)
-    return Interval(low=low, high=high, level=level, method=method, se=se)
+    return Interval(low=low, high=high, level=level, method=method, se=se, df=df)
 
 
 def newcombe_auroc(
@@ -178,9 +180,13 @@ def newcombe_auroc(
     tiny = 1e-12
     low, high = 0.0, 1.0
     if area > tiny:
-        low = float(brentq(lambda a: area - a - reach(a), 0.0, min(area, 1 - tiny)))
+        top = min(area, 1 - tiny)
+        inside = area - top - reach(top) < 0
+        low = float(brentq(lambda a: area - a - reach(a), 0.0, top)) if inside else top
     if area < 1 - tiny:
-        high = float(brentq(lambda a: a - area - reach(a), max(area, tiny), 1.0))
+        bottom = max(area, tiny)
+        inside = bottom - area - reach(bottom) < 0
+        high = float(brentq(lambda a: a - area - reach(a), bottom, 1.0)) if inside else bottom
     what = (
         f"{n_positive:,} positive and {n_negative:,} negative "
         f"{plural(word) if word else 'independent cases'}"
@@ -209,7 +215,8 @@ def delong_clustered(
         score: (N,) finite numbers.
         groups: (N,) the group of each case.
         level: confidence level.
-        scale: ``plain`` or ``logit``.
+        scale: ``plain``, or ``logit`` with Student's quantile, whose degrees of freedom
+            are few where the groups of a rare class carry the variance.
         word: what a group is called.
 
     Raises:
@@ -217,6 +224,27 @@ def delong_clustered(
     """
     truth, value, _ = both_classes(y, score)
     index, n_groups = number_groups(groups, len(value))
+    area, pull_1, pull_0, groups_1, groups_0 = _pulls(truth, value, index, n_groups, word)
+    variance = groups_1 / (groups_1 - 1) * float((pull_1**2).sum())
+    variance += groups_0 / (groups_0 - 1) * float((pull_0**2).sum())
+    variance += 2 * n_groups / (n_groups - 1) * float((pull_1 * pull_0).sum())
+    if variance <= 1e-18:
+        return newcombe_auroc(area, groups_1, groups_0, level=level, word=word)
+    words = f"DeLong for clusters (Obuchowski), {n_groups:,} {plural(word)}"
+    if scale == "plain":
+        return _area_interval(area, variance, level, scale, words)
+    df = _freedom(pull_1 + pull_0)
+    return _area_interval(area, variance, level, scale, f"{words}, on the logit scale", df)
+
+
+def _pulls(
+    truth: NDArray[np.bool_],
+    value: NDArray[np.float64],
+    index: NDArray[np.int_],
+    n_groups: int,
+    word: str,
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64], int, int]:
+    """The area, what each group (G,) pulls it by with its positives and negatives, and groups."""
     area, of_positive, of_negative = _placements(truth, value)
     m = np.bincount(index[truth], minlength=n_groups)
     n = np.bincount(index[~truth], minlength=n_groups)
@@ -227,15 +255,15 @@ def delong_clustered(
         raise MetricError(msg)
     away_1 = np.bincount(index[truth], weights=of_positive, minlength=n_groups) - m * area
     away_0 = np.bincount(index[~truth], weights=of_negative, minlength=n_groups) - n * area
-    n_1, n_0 = len(of_positive), len(of_negative)
-    variance = groups_1 / (groups_1 - 1) * float((away_1**2).sum()) / n_1**2
-    variance += groups_0 / (groups_0 - 1) * float((away_0**2).sum()) / n_0**2
-    cross = n_groups / (n_groups - 1) * float((away_1 * away_0).sum())
-    variance += 2 * cross / (n_1 * n_0)
-    if variance <= 1e-18:
-        return newcombe_auroc(area, groups_1, groups_0, level=level, word=word)
-    words = f"DeLong for clusters (Obuchowski), {n_groups:,} {plural(word)}"
-    return _area_interval(area, variance, level, scale, words)
+    pull_1, pull_0 = away_1 / len(of_positive), away_0 / len(of_negative)
+    return area, pull_1, pull_0, groups_1, groups_0
+
+
+def _freedom(pull: NDArray[np.float64]) -> float:
+    """Degrees of freedom of a sum of squares: few where a few groups carry it (Satterthwaite)."""
+    n, square = len(pull), float((pull**2).sum())
+    noise = float((pull**4).sum()) - square**2 / n
+    return float(np.clip(2 * square**2 / noise if noise > 0 else n - 1, 2.0, max(2, n - 1)))
 
 
 def delong_paired(

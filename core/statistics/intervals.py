@@ -51,6 +51,7 @@ class Interval:
         method: how it was made, in words; empty where it is withheld.
         reason: why it is withheld, or what to bear in mind; may be empty.
         se: standard error, where the method has one.
+        df: degrees of freedom of that standard error; None where it is taken as known.
     """
 
     low: float | None
@@ -59,6 +60,7 @@ class Interval:
     method: str = ""
     reason: str = ""
     se: float | None = None
+    df: float | None = None
 
     @property
     def ends(self) -> tuple[float, float]:

@@ -323,9 +323,12 @@ def over_weights(
         weights: how often each row counts in each resample.
     """
     function, settings = _split(compute)
-    if function in _BATCHES:
-        return np.asarray(_BATCHES[function](cases, weights, **settings), dtype=np.float64)
     found = np.full(len(weights), np.nan)
+    if function in _BATCHES:
+        try:
+            return np.asarray(_BATCHES[function](cases, weights, **settings), dtype=np.float64)
+        except MetricError:
+            return found
     for i, weight in enumerate(weights):
         try:
             found[i] = compute(replace(cases, weight=weight))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import logit
 
 from core.errors import MetricError
 from core.statistics.intervals import check_weights, wilson
@@ -29,6 +30,7 @@ __all__ = [
     "expected_calibration_error",
     "log_loss",
     "log_loss_rows",
+    "logits_of",
     "maximum_calibration_error",
     "reliability",
     "top_label",
@@ -61,6 +63,11 @@ def truth_and_scores(
         msg = "labels of a two-way question must be 0 or 1"
         raise MetricError(msg)
     return labels.astype(np.float64), values
+
+
+def logits_of(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores on the scale of log odds; 0 and 1 are drawn in to stay finite."""
+    return np.asarray(logit(np.clip(score, 1e-12, 1 - 1e-12)))
 
 
 def _mean(values: NDArray[np.float64], weight: ArrayLike | None) -> float:

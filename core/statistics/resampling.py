@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtrit
 
 from core.errors import MetricError
 from core.statistics.intervals import (
@@ -29,6 +29,7 @@ from core.statistics.intervals import (
     number_groups,
     plural,
 )
+from core.statistics.scales import AT_END, SCALES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -42,6 +43,7 @@ __all__ = [
     "bca_interval",
     "bootstrap",
     "bootstrap_interval",
+    "few_groups",
     "jackknife",
     "outcome_strata",
     "percentile_interval",
@@ -54,6 +56,8 @@ MIN_GROUPS = 5
 MAX_UNDEFINED = 0.05
 # Elements of one block of weights: 16 MB of float64.
 BLOCK = 2_000_000
+# Groups are left out one by one up to this many, beyond it in as many blocks of them.
+MAX_LEFT_OUT = 400
 
 
 @dataclass(frozen=True)
@@ -106,12 +110,34 @@ class Resampling:
                 counts[:, some] = times.reshape(rows, size)
             yield np.ascontiguousarray(counts[:, self.index])
 
+    def blocks(self) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+        """What the jackknife leaves out at once: one group, or of many groups a share.
+
+        Returns:
+            (G,) the block of each group, drawn at random within strata, and (U,) the
+            stratum of each block; at most ``MAX_LEFT_OUT`` blocks.
+        """
+        if self.n_groups <= MAX_LEFT_OUT:
+            return np.arange(self.n_groups), self.stratum
+        block = np.empty(self.n_groups, dtype=np.int_)
+        of_block: list[int] = []
+        rng = np.random.default_rng(self.seed)
+        for number in np.unique(self.stratum):
+            members = np.flatnonzero(self.stratum == number)
+            share = max(2, round(MAX_LEFT_OUT * len(members) / self.n_groups))
+            n = min(len(members), share)
+            block[rng.permutation(members)] = len(of_block) + np.arange(len(members)) % n
+            of_block += [int(number)] * n
+        return block, np.array(of_block)
+
     def without_each(self) -> Iterator[NDArray[np.float64]]:
-        """Blocks (b, N) of weights, together one row per group, which is left out."""
+        """Blocks (b, N) of weights, together one row per block of groups, which is left out."""
+        of_group, of_block = self.blocks()
+        of_row = of_group[self.index]
         step = max(1, BLOCK // max(1, len(self.index)))
-        for start in range(0, self.n_groups, step):
-            left_out = np.arange(start, min(start + step, self.n_groups))
-            yield (self.index[None, :] != left_out[:, None]).astype(np.float64)
+        for start in range(0, len(of_block), step):
+            left_out = np.arange(start, min(start + step, len(of_block)))
+            yield (of_row[None, :] != left_out[:, None]).astype(np.float64)
 
 
 def resample_groups(
@@ -128,9 +154,10 @@ def resample_groups(
     Args:
         groups: (N,) the group of each row; None makes every row its own group.
         n: number of rows, needed only without groups.
-        outcome: (N,) class of each row; groups are then drawn within strata of
-            their rarest class, so that a rare class never vanishes. None draws
-            from all groups alike.
+        outcome: (N,) class of each row, where a design fixed how many cases of each class
+            there are: groups are then drawn within strata of their rarest class. None draws
+            from all groups alike, which a share of classes that is itself a matter of
+            chance asks for.
         resamples: how many.
         seed: of the draws.
         word: what a group is called.
@@ -194,7 +221,7 @@ def bootstrap(
 def jackknife(
     statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]], plan: Resampling
 ) -> NDArray[np.float64]:
-    """Values of a statistic without each group in turn: (G,) or (G, M)."""
+    """Values of a statistic without each block of groups in turn: (U,) or (U, M)."""
     return np.concatenate([np.asarray(statistic(block)) for block in plan.without_each()])
 
 
@@ -246,6 +273,16 @@ def bca_interval(
     return ends[0], ends[1]
 
 
+def few_groups(plan: Resampling, level: float) -> Interval:
+    """No interval, for there are fewer than ``MIN_GROUPS`` groups."""
+    few = plural(plan.word, plan.n_groups)
+    reason = (
+        f"interval withheld: {plan.n_groups} {few} are too few to show how "
+        f"{plural(plan.word)} differ (at least {MIN_GROUPS} are needed)"
+    )
+    return Interval(low=None, high=None, level=level, reason=reason)
+
+
 def bootstrap_interval(
     value: float,
     replicates: NDArray[np.float64],
@@ -254,6 +291,7 @@ def bootstrap_interval(
     level: float = 0.95,
     jackknifed: NDArray[np.float64] | None = None,
     groups_of: Sequence[int] | None = None,
+    scale: str | None = None,
 ) -> Interval:
     """The interval of a value from its replicates, or why there is none.
 
@@ -266,15 +304,12 @@ def bootstrap_interval(
         groups_of: for a metric whose ends are 0 and 1: numbers of groups behind
             each of the proportions it averages. Where every resample gives the
             same 0 or 1 an exact limit on them is used.
+        scale: of ``core.statistics.scales.SCALES``: Student's interval on it, from the spread
+            of the replicates, in place of their percentiles.
     """
     check_level(level)
     if plan.n_groups < MIN_GROUPS:
-        few = plural(plan.word, plan.n_groups)
-        reason = (
-            f"interval withheld: {plan.n_groups} {few} are too few to resample "
-            f"(at least {MIN_GROUPS} are needed)"
-        )
-        return Interval(low=None, high=None, level=level, reason=reason)
+        return few_groups(plan, level)
     known = replicates[np.isfinite(replicates)]
     n_undefined = len(replicates) - len(known)
     if n_undefined > MAX_UNDEFINED * len(replicates):
@@ -290,7 +325,9 @@ def bootstrap_interval(
             f"interval withheld: every resample gives {value:.4g}, so there is no spread to measure"
         )
         return Interval(low=None, high=None, level=level, reason=reason)
-    if jackknifed is None:
+    if scale is not None:
+        low, high, kind = _student(value, known, plan, level, scale)
+    elif jackknifed is None:
         low, high = percentile_interval(known, level=level)
         kind = "percentile"
     else:
@@ -305,3 +342,22 @@ def bootstrap_interval(
         reason=reason,
         se=float(known.std(ddof=1)),
     )
+
+
+def _student(
+    value: float, known: NDArray[np.float64], plan: Resampling, level: float, scale: str
+) -> tuple[float, float, str]:
+    """Student's interval on a scale, from the spread of resamples, and what it is called.
+
+    Resamples of G groups are less spread than samples by a factor of (G - 1) / G.
+    """
+    one, n = SCALES[scale], plan.n_groups
+    slope = one.slope(value)
+    if slope <= AT_END:
+        low, high = percentile_interval(known, level=level)
+        return min(low, value), max(high, value), "percentile"
+    se = float(known.std(ddof=1)) * float(np.sqrt(n / (n - 1)))
+    reach = float(stdtrit(n - 1, 0.5 + level / 2)) * se / slope
+    middle = one.forward(value)
+    on = f" on the scale of {one.name}" if one.name else ""
+    return one.back(middle - reach), one.back(middle + reach), f"Student's{on}"

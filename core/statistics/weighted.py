@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.errors import MetricError
 from core.statistics.agreement import confusion_matrices, from_confusion
 from core.statistics.discrimination import Ranking, indicator
 from core.statistics.reliability import bin_numbers
@@ -28,6 +29,7 @@ __all__ = [
     "brier_skills",
     "briers_of_positive",
     "calibration_errors",
+    "calibration_gaps",
     "concordances",
     "f1_of_positive",
     "macro_areas",
@@ -39,7 +41,9 @@ __all__ = [
     "positive_part",
     "rates_of_positive",
     "ratio",
+    "right_of",
     "top_two",
+    "top_two_of",
     "weighted_means",
 ]
 
@@ -62,12 +66,19 @@ def positive_part(
 
     Args:
         cases: see ``core.app.Cases``.
-        positive: class indices; None takes the upper half: the second of two, the
-            third of three, the third and fourth of four.
+        positive: class indices; None takes those of the cases (``Cases.positive``), and where
+            they name none either the upper half: the second of two, the third of three.
+
+    Raises:
+        MetricError: the task names no positive class.
     """
     n_classes = cases.scores.shape[1]
+    named = cases.positive if positive is None else positive
     upper = range(n_classes - n_classes // 2, n_classes)
-    where = list(upper if positive is None else positive)
+    where = list(upper if named is None else named)
+    if not where:
+        msg = "not estimable: the task names no positive class"
+        raise MetricError(msg)
     if cases.y.ndim == 2:
         # Labels that do not exclude one another: positive if any is.
         score = 1 - np.prod(1 - cases.scores[:, where], axis=1)
@@ -85,7 +96,7 @@ def numbers_of_confusion(cases: Cases, weights: Weights, *, name: str) -> NDArra
     """One number of the confusion matrices."""
     if cases.y.ndim == 2:
         if name == "accuracy":
-            return weighted_means((cases.y == cases.decided).all(axis=1).astype(float), weights)
+            return weighted_means(right_of(cases).astype(float), weights)
         if name not in {"macro_f1", "balanced_accuracy"}:
             return np.full(len(weights), np.nan)
         return numbers_of_labels(cases, weights)[name]
@@ -93,12 +104,25 @@ def numbers_of_confusion(cases: Cases, weights: Weights, *, name: str) -> NDArra
     return from_confusion(counts)[name]
 
 
+def right_of(cases: Cases) -> NDArray[np.bool_]:
+    """(N,) whether each case is decided right; of several labels, every one of them."""
+    right = cases.y == cases.decided
+    return np.asarray(right.all(axis=1) if right.ndim == 2 else right)
+
+
 def numbers_of_labels(cases: Cases, weights: Weights) -> dict[str, NDArray[np.float64]]:
-    """Macro F1 and mean recall over the labels of a multi-label task."""
+    """Macro F1 and balanced accuracy over the labels of a multi-label task.
+
+    The balanced accuracy of a label is the mean of its sensitivity and specificity, so that
+    calling every label of every case is worth one half, and not one.
+    """
     hits = weights @ (cases.y * cases.decided).astype(float)
     support, called = weights @ cases.y.astype(float), weights @ cases.decided.astype(float)
-    f1, recall = ratio(2 * hits, support + called), ratio(hits, support)
-    return {"macro_f1": _mean_of_defined(f1), "balanced_accuracy": _mean_of_defined(recall)}
+    cleared = weights @ ((1 - cases.y) * (1 - cases.decided)).astype(float)
+    without = weights.sum(axis=1, keepdims=True) - support
+    f1 = ratio(2 * hits, support + called)
+    balanced = (ratio(hits, support) + ratio(cleared, without)) / 2
+    return {"macro_f1": _mean_of_defined(f1), "balanced_accuracy": _mean_of_defined(balanced)}
 
 
 def _mean_of_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -153,12 +177,13 @@ def brier_skills(cases: Cases, weights: Weights) -> NDArray[np.float64]:
     return np.asarray(1 - ratio(own, np.where(reference > 1e-15, reference, 0.0)))
 
 
-def calibration_errors(
+def calibration_gaps(
     cases: Cases, weights: Weights, *, bins: int = 10, equal: str = "width"
 ) -> NDArray[np.float64]:
-    """Of the positive class, of the decided class, or of all labels."""
-    if not len(cases.y):
-        return np.full(len(weights), np.nan)
+    """Gaps (b, B) of the bins: score minus outcome, summed over its cases, by the number of all.
+
+    Of the positive class of two, of the decided class of several, or of all labels.
+    """
     n_labels = 1
     if cases.y.ndim == 2:
         truth, score = cases.y.ravel(), cases.scores.ravel()
@@ -173,7 +198,17 @@ def calibration_errors(
     gaps = np.zeros((len(cases.y), len(edges) - 1))
     owner = np.repeat(np.arange(len(cases.y)), n_labels)
     np.add.at(gaps, (owner, number), score - truth)
-    return ratio(np.abs(weights @ gaps).sum(axis=1), n_labels * weights.sum(axis=1))
+    total = n_labels * weights.sum(axis=1, keepdims=True)
+    return ratio(weights @ gaps, np.broadcast_to(total, (len(weights), gaps.shape[1])))
+
+
+def calibration_errors(
+    cases: Cases, weights: Weights, *, bins: int = 10, equal: str = "width"
+) -> NDArray[np.float64]:
+    """Of the positive class, of the decided class, or of all labels."""
+    if not len(cases.y):
+        return np.full(len(weights), np.nan)
+    return np.asarray(np.abs(calibration_gaps(cases, weights, bins=bins, equal=equal)).sum(axis=1))
 
 
 def areas_of_positive(
@@ -261,9 +296,14 @@ def concordances(cases: Cases, weights: Weights) -> NDArray[np.float64]:
     return ratio(2 * both, np.where(below > 1e-12, below, 0.0))
 
 
+def top_two_of(cases: Cases) -> NDArray[np.bool_]:
+    """(N,) whether the class of each case has one of the two highest scores."""
+    best = np.argsort(-cases.scores, axis=1, kind="stable")[:, :2]
+    return np.asarray((best == cases.y[:, None]).any(axis=1))
+
+
 def top_two(cases: Cases, weights: Weights) -> NDArray[np.float64]:
     """Shares of cases whose class has one of the two highest scores."""
     if cases.y.ndim == 2 or not len(cases.y):
         return np.full(len(weights), np.nan)
-    best = np.argsort(-cases.scores, axis=1, kind="stable")[:, :2]
-    return weighted_means((best == cases.y[:, None]).any(axis=1).astype(float), weights)
+    return weighted_means(top_two_of(cases).astype(float), weights)

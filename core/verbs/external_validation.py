@@ -57,7 +57,7 @@ MEASURED = (
 # Numbers compared beside the headline.
 COMPARED = (
     *("accuracy", "balanced_accuracy", "quadratic_kappa", "auroc", "auroc_positive"),
-    *("macro_auroc", "log_loss", "brier", "expected_calibration_error"),
+    *("macro_auroc", "log_loss", "brier"),
 )
 
 

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, cohen_kappa_score, roc_auc_score
 
-from apps.mammography.metrics import (
-    METRICS,
-    probabilistic_f1,
+from apps.mammography.metrics import METRICS
+from core.app import Cases
+from core.errors import MetricError
+from core.statistics.metrics import probabilistic_f1_of_positive as probabilistic_f1
+from core.statistics.metrics import (
     sensitivity_at_recall_rate,
     sensitivity_at_specificity,
     specificity_at_sensitivity,
 )
-from core.app import Cases
-from core.errors import MetricError
 
 COMPUTE = {metric.name: metric.compute for metric in METRICS}
 
