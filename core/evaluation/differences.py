@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Change", "hold_family", "of_parts", "of_same_cases", "unpaired", "verdict_of"]
 
+# Reach of an interval that leaves nothing out.
+NOTHING_KNOWN = 1e9
 BINNED = (
     "not compared: a calibration error in bins is raised by noise, by how much depends on the "
     "cases; compare the Brier score and the log-loss"
@@ -272,8 +274,11 @@ def _ends(
         return first.reason
 
     def ends(confidence: float) -> tuple[float, float, float]:
-        low, high = interval(confidence).ends
-        return value, low, high
+        found = interval(confidence)
+        if found.low is None or found.high is None:
+            # At a level this high nothing is left out.
+            return value, value - NOTHING_KNOWN, value + NOTHING_KNOWN
+        return value, found.low, found.high
 
     return ends
 
@@ -338,7 +343,12 @@ def hold_family(rows: Sequence[dict[str, Any]], name: str, *, behind: float | No
 
 
 def verdict_of(
-    row: dict[str, Any], confidence: float, *, than: str, none: str = "no difference is shown"
+    row: dict[str, Any],
+    confidence: float,
+    *,
+    than: str,
+    none: str = "no difference is shown",
+    with_p: bool = True,
 ) -> str:
     """A difference in words that never contradict the interval beside them.
 
@@ -347,6 +357,7 @@ def verdict_of(
         confidence: level of the interval.
         than: said after "higher" or "lower".
         none: said where none is shown.
+        with_p: whether p is said where none is shown.
     """
     if row["difference"] is None:
         return str(row["reason"] or "not compared")
@@ -356,7 +367,7 @@ def verdict_of(
     elif row["low"] is None or p is None:
         words = str(row["reason"] or "no interval, so no statement")
     elif not (row["low"] > 0 or row["high"] < 0):
-        words = f"{none} ({p_words(p)})"
+        words = f"{none} ({p_words(p)})" if with_p else none
     elif p >= alpha:
         words = (
             f"{none} once all numbers are counted ({p_words(p)} after Holm), though this interval "

@@ -125,7 +125,7 @@ def number_drift(before: Level, now: Level, specs: Sequence[Spec]) -> list[dict[
     rest = [row for i, row in enumerate(rows) if i not in first]
     hold_family(rest, "the other numbers", behind=min(known, default=None))
     for row in rows:
-        row["verdict"] = verdict_of(row, now.confidence, than="here")
+        row["verdict"] = verdict_of(row, now.confidence, than="here", with_p=False)
     return rows
 
 

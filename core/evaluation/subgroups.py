@@ -22,6 +22,7 @@ from core.statistics import weighted as batches
 from core.statistics.intervals import Interval
 from core.statistics.metric_kinds import Basis, Share
 from core.statistics.metrics import sensitivity_of_positive, specificity_of_positive
+from core.statistics.resampling import MIN_GROUPS, few_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -139,6 +140,7 @@ def _compared(
             level.confidence,
             than="than the rest",
             none="no difference to the rest is shown",
+            with_p=False,
         )
         row["verdict"] = row["reason"] if row["reason"].startswith("too few") else words
     return found
@@ -179,7 +181,9 @@ def false_positive_rate(cases: Cases) -> float:
 def _row(part: Level, spec: Spec, column: str, value: str, split: str) -> dict[str, Any]:
     """One row of METRICS."""
     number = value_of(part, spec)
-    if np.isfinite(number):
+    if np.isfinite(number) and part.plan.n_groups < MIN_GROUPS:
+        interval = few_groups(part.plan, part.confidence)
+    elif np.isfinite(number):
         interval = interval_of(part, spec, number)
     else:
         reason = "not estimable: the cases of this subgroup do not allow it"

@@ -25,7 +25,7 @@ from core.statistics.resampling import (
     few_groups,
     jackknife,
 )
-from core.statistics.weighted import calibration_gaps
+from core.statistics.weighted import calibration_noise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -203,30 +203,22 @@ def _of_recalls(level: Level, value: float, shares: tuple[Share, ...]) -> Interv
 def _binned(level: Level, spec: Spec, value: float, replicates: NDArray[np.float64]) -> Interval:
     """An interval of a calibration error in bins that holds for scores that are right, too.
 
-    The error is never negative, so noise alone raises it. It cannot lie further above the true
-    error than the gaps of the bins stray in sum, which resamples show around their own gaps;
-    above, the spread of the error itself is added.
+    The error is never negative, so noise alone raises it. From below, what scores that are
+    right would show by chance is taken off; above, the spread of the error itself is added.
     """
     plan, confidence = level.plan, level.confidence
     found = bootstrap_interval(value, replicates, plan, level=confidence)
     if found.low is None or found.se is None:
         return found
     equal = "mass" if "adaptive" in spec.key or "adaptive" in spec.name else "width"
-    own = calibration_gaps(level.cases, np.ones((1, level.n)), equal=equal)
-    stray = np.concatenate(
-        [
-            np.abs(calibration_gaps(level.cases, block, equal=equal) - own).sum(axis=1)
-            for block in plan.weights()
-        ]
-    )
-    tail = (1 - confidence) / 2
+    chance = calibration_noise(level.cases, plan.index, seed=plan.seed, equal=equal)
+    noise = float(np.quantile(chance, (1 + confidence) / 2))
     widen = float(np.sqrt(plan.n_groups / (plan.n_groups - 1)))
-    noise = widen * float(np.quantile(stray, 1 - tail))
     high = value + found.se * widen * check_level(confidence)
     return replace(
         found,
         low=max(0.0, value - noise),
         high=min(1.0, high),
-        method=f"bootstrap of {plan.words}, with the noise of the bins taken off below",
+        method=f"bootstrap of {plan.words} above, chance taken off below",
         reason=f"scores that are right would show up to {noise:.3f} here by chance",
     )

@@ -47,6 +47,10 @@ __all__ = [
 ]
 
 
+# An upper end of a loss that is this many times the loss itself says nothing.
+MOST_RISE = 100.0
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A number with the spread it has between groups.
@@ -130,6 +134,8 @@ def jackknife_interval(
         spread, df = spread_of(np.array([one.forward(v) for v in left_out]), plan)
     reach = float(stdtrit(df, 0.5 + level / 2)) * spread
     middle = one.forward(value)
+    if one.is_skewed and reach > np.log(MOST_RISE):
+        return withheld(f"a few {plural(word)} alone carry it, so its upper end is not known")
     on = f" on the scale of {one.name}" if one.name else ""
     within = ", within classes" if len(np.unique(plan.stratum)) > 1 else ""
     return Interval(

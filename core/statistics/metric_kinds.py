@@ -79,7 +79,7 @@ SMOOTH = {
     named.brier_skill: "skill",
 }
 # Functions that seek a threshold on the cases: they move in steps.
-STEPS = (
+STEPS: tuple[Callable[..., float], ...] = (
     named.sensitivity_at_specificity,
     named.specificity_at_sensitivity,
     named.sensitivity_at_recall_rate,

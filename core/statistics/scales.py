@@ -15,6 +15,8 @@ __all__ = ["AT_END", "SCALES", "Scale"]
 
 # A value this near to an end of its scale is at the end.
 AT_END = 1e-12
+# Beyond this the exponential overflows.
+FAR = 700.0
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,17 @@ SCALES = {
     ),
     # Of a mean loss or error, 0 or more.
     "loss": Scale(
-        "logarithm", lambda v: float(np.log(v)), lambda t: float(np.exp(t)), lambda v: v, True
+        "logarithm",
+        lambda v: float(np.log(v)),
+        lambda t: float(np.exp(min(t, FAR))),
+        lambda v: v,
+        True,
     ),
     # Of a skill score, 1 or less.
     "skill": Scale(
         "logarithm of 1 minus it",
         lambda v: float(-np.log(1 - v)),
-        lambda t: float(1 - np.exp(-t)),
+        lambda t: float(1 - np.exp(min(-t, FAR))),
         lambda v: 1 - v,
     ),
     # Of a difference, or of a number whose ends are not known.

@@ -30,6 +30,7 @@ __all__ = [
     "briers_of_positive",
     "calibration_errors",
     "calibration_gaps",
+    "calibration_noise",
     "concordances",
     "f1_of_positive",
     "macro_areas",
@@ -177,22 +178,24 @@ def brier_skills(cases: Cases, weights: Weights) -> NDArray[np.float64]:
     return np.asarray(1 - ratio(own, np.where(reference > 1e-15, reference, 0.0)))
 
 
-def calibration_gaps(
-    cases: Cases, weights: Weights, *, bins: int = 10, equal: str = "width"
-) -> NDArray[np.float64]:
-    """Gaps (b, B) of the bins: score minus outcome, summed over its cases, by the number of all.
+def _claims(cases: Cases) -> tuple[NDArray[np.int_], NDArray[np.float64], int]:
+    """What scores claim: outcomes (N L,), scores (N L,), and L, one label or several.
 
     Of the positive class of two, of the decided class of several, or of all labels.
     """
-    n_labels = 1
     if cases.y.ndim == 2:
-        truth, score = cases.y.ravel(), cases.scores.ravel()
-        n_labels = cases.y.shape[1]
-    elif cases.scores.shape[1] == 2:
-        truth, score = cases.y, cases.scores[:, 1]
-    else:
-        best = cases.scores.argmax(axis=1)
-        truth, score = (best == cases.y).astype(int), cases.scores[np.arange(len(best)), best]
+        return cases.y.ravel(), cases.scores.ravel(), cases.y.shape[1]
+    if cases.scores.shape[1] == 2:
+        return cases.y, cases.scores[:, 1], 1
+    best = cases.scores.argmax(axis=1)
+    return (best == cases.y).astype(int), cases.scores[np.arange(len(best)), best], 1
+
+
+def calibration_gaps(
+    cases: Cases, weights: Weights, *, bins: int = 10, equal: str = "width"
+) -> NDArray[np.float64]:
+    """Gaps (b, B) of the bins: score minus outcome, summed over its cases, by the number of all."""
+    truth, score, n_labels = _claims(cases)
     # Bins of equal mass are those of the cases themselves; a resample does not move them.
     number, edges = bin_numbers(np.clip(score, 0.0, 1.0), bins=bins, equal=equal)
     gaps = np.zeros((len(cases.y), len(edges) - 1))
@@ -200,6 +203,43 @@ def calibration_gaps(
     np.add.at(gaps, (owner, number), score - truth)
     total = n_labels * weights.sum(axis=1, keepdims=True)
     return ratio(weights @ gaps, np.broadcast_to(total, (len(weights), gaps.shape[1])))
+
+
+def calibration_noise(
+    cases: Cases,
+    index: NDArray[np.int_],
+    *,
+    draws: int = 400,
+    seed: int = 0,
+    bins: int = 10,
+    equal: str = "width",
+) -> NDArray[np.float64]:
+    """Calibration errors (draws,) that scores which are right show by chance.
+
+    Outcomes are drawn from the scores; those of a group rise and fall together, as far as
+    scores allow it.
+
+    Args:
+        cases: gives the scores.
+        index: (N,) number of the group of each case.
+        draws: how many.
+        seed: of the draws.
+        bins: number of bins.
+        equal: as in ``core.statistics.reliability.bin_numbers``.
+    """
+    _, score, n_labels = _claims(cases)
+    number, edges = bin_numbers(np.clip(score, 0.0, 1.0), bins=bins, equal=equal)
+    owner = np.repeat(index, n_labels)
+    if n_labels > 1:
+        # Labels of a case are drawn apart.
+        owner = owner * n_labels + np.tile(np.arange(n_labels), len(index))
+    of_bin = (number[:, None] == np.arange(len(edges) - 1)).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    found = np.empty(draws)
+    for i in range(draws):
+        drawn = rng.random(int(owner.max()) + 1)[owner] < score
+        found[i] = np.abs((score - drawn) @ of_bin).sum() / len(score)
+    return found
 
 
 def calibration_errors(
