@@ -1,3 +1,4 @@
+import json
 import os
 import pickle
 import subprocess
@@ -5,6 +6,7 @@ import sys
 import textwrap
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ from core.model.classifier import learning_rate
 # that has done the imports, which cost far more than the trainings.
 PROGRAM = textwrap.dedent(
     """
-    import hashlib, os, signal, sys
+    import hashlib, json, os, signal, sys
     from pathlib import Path
     import numpy as np, pandas as pd, torch
     import albumentations as A
@@ -31,7 +33,7 @@ PROGRAM = textwrap.dedent(
     from core.training.recipe import parameter_groups
     from core.model.stopping import StoppedError
 
-    root = Path(sys.argv[1])
+    root, asked = Path(sys.argv[1]), json.loads(sys.argv[2])
 
     class App:
         @staticmethod
@@ -43,7 +45,7 @@ PROGRAM = textwrap.dedent(
         def __getitem__(self, i):
             return {"pixels": pixels_val, "y": torch.from_numpy(y[:8])}
 
-    rng = np.random.default_rng(0)
+    rng, side = np.random.default_rng(0), asked["side"]
     n = 32
     pixels = rng.integers(0, 255, (n, 40, 40, 3), dtype=np.uint8)
     y = np.arange(n) % 2
@@ -51,17 +53,21 @@ PROGRAM = textwrap.dedent(
     table = pd.DataFrame({"image_id": [f"i{k}" for k in range(n)], "reason": ""})
     where = np.stack([np.zeros(n, int), np.arange(n)], 1)
     store = Prepared(table, (40, 40, 3), [pixels], where)
-    pixels_val = next(iter(eval_batches(store, np.arange(8), size_px=(32, 32), batch=8)))[1]
+    pixels_val = next(iter(eval_batches(store, np.arange(8), size_px=(side, side), batch=8)))[1]
     config = TrainConfig(backbone="test_resnet", weights="none", epochs=3, batch=8, device="cpu",
-                         lr_head=1e-3, lr_backbone=1e-3, dropout=0.2, batchnorm="train",
-                         precision=sys.argv[2], checkpoint_minutes=0.0, patience=1.0)
-    def training(folder, at=-1, how=signal.SIGKILL):
+                         lr_head=1e-3, lr_backbone=1e-3, dropout=0.2,
+                         batchnorm="frozen" if asked["frozen"] else "train",
+                         precision=asked["precision"], checkpoint_minutes=0.0, patience=1.0)
+    small = (32, 32) if asked["small_first"] else (side, side)
+    def size_of(epoch): return small if epoch < 1 else (side, side)
+    def training(folder, at=-1, how=signal.SIGKILL, workers=0):
         torch.manual_seed(0)
         backbone, weights = create_backbone("test_resnet", weights="none", in_channels=3)
         network = build_network(
             {"channels": 3, "dtype": "uint8", "pool": "last_two", "link": "softmax",
-             "mean": weights.mean, "std": weights.std, "dropout": 0.2, "norms": "train",
-             "frozen_stages": 0}, n_classes=2, backbone=backbone)
+             "mean": weights.mean, "std": weights.std, "dropout": 0.2,
+             "norms": config.batchnorm, "frozen_stages": asked["frozen"]},
+            n_classes=2, backbone=backbone)
         if at >= 0:
             plain = Classifier.on_train_batch_start
             def deadly(self, batch, batch_idx):
@@ -72,19 +78,19 @@ PROGRAM = textwrap.dedent(
         images = TrainImages(store, y, app=App, augment=True, seed=0)
         def loader(step):
             sampler = StepSampler(np.arange(n), batch=8, seed=0, weights=None,
-                                  size_of=lambda epoch: (32, 32), step=step)
-            return train_loader(images, sampler, workers=0, pin=False)
+                                  size_of=size_of, step=step)
+            return train_loader(images, sampler, workers=workers, pin=False)
         done = fit(network, config, groups=parameter_groups(network, config), train=loader,
                    val=DataLoader(Val(), batch_size=None), steps_per_epoch=4, folder=folder,
                    start_log_loss=1e9, score=None)
         return hashlib.sha256(done.best.read_bytes()).hexdigest() + " " + str(len(done.log))
 
-    def forked(name, folder, at=-1, how=signal.SIGKILL):
+    def forked(name, folder, at=-1, how=signal.SIGKILL, workers=0):
         child = os.fork()
         if child == 0:
             code = 0
             try:
-                (root / name).write_text(training(root / folder, at, how))
+                (root / name).write_text(training(root / folder, at, how, workers))
             except StoppedError as stopped:
                 (root / name).write_text(str(stopped))
                 code = stopped.exit_code
@@ -92,27 +98,52 @@ PROGRAM = textwrap.dedent(
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         assert code == (0 if at < 0 else -9 if how == signal.SIGKILL else 130), code
 
-    forked("whole", "a")
-    for step in (4, 6):
-        forked("none", f"killed-{step}", step)
-        points = sorted(p.name for p in (root / f"killed-{step}").glob("step-*.ckpt"))
-        (root / f"points-{step}").write_text(" ".join(points))
-        forked(f"resumed-{step}", f"killed-{step}")
-    for how in (signal.SIGINT, signal.SIGTERM):
-        forked(f"said-{how.name}", how.name, 5, how)
-        forked(f"resumed-{how.name}", how.name)
+    # A loader process imports this file as well.
+    if __name__ == "__main__":
+        if asked["one_core"] and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        forked("whole", "a")
+        if asked["workers"]:
+            forked("loaded apart", "apart", workers=asked["workers"])
+        for step in asked["killed"]:
+            forked("none", f"killed-{step}", step)
+            points = sorted(p.name for p in (root / f"killed-{step}").glob("step-*.ckpt"))
+            (root / f"points-{step}").write_text(" ".join(points))
+            forked(f"resumed-{step}", f"killed-{step}")
+        for how in (signal.SIGINT, signal.SIGTERM) if len(asked["killed"]) > 1 else ():
+            forked(f"said-{how.name}", how.name, 5, how)
+            forked(f"resumed-{how.name}", how.name)
     """
 )
 
 
-# torch emulates bfloat16 where a processor has no instructions for it, so each value that
-# the plan may choose for a processor is trained with, whatever it would choose on this one.
-@pytest.fixture(scope="module", params=["32-true", "bf16-mixed"])
-def trainings(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
-    root = tmp_path_factory.mktemp("trainings")
+# Each value that a rule of `core.base.machine` can return for a processor is trained with,
+# whatever the rule returns on this one: torch emulates bfloat16 where there are no instructions.
+PLAIN: dict[str, Any] = {
+    "precision": "32-true",
+    "frozen": 0,
+    "side": 32,
+    "small_first": False,
+    "workers": 0,
+    "one_core": False,
+    "killed": [4, 6],
+}
+OTHERS: dict[str, dict[str, Any]] = {
+    "bfloat16 on one core": {"precision": "bf16-mixed", "one_core": True},
+    "frozen stages, small first": {"frozen": 3, "side": 64, "small_first": True},
+    "bfloat16 as on an accelerator": {
+        "precision": "bf16-mixed",
+        "side": 64,
+        "small_first": True,
+        "workers": 2,
+    },
+}
+
+
+def run_trainings(root: Path, asked: dict[str, Any]) -> Path:
     (root / "training.py").write_text(PROGRAM)
     done = subprocess.run(
-        [sys.executable, str(root / "training.py"), str(root), request.param],
+        [sys.executable, str(root / "training.py"), str(root), json.dumps(asked)],
         capture_output=True,
         text=True,
         check=False,
@@ -120,6 +151,23 @@ def trainings(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureR
     )
     assert done.returncode == 0, done.stderr
     return root
+
+
+@pytest.fixture(scope="module")
+def trainings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_trainings(tmp_path_factory.mktemp("trainings"), PLAIN)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and fork are POSIX")
+@pytest.mark.parametrize("asked", [pytest.param(v, id=name) for name, v in OTHERS.items()])
+def test_every_choice_of_a_machine_trains_and_resumes_to_the_same_bits(
+    tmp_path: Path, asked: dict[str, Any]
+) -> None:
+    root = run_trainings(tmp_path, {**PLAIN, "killed": [6], **asked})
+    whole = (root / "whole").read_text()
+    assert (root / "resumed-6").read_text() == whole
+    if asked.get("workers"):
+        assert (root / "loaded apart").read_text() == whole
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and fork are POSIX")

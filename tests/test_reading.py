@@ -36,6 +36,14 @@ def read(row):
         os._exit(7)
     if name == "hang":
         time.sleep(60)
+    if name == "spin":
+        while True:
+            pass
+    if name == "once":
+        mark = row["path"] + ".seen"
+        if not os.path.exists(mark):
+            open(mark, "w").close()
+            os.kill(os.getpid(), signal.SIGKILL)
     if name == "odd":
         raise ZeroDivisionError("in a decoder")
     if name == "greedy":
@@ -55,6 +63,18 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Any:
         import breaking_reader  # type: ignore[import-not-found]  # noqa: PLC0415
 
         yield breaking_reader.read
+
+
+@pytest.fixture
+def slow_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A ``read`` whose imports take their time, as from a cold network drive."""
+    (tmp_path / "slow_reader.py").write_text(
+        "import os, sys, time\nif 'pytest' not in sys.modules: time.sleep(2)\n" + MODULE
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    import slow_reader  # type: ignore[import-not-found]  # noqa: PLC0415
+
+    return slow_reader.read
 
 
 def test_pixels_are_those_of_the_app(tmp_path: Path) -> None:
@@ -95,12 +115,31 @@ def test_file_that_breaks_its_decoder_is_one_reason(read: Any, name: str, said: 
     assert read_apart(read, {"path": "fine"})[0, 0, 0] == 4
 
 
-def test_file_that_never_ends_is_given_up(read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "SECONDS", 0.3)
+@pytest.mark.parametrize(
+    ("name", "limit", "said"),
+    [("hang", "STALLED", "without any progress"), ("spin", "SECONDS", "of processor time")],
+)
+def test_file_that_never_ends_is_given_up(
+    read: Any, monkeypatch: pytest.MonkeyPatch, name: str, limit: str, said: str
+) -> None:
+    read_apart(read, {"path": "fine"})  # a reader that has started
+    monkeypatch.setattr(reading, limit, 0.3)
     start = time.monotonic()
-    with pytest.raises(ImageError, match="hang: it was still being decoded"):
-        read_apart(read, {"path": "/data/hang"})
+    with pytest.raises(ImageError, match=f"{name}: it was still being decoded .* {said}"):
+        read_apart(read, {"path": f"/data/{name}"})
     assert time.monotonic() - start < 20
+
+
+def test_slow_start_of_a_reader_is_not_held_against_a_file(
+    slow_read: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "SECONDS", 0.1)
+    assert read_apart(slow_read, {"path": "fine"})[0, 0, 0] == 4
+
+
+def test_reader_that_is_killed_once_costs_no_row(read: Any, tmp_path: Path) -> None:
+    assert read_apart(read, {"path": str(tmp_path / "once")})[0, 0, 0] == 4
+    assert (tmp_path / "once.seen").exists()
 
 
 def test_what_a_library_prints_does_not_become_pixels(read: Any) -> None:

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 
+from core.base.machine import Machine
 from core.base.settings import Question
 from core.errors import ConfigError
 from core.training.recipe import Facts, resolve
@@ -12,9 +13,7 @@ FACTS = Facts(
     n_classes=5,
     rarest=80,
     size_px=(256, 512),
-    has_gpu=False,
-    has_bf16=False,
-    cores=2,
+    machine=Machine(device="cpu", has_bf16=False, cores=2),
 )
 
 

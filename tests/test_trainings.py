@@ -12,6 +12,7 @@ import yaml
 import core.training.one_network
 import core.verbs.train
 from core.app import find_app
+from core.base.machine import Machine
 from core.base.outputs import is_complete
 from core.base.settings import Question
 from core.training.recipe import Facts, resolve
@@ -46,7 +47,10 @@ def test_folds_of_grades_judge_each_image_once_by_a_network_that_never_saw_it(
     listed["severity"] = listed["severity"].map({0: 0, 1: 1, 2: 1, 3: 2, 4: 2})
     grades = leaves / "grades.csv"
     listed.to_csv(grades, index=False)
-    train("crop_disease", grades, out, task="severity", flags={**TINY, "epochs": 1, "folds": 2})
+    # What the plan chooses beside bfloat16, wherever this runs.
+    chosen = {"precision": "bf16-mixed", "freeze_stages": 2, "small_share": 0.6}
+    flags = {**TINY, "epochs": 1, "folds": 2, **chosen}
+    train("crop_disease", grades, out, task="severity", flags=flags)
     grades.unlink()
     run = run_of(out)
     assert run["task"]["kind"] == "ordinal"
@@ -133,9 +137,7 @@ def test_presets_change_what_they_say(
         n_classes=4,
         rarest=100,
         size_px=(300, 300),
-        has_gpu=True,
-        has_bf16=False,
-        cores=4,
+        machine=Machine(device="cuda", has_bf16=False, cores=4),
     )
     plan = resolve(
         Question(app="crop_disease", data="x"),

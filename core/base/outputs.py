@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from core.base.machine import free_disk
 from core.errors import LockedError, OutputError
 
 if TYPE_CHECKING:
@@ -201,13 +202,7 @@ def check_space(directory: Path, needed: int) -> None:
     Raises:
         OutputError: less is free.
     """
-    place = directory
-    while not place.exists():
-        place = place.parent
-    stats = os.statvfs(place) if hasattr(os, "statvfs") else None
-    if stats is None:
-        return
-    free = stats.f_bavail * stats.f_frsize
+    free = free_disk(directory)
     if free < needed:
         msg = (
             f"{directory}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB are free. "

@@ -28,36 +28,34 @@ def doctor(
     with guarded(as_json=as_json):
         import importlib.util  # noqa: PLC0415  (only here)
         import platform  # noqa: PLC0415
-        import shutil  # noqa: PLC0415
 
-        import psutil  # noqa: PLC0415
         import torch  # noqa: PLC0415
 
         from core.app import app_names  # noqa: PLC0415
+        from core.base.machine import detect, free_disk, total_memory  # noqa: PLC0415
         from core.data.prepared import cache_home  # noqa: PLC0415
         from core.runs.run import versions  # noqa: PLC0415
-        from core.training.recipe import machine  # noqa: PLC0415
 
-        has_gpu, has_bf16, cores = machine("auto")
+        here = detect()
         home = cache_home()
         used = sum(f.stat().st_size for f in home.rglob("*") if f.is_file()) if home.is_dir() else 0
         rows = [
             ("python", platform.python_version(), ""),
             *((name, number, "") for name, number in versions().items()),
-            ("cores", str(cores), ""),
-            ("memory", f"{psutil.virtual_memory().total / 1e9:.0f} GB", ""),
+            ("cores", str(here.cores), ""),
+            ("memory", f"{total_memory() / 1e9:.0f} GB", ""),
             (
                 "accelerator",
                 torch.cuda.get_device_name()
                 if torch.cuda.is_available()
                 else "mps"
-                if has_gpu
+                if here.has_gpu
                 else "none",
                 ""
-                if has_gpu
+                if here.has_gpu
                 else "training runs on the processor; --preset fast or --minutes N limit its time",
             ),
-            ("bfloat16", "yes" if has_bf16 else "no", ""),
+            ("bfloat16", "yes" if here.has_bf16 else "no", ""),
             *_weights(),
             (
                 "apps",
@@ -71,7 +69,7 @@ def doctor(
             ),
             (
                 "free disk",
-                f"{shutil.disk_usage(home if home.exists() else '.').free / 1e9:.0f} GB",
+                f"{free_disk(home) / 1e9:.0f} GB",
                 "",
             ),
         ]

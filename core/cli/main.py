@@ -12,6 +12,7 @@ import sys
 
 import typer
 
+from core.base.machine import sleeping_threads
 from core.cli import (
     apps,
     cards,
@@ -98,6 +99,7 @@ def main() -> None:
         "ORT_DISABLE_TELEMETRY",
     ):
         os.environ.setdefault(name, "1")
+    sleeping_threads()
     for stream in (sys.stdout, sys.stderr):
         # A file name that is not UTF-8 must not end a run.
         if isinstance(stream, io.TextIOWrapper):

@@ -29,6 +29,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
+from core.base.machine import total_memory
 from core.errors import ImageError, ResightError
 
 if TYPE_CHECKING:
@@ -41,12 +42,18 @@ __all__ = ["MEMORY", "SECONDS", "in_threads", "read_apart"]
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Wall-clock seconds for one file. The slowest honest one, a 200-megapixel PNG, takes about 3.
+# Processor seconds of the reader for one file. The slowest honest one, a 200-megapixel PNG, takes
+# about 3. Its own, so that neither a slow start nor a busy machine is held against a file.
 SECONDS = 120.0
+# Seconds in which a reader uses no processor time: a network drive that does not answer.
+STALLED = 600.0
 # Bytes that a reader may take beyond what it needs to start: half of the machine's, but enough
 # for the largest image that is read at all, 16-bit colour of 200 megapixels.
 MEMORY = 6 * 2**30
 _IDLE_SECONDS = 60.0
+_TICK = 0.5
+# Processor seconds in which a reader must have done its imports.
+_START_SECONDS = 120.0
 _LENGTH = struct.Struct(">Q")
 _PIPE_BYTES = 2**20
 
@@ -98,8 +105,7 @@ class _Reader:
             stdout=subprocess.PIPE,
             bufsize=0,
         )
-        self.deadline = float("inf")
-        self.is_overdue = False
+        self.begin()
         self.idle_since = time.monotonic()
         with suppress(ImportError, OSError):
             import fcntl  # noqa: PLC0415  (POSIX)
@@ -116,20 +122,54 @@ class _Reader:
         """Where replies come from."""
         return cast("IO[bytes]", self.process.stdout)
 
+    def begin(self) -> None:
+        """Start the clock of a file; ``has_started`` starts it anew when imports are done."""
+        self.is_decoding = False
+        self.overdue = ""
+        self.spent_before = self.spent = _processor_seconds(self.process.pid)
+        self.waited = 0.0
+
+    def look(self, elapsed: float) -> None:
+        """Note what the file has cost so far, and end the process where that is too much.
+
+        Args:
+            elapsed: seconds since the last look.
+        """
+        now = _processor_seconds(self.process.pid)
+        # While the whole program is suspended, no seconds count but those of one look.
+        self.waited = 0.0 if now > self.spent else self.waited + min(elapsed, 4 * _TICK)
+        self.spent = now
+        limit = SECONDS if self.is_decoding else _START_SECONDS
+        if now - self.spent_before > limit:
+            self.overdue = f"after {limit:.0f} s of processor time"
+        elif self.waited > STALLED:
+            self.overdue = f"after {STALLED:.0f} s without any progress"
+        if self.overdue:
+            self.process.kill()
+
     def send(self, request: bytes) -> None:
         """Hand over a request; ``BrokenPipeError`` if the process has ended."""
         _write(self.requests, _LENGTH.pack(len(request)) + request)
 
     def receive(self) -> tuple[dict[str, Any], NDArray[Any] | None]:
         """The next reply; ``EOFError`` if the process ends instead."""
-        (length,) = _LENGTH.unpack(_exactly(self.replies, _LENGTH.size))
-        head = json.loads(_exactly(self.replies, length))
+        head = self._head()
+        if head.get("started"):
+            self.spent_before = _processor_seconds(self.process.pid)
+            self.is_decoding = True
+            head = self._head()
         if "shape" not in head:
             return head, None
         pixels = np.empty(head["shape"], dtype=head["dtype"])
         if pixels.size:
             _fill(self.replies, pixels.reshape(-1).view(np.uint8).data)
         return head, pixels
+
+    def _head(self) -> dict[str, Any]:
+        """The next piece of JSON."""
+        (length,) = _LENGTH.unpack(_exactly(self.replies, _LENGTH.size))
+        head: dict[str, Any] = json.loads(_exactly(self.replies, length))
+        return head
 
     def end(self) -> None:
         """Let the process end, and wait until it has."""
@@ -152,8 +192,9 @@ class _Pool:
 
     def read(self, request: bytes, path: str) -> NDArray[Any]:
         """See ``read_apart``."""
-        for _ in range(3):
-            reader = self._take()
+        is_second = False
+        for _ in range(4):
+            reader = self._take(fresh=is_second)
             try:
                 reader.send(request)
             except OSError:
@@ -164,7 +205,12 @@ class _Pool:
                 head, pixels = reader.receive()
             except (EOFError, OSError, ValueError):
                 code = self._drop(reader)
-                raise ImageError(_ended(path, code, is_overdue=reader.is_overdue)) from None
+                # Memory may have been short for a moment, or the file before may have done it:
+                # only a file that ends a reader of its own, or outlasts one, is to blame.
+                if is_second or (reader.is_decoding and reader.overdue):
+                    raise ImageError(_ended(path, code, reader)) from None
+                is_second = True
+                continue
             except BaseException:
                 self._drop(reader)
                 raise
@@ -175,15 +221,15 @@ class _Pool:
         msg = "no process that reads images stays alive; look at the messages above"
         raise RuntimeError(msg)
 
-    def _take(self) -> _Reader:
+    def _take(self, *, fresh: bool = False) -> _Reader:
         """An idle reader, or a new one."""
         with self.lock:
             alive = [idle for idle in self.idle if idle.process.poll() is None]
             for dead in {*self.idle} - {*alive}:
                 dead.end()
-            reader = alive.pop() if alive else _Reader()
+            reader = alive.pop() if alive and not fresh else _Reader()
             self.idle = alive
-            reader.deadline = time.monotonic() + SECONDS
+            reader.begin()
             self.busy.add(reader)
             if self.watch is None:
                 self.watch = threading.Thread(target=self._watch, name="readers", daemon=True)
@@ -194,7 +240,6 @@ class _Pool:
         """Keep a reader for the next file."""
         with self.lock:
             self.busy.discard(reader)
-            reader.deadline = float("inf")
             reader.idle_since = time.monotonic()
             self.idle.append(reader)
 
@@ -209,14 +254,14 @@ class _Pool:
 
     def _watch(self) -> None:
         """End readers that outlast their file, or have nothing to do."""
+        before = time.monotonic()
         while True:
-            time.sleep(0.5)
+            time.sleep(_TICK)
             now = time.monotonic()
             with self.lock:
                 for reader in self.busy:
-                    if now > reader.deadline:
-                        reader.is_overdue = True
-                        reader.process.kill()
+                    reader.look(now - before)
+                before = now
                 old = [r for r in self.idle if now - r.idle_since > _IDLE_SECONDS]
                 self.idle = [r for r in self.idle if r not in old]
                 if not (self.idle or self.busy):
@@ -248,11 +293,27 @@ def _pool() -> _Pool:
         return _pools[-1]
 
 
-def _ended(path: str, code: int, *, is_overdue: bool) -> str:
+def _processor_seconds(pid: int) -> float:
+    """Processor time of a process so far; 0 if it has ended."""
+    import psutil  # noqa: PLC0415  (a reader does without)
+
+    try:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
+        return 0.0
+    return float(times.user + times.system)
+
+
+def _ended(path: str, code: int, reader: _Reader) -> str:
     """Why a reader that has ended gave no pixels."""
-    if is_overdue:
+    if reader.overdue and not reader.is_decoding:
         return (
-            f"{path}: it was still being decoded after {SECONDS:.0f} s and was given up. Open it "
+            f"{path}: the process that was to read it had not begun {reader.overdue}. The file is "
+            "not to blame; run the same command again when the machine is less busy."
+        )
+    if reader.overdue:
+        return (
+            f"{path}: it was still being decoded {reader.overdue} and was given up. Open it "
             "in another program and save it anew, or leave it out."
         )
     how = f"exit code {code}"
@@ -289,6 +350,8 @@ def serve() -> None:
             if not is_limited:
                 _limit_memory()
                 is_limited = True
+            # Imports are done; from here on time is the file's.
+            _write(replies, _framed({"started": True}))
             pixels = np.ascontiguousarray(read(row))
             head: dict[str, Any] = {"shape": pixels.shape, "dtype": pixels.dtype.str}
         except ResightError as error:
@@ -296,8 +359,7 @@ def serve() -> None:
         # Decoders raise nearly every type there is.
         except Exception as error:
             head = {"error": f"{type(error).__name__}: {error}"}
-        text = json.dumps(head).encode()
-        _write(replies, _LENGTH.pack(len(text)) + text)
+        _write(replies, _framed(head))
         if pixels is not None and pixels.size:
             _write(replies, pixels.reshape(-1).view(np.uint8).data)
 
@@ -308,7 +370,7 @@ def _limit_memory() -> None:
         import resource  # noqa: PLC0415  (POSIX)
 
         page = os.sysconf("SC_PAGE_SIZE")
-        half = os.sysconf("SC_PHYS_PAGES") * page // 2
+        half = total_memory() // 2
         with open("/proc/self/statm", encoding="ascii") as stream:  # noqa: PTH123
             now = int(stream.read().split()[0]) * page
         limit = now + max(half, MEMORY)
@@ -316,6 +378,12 @@ def _limit_memory() -> None:
         if hard != resource.RLIM_INFINITY:
             limit = min(limit, hard)
         resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def _framed(head: Mapping[str, Any]) -> bytes:
+    """JSON with its length before it."""
+    text = json.dumps(head).encode()
+    return _LENGTH.pack(len(text)) + text
 
 
 def _write(stream: IO[bytes], data: bytes | memoryview) -> None:

@@ -16,6 +16,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
+from core.base.machine import fused
 from core.base.seeds import mix_seed
 from core.errors import ResightError
 from core.model.heads import loss_of
@@ -197,9 +198,11 @@ class Classifier(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW with one learning rate per stage, warm-up and cosine."""
-        # A fused optimiser unscales by itself: gradients of 16-mixed could not be clipped first.
-        fused = self.device.type in {"cpu", "cuda"} and self.config.precision != "16-mixed"
-        optimiser = torch.optim.AdamW(self.groups, betas=(0.9, 0.999), fused=fused)
+        optimiser = torch.optim.AdamW(
+            self.groups,
+            betas=(0.9, 0.999),
+            fused=fused(self.device.type, self.config.precision),
+        )
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimiser,
             lambda step: learning_rate(

@@ -14,16 +14,7 @@ if TYPE_CHECKING:
 
     from core.model.network import Network
 
-__all__ = ["pick_device", "run_batch", "run_batches"]
-
-
-def pick_device(name: str = "auto") -> torch.device:
-    """The device that inference uses for Lightning's accelerator name."""
-    if name in {"auto", "gpu", "cuda"} and torch.cuda.is_available():
-        return torch.device("cuda")
-    if name in {"auto", "gpu", "mps"} and torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+__all__ = ["run_batch", "run_batches"]
 
 
 def run_batch(

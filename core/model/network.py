@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from core.base.machine import memory_format
 from core.model.backbone import stage_of
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Network(nn.Module):
         frozen_stages: int = 0,
     ) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone = backbone.to(memory_format=memory_format())
         self.head = head
         # Fitted last, where images of a unit are weighted; takes no part in the scores of images.
         self.attention: AttentionPool | None = None
@@ -93,7 +94,7 @@ class Network(nn.Module):
     def embed(self, pixels: Tensor) -> Tensor:
         """(N, C, H, W) stored pixels -> (N, D) pooled features."""
         x = (pixels.to(self.mean.dtype) - self.mean) / self.std
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=memory_format())
         if self.pool == "last":
             return self._average(self.backbone.forward_features(x))  # type: ignore[operator]
         if self.pool == "first_two":

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from core.base.machine import threads as idle_threads
 from core.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def open_engine(path: Path, *, engine: str, precision: str, threads: int | None 
         path: the ONNX file.
         engine: ``ort`` or ``openvino``.
         precision: ``fp32``, or ``bf16`` with OpenVINO.
-        threads: default one per core that this process may use.
+        threads: default one per core that this process may use and nobody else does.
 
     Raises:
         ConfigError: the engine is not installed, or does not have this precision.
@@ -217,9 +218,7 @@ def open_engine(path: Path, *, engine: str, precision: str, threads: int | None 
             "Pass --precision fp32, or --engine openvino for bf16."
         )
         raise ConfigError(msg)
-    n = threads or (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    n = threads or idle_threads()
     if engine == "ort":
         return OnnxRuntime(path, threads=n)
     return OpenVino(path, precision=precision, threads=n)

@@ -6,7 +6,6 @@ never more than one block ahead, so memory stays flat whatever the number of inp
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from core.base.machine import readers
 from core.data.manifest import locate
 from core.data.prepared import Preparation, prepare_one, resize_to, store_size
 from core.prediction.exported import open_members
@@ -77,8 +77,7 @@ class Scorer:
             member.preparation.hash: run.app.prepare(store_size(member.preparation.size_px))
             for member in run.members
         }
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        self.pool = ThreadPoolExecutor(max_workers=workers or min(8, cores or 1))
+        self.pool = ThreadPoolExecutor(max_workers=workers or readers())
         self._begun: dict[tuple[str, str], Future[dict[str, Any]]] = {}
 
     def prepare(self, row: Mapping[str, Any], preparation: Preparation) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from core.model.inference import pick_device, run_batch
+from core.base.machine import pick_device
+from core.model.inference import run_batch
 from core.prediction.engines import EngineResult
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from core.app import App, Source, Task
+from core.base.machine import cores, detect, threads
 from core.base.outputs import write_bytes, write_json
 from core.base.tables import check_manifest, check_splits
 from core.cards.licence_terms import terms_of
@@ -26,14 +26,14 @@ from core.data.split import draw_split
 from core.errors import RunError
 from core.runs.run import task_from_dict, task_to_dict
 from core.statistics.scores import encode
-from core.training.recipe import Facts, machine
+from core.training.recipe import Facts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from core.base.settings import Question
 
-__all__ = ["LOOKED", "chosen_task", "cores", "facts_of", "look"]
+__all__ = ["LOOKED", "chosen_task", "facts_of", "look"]
 
 # Written last when the data were looked at.
 LOOKED = "words.json"
@@ -100,6 +100,8 @@ def look(
         "settings": dict(found.settings),
         "root": str(found.root),
         "form": list(_form(audited)),
+        # Sums of several threads depend on how many, so a resumed training needs as many.
+        "threads": threads(),
     }
     write_json(out / "audit.json", audited)
     buffer = io.BytesIO()
@@ -132,11 +134,6 @@ def _same_data(before: pd.DataFrame, now: pd.DataFrame, out: Path) -> None:
         raise RunError(msg)
 
 
-def cores() -> int:
-    """Processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def facts_of(
     manifest: pd.DataFrame, audited: Mapping[str, Any], task: Task, wanted: Mapping[str, Any]
 ) -> Facts:
@@ -156,15 +153,12 @@ def facts_of(
         else counts.sum(0)
     )
     facts = image_facts_of(audited)
-    has_gpu, has_bf16, n_cores = machine(str(wanted.get("device", "auto")))
     return Facts(
         n_train=n_train,
         n_classes=len(task.classes),
         rarest=int(per_class.min()),
         size_px=(int(facts["height"].median()), int(facts["width"].median())),
-        has_gpu=has_gpu,
-        has_bf16=has_bf16,
-        cores=n_cores,
+        machine=detect(str(wanted.get("device", "auto"))),
     )
 
 

@@ -16,13 +16,14 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader
 
+from core.base.machine import pick_device
 from core.base.progress import log, track
 from core.data.loader import StepSampler, TrainImages, eval_batches, train_loader
 from core.model.backbone import LoadedWeights, create_backbone
 from core.model.checkpoint import build_network, load_weights, save_network
 from core.model.fitting import fit
 from core.model.heads import Head, Probe, fit_cuts, fit_probe, loss_of, recut
-from core.model.inference import pick_device, run_batches
+from core.model.inference import run_batches
 from core.model.out_of_distribution import Familiarity, fit_familiarity
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import decide, link_of, scores_from_logits

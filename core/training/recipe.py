@@ -12,12 +12,10 @@ leaving out mixup below 20,000 images; Kanavati and Tsuneki 2021 (arXiv
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
+from core.base.machine import loader_workers, precision
 from core.base.settings import PRESETS, Plan, Question, TrainConfig
 from core.errors import ConfigError
 from core.model.backbone import stage_of
@@ -25,6 +23,7 @@ from core.model.backbone import stage_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from core.base.machine import Machine
     from core.model.network import Network
 
 __all__ = ["Facts", "parameter_groups", "resolve"]
@@ -51,32 +50,14 @@ class Facts:
         n_classes: K.
         rarest: images of the rarest class in training.
         size_px: median (H, W) of the source images.
-        has_gpu: whether training will run on an accelerator.
-        has_bf16: whether the processor that trains multiplies bfloat16 fast.
-        cores: usable processor cores.
+        machine: what training runs on.
     """
 
     n_train: int
     n_classes: int
     rarest: int
     size_px: tuple[int, int]
-    has_gpu: bool
-    has_bf16: bool
-    cores: int
-
-
-def machine(device: str) -> tuple[bool, bool, int]:
-    """(has_gpu, has_bf16, cores) of this machine for Lightning's accelerator name."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    wants_cpu = device == "cpu"
-    cuda = torch.cuda.is_available() and not wants_cpu
-    mps = torch.backends.mps.is_available() and not wants_cpu
-    if cuda:
-        return True, torch.cuda.is_bf16_supported(including_emulation=False), cores or 1
-    flags = torch.backends.cpu.get_cpu_capability()
-    # Emulated bfloat16 is slower than float32, so ask for the instruction itself.
-    native = "AVX512" in flags and torch.cpu._is_avx512_bf16_supported()
-    return mps, bool(native) and not mps, cores or 1
+    machine: Machine
 
 
 def resolve(
@@ -140,11 +121,10 @@ def _rules(
     n = facts.n_train
     batch = 32 if n >= 320 else max(4, min(16, n // 8))
     updates = 400 if n < 500 else 600 if n < 2_000 else 1_500 if n < 5_000 else 3_000
-    if not (facts.has_gpu or random_start):
+    if not (facts.machine.has_gpu or random_start):
         updates = round(0.4 * updates)
     # Counted in the rule's own batches: another batch changes the steps, not the images seen.
     epochs = max(4, min(60, round(updates * batch / max(n, 1))))
-    where = "an accelerator" if facts.has_gpu else "a processor"
     rules: dict[str, tuple[Any, str]] = {
         "size_px": _size_rule(facts, known.get("side_px")),
         "pool": ("last_two", "small signs live in the last stage but one as well"),
@@ -156,22 +136,12 @@ def _rules(
         ),
         "freeze_stages": (
             (3, "on a processor: the first stages hold general edges and cost most of the time")
-            if not facts.has_gpu
+            if not facts.machine.has_gpu
             else (0, "on an accelerator: all stages are tuned")
         ),
         "batchnorm": ("frozen", "pretrained statistics beat those of small batches"),
-        "workers": (
-            (min(8, max(1, facts.cores - 1)), f"{facts.cores} cores beside {where}")
-            if facts.has_gpu
-            else (0, "a processor trains faster than loaders would help")
-        ),
-        "precision": (
-            ("bf16-mixed", f"{where} with bfloat16")
-            if facts.has_bf16
-            else ("16-mixed", "an accelerator without bfloat16")
-            if facts.has_gpu and torch.cuda.is_available()
-            else ("32-true", "a processor without bfloat16 instructions")
-        ),
+        "workers": loader_workers(facts.machine),
+        "precision": precision(facts.machine),
         "imbalance": (
             ("sqrt", f"the rarest class has {facts.rarest} images, under 1 % of {n:,}")
             if facts.rarest < 0.01 * n
@@ -184,14 +154,14 @@ def _rules(
 def _size_rule(facts: Facts, wanted: int | None) -> tuple[tuple[int, int], str]:
     """A size with the images' own shape, in whole strides of the network."""
     height, width = facts.size_px
-    side = wanted or (288 if facts.has_gpu else 224)
+    side = wanted or (288 if facts.machine.has_gpu else 224)
     aspect = min(3.0, max(1 / 3, width / height))
     rows = min(height, (side * side / aspect) ** 0.5)
     size = (
         _strides(rows, limit=height),
         _strides(rows * aspect, limit=width),
     )
-    where = "an accelerator" if facts.has_gpu else "a processor"
+    where = "an accelerator" if facts.machine.has_gpu else "a processor"
     why = "side_px" if wanted else where
     return size, f"median image {height} x {width}, about {side} squared pixels ({why})"
 

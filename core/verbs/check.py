@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.app import Source, find_app
+from core.base.machine import cores
 from core.base.options import resolve_options
 from core.base.outputs import (
     MANIFEST_NAME,
@@ -104,7 +104,7 @@ def check(
     with claim(place):
         unseal(place)
         audited = audit(
-            manifest, app=app, task=chosen, progress=progress, workers=workers or _cores()
+            manifest, app=app, task=chosen, progress=progress, workers=workers or cores()
         )
         content = {
             **audited,
@@ -156,7 +156,7 @@ def look(
         allow_outside=False,
         options=options or {},
     )
-    audited = audit(manifest, app=app, task=chosen, progress=True, workers=_cores())
+    audited = audit(manifest, app=app, task=chosen, progress=True, workers=cores())
     return Looked(manifest, audited, chosen)
 
 
@@ -299,10 +299,3 @@ def _viewable(pixels: NDArray[Any]) -> NDArray[Any]:
         scaled = (pixels.astype(np.float32) - low) / max(high - low, 1e-6)
         pixels = (scaled * 255).astype(np.uint8)
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[:, :, :3]
-
-
-def _cores() -> int:
-    """Processor cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

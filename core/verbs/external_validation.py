@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from core.base.machine import cores
 from core.base.progress import track
 from core.base.tables import logits_in
 from core.base.words import percent
@@ -30,7 +31,6 @@ from core.runs.results import read_table
 from core.runs.run import units_of_run
 from core.statistics.recalibration import local_recalibration
 from core.statistics.weighted import positive_part
-from core.training.fingerprint import cores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

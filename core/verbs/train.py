@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from core.app import App, Task, Unit, find_app
+from core.base.machine import cores, freed_memory_kept, threads
 from core.base.options import plain_options, resolve_options
 from core.base.outputs import claim, is_complete, write_json, write_text
 from core.base.progress import log
@@ -29,7 +31,7 @@ from core.model.backbone import require_weights
 from core.runs.run import load_run
 from core.statistics.scores import encode
 from core.training.attention_fitting import LEAST_UNITS, can_learn
-from core.training.fingerprint import LOOKED, cores, facts_of, look
+from core.training.fingerprint import LOOKED, facts_of, look
 from core.training.finish import finish, units_for, units_of
 from core.training.one_network import Data, epochs_within, train_member
 from core.training.recipe import resolve
@@ -136,6 +138,7 @@ def _train(
     domain = {**app.config, **app.task(question.task).config}
     wanted = {**domain, **planned, **settings}
     manifest, task, words = look(app, question, options, wanted, out)
+    torch.set_num_threads(int(words.get("threads", threads())))
     facts = facts_of(manifest, words["audit"], task, wanted)
     # What the data call for stands above the app's own defaults.
     defaults = {**domain, **words.get("settings", {})}
@@ -172,9 +175,10 @@ def _train(
         if len(parts) > 1:
             log.info("fold %d of %d", number + 1, len(parts))
         work = out / "checkpoints" / f"member-{number}"
-        members.append(
-            train_member(app, task, config, data, preparation=preparation, rows=part, work=work)
-        )
+        with freed_memory_kept():
+            members.append(
+                train_member(app, task, config, data, preparation=preparation, rows=part, work=work)
+            )
     finish(app, task, question, config, words, out, manifest, ok, data, parts, members, preparation)
 
 

@@ -1,0 +1,177 @@
+"""What follows from the machine, and that nothing else in the house decides by it."""
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from core.base import machine
+from core.base.machine import (
+    Machine,
+    cores,
+    detect,
+    fused,
+    loader_workers,
+    pick_device,
+    precision,
+    readers,
+    sleeping_threads,
+    threads,
+)
+from core.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize(
+    ("device", "has_bf16", "value"),
+    [
+        ("cpu", False, "32-true"),
+        ("cpu", True, "bf16-mixed"),
+        ("cuda", True, "bf16-mixed"),
+        ("cuda", False, "16-mixed"),
+        ("mps", False, "32-true"),
+    ],
+)
+def test_precision_is_what_the_device_multiplies_fast(
+    device: str, has_bf16: bool, value: str
+) -> None:
+    chosen, reason = precision(Machine(device=device, has_bf16=has_bf16, cores=2))
+    assert chosen == value
+    assert ("processor" in reason) == (device == "cpu")
+
+
+def test_only_a_precision_with_a_scaled_loss_has_a_plain_optimiser() -> None:
+    assert fused("cpu", "32-true")
+    assert fused("cuda", "bf16-mixed")
+    assert not fused("cuda", "16-mixed")
+    assert not fused("mps", "32-true")
+
+
+@pytest.mark.parametrize(("n", "workers"), [(1, 0), (2, 1), (4, 3), (64, 8)])
+def test_loaders_leave_one_core_to_the_training(n: int, workers: int) -> None:
+    assert loader_workers(Machine(device="cuda", has_bf16=True, cores=n))[0] == workers
+    assert loader_workers(Machine(device="cpu", has_bf16=True, cores=n))[0] == 0
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:0", "zwei"])
+def test_a_device_that_is_not_here_is_refused_with_what_is(name: str) -> None:
+    if name == "gpu" and detect().has_gpu:
+        pytest.skip("there is an accelerator")
+    with pytest.raises(ConfigError, match=r"Pass --device auto, cpu"):
+        pick_device(name)
+    assert pick_device("cpu").type == "cpu"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="affinity is of Linux")
+def test_cores_are_those_of_the_affinity_and_the_quota(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed = os.sched_getaffinity(0)
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    assert cores() == len(allowed)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert cores() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({"cpu.max": "150000 100000"}, 1.5),
+        ({"cpu.max": "max 100000"}, None),
+        ({"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, 0.5),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+        ({}, None),
+    ],
+)
+def test_quota_of_a_container_is_read_in_both_versions(
+    tmp_path: Path, files: dict[str, str], quota: float | None
+) -> None:
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text + "\n")
+    assert machine._cgroup_quota(tmp_path) == quota
+
+
+@pytest.mark.parametrize(("busy", "expected"), [(0.0, 4), (0.4, 4), (1.0, 3), (3.6, 1), (50.0, 1)])
+def test_threads_leave_out_the_cores_that_others_use(
+    monkeypatch: pytest.MonkeyPatch, busy: float, expected: int
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(machine, "cores", lambda: 4)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(machine, "_busy_cores", lambda: busy)
+    assert threads() == expected
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads() == 3
+
+
+def test_few_files_start_few_readers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "cores", lambda: 4)
+    assert [readers(n) for n in (0, 1, 16, 17, 1_000)] == [1, 1, 1, 2, 4]
+    assert readers() == 4
+
+
+def test_a_user_who_sets_how_threads_wait_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_WAIT_POLICY", *machine.SLEEPING):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    sleeping_threads()
+    assert "GOMP_SPINCOUNT" not in os.environ
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    monkeypatch.setenv("KMP_BLOCKTIME", "7")
+    sleeping_threads()
+    assert os.environ["KMP_BLOCKTIME"] == "7"
+    assert os.environ["GOMP_SPINCOUNT"] == machine.SLEEPING["GOMP_SPINCOUNT"]
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_memory_that_is_freed_and_taken_again_is_not_cleared_by_the_kernel_each_time() -> None:
+    program = """
+        import resource
+        from contextlib import nullcontext
+        import numpy as np
+        from core.base.machine import freed_memory_kept
+        def faults(how):
+            with how:
+                np.ones(40_000_000, np.uint8)
+                before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+                for _ in range(5):
+                    np.ones(40_000_000, np.uint8)
+                return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+        print(faults(nullcontext()), faults(freed_memory_kept()))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        check=True,
+        # numpy asks for huge pages where it may, which would hide the faults.
+        env={**os.environ, "PYTHONPATH": str(ROOT), "NUMPY_MADVISE_HUGEPAGE": "0"},
+    )
+    usual, kept = map(int, done.stdout.split())
+    # 40 MB are 9,766 pages of 4 kB.
+    assert usual > 5 * 5_000
+    assert kept < usual / 20
+
+
+def test_no_other_module_looks_at_the_machine() -> None:
+    looks = re.compile(
+        r"sched_getaffinity|cpu_count|is_available\(|disk_usage|statvfs|SC_PHYS_PAGES"
+        r"|virtual_memory|channels_last|fused=True|is_bf16_supported|_is_avx512"
+    )
+    wrong = [
+        f"{path.relative_to(ROOT).as_posix()}: {found.group()}"
+        for path in sorted((ROOT / "core").rglob("*.py"))
+        if path.name not in {"machine.py", "doctor.py"}
+        for found in looks.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert not wrong, "\n".join(wrong)
