@@ -8,6 +8,7 @@ that fine-tuning that does not help is not used.
 from __future__ import annotations
 
 import logging
+import math
 import time
 import warnings
 from contextlib import ExitStack
@@ -47,11 +48,57 @@ class Fitted:
         best: file of the kept weights; None if no epoch beat the start.
         best_epoch: 1-based; 0 if none did.
         log: one row per epoch: epoch, step, train_loss, val_log_loss, val_score, seconds.
+        stopped: when and why it ended before its last epoch; empty if it ran through.
     """
 
     best: Path | None
     best_epoch: int
     log: pd.DataFrame
+    stopped: str
+
+
+@dataclass(frozen=True)
+class Patience:
+    """When a training that does not get better is given up.
+
+    Epochs at a smaller size than the one that is judged, and those of the warm-up, prepare
+    for better ones and are no failure: counting begins behind them.
+
+    Attributes:
+        epochs: without a lower validation log-loss, after which it ends.
+        begins: epochs at the start that do not count.
+    """
+
+    epochs: int
+    begins: int = 0
+
+    @classmethod
+    def of(cls, config: TrainConfig, small_epochs: int) -> Patience:
+        """That of the settings, where so many epochs are trained at the smaller size."""
+        epochs = config.epochs or 1
+        warming = math.ceil(config.warmup * epochs)
+        return cls(max(2, round(config.patience * epochs)), max(small_epochs, warming))
+
+    def is_over(self, epoch: int, best_epoch: int) -> bool:
+        """Whether to stop after an epoch (1-based), the best one being ``best_epoch``.
+
+        >>> patience = Patience(epochs=5, begins=6)
+        >>> [patience.is_over(epoch, 0) for epoch in (5, 10, 11)]
+        [False, False, True]
+        >>> patience.is_over(12, best_epoch=8)
+        False
+        """
+        return epoch - max(best_epoch, self.begins) >= self.epochs
+
+    def reason(self, epoch: int, of: int) -> str:
+        """Why a training ended after an epoch, for people."""
+        text = (
+            f"stopped after epoch {epoch} of {of}: validation log-loss had not fallen for "
+            f"{self.epochs} epochs"
+        )
+        if self.begins:
+            text += f", not counting the first {self.begins} (warm-up and smaller size)"
+        return text
 
 
 class _Keeper(Callback):
@@ -63,7 +110,7 @@ class _Keeper(Callback):
         *,
         start: float,
         every_s: float,
-        patience: int,
+        patience: Patience,
         score_title: str,
         sign: StopSign,
     ) -> None:
@@ -141,7 +188,7 @@ class _Keeper(Callback):
             self.best_loss, self.best_epoch = loss, epoch
             if trainer.is_global_zero:
                 save_network(self.best_file(), pl_module.judged)
-        elif epoch - self.best_epoch >= self.patience:
+        elif self.patience.is_over(epoch, self.best_epoch):
             trainer.should_stop = True
         log.info(
             "epoch %d/%s: train loss %.4f, validation log-loss %.4f, %s %.4f%s, %.0f s",
@@ -227,6 +274,7 @@ def fit(
     train: Callable[[Callable[[], int]], DataLoader[Any]],
     val: DataLoader[Any],
     steps_per_epoch: int,
+    small_epochs: int = 0,
     folder: Path,
     start_log_loss: float,
     score: Callable[[np.ndarray, np.ndarray], float] | None,
@@ -242,6 +290,7 @@ def fit(
         train: makes the loader; receives a function that tells the steps done.
         val: whole validation images.
         steps_per_epoch: batches of an epoch.
+        small_epochs: at the start, trained at a smaller size than the one judged.
         folder: of resume points and logs, kept until the run is complete.
         start_log_loss: of the starting point on validation.
         score: the app's first metric, for people to look at.
@@ -266,7 +315,7 @@ def fit(
         folder,
         start=start_log_loss,
         every_s=60 * config.checkpoint_minutes,
-        patience=max(2, round(config.patience * epochs)),
+        patience=Patience.of(config, small_epochs),
         score_title=score_title,
         sign=StopSign(),
     )
@@ -327,4 +376,8 @@ def fit(
     table = pd.DataFrame(keeper.rows)
     with atomic_file(folder / "log.csv") as stream:
         table.to_csv(stream, index=False, lineterminator="\n")
-    return Fitted(keeper.best_file() if keeper.best_epoch else None, keeper.best_epoch, table)
+    stopped = keeper.patience.reason(len(table), epochs) if len(table) < epochs else ""
+    if stopped:
+        log.info("fine-tuning %s", stopped)
+    best = keeper.best_file() if keeper.best_epoch else None
+    return Fitted(best, keeper.best_epoch, table, stopped)

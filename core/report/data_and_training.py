@@ -252,7 +252,15 @@ def model_blocks(context: ReportContext) -> list[Block]:
             if member.get("best_epoch")
             else ""
         )
-        parts = [str(network.get("backbone") or ""), size and f"{size} pixels", kept, epoch]
+        # Runs of version 0.1 do not say when they stopped.
+        stopped = str(member.get("stopped") or "")
+        parts = [
+            str(network.get("backbone") or ""),
+            size and f"{size} pixels",
+            kept,
+            epoch,
+            stopped and f"fine-tuning {stopped}",
+        ]
         name = "Network" if len(members) == 1 else f"Network {i + 1}"
         lines.append((name, ", ".join(filter(None, parts))))
     licence = f" (licence: {start['licence']})" if start.get("licence") else ""

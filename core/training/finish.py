@@ -81,6 +81,7 @@ def finish(
                 "preparation": preparation.as_dict(),
                 "kept": member.kept,
                 "best_epoch": member.best_epoch,
+                "stopped": member.stopped,
                 "probe": member.probe,
                 "n_train": len(parts[number]["train"]),
                 "n_val": len(parts[number]["val"]),

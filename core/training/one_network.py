@@ -82,6 +82,7 @@ class Trained:
         logits: (N, L) of the kept network; NaN for training rows.
         distance: (N,) embedding distance; NaN for training rows.
         log: one row per epoch.
+        stopped: when and why fine-tuning ended early; empty if it ran through.
         attended: (N, 1 + L) attention and logits of each image for its unit; NaN for
             training rows; None where no weights were learned.
         attention: how they were learned, for ``run.json``; empty if they were not.
@@ -99,6 +100,7 @@ class Trained:
     logits: NDArray[np.float64]
     distance: NDArray[np.float64]
     log: pd.DataFrame
+    stopped: str
     attended: NDArray[np.float64] | None
     attention: dict[str, Any]
 
@@ -168,14 +170,14 @@ def train_member(
         "val_log_loss": start,
     }
     log.info("probe on frozen features: validation log-loss %.4f", start)
-    kept, best_epoch, curve = "probe", 0, pd.DataFrame()
+    kept, best_epoch, curve, stopped = "probe", 0, pd.DataFrame(), ""
     if config.epochs:
         if config.weights == "none":
             # The probe of a random backbone knows features that will not stay; its large
             # weights would only throw the first steps about.
             network.start_from(*_blank(network))
         fitted = _fine_tune(app, task, config, data, network, rows, work, size_px, start)
-        curve = fitted.log
+        curve, stopped = fitted.log, fitted.stopped
         if fitted.best is not None:
             kept, best_epoch = "fine-tuned", fitted.best_epoch
             load_weights(fitted.best, network)
@@ -214,6 +216,7 @@ def train_member(
         logits=_scatter(len(data.y), scored, z[n_train:]),
         distance=_scatter(len(data.y), scored, distance[:, None])[:, 0],
         log=curve,
+        stopped=stopped,
         attended=None if attended is None else _scatter(len(data.y), scored, attended[n_train:]),
         attention=attention,
     )
@@ -415,6 +418,7 @@ def _fine_tune(
         train=loader,
         val=DataLoader(_Whole(data, rows["val"], size_px), batch_size=None),
         steps_per_epoch=len(sampler(lambda: 0)),
+        small_epochs=small_until if small != tuple(size_px) else 0,
         folder=work,
         start_log_loss=start,
         score=_first_metric(app, task, network.head.link),
