@@ -48,6 +48,37 @@ def test_size_keeps_the_shape_of_the_images_and_never_enlarges_them() -> None:
     assert settings(replace(FACTS, size_px=(3_000, 4_000)), side_px=361)["size_px"] == (320, 416)
 
 
+def test_small_images_are_enlarged_to_a_size_that_leaves_places_and_no_further() -> None:
+    tiny = replace(FACTS, size_px=(28, 28))
+    # The last stage sees 128 / 32 = 4 places along each side.
+    for app in ({"size_px": (256, 256)}, {"side_px": 361}, {}):
+        plan = resolve(QUESTION, tiny, app_defaults=app, plan={}, flags={})
+        reason = plan.reasons["size_px"]
+        if app.get("size_px"):
+            assert plan.config.size_px == (128, 128)
+            assert reason.startswith("median image 28 x 28: enlarged to 128 x 128")
+        assert "361 squared" not in reason or "not enlarged" in reason
+    # A domain's own shape is kept, and what the user asks for is done.
+    films = replace(FACTS, size_px=(200, 150))
+    assert settings(films, app={"size_px": (512, 256)})["size_px"] == (192, 96)
+    assert settings(tiny, app={"size_px": (256, 256)}, size_px=(256, 256))["size_px"] == (256, 256)
+
+
+def test_a_size_that_the_images_do_not_have_is_not_claimed() -> None:
+    small = replace(FACTS, size_px=(192, 192))
+    plan = resolve(QUESTION, small, app_defaults={"side_px": 361}, plan={}, flags={})
+    assert plan.config.size_px == (192, 192)
+    assert plan.reasons["size_px"] == (
+        "median image 192 x 192, not enlarged to 361 squared pixels (side_px)"
+    )
+
+
+def test_updates_are_told_of_the_batch_that_is_used() -> None:
+    # The rule takes 0.4 x 600 updates of 32 images, 7.68 epochs of 1,000: 8 epochs of 62 batches.
+    plan = resolve(QUESTION, FACTS, app_defaults={"batch": 16}, plan={}, flags={})
+    assert plan.reasons["epochs"] == "496 updates of 16 for 1,000 training images"
+
+
 def test_random_weights_overrule_what_a_domain_found_on_pretrained_ones() -> None:
     app = {"lr_backbone": 1e-4, "stage_decay": 0.7}
     assert settings(app=app)["lr_backbone"] == 1e-4

@@ -40,7 +40,7 @@ _GRADED: dict[str, Any] = {
         "size_px": (224, 224),
         "pool": "first_two",
         "epochs": 0,
-        "decide": "frequencies",
+        "decide": "validation",
     },
 }
 

@@ -89,7 +89,7 @@ APP = App(
     # kappa .47 at 256 and .40 at 384 px; .37 with the camera's colours, .47 with normalised
     # ones; .48 with maxima beside the averages, for small lesions. A small batch gives more
     # steps for the time. On an accelerator more pixels may pay: try --size 512.
-    config={"size_px": (256, 256), "pool": "last_two_max", "batch": 16, "decide": "frequencies"},
+    config={"size_px": (256, 256), "pool": "last_two_max", "batch": 16, "decide": "validation"},
     prepared_columns=PREPARED_COLUMNS,
     output_columns=tuple(COLUMNS),
     options=(

@@ -44,9 +44,10 @@ class TrainConfig(BaseModel):
         description="auto: of the task's own kind; multiclass: plain classes; regression: one "
         "number, with cuts fitted on validation",
     )
-    decide: Literal["median", "frequencies"] = Field(
+    decide: Literal["median", "frequencies", "validation"] = Field(
         "median",
-        description="grade of an ordinal task: the median, or as often as the labels have it",
+        description="grade of an ordinal task: the median, as often as the labels have it, or "
+        "which of the two has the better headline on validation",
     )
     side_px: int | None = Field(
         None, ge=32, description="square root of the training size's pixels, where no size is given"

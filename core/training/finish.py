@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from core.app import CONTRACT, App, Rule, Task, Unit, find_app
+from core.app import CONTRACT, App, Cases, Rule, Task, Unit, find_app
 from core.base.options import stored_options
 from core.base.outputs import seal, sha256_file, write_json, write_text
 from core.cards.licence_terms import joined_terms, terms_of_weights
 from core.data.prepared import resize_to
-from core.errors import ConfigError
+from core.errors import ConfigError, MetricError
 from core.evaluation.threshold_choice import choose_points
 from core.model.checkpoint import save_network
 from core.report.saliency import saliency_map
@@ -32,7 +32,7 @@ from core.runs.results import Look, read_json, visible, write_evaluation, write_
 from core.runs.run import SCHEMA, task_from_dict, task_to_dict, versions
 from core.runs.run_metrics import compute_metrics, headline_without_flagged
 from core.statistics.calibration import fit_temperature
-from core.statistics.scores import cuts_by_frequency, link_of, scores_from_logits
+from core.statistics.scores import cuts_by_frequency, decide, link_of, scores_from_logits
 from core.training.fingerprint import LOOKED
 from core.training.vector_scaling import with_vector_scaling
 
@@ -89,9 +89,8 @@ def finish(
             }
         )
     logits, distance, probe_logits, heat, temperature = _calibrate(data, parts, members, link)
-    task = _with_cuts(
-        task, config, data, parts, scores_from_logits(logits / heat[:, None], link=link)
-    )
+    scores = scores_from_logits(logits / heat[:, None], link=link)
+    task = _with_cuts(app, task, config, data, parts, scores)
     digest = hashlib.sha256("".join(sha256_file(out / e["weights"]) for e in entries).encode())
     run = {
         "schema": SCHEMA,
@@ -214,6 +213,7 @@ def _attended(
 
 
 def _with_cuts(
+    app: App,
     task: Task,
     config: TrainConfig,
     data: Data,
@@ -223,14 +223,29 @@ def _with_cuts(
     """The task with the cuts that decide by frequencies, where that was asked for.
 
     Scores are those of validation, or out of fold; the frequencies are of all labels
-    that are not held out, of which there are more.
+    that are not held out, of which there are more. ``validation`` takes the cuts where the
+    task's headline is better with them than with the median: they serve an agreement that
+    rewards rare grades and may cost accuracy.
     """
-    if config.decide != "frequencies" or task.kind != "ordinal":
+    if config.decide == "median" or task.kind != "ordinal":
         return task
     judged = np.concatenate([part["fold" if len(parts) > 1 else "val"] for part in parts])
     known = np.concatenate([parts[0]["train"], judged]) if len(parts) == 1 else judged
     cuts = cuts_by_frequency(scores[judged], data.y[known], n_classes=len(task.classes))
-    return replace(task, cuts=cuts)
+    cut = replace(task, cuts=cuts)
+    if config.decide == "frequencies":
+        return cut
+    headline = app.metrics_for(task)[0]
+    y, judged_scores, weight = data.y[judged], scores[judged], np.ones(len(judged))
+    try:
+        by_median, by_cuts = (
+            headline.compute(Cases(y, judged_scores, decide(judged_scores, task=one), weight))
+            for one in (task, cut)
+        )
+    except MetricError:
+        return task
+    is_better = by_cuts > by_median if headline.higher_is_better else by_cuts < by_median
+    return cut if is_better else task
 
 
 def _calibrate(

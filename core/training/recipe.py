@@ -41,6 +41,11 @@ FROM_NOTHING: Mapping[str, Any] = {
 }
 
 
+# Pixels of the longest side below which images are enlarged: a network that halves its input
+# five times is left with 4 x 4 places.
+LEAST_SIDE = 128
+
+
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """What the rules look at.
@@ -105,8 +110,13 @@ def resolve(
         chosen[name] = (value, "plan file")
     for name, value in flags.items():
         chosen[name] = (value, "command line")
+    if chosen["size_px"][1] == f"default of {question.app}":
+        chosen["size_px"] = _no_larger_than_helps(chosen["size_px"], facts)
     config = TrainConfig.model_validate({name: value for name, (value, _) in chosen.items()})
     _check(config, facts)
+    if chosen["epochs"] == rules["epochs"]:
+        # Told of the batch that is used, which a domain or the user may have changed.
+        chosen["epochs"] = (config.epochs, _updates(facts, config))
     return Plan(
         question=question,
         config=config,
@@ -129,7 +139,7 @@ def _rules(
         "size_px": _size_rule(facts, known.get("side_px")),
         "pool": ("last_two", "small signs live in the last stage but one as well"),
         "batch": (batch, f"{n:,} training images"),
-        "epochs": (epochs, f"about {updates:,} updates of {batch} for {n:,} training images"),
+        "epochs": (epochs, f"{n:,} training images"),
         "dropout": (
             0.2 if n < 500 else 0.1 if n < 5_000 else 0.0,
             f"{n:,} training images",
@@ -162,8 +172,40 @@ def _size_rule(facts: Facts, wanted: int | None) -> tuple[tuple[int, int], str]:
         _strides(rows * aspect, limit=width),
     )
     where = "an accelerator" if facts.machine.has_gpu else "a processor"
-    why = "side_px" if wanted else where
-    return size, f"median image {height} x {width}, about {side} squared pixels ({why})"
+    why = f"{side} squared pixels ({'side_px' if wanted else where})"
+    median = f"median image {height} x {width}"
+    if min(size) >= 32 and size[0] * size[1] < 0.8 * side * side:
+        return _no_larger_than_helps((size, f"{median}, not enlarged to {why}"), facts)
+    return _no_larger_than_helps((size, f"{median}, about {why}"), facts)
+
+
+def _no_larger_than_helps(
+    chosen: tuple[tuple[int, int], str], facts: Facts
+) -> tuple[tuple[int, int], str]:
+    """A size that follows the images where these are small, and the reason.
+
+    Images smaller than ``LEAST_SIDE`` are enlarged to it and no further: enlarging adds
+    no detail and costs time by its square.
+    """
+    size, _ = chosen
+    longest = max(facts.size_px)
+    if longest >= max(size):
+        return chosen
+    target = max(LEAST_SIDE, 32 * (longest // 32))
+    scale = target / max(size)
+    if scale >= 1:
+        return chosen
+    rows, columns = (max(32, 32 * round(side * scale / 32)) for side in size)
+    height, width = facts.size_px
+    enlarged = "enlarged to" if longest < LEAST_SIDE else "taken at"
+    why = f"median image {height} x {width}: {enlarged} {rows} x {columns}"
+    return (rows, columns), f"{why}, since more would add no detail"
+
+
+def _updates(facts: Facts, config: TrainConfig) -> str:
+    """How many steps the epochs are, in the batch that is used."""
+    steps = (config.epochs or 0) * max(1, facts.n_train // (config.batch or 1))
+    return f"{steps:,} updates of {config.batch} for {facts.n_train:,} training images"
 
 
 def _strides(side: float, *, limit: int) -> int:

@@ -202,6 +202,14 @@ def _within_budget(
         write_json(out / LOOKED, {k: v for k, v in words.items() if k != "audit"})
     epochs = words["epochs"]
     reason = f"what fits into {plan.config.minutes:g} minutes on this machine"
+    rule = plan.config.epochs or 0
+    if not epochs:
+        reason = (
+            f"{plan.config.minutes:g} minutes hold the probe alone on this machine, and no epoch "
+            f"of the {rule} of the rule"
+        )
+    elif epochs < rule:
+        reason += f", of {rule} by the rule"
     plan = plan.model_copy(
         update={
             "config": plan.config.model_copy(update={"epochs": epochs}),
