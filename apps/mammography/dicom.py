@@ -14,15 +14,16 @@ LUT), C.11.2 (VOI LUT), C.8.11.1 (presentation LUT shape).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from apps.mammography.decoding import (
+from core.data.dicom import (
     DECODERS,
     first_line,
     is_jpeg,
+    number_in,
+    numbers_in,
     open_dicom,
     quiet,
     refuse,
@@ -137,7 +138,7 @@ def _why_not(header: Dataset) -> str:
         ),
         ((_integer(header, "SamplesPerPixel") or 1) != 1, "has several samples per pixel"),
         (bits not in {8, 16, 32}, f"has {bits} bits per pixel; 8, 16 or 32 are expected"),
-        ("RescaleSlope" in header and not _number(header, "RescaleSlope"), _ZERO_SLOPE),
+        (numbers_in(header, "RescaleSlope")[:1] == [0.0], _ZERO_SLOPE),
         (
             bool(syntax) and syntax not in DECODERS,
             f"has the transfer syntax {_shown(syntax)}, for which no decoder is known",
@@ -177,7 +178,7 @@ def _unused_bits_removed(stored: NDArray[Any], header: Dataset) -> NDArray[Any]:
         return stored
     allocated = _integer(header, "BitsAllocated")
     bits = _integer(header, "BitsStored") or allocated
-    high = _integer(header, "HighBit") if "HighBit" in header else bits - 1
+    high = int(number_in(header, "HighBit", bits - 1))
     if bits >= allocated or not bits - 1 <= high < allocated:
         return stored
     raw = (stored.astype(np.int64) >> (high - bits + 1)) & ((1 << bits) - 1)
@@ -188,12 +189,10 @@ def _unused_bits_removed(stored: NDArray[Any], header: Dataset) -> NDArray[Any]:
 
 def _padding_range(header: Dataset) -> tuple[int, int] | None:
     """Lowest and highest stored value that mean "no picture here"; None if there are none."""
-    if "PixelPaddingValue" not in header:
+    if not numbers_in(header, "PixelPaddingValue"):
         return None
     first = _integer(header, "PixelPaddingValue")
-    last = (
-        _integer(header, "PixelPaddingRangeLimit") if "PixelPaddingRangeLimit" in header else first
-    )
+    last = int(number_in(header, "PixelPaddingRangeLimit", first))
     if _integer(header, "PixelRepresentation"):
         # Written as unsigned by some devices: 63536 for -2000.
         whole = 1 << (_integer(header, "BitsAllocated") or 16)
@@ -234,10 +233,10 @@ def _modality(values: Values, header: Dataset) -> Values:
     if sequence:
         first, table, _ = _lut(sequence[0], header)
         return _looked_up(values, first, table)
-    slope = _number(header, "RescaleSlope", 1.0)
+    slope = number_in(header, "RescaleSlope", 1.0)
     if slope == 0:
         refuse(_ZERO_SLOPE)
-    return values * slope + _number(header, "RescaleIntercept", 0.0)
+    return values * slope + number_in(header, "RescaleIntercept", 0.0)
 
 
 def _voi(values: Values, header: Dataset, choice: str, *, limits: tuple[float, float]) -> Values:
@@ -333,7 +332,7 @@ def _lut(item: Dataset, header: Dataset) -> tuple[int, Values, int]:
         refuse("has a lookup table without its descriptor or data")
     n, first, bits = descriptor
     n = n or 65536
-    is_signed = _integer(header, "PixelRepresentation") or _number(header, "RescaleIntercept") < 0
+    is_signed = _integer(header, "PixelRepresentation") or number_in(header, "RescaleIntercept") < 0
     if is_signed and first >= 32768:
         first -= 65536
     if isinstance(raw, bytes):
@@ -353,8 +352,8 @@ def _looked_up(values: Values, first: int, table: Values) -> Values:
 
 def _windows(header: Dataset) -> list[tuple[float, float, str]]:
     """Centre, width and function of every window, in the header's order."""
-    centres, widths = (_numbers(header, name) for name in ("WindowCenter", "WindowWidth"))
-    function = str(header.get("VOILUTFunction", "") or "LINEAR")
+    centres, widths = (numbers_in(header, name) for name in ("WindowCenter", "WindowWidth"))
+    function = str(header.get("VOILUTFunction", "") or "LINEAR").strip().upper()
     return [(c, w, function) for c, w in zip(centres, widths, strict=False)]
 
 
@@ -364,26 +363,9 @@ def _is_usable(window: tuple[float, float, str]) -> bool:
     return function in _FUNCTIONS and (width >= 1 if function == "LINEAR" else width > 0)
 
 
-def _numbers(header: Dataset, name: str) -> list[float]:
-    """The finite values of an element; empty where it is absent or not a number."""
-    try:
-        value: Any = header.get(name)
-        many = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-        values = [float(v) for v in many]
-        return [v for v in values if np.isfinite(v)]
-    except (TypeError, ValueError):
-        return []
-
-
-def _number(header: Dataset, name: str, default: float = 0.0) -> float:
-    """The first value of an element, or the default."""
-    values = _numbers(header, name)
-    return values[0] if values else default
-
-
 def _integer(header: Dataset, name: str) -> int:
     """The first value of an element as an integer; 0 where it is absent or not a number."""
-    return int(_number(header, name))
+    return int(number_in(header, name))
 
 
 def _shown(text: str) -> str:

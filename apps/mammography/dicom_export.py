@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from apps.mammography.decoding import is_dicom, open_dicom, quiet
 from apps.mammography.overlay import HOT, coloured
 from core.base.outputs import csv_safe, write_bytes, write_text
+from core.data.dicom import is_dicom, open_dicom, quiet
 from core.errors import AppError
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from apps.mammography.decoding import open_dicom, quiet
 from apps.mammography.dicom import choose_voi, why_not_pixels
+from core.data.dicom import open_dicom, quiet
 from core.errors import ImageError
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ VIEW_CODES: Mapping[str, str] = {
     **{"R-10230": "LMO", "R-10244": "FB", "R-102D0": "SIO", "R-40AAA": "ISO"},
     **{"R-1024A": "XCCL", "R-1024B": "XCCM", "R-102CF": "XCC"},
 }
+_DIRECTORY = "1.2.840.10008.1.3.10"
+# Readable files that are no single grey picture: passed over, not broken.
+_OTHER_PICTURE = re.compile(r"has \d+ frames|is a palette image|is not a grey|has several samples")
 _SPECIMEN = {"127457009", "G-8310"}
 # CID 4015, those that change what the picture shows.
 MODIFIER_CODES: Mapping[str, str] = {
@@ -63,6 +66,18 @@ MODIFIER_CODES: Mapping[str, str] = {
     **{"399161006": "cleavage", "R-102D2": "cleavage", "399110001": "tangential"},
     **{"R-102C2": "tangential", "399226006": "rolled", "399197002": "rolled"},
     **{"R-102D4": "rolled", "R-102D3": "rolled"},
+}
+# The same in words, as devices without codes write them into the series or the protocol.
+_MODIFIER_WORDS: Mapping[str, re.Pattern[str]] = {
+    "magnified": re.compile(r"(?i)(?<![a-z])(mag|magnif\w*|magview|vergr\w*)(?![a-z])"),
+    "spot": re.compile(r"(?i)(?<![a-z])(spot|cone|coned)(?![a-z])"),
+    "implant displaced": re.compile(
+        r"(?i)implant[\s_-]*displac|eklund|(?<![a-z])(cc|mlo)id(?![a-z])"
+    ),
+    "axillary tail": re.compile(r"(?i)axillary tail|cleopatra"),
+    "cleavage": re.compile(r"(?i)cleavage|valley view"),
+    "tangential": re.compile(r"(?i)tangential|(?<![a-z])tan(?![a-z])"),
+    "rolled": re.compile(r"(?i)(?<![a-z])rolled(?![a-z])"),
 }
 _SIDE_CODES = {"24028007": "R", "G-A100": "R", "7771000": "L", "G-A101": "L"}
 
@@ -92,6 +107,7 @@ class Header:
     Attributes:
         reason: why it is no screening mammogram; empty if it is one.
         is_readable: whether its pixels can be shown whatever it is.
+        is_broken: it was meant as a picture and cannot be read: an input that fails.
         laterality: ``L``, ``R`` or empty; ``laterality_from`` says where it stands.
         view: ACR abbreviation or empty.
         modifiers: of the view, joined by ``|``.
@@ -111,6 +127,7 @@ class Header:
     instance: str = ""
     reason: str = ""
     is_readable: bool = True
+    is_broken: bool = False
     laterality: str = ""
     laterality_from: str = ""
     view: str = ""
@@ -138,10 +155,10 @@ def read_header(path: Path, *, prefer: str = "auto", voi_index: int = 0) -> Head
         with quiet():
             return _header(data, prefer, voi_index)
     except ImageError as error:
-        return Header(reason=str(error), is_readable=False)
+        return Header(reason=str(error), is_readable=False, is_broken=True)
     except Exception as error:
         reason = f"its DICOM header cannot be read ({type(error).__name__})"
-        return Header(reason=reason, is_readable=False)
+        return Header(reason=reason, is_readable=False, is_broken=True)
 
 
 def side_and_view(text: str) -> tuple[str, str]:
@@ -178,14 +195,19 @@ def _header(data: Dataset, prefer: str, voi_index: int) -> Header:
         sop = _text(data, "SOPClassUID")
         intent = {FOR_PRESENTATION: "presentation", FOR_PROCESSING: "processing"}.get(sop, "")
     implant = {"YES": "yes", "NO": "no"}.get(_text(data, "BreastImplantPresent").upper(), "")
+    not_meant = _why_not(data, image_type, intent, modifiers, is_specimen, cbis)
+    if not _text(data, "SOPClassUID") and not _text(data, "Modality") and not data.get("Rows"):
+        is_directory = _media_class(data) == _DIRECTORY
+        not_meant = "is a directory of DICOM files (DICOMDIR)" if is_directory else ""
     return Header(
         patient=cbis[1] if cbis else _text(data, "PatientID"),
         issuer="" if cbis else _text(data, "IssuerOfPatientID"),
         # Every CBIS-DDSM image has a study of its own; the exam is the patient's.
         study=cbis[1] if cbis else _text(data, "StudyInstanceUID"),
         instance=_text(data, "SOPInstanceUID"),
-        reason=_why_not(data, image_type, intent, modifiers, is_specimen, cbis) or unreadable,
+        reason=not_meant or unreadable,
         is_readable=not unreadable,
+        is_broken=bool(unreadable) and not not_meant and not _OTHER_PICTURE.match(unreadable),
         laterality=side,
         laterality_from=side_from,
         view=view,
@@ -238,6 +260,11 @@ def _why_not(
     return next((reason for holds, reason in reasons if holds), "")
 
 
+def _media_class(data: Dataset) -> str:
+    """The kind of object by the file's own header, which a cut does not reach."""
+    return str(getattr(data, "file_meta", {}).get("MediaStorageSOPClassUID", "") or "")
+
+
 def _laterality(data: Dataset) -> tuple[str, str]:
     """Side and where it is said: four places of the header, then text.
 
@@ -287,6 +314,8 @@ def _view(data: Dataset) -> tuple[str, list[str], bool]:
             MODIFIER_CODES.get(_text(m, "CodeValue"), "")
             for m in _items(item, "ViewModifierCodeSequence")
         ]
+    said = " ".join(_text(data, n) for n in ("ViewPosition", "SeriesDescription", "ProtocolName"))
+    modifiers += [name for name, words in _MODIFIER_WORDS.items() if words.search(said)]
     view = next(filter(None, views), "")
     if not view:
         # CBIS-DDSM writes the view where the direction of the rows belongs.

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from apps.mammography.decoding import is_dicom
 from apps.mammography.dicom import read_dicom
+from core.data.dicom import DICOM_SUFFIXES, is_dicom
 from core.data.steps import Steps
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def read(row: Mapping[str, Any]) -> NDArray[Any]:
         ImageError: with the reason it cannot be read.
     """
     path = Path(str(row["path"]))
-    if is_dicom(path):
+    if is_dicom(path) or path.suffix.lower() in DICOM_SUFFIXES:
         voi = row.get("voi")
         return read_dicom(path, voi=voi if isinstance(voi, str) else "")
     from core.data.images import read_image  # noqa: PLC0415  (Pillow is not needed for DICOM)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.mammography.decoding import is_dicom
 from apps.mammography.headers import Header, read_header, side_and_view
 from apps.mammography.identity import Pseudonyms
 from apps.mammography.layout_reader import card_of, manifest_of
+from core.data.dicom import DICOM_SUFFIXES, is_dicom, open_dicom
 from core.errors import ConfigError, ImageError, ManifestError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from core.app import Manifest, Source
+    from core.data.table_paths import FileKey
 
 __all__ = ["COLUMNS", "index"]
 
@@ -76,13 +77,39 @@ def index(source: Source) -> Manifest:
     """
     options = _Options.of(source.options)
     pseudonyms = Pseudonyms.load(key_file=options.identity_key, keep=options.keep_identifiers)
-    base = _by_layout(source) or _by_core(source)
+    wish = source.group if source.group in COLUMNS else None
+    # A column that is made here, from headers, and stands in no table yet.
+    asked = replace(source, group=None) if wish else source
+    base = _by_layout(asked) or _by_core(asked)
     if source.labelled and (source.label or source.group) and source.options.get("card") != "none":
         # Read by the user's own columns, but the data set and its terms are the same.
         base = replace(base, cards=card_of(source.paths[0]))
-    manifest = _with_headers(base, source, options, pseudonyms)
+    manifest = _with_headers(base, asked, options, pseudonyms)
+    if wish:
+        manifest = _grouped_by(manifest, wish)
     notes = (*manifest.notes, *([pseudonyms.note] if pseudonyms.note else []))
     return replace(manifest, notes=notes)
+
+
+def _grouped_by(manifest: Manifest, name: str) -> Manifest:
+    """The manifest grouped by one of our own columns, as ``--group`` asks.
+
+    Raises:
+        ManifestError: the column says nothing of some image.
+    """
+    table = manifest.table
+    ok = table["status"] == "ok"
+    if name not in table or (table.loc[ok, name].astype(str) == "").any():
+        msg = (
+            f"--group {name}: neither a header nor a table says it of every image. Choose another "
+            "column, or pass --group image_id if every image stands for itself."
+        )
+        raise ManifestError(msg)
+    n = table.loc[ok, name].nunique()
+    rule = f"The group is the {name}, as asked: {n:,} groups of {int(ok.sum()):,} images."
+    notes = tuple(note for note in manifest.notes if "carry one patient id" not in note)
+    grouped = table.assign(group=table[name].astype(str))
+    return replace(manifest, table=grouped, group_rule=rule, notes=notes)
 
 
 @dataclass(frozen=True)
@@ -173,6 +200,43 @@ def _by_core(source: Source) -> Manifest:
         source,
         extensions={*PHOTOS, *EXTENSIONS},
         label_names=(source.task.name, *LABEL_NAMES),
+        keys=_file_keys(),
+    )
+
+
+def _file_keys() -> tuple[FileKey, ...]:
+    """What tables may name a mammogram by beside its path: ids that stand in its header."""
+    from core.data.table_paths import FileKey  # noqa: PLC0415
+
+    known: dict[Path, Header] = {}
+
+    def header(path: Path) -> Header:
+        if path not in known:
+            known[path] = read_header(path) if is_dicom(path) else Header()
+        return known[path]
+
+    patient, side = _ALIASES["patient"], _ALIASES["laterality"]
+    return (
+        FileKey(
+            words="the SOPInstanceUID of the header",
+            columns=(("sopinstanceuid", "sop_instance_uid", "instance_uid", "image_uid", "uid"),),
+            of=lambda path: (header(path).instance,),
+        ),
+        FileKey(
+            words="the patient and the side in the header",
+            columns=(patient, side),
+            of=lambda path: (header(path).patient, header(path).laterality),
+        ),
+        FileKey(
+            words="the StudyInstanceUID of the header",
+            columns=(("studyinstanceuid", "study_instance_uid", "study_uid"),),
+            of=lambda path: (header(path).study,),
+        ),
+        FileKey(
+            words="the patient in the header",
+            columns=(patient,),
+            of=lambda path: (header(path).patient,),
+        ),
     )
 
 
@@ -184,8 +248,8 @@ def _with_headers(
 
     is_public = bool(base.cards)
     rows: list[dict[str, Any]] = []
-    seen: dict[str, str] = {}
-    counts = dict.fromkeys(("pixels", "text", "burned"), 0)
+    seen: dict[str, list[tuple[Path, str]]] = {}
+    counts = dict.fromkeys(("pixels", "text", "burned", "uids"), 0)
     has_group = bool(source.group)
     records: list[dict[str, Any]] = base.table.to_dict("records")  # type: ignore[assignment]
     for row in records:
@@ -196,14 +260,18 @@ def _with_headers(
         if is_header:
             header = read_header(path, prefer=options.voi, voi_index=options.voi_index)
         elif row["status"] == "ok" and path.suffix.lower() in EXTENSIONS:
-            header = Header(reason="is not a DICOM file", is_readable=False)
-        reason = "" if options.include_skipped and header.is_readable else header.reason
-        if is_header and header.instance in seen and header.instance:
-            reason = (
-                reason or f"is the same picture as {seen[header.instance]} (duplicate instance)"
-            )
-        elif is_header and not reason:
-            seen[header.instance] = row["image_id"]
+            is_meant = path.suffix.lower() in DICOM_SUFFIXES or path in source.paths
+            header = Header(reason="is not a DICOM file", is_readable=False, is_broken=is_meant)
+        is_wanted = options.include_skipped and header.is_readable
+        # What was meant as a picture and cannot be read fails when it is read, as a JPEG does.
+        reason = "" if is_wanted or header.is_broken else header.reason
+        if is_header and not reason and not header.is_broken and header.instance:
+            same = next((p for p in seen.get(header.instance, []) if _are_equal(p[0], path)), None)
+            if same:
+                reason = f"is the same picture as {same[1]} (duplicate instance)"
+            else:
+                counts["uids"] += header.instance in seen
+                seen.setdefault(header.instance, []).append((path, row["image_id"]))
         side, side_from = _side(cells, header, path, counts, is_usable=not reason)
         view = cells.get("view") or header.view or side_and_view(path.stem)[1]
         patient = _patient(cells, header, pseudonyms, is_public=is_public)
@@ -273,11 +341,43 @@ def _finished(
             f"Warning: {counts['burned']:,} headers say that text is burned into the picture; it "
             "may name the patient, and would stay visible in overlays."
         )
+    if counts["uids"]:
+        notes.append(
+            f"Warning: {counts['uids']:,} pictures carry the SOPInstanceUID of another although "
+            "their pixels differ, so these are not unique; anonymisers do that. All are kept."
+        )
+    notes += _one_patient(table, source)
     is_said = source.group or (base.cards and base.group_rule)
     rule = base.group_rule if is_said else _group_rule(table, base)
     if not source.labelled:
         table["label"] = ""
     return replace(base, table=table, notes=tuple(notes), group_rule=rule)
+
+
+def _one_patient(table: pd.DataFrame, source: Source) -> list[str]:
+    """A warning where all images carry one patient id though they are of several exams."""
+    ok = table[table["status"] == "ok"]
+    if not source.labelled or source.group or "patient" not in ok or "exam" not in ok:
+        return []
+    n_patients, n_exams = ok["patient"].nunique(), ok["exam"].nunique()
+    if n_patients != 1 or n_exams < 2:
+        return []
+    return [
+        f"Warning: all {len(ok):,} images carry one patient id although they are of {n_exams:,} "
+        "exams; anonymisers write one id into all. As one group they cannot be split. Pass --group "
+        "exam to keep each exam in one split, or correct the ids."
+    ]
+
+
+def _are_equal(one: Path, other: Path) -> bool:
+    """Whether two files that carry one SOPInstanceUID hold the same stored pixels."""
+    try:
+        first, second = (open_dicom(path) for path in (one, other))
+        return bool(first.get("PixelData") == second.get("PixelData")) and all(
+            first.get(name) == second.get(name) for name in ("Rows", "Columns")
+        )
+    except ImageError:
+        return False
 
 
 def _group_rule(table: pd.DataFrame, base: Manifest) -> str:

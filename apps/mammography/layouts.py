@@ -228,7 +228,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout(
         card="inbreast",
         name="INbreast",
-        tables=("INbreast*.csv",),
+        tables=("INbreast*.csv", "INbreast*.xlsx"),
         columns=("Laterality", "View", "File Name", "ACR", "Bi-Rads"),
         file_key=r"(?:^|/)(\d{6,})(?:_|\.)",
         row_key="File Name",
@@ -255,7 +255,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout(
         card="cmmd",
         name="CMMD",
-        tables=("CMMD_clinicaldata*.csv",),
+        tables=("CMMD_clinicaldata*.csv", "CMMD_clinicaldata*.xlsx"),
         columns=("ID1", "LeftRight", "Age", "number", "abnormality", "classification"),
         file_key=r"(D[12]-\d{4})/",
         row_key="ID1",

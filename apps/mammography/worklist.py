@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from apps.mammography.decoding import is_dicom, open_dicom
 from core.base.outputs import write_text
 from core.base.tables import POSITIVE
+from core.data.dicom import is_dicom, open_dicom
 from core.errors import ImageError
 from core.evaluation.doubt import OPEN, REFERRED, WITHHELD
 from core.runs.predictions import csv_text

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.data.dicom import is_dicom, number_in, open_dicom, quiet
 from core.data.image_files import MAX_PIXELS
 from core.errors import ImageError
 
@@ -29,6 +30,8 @@ __all__ = ["Header", "is_dicom", "read_header", "read_pixels"]
 
 # Modalities whose single colour frames may be fundus photographs. PS3.3 C.7.3.1.1.1.
 MODALITIES = {"OP", "XC", "OT", "GM", "SC"}
+# Elements read from a header; everything else stays in the file.
+_TAGS = ("ImageLaterality", "Laterality", "PatientID", "Manufacturer")
 COLOURS = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"}
 GREYS = {"MONOCHROME1", "MONOCHROME2"}
 
@@ -42,26 +45,16 @@ class Header:
     camera: str = ""
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether the file begins as PS3.10 says: 128 bytes of anything, then ``DICM``."""
-    try:
-        with path.open("rb") as stream:
-            return stream.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
 def read_header(path: Path) -> Header:
     """Side, maker and patient of a file; empty where it does not say, or cannot be read."""
-    pydicom = _pydicom(path)
     try:
-        data = pydicom.dcmread(path, stop_before_pixels=True)
-        side = str(data.get("ImageLaterality") or data.get("Laterality") or "").strip().upper()
-        patient = str(data.get("PatientID") or "").strip()
-        camera = re.sub(r"[^\w.-]+", " ", str(data.get("Manufacturer") or "")).strip()[:32]
-    # pydicom raises nearly every type there is on a damaged file; reading the pixels will say why.
-    except Exception:
+        data = open_dicom(path, tags=_TAGS)
+    except ImageError:
+        # Reading the pixels will say why.
         return Header()
+    side = str(data.get("ImageLaterality") or data.get("Laterality") or "").strip().upper()
+    patient = str(data.get("PatientID") or "").strip()
+    camera = re.sub(r"[^\w.-]+", " ", str(data.get("Manufacturer") or "")).strip()[:32]
     # Anonymisers leave 0000 or a word where the identifier was: that is nobody.
     if not re.sub(r"[0\W_]+", "", patient) or re.fullmatch(r"(?i)anon\w*|unknown|none", patient):
         patient = ""
@@ -74,14 +67,15 @@ def read_pixels(path: Path) -> NDArray[Any]:
     Raises:
         ImageError: it is no single photograph, or its pixels cannot be decoded.
     """
-    pydicom = _pydicom(path)
     try:
-        data = pydicom.dcmread(path)
-        _refuse_unfit(path, data)
-        pixels = data.pixel_array
-    except ImageError:
-        raise
-    # See read_header.
+        data = open_dicom(path)
+        with quiet():
+            _refuse_unfit(path, data)
+            pixels = data.pixel_array
+    except ImageError as error:
+        msg = f"{path.name}: {str(error).removeprefix(path.name + ': ')}"
+        raise ImageError(msg) from error
+    # pydicom and its decoders raise nearly every type there is on a damaged file.
     except Exception as error:
         words = " ".join(str(error).split())[:160] or type(error).__name__
         msg = (
@@ -96,8 +90,8 @@ def _refuse_unfit(path: Path, data: Any) -> None:
     """Refuse what is no single photograph, before memory is taken for its pixels."""
     photometric = str(data.get("PhotometricInterpretation", ""))
     modality = str(data.get("Modality", ""))
-    frames = int(data.get("NumberOfFrames") or 1)
-    rows, cols = int(data.get("Rows") or 0), int(data.get("Columns") or 0)
+    frames = int(number_in(data, "NumberOfFrames")) or 1
+    rows, cols = int(number_in(data, "Rows")), int(number_in(data, "Columns"))
     why = ""
     if modality and modality not in MODALITIES:
         why = f"its modality is {modality}, not ophthalmic photography (OP)"
@@ -107,7 +101,7 @@ def _refuse_unfit(path: Path, data: Any) -> None:
         why = f"its colours are {photometric or 'not described'}; export it as RGB"
     elif frames != 1:
         why = f"it holds {frames} frames, and nothing says which to grade; export one"
-    elif int(data.get("PixelRepresentation") or 0):
+    elif number_in(data, "PixelRepresentation"):
         why = "its values are signed, which a photograph's are not"
     elif rows * cols > MAX_PIXELS:
         why = f"it has {cols:,} x {rows:,} pixels, more than {MAX_PIXELS:,}"
@@ -118,7 +112,7 @@ def _refuse_unfit(path: Path, data: Any) -> None:
 
 def _as_colour(pixels: NDArray[Any], data: Any) -> NDArray[Any]:
     """(H, W, 3), full scale."""
-    bits = int(data.get("BitsStored") or 8)
+    bits = int(number_in(data, "BitsStored")) or 8
     full = 2**bits - 1
     photometric = str(data.PhotometricInterpretation)
     if photometric == "MONOCHROME1":
@@ -133,16 +127,3 @@ def _as_colour(pixels: NDArray[Any], data: Any) -> NDArray[Any]:
     if scaled.ndim == 2:
         scaled = np.repeat(scaled[..., None], 3, axis=2)
     return np.ascontiguousarray(scaled)
-
-
-def _pydicom(path: Path) -> Any:
-    """The pydicom module, which is an extra."""
-    try:
-        import pydicom  # noqa: PLC0415  (an extra, and slow to import)
-    except ImportError as error:
-        msg = (
-            f"{path.name}: reading DICOM needs pydicom, which is not installed. Without it the "
-            "file has no pixels. Install it: pip install 'resight[dicom]'."
-        )
-        raise ImageError(msg) from error
-    return pydicom

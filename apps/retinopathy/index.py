@@ -104,7 +104,9 @@ def _by_layout(source: Source) -> Manifest | None:
         return None
     path = source.paths[0]
     folder = path if path.is_dir() else path.parent
-    if not folder.is_dir() or not (path.is_dir() or path.suffix.lower() in {".csv", ".txt"}):
+    if not folder.is_dir() or not (
+        path.is_dir() or path.suffix.lower() in {".csv", ".txt", ".xlsx"}
+    ):
         return None
     tables, images = _tables_and_images(path, folder)
     known = find_layout(folder, tables, images, card=card)
@@ -133,7 +135,7 @@ def _by_layout(source: Source) -> Manifest | None:
 def _tables_and_images(path: Path, folder: Path) -> tuple[list[Path], list[Path]]:
     """The text tables that may say the grades, and the images below the folder."""
     files = list(scan(folder, extensions=EXTENSIONS))
-    tables = [f.path for f in files if f.path.suffix.lower() in {".csv", ".txt"}]
+    tables = [f.path for f in files if f.path.suffix.lower() in {".csv", ".txt", ".xlsx"}]
     return tables if path.is_dir() else [path], [f.path for f in files if not f.reason]
 
 
@@ -201,6 +203,7 @@ def _completed(manifest: Manifest, source: Source) -> Manifest:
         root=manifest.root,
         group_rule=rule,
         split_rule=manifest.split_rule,
+        class_rule=manifest.class_rule,
         notes=tuple(notes),
         cards=manifest.cards,
     )

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from apps.retinopathy.layouts import LAYOUTS, Layout, Record, patient_and_eye
+from core.data.folder_words import is_form
 from core.data.label_map import label_map
 from core.data.published import (
     Sheet,
@@ -63,9 +64,16 @@ def find_layout(
     for layout in LAYOUTS:
         if card and layout.card != card:
             continue
-        called = [table for table in ordered if _is_called(table, folder, layout.tables)]
+        called = [
+            table
+            for table in ordered
+            if _is_called(table, folder, layout.tables) and not is_form(table.name)
+        ]
         mine = [table for table in called if _fits(table, layout)]
         others = [table for table in called if table not in mine]
+        if mine and layout.form == "rows":
+            # A list of the images to be graded has no column of another name: it has no grades.
+            others = [table for table in others if not _is_unlabelled(table, layout)]
         odd = next((t for t in others if _is_near(t, folder, layout, images, card)), None)
         if mine and odd is None:
             return _claimed(layout, mine, folder, card), mine
@@ -205,6 +213,12 @@ def _is_near(table: Path, folder: Path, layout: Layout, images: Sequence[Path], 
     return resembles(sheet.columns, layout.columns, bool(layout.names or card))
 
 
+def _is_unlabelled(table: Path, layout: Layout) -> bool:
+    """Whether a table has columns of the set and no others, but not all: no grades."""
+    found = {plain(name) for name in read_sheet(table).columns}
+    return bool(found) and found < {plain(name) for name in layout.columns}
+
+
 def _not_a_list(file: Path, layout: Layout) -> str:
     """What to say of a list without headings whose lines are not as published."""
     expected = "name grade" if layout.form == "list" else "TRAIN|VALIDATION|TEST,name,grade"
@@ -248,8 +262,9 @@ def _rows(
 ) -> dict[tuple[str, str], dict[str, str]]:
     """Split and lower-case stem -> row."""
     rows: dict[tuple[str, str], dict[str, str]] = {}
+    of: dict[tuple[str, str], Path] = {}
     table_splits = {table: _table_split(layout, table) for table in tables}
-    has_splits = len(set(table_splits.values())) > 1
+    has_splits = len(set(table_splits.values())) > 1 and all(table_splits.values())
     for table in tables:
         split = _split_of(table.name) if layout.is_split else ""
         for row in _cells(table, layout, changes, notes):
@@ -259,13 +274,32 @@ def _rows(
             if not stem:
                 continue
             before = rows.setdefault((split, stem), row)
-            if before != row:
+            source = of.setdefault((split, stem), table)
+            odd = _differing(layout, before, row, is_same_table=source == table)
+            if odd:
+                where = "" if source == table else f" (the other in {readable(source.name)})"
                 msg = (
-                    f"{readable(table.name)}: {stem!r} stands in two rows that differ. One image "
-                    "has one grade. Remove one of the rows."
+                    f"{readable(table.name)}: {stem!r} stands in two rows that differ in {odd}"
+                    f"{where}. One image has one grade. Remove one of the rows."
                 )
                 raise ManifestError(msg)
     return rows
+
+
+def _differing(
+    layout: Layout, before: dict[str, str], row: dict[str, str], *, is_same_table: bool
+) -> str:
+    """The column in which two rows of one image contradict each other; empty if none does.
+
+    Copies add columns of their own, such as a row number, so rows of two tables are
+    compared by their grades.
+    """
+    if is_same_table:
+        names = [name for name in row if before.get(name) != row[name]]
+    else:
+        columns = [name.format(eye=eye) for name in layout.grades for eye in ("left", "right")]
+        names = [n for n in columns if _whole(before.get(n, "")) != _whole(row.get(n, ""))]
+    return names[0] if names else ""
 
 
 def _table_split(layout: Layout, table: Path) -> str:

@@ -151,8 +151,10 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout(
         name="APTOS 2019",
         card="aptos2019",
-        tables=r"(train[^/]*)\.csv",
+        tables=r"[^/]*\.csv",
         columns=("id_code", "diagnosis"),
+        # The much used copy has a table and a folder for each split.
+        splits={"(?i)train_": "train", "(?i)val": "val", "(?i)test": "test"},
         image="id_code",
         grades=("diagnosis",),
         names=r"[0-9a-f]{12}$",
@@ -175,7 +177,7 @@ LAYOUTS: tuple[Layout, ...] = (
     Layout(
         name="ODIR-5K",
         card="odir5k",
-        tables=r"[^/]*\.csv",
+        tables=r"[^/]*\.(csv|xlsx)",
         columns=(
             *("ID", "Left-Fundus", "Right-Fundus", "Left-Diagnostic Keywords"),
             *("Right-Diagnostic Keywords", "N", "D", "G", "C", "A", "H", "M", "O"),

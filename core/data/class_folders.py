@@ -8,6 +8,7 @@ two are possible it stops, with the commands that settle it.
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from core.data.folder_words import (
     same_name,
     split_word,
 )
-from core.data.scan import readable
+from core.data.scan import is_system, readable
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -136,18 +137,21 @@ def label_by_folder(
         if len(part) <= d:
             entry.reason = "it lies outside of the class folders"
             continue
-        entry.label = part[-1] if wanted == "parent" else part[d]
+        # Some systems write an accent as a sign of its own: one name must not be two classes.
+        entry.label = unicodedata.normalize("NFC", part[-1] if wanted == "parent" else part[d])
+        entry.label = entry.label.strip()
         entry.split = level.splits.get(path, "")
         if path in level.tops:
             entry.extras.setdefault("folder", "/".join(level.tops[path]))
     for path, reason in level.aside.items():
         inputs[path].reason = reason
-    labels = {inputs[path].label for path in level.parts} - {""}
+    given = {inputs[path].label for path in level.parts}
+    labels = {(chosen or {}).get(label.casefold(), label) for label in given} - {""}
     n_loose = sum(len(part) <= d for part in level.parts.values())
     below = f" below {', '.join(level.above)}" if level.above else ""
     words = [f"classes: {len(labels)} folders{below} ({_few(sorted(labels))})"]
     words += level.left_out
-    words += [f"{n_loose:,} images outside of them, left out"] if n_loose else []
+    words += [f"{_images(n_loose)} outside of them, left out"] if n_loose else []
     answer.classes = f"{'; '.join(words)}."
     answer.notes += _empty_folders(folder, level)
     if level.split_names:
@@ -219,11 +223,11 @@ def _split_level(level: _Level, folder: Path, names: Counter[str], known: set[st
         paths = level.within(name)
         if name in words:
             level.put_aside(paths, f"{name}/ has no class folders, so it has no label")
-            level.left_out.append(f"{name}/ has {len(paths):,} unlabelled images, left out")
+            level.left_out.append(f"{name}/ has {_images(len(paths), 'unlabelled ')}, left out")
         else:
             told = ", ".join(sorted(deep))
             level.put_aside(paths, f"it lies outside of the folders {told}")
-            level.left_out.append(f"{name}/ has {len(paths):,} images outside of them, left out")
+            level.left_out.append(f"{name}/ has {_images(len(paths))}, left out")
     if len(deep) > 1 or len(words) == 1:
         is_whole = len(deep) > 1 and "train" in {words[name] for name in deep}
         for name in deep if is_whole else ():
@@ -397,7 +401,7 @@ def _empty_folders(folder: Path, level: _Level) -> list[str]:
             "/".join((*base, readable(child.name)))
             for child in children
             if child.is_dir()
-            and not child.name.startswith((".", "$", "__"))
+            and not is_system(child.name)
             and (*base, readable(child.name)) not in full
             and not any(path.is_relative_to(child) for path in level.aside)
         ]
@@ -405,6 +409,11 @@ def _empty_folders(folder: Path, level: _Level) -> list[str]:
         return []
     shown = ", ".join(empty[:5])
     return [f"{len(empty)} class folder(s) hold no image and are no class: {shown}."]
+
+
+def _images(n: int, kind: str = "") -> str:
+    """So many images."""
+    return f"{n:,} {kind}image{'s' * (n != 1)}"
 
 
 def _few(names: Sequence[str]) -> str:

@@ -57,6 +57,8 @@ class GroupRule:
 
 _TABLE_RULE = GroupRule(words="as the table says", columns=GROUP_NAMES)
 _ID_RULE = GroupRule(words="as the table says", columns=ID_NAMES)
+# Words that mean a place in one table and a part of the body or a treatment in another.
+_WEAK = frozenset({"site", "farm", "field", "plot", "plant", "block", "location"})
 # Images of a group on average, and groups, from which a guess of the group is questioned.
 _HUGE, _FEW = 40, 30
 
@@ -160,9 +162,12 @@ def _ordered(rules: Sequence[GroupRule], columns: Collection[str]) -> list[Group
     ``group`` goes before any guess; ``patient_id`` or ``lesion_id`` before a word of the
     app's such as ``site``, which means a farm in one table and a part of the body in another.
     """
-    exact = [rule for rule in rules if rule.columns and column_named(columns, *rule.columns[1:])]
-    first = [rule for rule in rules[:1] if rule.columns and column_named(columns, *rule.columns)]
-    return [*dict.fromkeys([_TABLE_RULE, *first, *exact, _ID_RULE, *rules])]
+    strong = [
+        rule
+        for rule in rules
+        if rule.columns and (column_named(columns, *rule.columns) or "site").casefold() not in _WEAK
+    ]
+    return [*dict.fromkeys([_TABLE_RULE, *strong, _ID_RULE, *rules])]
 
 
 def _questions(n_groups: int, n_images: int, column: str | None) -> list[str]:

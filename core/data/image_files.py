@@ -38,6 +38,7 @@ __all__ = [
     "EXTENSIONS",
     "MAX_BYTES",
     "MAX_PIXELS",
+    "RAW_SUFFIXES",
     "RefusalError",
     "open_image",
     "read_file",
@@ -48,7 +49,14 @@ __all__ = [
 # them so that such a file is refused with its reason and not passed over.
 EXTENSIONS = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp"}
-    | {".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".gif", ".heic", ".avif"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".gif", ".heic", ".heif", ".avif"}
+    | {".jxl", ".jp2", ".j2k", ".jpx"}
+)
+# Names of raw files of cameras; most are TIFF inside, whose first page is a small preview.
+RAW_SUFFIXES = frozenset(
+    {".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".sr2", ".srf", ".pef", ".orf"}
+    | {".rw2", ".raf", ".rwl", ".iiq", ".3fr", ".fff", ".mrw", ".x3f", ".srw", ".erf", ".kdc"}
+    | {".dcr", ".mos", ".gpr"}
 )
 
 # Pixels; a full-frame scan of 14,000 x 14,000 still passes. 600 MB as 8-bit RGB.
@@ -97,11 +105,29 @@ _KINDS: dict[str, Callable[[bytes], bool]] = {
     "GIF": lambda head: head[:6] in {b"GIF87a", b"GIF89a"},
     "HEIC": lambda head: head[4:8] == b"ftyp" and head[8:11] in {b"hei", b"mif", b"msf", b"hev"},
     "AVIF": lambda head: head[4:8] == b"ftyp" and head[8:11] == b"avi",
+    "JPEG XL": lambda head: head[:2] == b"\xff\x0a" or head[:12] == b"\0\0\0\x0cJXL \r\n\x87\n",
+    "JPEG 2000": lambda head: (
+        head[:12] == b"\0\0\0\x0cjP  \r\n\x87\n" or head[:4] == b"\xff\x4f\xff\x51"
+    ),
+    "camera raw": lambda head: (
+        head[:4] in {b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM"}
+        or head[:15] == b"FUJIFILMCCD-RAW"
+        or head[4:11] == b"ftypcrx"
+        or (head[:4] == b"II*\0" and head[8:10] == b"CR")
+        or head[6:14] == b"HEAPCCDR"
+    ),
     "DICOM": lambda head: head[128:132] == b"DICM",
     "PDF": lambda head: head.startswith(b"%PDF"),
 }
 
+_CAMERA_RAW = (
+    "a camera's raw file, of which only a preview could be read; export it as JPEG or TIFF with "
+    "the camera's program, darktable or RawTherapee"
+)
 _REFUSED = {
+    "camera raw": _CAMERA_RAW,
+    "JPEG XL": "a JPEG XL image; convert it to JPEG or PNG",
+    "JPEG 2000": "a JPEG 2000 image; convert it to PNG or TIFF",
     "GIF": "a GIF, which keeps at most 256 colours and may be an animation; convert it to PNG",
     "HEIC": "a HEIC photograph; convert it to JPEG or PNG",
     "AVIF": "an AVIF photograph; convert it to JPEG or PNG",
@@ -116,10 +142,10 @@ def sniff(head: bytes) -> str:
     >>> sniff(bytes([0xFF, 0xD8, 0xFF, 0xE0]))
     'JPEG'
     """
-    for name, is_it in _KINDS.items():
-        if is_it(head):
-            return name
-    return ""
+    # A CR2 is a TIFF as well.
+    if _KINDS["camera raw"](head):
+        return "camera raw"
+    return next((name for name, is_it in _KINDS.items() if is_it(head)), "")
 
 
 def read_file(path: Path) -> bytes:
@@ -243,6 +269,9 @@ def _open_tiff(data: bytes, max_pixels: int) -> TiffImageFile:
     with _QUIET, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         image = TiffImageFile(io.BytesIO(data))
+        if _is_camera_raw(image, data):
+            msg = f"it is {_CAMERA_RAW}"
+            raise RefusalError(msg)
         _check_size(*image.size, max_pixels)
         for page in range(1, _TIFF_PAGES_LOOKED_AT):
             try:
@@ -277,3 +306,29 @@ def _open_tiff(data: bytes, max_pixels: int) -> TiffImageFile:
         msg = f"its tiles have {tile:,} pixels each, more than {max_pixels:,}"
         raise RefusalError(msg)
     return image
+
+
+def _is_camera_raw(image: TiffImageFile, data: bytes) -> bool:
+    """Whether a TIFF is a camera's raw file: a DNG, or one whose sensor values lie in a SubIFD.
+
+    Its first page is then a preview. 50706 is DNGVersion; the photometric interpretations
+    32803 (colour filter array) and 34892 (linear raw) are those of sensor values.
+    """
+    tags = image.tag_v2
+    sensor = {32803, 34892}
+    if 50706 in tags or int(tags.get(262, 0)) in sensor:
+        return True
+    offsets = [int(v) for v in np.atleast_1d(tags.get(330, ()))][:8]
+    order = "<" if data[:2] == b"II" else ">"
+    for place in offsets:
+        if place + 2 > len(data):
+            continue
+        (n,) = struct.unpack_from(order + "H", data, place)
+        for k in range(min(n, 512)):
+            if place + 14 + 12 * k > len(data):
+                break
+            tag, _, _, value = struct.unpack_from(order + "HHIH", data, place + 2 + 12 * k)
+            if tag == 262 and value in sensor:
+                return True
+    # A preview without readable sensor values: the maker's own compression.
+    return bool(offsets) and int(tags.get(254, 0)) & 1 == 1

@@ -318,7 +318,7 @@ def _leave_out_unlisted(look: _Look, tables: Tables, folder: Path) -> None:
             n += 1
     if n:
         told = look.class_rule.rstrip(".")
-        look.class_rule = f"{told}; {n:,} images that no table lists, left out."
+        look.class_rule = f"{told}; {n:,} image{'s' * (n != 1)} that no table lists, left out."
 
 
 def _relabel(look: _Look) -> None:

@@ -138,9 +138,9 @@ def refuse_spreadsheet(folder: Path, patterns: Sequence[str], *, title: str) -> 
     found = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
     if found:
         msg = (
-            f"{readable(str(found[0]))}: is the table of {title} as a spreadsheet, which is not "
-            "read, so no label is known. Save its first sheet as CSV beside it, headings as they "
-            "are, or pass --card none."
+            f"{readable(str(found[0]))}: is the table of {title} as a spreadsheet that cannot be "
+            "read, so no label is known. Save its first sheet as .xlsx or CSV beside it, headings "
+            "as they are, or pass --card none."
         )
         raise ManifestError(msg)
 

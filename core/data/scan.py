@@ -15,21 +15,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from core.data.image_files import sniff
+from core.data.image_files import RAW_SUFFIXES, sniff
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-__all__ = ["TABLES", "Found", "locate", "natural_key", "readable", "scan"]
-
-# Tables that can list images.
-TABLES = frozenset({".csv", ".tsv", ".parquet"})
+__all__ = ["Found", "is_system", "locate", "natural_key", "readable", "scan"]
 
 # Files that operating systems and data sets put beside images; not inputs, so no row.
 _SIDE_FILES = re.compile(
     r"(thumbs|ehthumbs)\.db|desktop\.ini|icon\r|manifest\.json|sha256sums|md5sums"
     r"|(readme|licen[cs]e|citation|changelog)(\..*)?|.+\.md",
     re.IGNORECASE,
+)
+
+
+# Folders that operating systems, file servers and programs put beside one's own.
+_SYSTEM = frozenset(
+    {"__macosx", "$recycle.bin", "system volume information", "lost+found", "@eadir", "#recycle"}
+    | {"recycler", "__pycache__", "#snapshot", "found.000", "@recycle", "thumbnails.noindex"}
 )
 
 
@@ -58,6 +62,11 @@ def scan(folder: Path, *, extensions: Collection[str]) -> Iterator[Found]:
             taken only if its content is that of an image.
     """
     yield from _walk(folder, frozenset(extensions), {_identity(folder.stat())})
+
+
+def is_system(name: str) -> bool:
+    """Whether a file or folder is hidden, or one that a system keeps for itself."""
+    return name.startswith(".") or name.casefold() in _SYSTEM
 
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:
@@ -106,7 +115,7 @@ def _walk(folder: Path, extensions: frozenset[str], seen: set[tuple[int, int]]) 
         yield Found(folder, f"the folder cannot be opened ({(error.strerror or '').lower()})")
         return
     for entry in listed:
-        if entry.name.startswith(".") or entry.name == "__MACOSX":
+        if is_system(entry.name):
             continue
         path = Path(entry.path)
         try:
@@ -127,7 +136,9 @@ def _walk(folder: Path, extensions: frozenset[str], seen: set[tuple[int, int]]) 
                 yield from _walk(path, extensions, seen)
         elif not stat.S_ISREG(status.st_mode):
             yield Found(path, "not a regular file")
-        elif suffix in extensions or _is_image(path):
+        elif not suffix and _SIDE_FILES.fullmatch(entry.name):
+            continue
+        elif suffix in extensions or suffix in RAW_SUFFIXES or _is_image(path):
             yield Found(path)
         elif not _SIDE_FILES.fullmatch(entry.name):
             yield Found(path, f"not an image ({suffix or 'no extension'})")

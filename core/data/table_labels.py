@@ -8,6 +8,7 @@ Columns of zeros and ones of which one is 1 in each row are one class per image.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +127,7 @@ def label_texts(values: pd.Series[Any]) -> list[str]:
     >>> label_texts(pd.Series(["0.0", "1.0", " 2", ""])), label_texts(pd.Series(["01", "10"]))
     (['0', '1', '2', ''], ['01', '10'])
     """
-    texts = [str(value).strip() for value in values]
+    texts = [unicodedata.normalize("NFC", str(value)).strip() for value in values]
     if all(re.fullmatch(r"[+-]?\d+([.,]0*)?|", text) for text in texts):
         return [whole_number(text).rstrip(".,") for text in texts]
     return texts
@@ -166,6 +167,7 @@ def _one_hot(
     """
     found: list[list[str]] = [[] for _ in range(len(listing.table))]
     unknown: set[int] = set()
+    odd: dict[str, tuple[int, str]] = {}
     for column in columns:
         for row, raw in enumerate(label_texts(listing.table[column])):
             text = raw.casefold()
@@ -175,9 +177,11 @@ def _one_hot(
                 continue
             text = (mapped or text).casefold()
             if text not in _ON | _OFF:
-                raise ManifestError(_no_flag(listing, row, column, raw))
+                odd.setdefault(raw, (row, column))
             if text in _ON:
                 found[row].append(column)
+    if odd:
+        raise ManifestError(_no_flags(listing, odd))
     several = [row for row, names in enumerate(found) if len(names) > 1]
     if task.kind != "multilabel":
         if several:
@@ -198,14 +202,16 @@ def _one_hot(
     return ["" if row in unknown else mark.join(n) or mark for row, n in enumerate(found)]
 
 
-def _no_flag(listing: Listing, row: int, column: str, raw: str) -> str:
-    """What to say of a cell of a column of zeros and ones that is neither."""
-    word = raw or "blank"
+def _no_flags(listing: Listing, odd: Mapping[str, tuple[int, str]]) -> str:
+    """What to say of cells of columns of zeros and ones that are neither."""
+    raw, (row, column) = min(odd.items(), key=lambda pair: pair[1][0])
+    words = [value or "blank" for value in sorted(odd)][:4]
+    zero = ",".join(f"{word}=0" for word in words)
     return (
         f"{readable(str(listing.file))}: row {row + 1} of column {column!r} holds {raw!r}, and a "
         "column that stands for one class holds 0 or 1. What it means is a choice that changes the "
-        f"result: pass --label-map '{word}=0' (not there), '{word}=1' (there) or '{word}=' (leave "
-        "the image out), or correct the cells, or name one column that holds class names."
+        f"result: pass --label-map '{zero}' (not there), =1 (there) or '{words[0]}=' (leave the "
+        "image out), or correct the cells, or name one column that holds class names."
     )
 
 

@@ -18,8 +18,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from apps.mammography import decoding
 from apps.mammography.dicom import choose_voi, pixels_from_dataset, read_dicom, why_not_pixels
+from core.data import dicom as decoding
 from core.errors import ImageError
 
 if TYPE_CHECKING:

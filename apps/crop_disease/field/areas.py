@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.data.tables_in import number, read_cells, whole_number
 from core.errors import ManifestError, MetricError
 
 if TYPE_CHECKING:
@@ -201,11 +202,16 @@ def read_confusion(path: Path, classes: Sequence[str]) -> NDArray[np.float64]:
         msg = f"--confusion {path}: holds no judged tile with a known class."
         raise ManifestError(msg)
     try:
-        table = pd.read_csv(path, index_col=0)
-    except (OSError, ValueError) as error:
-        msg = f"--confusion {path}: cannot be read ({error}). Pass a run or a CSV."
+        cells = read_cells(path)
+    except ManifestError as error:
+        msg = f"--confusion {error} Pass a run, or a table of true classes by map classes."
         raise ManifestError(msg) from error
-    table.index, table.columns = table.index.astype(str), table.columns.astype(str)
+    counts = [[number(cell) for cell in row[1:]] for row in cells.rows]
+    if any(value is None or value < 0 for row in counts for value in row):
+        msg = f"--confusion {path}: a cell is no count. Correct the table."
+        raise ManifestError(msg)
+    names = [whole_number(row[0]) for row in cells.rows]
+    table = pd.DataFrame(counts, index=names, columns=cells.columns[1:])
     missing = sorted(set(classes) - (set(table.index) & set(table.columns)))
     if missing:
         msg = f"--confusion {path}: has no row and column for {', '.join(missing)}."

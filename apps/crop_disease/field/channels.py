@@ -84,12 +84,15 @@ class Reading:
         indices: names in ``INDICES``, appended as further channels.
         full_scale: the stored value that counts as 1; 0 keeps values as they are.
         alpha: number of the band that says what is valid; 0 asks the file's mask.
+        depth: ``uint8`` or ``uint16`` rounds scaled values to that depth, for a model that
+            learned from it; empty leaves them as they are.
     """
 
     bands: tuple[tuple[str, int], ...]
     indices: tuple[str, ...] = ()
     full_scale: float = 0.0
     alpha: int = 0
+    depth: str = ""
 
     def __str__(self) -> str:
         """One line that ``parse`` reads.
@@ -99,7 +102,8 @@ class Reading:
         """
         words = [f"{name}={number}" for name, number in self.bands] + list(self.indices)
         words += [f"alpha={self.alpha}"] if self.alpha else []
-        return " ".join([*words, *([f"/{self.full_scale:g}"] if self.full_scale else [])])
+        words += [f"/{self.full_scale:g}"] if self.full_scale else []
+        return " ".join([*words, *([f">{self.depth}"] if self.depth else [])])
 
     @classmethod
     def parse(cls, text: str) -> Reading:
@@ -114,9 +118,10 @@ class Reading:
         scale = [float(word[1:]) for word in words if word.startswith("/")]
         return cls(
             tuple((name, int(number)) for name, _, number in pairs if name != "alpha"),
-            tuple(word for word in words if "=" not in word and not word.startswith("/")),
+            tuple(word for word in words if "=" not in word and word[0] not in "/>"),
             scale[0] if scale else 0.0,
             next((int(number) for name, _, number in pairs if name == "alpha"), 0),
+            next((word[1:] for word in words if word.startswith(">")), ""),
         )
 
     @property
@@ -180,11 +185,19 @@ def scaled(source: Any, raw: NDArray[Any], reading: Reading) -> NDArray[Any]:
     values = np.nan_to_num(values, nan=0.0, posinf=1.0, neginf=0.0)
     np.clip(values, 0, 1, out=values)
     if not reading.indices:
-        return values
+        return _rounded(values, reading.depth)
     by_name = {name: values[i] for i, (name, _) in enumerate(reading.bands)}
     extra = []
     for name in reading.indices:
         index = INDICES[name]
         value = index.formula(*(by_name[band] for band in index.bands))
         extra.append(np.clip((value - index.low) / (index.high - index.low), 0, 1))
-    return np.concatenate([values, np.stack(extra).astype(np.float32)])
+    whole = np.concatenate([values, np.stack(extra).astype(np.float32)])
+    return _rounded(whole, reading.depth)
+
+
+def _rounded(values: NDArray[np.float32], depth: str) -> NDArray[Any]:
+    """Values in [0, 1] in the depth asked for; 1 is its largest number."""
+    if not depth:
+        return values
+    return np.rint(values * np.iinfo(depth).max).astype(depth)

@@ -32,11 +32,18 @@ from apps.crop_disease.field.grid import (
 from apps.crop_disease.field.ground import Ground
 from apps.crop_disease.field.groups import keep_apart
 from apps.crop_disease.field.notes import facts_of, require_some, scale_notes, skip_notes
-from apps.crop_disease.field.raster import RasterFacts, choose_reading, describe, need_geo
-from apps.crop_disease.field.spatial import Shapes, label_of_tiles, read_shapes
+from apps.crop_disease.field.raster import (
+    RasterFacts,
+    choose_reading,
+    depth_of,
+    describe,
+    need_geo,
+)
+from apps.crop_disease.field.spatial import DRIVERS, Shapes, label_of_tiles, read_shapes
 from apps.crop_disease.field.tile_pixels import field_mask
 from apps.crop_disease.field.tiles import valid_fractions
 from core.app import Manifest
+from core.data.label_map import label_map
 from core.data.scan import readable
 from core.errors import ImageError, ManifestError
 
@@ -79,11 +86,15 @@ OUTPUT_COLUMNS = (
 
 @dataclass
 class _Found:
-    """Rows so far, and what is to be told about them."""
+    """Rows so far, and what is to be told about them.
+
+    ``form`` is the name, the channels and the depth of the first raster, which all must have.
+    """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     refused: list[tuple[Path, str]] = field(default_factory=list)
+    form: tuple[str, tuple[str, ...], str] | None = None
 
 
 def index_field(source: Source) -> Manifest:
@@ -125,11 +136,24 @@ def index_field(source: Source) -> Manifest:
         group_rule=rule,
         split_rule=split_rule,
         notes=(*scale_notes(table, source), *found.notes, *notes, *skip_notes(table)),
+        class_rule=_class_rule(table, source, by_folder=by_folder),
         facts=facts_of(table),
         settings=SETTINGS,
         group_word=word,
         extent=("hectares", "ha"),
     )
+
+
+def _class_rule(table: Any, source: Source, *, by_folder: bool) -> str:
+    """What names the classes, as the first line of a check."""
+    if not source.labelled:
+        return ""
+    names = sorted(set(table.loc[table["status"] == "ok", "label"]) - {""})
+    column = source.options.get("label-column") or source.label or source.task.label
+    by = (
+        "as the folders of the tiles say" if by_folder else f"as the column {column} of shapes says"
+    )
+    return f"classes: {len(names)} ({', '.join(names[:8])}), {by}."
 
 
 def _refused(path: Path, reason: str, root: Path, source: Source) -> dict[str, Any]:
@@ -151,9 +175,11 @@ def _add_raster(
     options = source.options
     facts = describe(path, crs=str(options.get("crs") or ""))
     reading = _reading(facts, source)
+    _require_one_form(found, facts, reading)
     within = None
     if options.get("within"):
-        within = read_shapes(Path(options["within"]), facts)
+        layer = "" if options.get("labels") else str(options.get("layer") or "")
+        within = read_shapes(Path(options["within"]), facts, layer=layer)
     mask = field_mask(path, reading, within)
     layout, labels = _laid_out(found, facts, path, source, whole=whole)
     severity = _severity(facts, path, source, layout) if source.labelled and not whole else []
@@ -189,6 +215,7 @@ def _add_raster(
     hectares = n_valid * facts.pixel_m**2 / 1e4 / n_ok
     for row in rows_of:
         row["hectares"] = hectares * (row["status"] == "ok")
+        row["depth"] = depth_of(facts, reading)
     for row, (grade, _) in zip(rows_of, severity, strict=False):
         row["severity"] = grade
     found.rows += rows_of
@@ -250,6 +277,30 @@ def _rows(
     return rows
 
 
+def _require_one_form(found: _Found, facts: RasterFacts, reading: Reading) -> None:
+    """Refuse a raster whose channels or depth are not those of the first.
+
+    Each would be read by a rule of its own, and one brightness would mean three things.
+
+    Raises:
+        ManifestError: it differs.
+    """
+    form = facts.path.name, reading.channels, depth_of(facts, reading)
+    if found.form is None:
+        found.form = form
+        return
+    name, channels, depth = found.form
+    if (channels, depth) == form[1:]:
+        return
+    msg = (
+        f"{facts.path}: is read as {', '.join(form[1])} in {form[2]}, and {name} as "
+        f"{', '.join(channels)} in {depth}; one model needs one reading. Name the bands of all "
+        "with --bands, and the stored value that stands for white with --full-scale; or leave this "
+        "raster out."
+    )
+    raise ManifestError(msg)
+
+
 def _reading(facts: RasterFacts, source: Source) -> Reading:
     """How this raster's bands become channels, checked against the run where it is known."""
     options = source.options
@@ -258,6 +309,7 @@ def _reading(facts: RasterFacts, source: Source) -> Reading:
         bands=str(options.get("bands") or ""),
         indices=str(options.get("indices") or ""),
         full_scale=float(options.get("full-scale") or 0),
+        depth=str(source.trained.get("depth") or ""),
     )
     trained = str(source.trained.get("reading") or "")
     if trained:
@@ -290,7 +342,9 @@ def _laid_out(
         msg = f"{path}: no labels lie beside it. Pass --labels FILE."
         raise ManifestError(msg)
     column = str(options.get("label-column") or source.label or source.task.label)
-    shapes = read_shapes(file, facts, column=column, what="--labels")
+    layer = str(options.get("layer") or "")
+    chosen = label_map(options.get("label-map"))
+    shapes = read_shapes(file, facts, column=column, what="--labels", layer=layer, chosen=chosen)
     best: tuple[int, Layout, list[tuple[str, str]]] | None = None
     for layout in for_training(facts, tile, source, found.notes):
         labels = label_of_tiles(
@@ -325,9 +379,12 @@ def _severity(
 
     file = _labels_file(source, path)
     column = str(source.options.get("label-column") or source.label or source.task.label)
-    if file is None or column == SEVERITY or SEVERITY not in pyogrio.read_info(file)["fields"]:
+    layer = str(source.options.get("layer") or "") or None
+    if file is None or column == SEVERITY or file.suffix.lower() in {".kmz", ".zip"}:
         return []
-    shapes = read_shapes(file, facts, column=SEVERITY, what="--labels")
+    if SEVERITY not in pyogrio.read_info(file, layer=layer)["fields"]:
+        return []
+    shapes = read_shapes(file, facts, column=SEVERITY, what="--labels", layer=layer or "")
     return label_of_tiles(shapes, layout.windows, background="", least_share=LEAST_SHARE)
 
 
@@ -335,7 +392,7 @@ def _labels_file(source: Source, raster: Path) -> Path | None:
     """The file of labels: the one named, or ``labels.gpkg`` or the like beside the raster."""
     if source.options.get("labels"):
         return Path(source.options["labels"])
-    beside = (raster.with_name(f"labels{suffix}") for suffix in (".gpkg", ".geojson", ".shp"))
+    beside = (raster.with_name(f"labels{suffix}") for suffix in DRIVERS)
     return next((file for file in beside if file.is_file()), None)
 
 

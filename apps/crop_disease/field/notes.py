@@ -32,7 +32,7 @@ def facts_of(table: Any) -> dict[str, Any]:
         table: a manifest of tiles.
 
     Returns:
-        ``gsd_m`` and ``tile_m`` (medians), ``tile_px``, ``reading``; empty without tiles.
+        ``gsd_m`` and ``tile_m`` (medians), ``tile_px``, ``reading``, ``depth``; empty without.
     """
     tiles = tiles_of(table)
     if not len(tiles):
@@ -42,6 +42,7 @@ def facts_of(table: Any) -> dict[str, Any]:
         "tile_m": float(tiles["tile_m"].median()),
         "tile_px": int(tiles["width"].median()),
         "reading": str(tiles["reading"].mode().iloc[0]),
+        **({"depth": str(tiles["depth"].mode().iloc[0])} if "depth" in tiles else {}),
     }
 
 

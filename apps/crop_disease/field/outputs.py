@@ -122,7 +122,10 @@ def _write_raster(
     task, options = context.task, context.options
     facts = describe(Path(str(tiles["path"].iloc[0])), crs=str(options.get("crs") or ""))
     reading = Reading.parse(str(tiles["reading"].iloc[0]))
-    within = read_shapes(Path(options["within"]), facts) if options.get("within") else None
+    within = None
+    if options.get("within"):
+        layer = str(options.get("layer") or "")
+        within = read_shapes(Path(options["within"]), facts, layer=layer)
     maps = write_maps(
         tiles,
         classes=task.classes,

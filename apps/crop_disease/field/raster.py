@@ -16,7 +16,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -40,6 +40,7 @@ __all__ = [
     "borrow",
     "cache_bytes",
     "choose_reading",
+    "depth_of",
     "describe",
     "need_geo",
     "open_geotiff",
@@ -164,6 +165,7 @@ def describe(path: Path, *, crs: str = "") -> RasterFacts:
         ImageError: it cannot be placed on the ground, or its values cannot be channels.
     """
     with open_geotiff(path) as source:
+        _refuse_control_points(source, path)
         system = _crs_of(source, path, crs)
         if source.transform.is_identity or not source.transform.determinant:
             msg = (
@@ -195,7 +197,12 @@ def describe(path: Path, *, crs: str = "") -> RasterFacts:
 
 
 def choose_reading(
-    facts: RasterFacts, *, bands: str = "", indices: str = "", full_scale: float = 0.0
+    facts: RasterFacts,
+    *,
+    bands: str = "",
+    indices: str = "",
+    full_scale: float = 0.0,
+    depth: str = "",
 ) -> Reading:
     """Which bands and indices become channels.
 
@@ -208,6 +215,8 @@ def choose_reading(
             ``R,G,B,N``; a ``-`` passes over a band.
         indices: names in ``INDICES``, with commas.
         full_scale: see ``Reading``.
+        depth: the kind of pixels that a trained model expects, ``uint8``, ``uint16`` or
+            ``float32``; empty while a run is made.
 
     Raises:
         ImageError: a name is unknown, a band is missing, or the dtype needs a
@@ -239,7 +248,36 @@ def choose_reading(
             raise ImageError(msg)
     if not full_scale and not facts.scaled and facts.dtype not in {"uint8", "uint16"}:
         _check_reflectance(facts, [number for _, number in chosen])
-    return Reading(chosen, names, float(full_scale), facts.alpha)
+    reading = Reading(chosen, names, float(full_scale), facts.alpha)
+    return _in_depth(facts, reading, depth) if depth else reading
+
+
+def depth_of(facts: RasterFacts, reading: Reading) -> str:
+    """The kind of pixels a reading gives: ``uint8``, ``uint16`` or ``float32``."""
+    if reading.depth:
+        return reading.depth
+    is_plain = facts.dtype in {"uint8", "uint16"} and not facts.scaled
+    return facts.dtype if is_plain and not (reading.full_scale or reading.indices) else "float32"
+
+
+def _in_depth(facts: RasterFacts, reading: Reading, depth: str) -> Reading:
+    """The reading in the depth a model learned from; values must say which of them is white.
+
+    Raises:
+        ImageError: they do not, and a guess would show the model another brightness.
+    """
+    have = depth_of(facts, reading)
+    if have == depth:
+        return reading
+    if reading.full_scale or facts.scaled:
+        return replace(reading, depth="" if depth == "float32" else depth)
+    white = {"uint8": "255", "uint16": "65535, or 10000 for reflectance"}.get(have, "1")
+    msg = (
+        f"{facts.path}: holds {have} values, and the model learned from {depth}; nothing says "
+        "which value is white, and a guess would show it another brightness. Pass the stored value "
+        f"that stands for white or a reflectance of 100 %: --full-scale {white}."
+    )
+    raise ImageError(msg)
 
 
 @contextmanager
@@ -344,6 +382,31 @@ def _crs_of(source: Any, path: Path, given: str) -> str:
     except CRSError as error:
         msg = f"--crs {given}: is not a coordinate reference system. Write EPSG:32615 or the like."
         raise ImageError(msg) from error
+
+
+def _refuse_control_points(source: Any, path: Path) -> None:
+    """Refuse a raster that is placed by points or a camera model, with the way to warp it."""
+    if not source.transform.is_identity:
+        return
+    points, system = source.gcps
+    if points:
+        code = system.to_epsg() if system else None
+        here = f"EPSG:{code}" if code else "EPSG:32615"
+        if system is not None and system.is_geographic:
+            lon, lat = (float(np.mean([getattr(p, axis) for p in points])) for axis in "xy")
+            # The UTM zone, so that a pixel is as long as it is high.
+            here = f"EPSG:{(32700 if lat < 0 else 32600) + int((lon + 180) // 6) % 60 + 1}"
+        msg = (
+            f"{path}: is placed by {len(points)} ground control points and not by a position and "
+            f"pixel size. Warp it first: gdalwarp -t_srs {here} in.tif out.tif."
+        )
+        raise ImageError(msg)
+    if source.rpcs:
+        msg = (
+            f"{path}: is placed by the camera model of a satellite (RPC). Warp it first: gdalwarp "
+            "-rpc -t_srs EPSG:CODE in.tif out.tif."
+        )
+        raise ImageError(msg)
 
 
 def _check_dtypes(source: Any, path: Path) -> None:

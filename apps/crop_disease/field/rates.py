@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from core.data.tables_in import number, read_cells
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -112,22 +113,21 @@ def read_rates(path: Path, classes: Sequence[str]) -> dict[str, Rate]:
         ManifestError: a column or a class is missing, a rate is no number, negative, or
             one that ISOXML cannot state, or the units differ.
     """
-    import pandas as pd  # noqa: PLC0415  (the app's description must load without it)
-
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        msg = f"--rates {path}: cannot be read ({error}). Pass a CSV with class, rate, unit."
+        cells = read_cells(path)
+    except ManifestError as error:
+        msg = f"--rates {error} Pass a table with the columns class, rate, unit."
         raise ManifestError(msg) from error
-    table.columns = [str(name).strip().lower() for name in table.columns]
-    absent = [name for name in ("class", "rate", "unit") if name not in table]
+    headings = [name.lower() for name in cells.columns]
+    table = [dict(zip(headings, row, strict=True)) for row in cells.rows]
+    absent = [name for name in ("class", "rate", "unit") if name not in headings]
     if absent:
         msg = f"--rates {path}: has no column {', '.join(absent)}. It needs class, rate, unit."
         raise ManifestError(msg)
     rates: dict[str, Rate] = {}
     problems: list[str] = []
-    for row in table.to_dict("records"):
-        name, text, unit = (str(row[key]).strip() for key in ("class", "rate", "unit"))
+    for row in table:
+        name, text, unit = (row[key] for key in ("class", "rate", "unit"))
         problems += _faults(name, text, unit)
         if name in rates:
             problems.append(f"{name!r} has two rates")
@@ -149,11 +149,8 @@ def read_rates(path: Path, classes: Sequence[str]) -> dict[str, Rate]:
 
 def _number(text: str) -> float:
     """An amount, or -1 where it is none."""
-    try:
-        value = float(text)
-    except ValueError:
-        return -1.0
-    return value if 0 <= value < float("inf") else -1.0
+    value = number(text)
+    return value if value is not None and 0 <= value < float("inf") else -1.0
 
 
 def _faults(name: str, text: str, unit: str) -> list[str]:

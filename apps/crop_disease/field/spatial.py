@@ -7,15 +7,18 @@ of pixel corners.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.data.folder_words import same_name
+from core.data.tables_in import whole_number
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -23,8 +26,10 @@ if TYPE_CHECKING:
     from apps.crop_disease.field.raster import RasterFacts
     from apps.crop_disease.field.window import Window
 
-__all__ = ["Shapes", "label_of_tiles", "read_shapes"]
+__all__ = ["DRIVERS", "Shapes", "label_of_tiles", "read_shapes"]
 
+# Names of files of shapes that are read.
+DRIVERS = (".gpkg", ".geojson", ".json", ".shp", ".zip", ".kml", ".kmz", ".fgb")
 # Columns that name a field or plot, in the order they are looked for.
 NAMING = ("field", "field_id", "name", "plot", "plot_id", "plot_ids", "block", "id", "fid")
 
@@ -76,64 +81,51 @@ class Shapes:
 
 
 def read_shapes(
-    path: Path, facts: RasterFacts, *, column: str = "", what: str = "--within"
+    path: Path,
+    facts: RasterFacts,
+    *,
+    column: str = "",
+    what: str = "--within",
+    layer: str = "",
+    chosen: Mapping[str, str] | None = None,
 ) -> Shapes:
     """Shapes of a vector file over a raster.
 
     Args:
-        path: GeoPackage, GeoJSON or shapefile.
+        path: GeoPackage, GeoJSON, shapefile (zipped or not), KML, KMZ, FlatGeobuf or GPX.
         facts: of the raster.
         column: whose values are wanted; empty takes the first that names a field,
-            or the number of the shape.
+            or the number of the shape. Compared without case; values are trimmed.
         what: the option the file was given by, for messages.
+        layer: of a file with several; empty takes the one layer that has shapes.
+        chosen: ``--label-map``; a value that becomes empty leaves its shapes out.
 
     Raises:
-        ManifestError: it cannot be read, has no system, or lacks the column.
+        ManifestError: it cannot be read or laid over the raster, has no system, several
+            layers, or lacks the column.
     """
-    import geopandas  # noqa: PLC0415  (an extra)
-    import shapely  # noqa: PLC0415
-    from pyogrio.errors import DataSourceError  # noqa: PLC0415
+    import shapely  # noqa: PLC0415  (an extra)
 
-    drivers = {".gpkg": "GPKG", ".geojson": "GeoJSON", ".json": "GeoJSON", ".shp": "ESRI Shapefile"}
-    if path.suffix.lower() not in drivers or not path.is_file():
-        why = "there is no such file" if not path.exists() else "is no kind of file known here"
-        msg = f"{what} {path}: {why}. Pass a GeoPackage, a GeoJSON or a shapefile."
-        raise ManifestError(msg)
-    try:
-        frame = geopandas.read_file(path, engine="pyogrio")
-    except (DataSourceError, ValueError) as error:
-        msg = f"{what} {path}: cannot be read ({error}). Export it again as GeoPackage or GeoJSON."
-        raise ManifestError(msg) from error
-    if frame.crs is None:
-        msg = (
-            f"{what} {path}: names no coordinate reference system, so it cannot be laid over the "
-            "raster. Export it with one; a shapefile needs its .prj file."
-        )
-        raise ManifestError(msg)
-    if column and column not in frame.columns:
-        have = ", ".join(str(c) for c in frame.columns if c != "geometry") or "none"
-        msg = f"{what} {path}: has no column {column!r} (it has: {have})."
-        raise ManifestError(msg)
-    frame = frame.to_crs(facts.crs)
+    frame = _opened(path, what, layer)
+    name = _column(frame, column, path, what)
     frame = frame[frame.geometry.notna() & ~frame.geometry.is_empty].reset_index(drop=True)
-    back = ~facts.transform
-    pixels = shapely.transform(
-        frame.geometry.to_numpy(),
-        lambda xy: np.column_stack(
-            [
-                back.a * xy[:, 0] + back.b * xy[:, 1] + back.c,
-                back.d * xy[:, 0] + back.e * xy[:, 1] + back.f,
-            ]
-        ),
-    )
-    if len(frame):
-        pixels = shapely.make_valid(pixels)
-    lower = {str(name).lower(): name for name in frame.columns}
-    name = column or next((lower[word] for word in NAMING if word in lower), "")
+    _require_system(frame, path, what)
+    try:
+        pixels = _in_pixels(frame, facts)
+    # pyproj, GEOS and shapely raise types of their own on coordinates that mean no place.
+    except Exception as error:
+        words = str(error).splitlines()[0] if str(error) else type(error).__name__
+        msg = (
+            f"{what} {path}: its coordinate reference system ({_named(frame.crs)}) cannot be "
+            f"brought to that of {facts.path.name} ({words}); a local or engineering system has no "
+            "known place on the Earth. Export it in the raster's system."
+        )
+        raise ManifestError(msg) from error
     values = [str(i + 1) for i in range(len(frame))]
     if name:
-        values = ["" if v is None or v != v else str(v) for v in frame[name]]  # noqa: PLR0124  (NaN)
-        values = [v.removesuffix(".0") for v in values]
+        cells = frame[name].tolist()
+        values = ["" if v is None or v != v else whole_number(str(v)) for v in cells]  # noqa: PLR0124
+    values = [(chosen or {}).get(value.casefold(), value) for value in values]
     frame_px = shapely.box(0, 0, facts.width, facts.height)
     near = shapely.intersects(pixels, frame_px) if len(frame) else np.zeros(0, bool)
     if not near.any():
@@ -143,7 +135,147 @@ def read_shapes(
         )
         raise ManifestError(msg)
     kept = np.flatnonzero(near)
+    if column:
+        _refuse_spellings([values[i] for i in kept], path, what)
     return Shapes(pixels[kept], tuple(values[i] for i in kept))
+
+
+def _opened(path: Path, what: str, layer: str) -> Any:
+    """The one layer of a vector file that is meant, as a frame."""
+    import warnings  # noqa: PLC0415
+
+    import geopandas  # noqa: PLC0415  (an extra)
+    import pyogrio  # noqa: PLC0415
+
+    if path.suffix.lower() not in DRIVERS or not path.is_file():
+        why = "there is no such file" if not path.exists() else "is no kind of file known here"
+        msg = f"{what} {path}: {why}. Pass a GeoPackage, a GeoJSON, a shapefile or a KML."
+        raise ManifestError(msg)
+    source: Any = f"/vsizip/{path}" if path.suffix.lower() in {".zip", ".kmz"} else path
+    # GDAL tells of layers, encodings and repairs in warnings; what matters is told here.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            chosen = _layer(pyogrio.list_layers(source), layer, path, what)
+            frame = geopandas.read_file(source, layer=chosen, engine="pyogrio")
+        except ManifestError:
+            raise
+        except UnicodeDecodeError:
+            # A .dbf without a .cpg does not say its encoding.
+            frame = geopandas.read_file(source, engine="pyogrio", encoding="cp1252")
+        except Exception as error:
+            words = " ".join(str(error).split())[:200] or type(error).__name__
+            msg = (
+                f"{what} {path}: cannot be read ({words}). Export it again as GeoPackage or "
+                "GeoJSON."
+            )
+            raise ManifestError(msg) from error
+    if "geometry" not in getattr(frame, "columns", ()):
+        msg = f"{what} {path}: holds a table and no shapes. Pass the layer with the polygons."
+        raise ManifestError(msg)
+    return frame
+
+
+def _layer(layers: Any, wanted: str, path: Path, what: str) -> str:
+    """The layer that is named, or the only one with shapes."""
+    names = [str(name) for name, _ in layers]
+    with_shapes = [str(name) for name, kind in layers if kind is not None] or names
+    if wanted:
+        if wanted not in names:
+            msg = f"{what} {path}: has no layer {wanted!r} (it has: {', '.join(names)})."
+            raise ManifestError(msg)
+        return wanted
+    if len(with_shapes) > 1:
+        msg = (
+            f"{what} {path}: has {len(with_shapes)} layers with shapes ({', '.join(with_shapes)}), "
+            f"and nothing says which is meant. Pass --layer {with_shapes[0]}, or another."
+        )
+        raise ManifestError(msg)
+    return with_shapes[0]
+
+
+def _column(frame: Any, column: str, path: Path, what: str) -> str:
+    """The column asked for, whatever its case; else the first that names a field."""
+    lower = {str(name).strip().lower(): str(name) for name in frame.columns}
+    if not column:
+        return next((lower[word] for word in NAMING if word in lower), "")
+    # A shapefile cuts names to ten characters.
+    found = lower.get(column.lower()) or (
+        lower.get(column.lower()[:10]) if path.suffix.lower() in {".shp", ".zip"} else None
+    )
+    if found is None:
+        have = ", ".join(str(c) for c in frame.columns if c != "geometry") or "none"
+        msg = (
+            f"{what} {path}: has no column {column!r} (it has: {have}). Name the one with the "
+            "class: --label-column NAME."
+        )
+        raise ManifestError(msg)
+    return found
+
+
+def _require_system(frame: Any, path: Path, what: str) -> None:
+    """Refuse shapes without a system, and metres in a file whose numbers mean degrees."""
+    if frame.crs is None:
+        msg = (
+            f"{what} {path}: names no coordinate reference system, so it cannot be laid over the "
+            "raster. Export it with one; a shapefile needs its .prj file."
+        )
+        raise ManifestError(msg)
+    if not len(frame) or not frame.crs.is_geographic:
+        return
+    low_x, low_y, high_x, high_y = (float(v) for v in frame.total_bounds)
+    if max(abs(low_x), abs(high_x)) > 360 or max(abs(low_y), abs(high_y)) > 90.001:
+        is_json = path.suffix.lower() in {".geojson", ".json"}
+        rule = "GeoJSON without crs is longitude and latitude" if is_json else _named(frame.crs)
+        msg = (
+            f"{what} {path}: its coordinates ({low_x:.0f}, {low_y:.0f}) are no degrees; {rule}. "
+            "Export it as GeoPackage, or with its system."
+        )
+        raise ManifestError(msg)
+
+
+def _in_pixels(frame: Any, facts: RasterFacts) -> NDArray[Any]:
+    """Shapes in pixels of a raster, valid ones."""
+    import shapely  # noqa: PLC0415  (an extra)
+
+    frame = frame.to_crs(facts.crs)
+    back = ~facts.transform
+    pixels = shapely.transform(
+        shapely.force_2d(frame.geometry.to_numpy()),
+        lambda xy: np.column_stack(
+            [
+                back.a * xy[:, 0] + back.b * xy[:, 1] + back.c,
+                back.d * xy[:, 0] + back.e * xy[:, 1] + back.f,
+            ]
+        ),
+    )
+    if len(frame) and not np.isfinite(shapely.get_coordinates(pixels)).all():
+        msg = "a coordinate becomes infinite"
+        raise ValueError(msg)
+    return np.asarray(shapely.make_valid(pixels) if len(frame) else pixels)
+
+
+def _refuse_spellings(values: Sequence[str], path: Path, what: str) -> None:
+    """Refuse one class that is spelled in two ways."""
+    counts = Counter(value for value in values if value)
+    spelled: dict[str, list[str]] = {}
+    for value in counts:
+        spelled.setdefault(same_name(value), []).append(value)
+    twice = next((names for names in spelled.values() if len(names) > 1), None)
+    if twice:
+        names = sorted(twice, key=lambda name: -counts[name])
+        shown = ", ".join(f"{name!r} ({counts[name]:,} shapes)" for name in names)
+        msg = (
+            f"{what} {path}: one class is spelled in several ways ({shown}). They would count as "
+            f"different classes. Did you mean {names[0]!r} for all of them? Correct the others, or "
+            f"pass --label-map '{names[1]}={names[0]}'."
+        )
+        raise ManifestError(msg)
+
+
+def _named(crs: Any) -> str:
+    """A coordinate reference system in a few words."""
+    return str(getattr(crs, "name", "") or crs)[:60]
 
 
 def label_of_tiles(

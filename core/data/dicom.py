@@ -1,8 +1,9 @@
 """From a DICOM file to its stored values: opening and decoding, nothing more.
 
 Which decoder reads which compression, fastest first; what is no DICOM file, a
-bomb, or damaged is refused with the reason. What the values mean is
-``apps.mammography.dicom``'s question.
+bomb, or damaged is refused with the reason. Every app that reads DICOM opens files here;
+what the values mean is the app's question. An element that is there and empty is an
+absent one, and a number may have a decimal comma.
 
 Source: DICOM PS3.10 (files), PS3.5 (transfer syntaxes).
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import threading
 import warnings
 import zlib
+from collections.abc import Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,7 +22,7 @@ import numpy as np
 from core.errors import ImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,9 +30,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DECODERS",
+    "DICOM_SUFFIXES",
     "first_line",
     "is_dicom",
     "is_jpeg",
+    "number_in",
+    "numbers_in",
     "open_dicom",
     "quiet",
     "refuse",
@@ -60,6 +65,8 @@ DECODERS: Mapping[str, tuple[str, ...]] = {
     "1.2.840.10008.1.2.4.202": ("pylibjpeg",),  # HTJ2K lossless RPCL
     "1.2.840.10008.1.2.4.203": ("pylibjpeg",),  # HTJ2K
 }
+# Names by which a file is meant as DICOM; many have none at all.
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 # Begins the transfer syntax of every JPEG.
@@ -85,8 +92,14 @@ def open_dicom(path: Path, *, tags: Sequence[str] | None = None) -> Dataset:
     Raises:
         ImageError: it is not DICOM, or is cut short.
     """
-    import pydicom  # noqa: PLC0415  (a light install works on PNG folders without it)
-    from pydicom.filereader import read_file_meta_info  # noqa: PLC0415
+    try:
+        import pydicom  # noqa: PLC0415  (a light install works on PNG folders without it)
+        from pydicom.filereader import read_file_meta_info  # noqa: PLC0415
+    except ImportError:
+        refuse(
+            "reading DICOM needs pydicom, which is not installed",
+            "Install it: pip install 'resight[dicom]'.",
+        )
 
     if not is_dicom(path):
         refuse("is not a DICOM file: bytes 129 to 132 are not DICM")
@@ -154,6 +167,38 @@ def _check_inflated_size(path: Path, meta: Dataset) -> None:
         packed = inflater.unconsumed_tail
         if total > LARGEST_INFLATED:
             refuse(f"inflates to more than {LARGEST_INFLATED // 2**20} MB")
+
+
+def numbers_in(header: Dataset, name: str) -> list[float]:
+    """The finite values of an element; none where it is absent, empty or no number.
+
+    A decimal comma, which some devices write against the standard, counts as a point.
+    """
+    try:
+        value: Any = header.get(name)
+    except (TypeError, ValueError):
+        # pydicom refuses to convert it; what is stored is still there.
+        raw = header.get_item(name)
+        value = getattr(raw, "value", None)
+    if isinstance(value, bytes):
+        value = value.decode("latin-1").strip(" \0").split("\\")
+    many = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    found: list[float] = []
+    for one in many:
+        text = str(one).strip().replace(",", ".") if isinstance(one, str) else one
+        try:
+            number = float(text)
+        except (TypeError, ValueError):
+            return []
+        if np.isfinite(number):
+            found.append(number)
+    return found
+
+
+def number_in(header: Dataset, name: str, default: float = 0.0) -> float:
+    """The first value of an element, or the default."""
+    found = numbers_in(header, name)
+    return found[0] if found else default
 
 
 class _Quiet:

@@ -1,0 +1,866 @@
+"""Every layout and format that people bring: read as they mean it, or refused with the way out.
+
+Each case builds its input by a few lines and says what must come of it. The table in
+``docs/inputs.md`` is made from these cases and what the program answers to them:
+``python tests/test_inputs.py > docs/inputs.md``.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+import tempfile
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from core.app import Source, Task
+from core.data.images import read_image
+from core.data.manifest import GroupRule, index_images
+from core.data.scored_tables import read_foreign
+from core.data.tables_in import read_cells
+from core.errors import ResightError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from core.app import Manifest
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "inputs.md"
+ONE = Task(name="disease", kind="multiclass")
+MANY = Task(name="symptoms", kind="multilabel", label="symptoms")
+KNOWN = Task(name="disease", kind="multiclass", classes=("01", "02", "10"))
+FARM = GroupRule(words="the farm or site", columns=("farm", "site"))
+PATIENT = GroupRule(words="the patient: the number before _left or _right", pattern=r"^(\d+)_")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input.
+
+    ``classes`` counts the labels that must come out; ``says`` must stand in the answer: its
+    rules, its notes, its reasons, or its refusal where ``classes`` is empty.
+    """
+
+    name: str
+    build: Callable[[Path], Path | None]
+    classes: Mapping[str, int] = field(default_factory=dict)
+    says: tuple[str, ...] = ()
+    task: Task = ONE
+    splits: Mapping[str, int] = field(default_factory=dict)
+    groups: int = 0
+    label: str | None = None
+    group: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    rules: tuple[GroupRule, ...] = ()
+
+
+def put(root: Path, *names: str) -> Path:
+    """Images under these names, each with pixels of its own."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        value = sum(map(ord, name)) % 256
+        Image.fromarray(np.full((2, 2), value, np.uint8)).save(path, format="PNG")
+    return root
+
+
+def folders(*names: str, n: int = 2) -> Callable[[Path], None]:
+    """Builds ``n`` images in each of these folders."""
+
+    def build(root: Path) -> None:
+        put(root, *(f"{name}/{k}.png" for name in names for k in range(n)))
+
+    return build
+
+
+def table(
+    text: str | bytes, name: str = "labels.csv", *, at: bool = True, n: int = 4, sub: str = ""
+) -> Callable[[Path], Path | None]:
+    """Builds images ``0.png`` ... and a table; ``at`` points at the table, else at the folder."""
+
+    def build(root: Path) -> Path | None:
+        put(root, *(f"{sub}{k}.png" for k in range(n)))
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return file if at else None
+
+    return build
+
+
+ROWS = "path,label\n0.png,rust\n1.png,healthy\n2.png,rust\n3.png,healthy\n"
+TWO = {"rust": 2, "healthy": 2}
+TABLE = dict.fromkeys(("0.png", "1.png", "2.png", "3.png"))
+
+
+def parquet(frame: Mapping[str, Any]) -> Callable[[Path], Path]:
+    """Builds four images and a Parquet table."""
+
+    def build(root: Path) -> Path:
+        put(root, *TABLE)
+        pd.DataFrame({"path": list(TABLE), **frame}).to_parquet(root / "t.parquet")
+        return root / "t.parquet"
+
+    return build
+
+
+def excel(rows: list[list[Any]], pattern: str = "") -> Callable[[Path], Path]:
+    """Builds images and a workbook; ``pattern`` is the number format of its first column."""
+
+    def build(root: Path) -> Path:
+        from openpyxl import Workbook  # noqa: PLC0415
+
+        put(root, "0001.png", "0002.png", "0.png", "1.png")
+        book = Workbook()
+        for row in rows:
+            book.active.append(row)
+        for cell in next(book.active.columns) if pattern else ():
+            cell.number_format = pattern
+        book.save(root / "labels.xlsx")
+        return root / "labels.xlsx"
+
+    return build
+
+
+def several(*files: tuple[str, str], images: tuple[str, ...] = tuple(TABLE)) -> Callable[..., None]:
+    """Builds images and several tables."""
+
+    def build(root: Path) -> None:
+        put(root, *images)
+        for name, text in files:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(text)
+
+    return build
+
+
+def both(*builders: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    """Builds one thing after the other; the last says where to point."""
+
+    def build(root: Path) -> Any:
+        return [builder(root) for builder in builders][-1]
+
+    return build
+
+
+def accents(root: Path) -> None:
+    """One class folder in each of the two ways to write an accent."""
+    put(root, unicodedata.normalize("NFC", "café") + "/0.png", "rust/1.png")
+    put(root, unicodedata.normalize("NFD", "café") + "/2.png")
+
+
+def rows_of(heading: str, *cells: str) -> str:
+    """A table of the four images."""
+    return heading + "\n" + "".join(f"{k}.png,{cell}\n" for k, cell in enumerate(cells))
+
+
+EXCEL = [["path", "label"], ["0.png", "rust"], ["1.png", "healthy"], [None, None]]
+SPLIT_TABLES = (
+    ("train_1.csv", "id,label\n0,rust\n1,healthy\n"),
+    ("valid.csv", "id,label\n2,rust\n"),
+    ("test.csv", "id,label\n3,healthy\n"),
+)
+SHEETS = "{0}/_classes.csv"
+ROBOFLOW = tuple(
+    (f"{split}/_classes.csv", f"filename, healthy, rust\n{k}a.png,1,0\n{k}b.png,0,1\n")
+    for k, split in enumerate(("train", "valid", "test"))
+)
+ROBOFLOW_IMAGES = tuple(
+    f"{s}/{k}{x}.png" for k, s in enumerate(("train", "valid", "test")) for x in "ab"
+)
+
+FOLDERS = (
+    Case("one folder per class", folders("rust", "healthy"), TWO, ("classes: 2 folders",)),
+    Case(
+        "class folders in one folder of any name",
+        folders("PlantVillage/rust", "PlantVillage/healthy"),
+        TWO,
+        ("below PlantVillage/",),
+    ),
+    Case(
+        "train, val, test with class folders",
+        folders("train/rust", "train/healthy", "val/rust", "val/healthy"),
+        {"rust": 4, "healthy": 4},
+        ("folders train, val",),
+        splits={"train": 4, "val": 4},
+    ),
+    Case(
+        "train/ with class folders, flat unlabelled test/ (Kaggle)",
+        both(folders("train/rust", "train/healthy"), folders("test", n=3)),
+        TWO,
+        ("test/ has 3 unlabelled images, left out",),
+    ),
+    Case(
+        "train_images/, test_images/",
+        folders("train_images/rust", "train_images/healthy", "test_images/rust"),
+        {"rust": 4, "healthy": 2},
+        ("below test_images/ and train_images/",),
+        splits={"train": 4, "test": 2},
+    ),
+    Case(
+        "seg_train/, seg_test/, seg_pred/",
+        both(folders("seg_train/a", "seg_train/b", "seg_test/a", "seg_test/b"), folders("seg_x")),
+        {"a": 4, "b": 4},
+        splits={"train": 4, "test": 4},
+    ),
+    Case(
+        "splits below the classes",
+        folders("rust/train", "rust/test", "healthy/train", "healthy/test"),
+        {"rust": 4, "healthy": 4},
+        splits={"train": 4, "test": 4},
+    ),
+    Case(
+        "only flat folders called like splits",
+        folders("train", "test"),
+        says=("called like splits", "--label-column folder"),
+    ),
+    Case(
+        "class folders beside a flat test/",
+        folders("rust", "healthy", "test"),
+        says=("--label-map 'test='", "--label-map 'test=test'"),
+    ),
+    Case(
+        "the same, settled",
+        folders("rust", "healthy", "test"),
+        TWO,
+        options={"label-map": "test="},
+    ),
+    Case(
+        "years above class folders",
+        folders("2023/rust", "2023/healthy", "2024/rust", "2024/healthy"),
+        {"rust": 4, "healthy": 4},
+        ("2023, 2024 lie above them",),
+    ),
+    Case(
+        "farms above class folders, kept whole",
+        folders("farm_a/rust", "farm_a/mild", "farm_b/rust", "farm_b/mild"),
+        {"rust": 4, "mild": 4},
+        groups=2,
+        group="folder",
+    ),
+    Case(
+        "equal names below folders that could be classes as well",
+        folders("tomato/spot", "tomato/wilt", "potato/spot", "potato/wilt"),
+        says=("--label-column parent", "--label-column folder"),
+    ),
+    Case(
+        "the same, settled",
+        folders("tomato/spot", "tomato/wilt", "potato/spot", "potato/wilt"),
+        {"spot": 4, "wilt": 4},
+        label="parent",
+    ),
+    Case(
+        "flat folders of years",
+        folders("2022", "2023"),
+        says=("times, places or numbers", "--label-column folder"),
+    ),
+    Case(
+        "leaves with equal names below the classes",
+        folders("rust/leaf1", "rust/leaf2", "healthy/leaf1", "healthy/leaf2"),
+        {"rust": 4, "healthy": 4},
+    ),
+    Case(
+        "colour, grey and segmented versions of the same pictures",
+        folders("color/a", "color/b", "grayscale/a", "grayscale/b"),
+        says=("versions of the same pictures", "color"),
+    ),
+    Case(
+        "images/ with class folders beside masks/",
+        folders("images/rust", "images/healthy", "masks/rust", "masks/healthy"),
+        TWO,
+        ("masks/ has 4 masks, left out",),
+    ),
+    Case(
+        "images/ and masks/ in each class folder",
+        folders("rust/images", "rust/masks", "healthy/images", "healthy/masks"),
+        TWO,
+        ("4 masks below them, left out",),
+    ),
+    Case(
+        "*_mask.png beside each image (BUSI)",
+        lambda root: put(
+            root, *(f"{c}/{k}{m}.png" for c in "ab" for k in "12" for m in ("", "_mask"))
+        ),
+        {"a": 2, "b": 2},
+        ("called like the mask of another image",),
+    ),
+    Case(
+        "system folders with pictures",
+        folders("rust", "healthy", "$RECYCLE.BIN", "__MACOSX", "@eaDir"),
+        TWO,
+    ),
+    Case("an accent written in two ways", accents, {"café": 2, "rust": 1}),
+    Case(
+        "one class spelled in two ways",
+        folders("Leaf Rust", "leaf_rust"),
+        says=("spelled in several ways", "--label-map"),
+    ),
+    Case(
+        "a flat folder without a table",
+        lambda root: put(root, "0.png", "1.png"),
+        says=("nothing says their class",),
+    ),
+)
+
+TABLES = (
+    Case("CSV, path and label", table(ROWS), TWO, ("column label of labels.csv",)),
+    Case("semicolons", table(ROWS.replace(",", ";")), TWO),
+    Case("tabs in a .csv", table(ROWS.replace(",", "\t")), TWO),
+    Case("pipes", table(ROWS.replace(",", "|")), TWO),
+    Case("sep=; in the first line (Excel)", table("sep=;\n" + ROWS.replace(",", ";")), TWO),
+    Case("comment lines above", table("# made by us\n#\n" + ROWS), TWO),
+    Case("a heading behind #", table("#" + ROWS), TWO),
+    Case("UTF-8 with a mark at its beginning", table(b"\xef\xbb\xbf" + ROWS.encode()), TWO),
+    Case("UTF-16", table(ROWS.replace(",", "\t").encode("utf-16")), TWO),
+    Case(
+        "cp1252",
+        table(ROWS.replace("rust", "f\xe4ule").encode("cp1252")),
+        {"f\xe4ule": 2, "healthy": 2},
+        ("read as Windows (cp1252)",),
+    ),
+    Case("empty rows at the end (Excel)", table(ROWS + ",\n,\n,\n"), TWO),
+    Case("a row with a label and no path", table(ROWS + ",rust\n"), TWO, ("names no file",)),
+    Case(
+        "no row of headings",
+        table(ROWS.partition("\n")[2]),
+        TWO,
+        ("has no row of headings", "path, label"),
+    ),
+    Case(
+        "a list with spaces (train.txt)",
+        table(ROWS.partition("\n")[2].replace(",", " "), "train.txt"),
+        TWO,
+        ("spaces between its columns",),
+    ),
+    Case("Excel", excel(EXCEL), {"rust": 1, "healthy": 1}),
+    Case(
+        "Excel with a title above and numbers shown as 0000",
+        excel([["Our set"], ["id", "label"], [1, "rust"], [2, "healthy"]], "0000"),
+        {"rust": 1, "healthy": 1},
+    ),
+    Case(
+        "an old .xls",
+        lambda root: put(root, "0.png") and _written(root / "t.xls", "x"),
+        says=("is neither a folder nor a table",),
+    ),
+    Case("Parquet", parquet({"label": ["rust", "healthy"] * 2}), TWO),
+    Case(
+        "JSON lines (metadata.jsonl of a hub)",
+        table(
+            "".join(
+                json.dumps({"file_name": f"{k}.png", "label": "ab"[k % 2]}) + "\n" for k in range(4)
+            ),
+            "metadata.jsonl",
+            at=False,
+        ),
+        {"a": 2, "b": 2},
+    ),
+    Case(
+        "whole numbers with a decimal point",
+        table(rows_of("path,label", "0.0", "1.0", "1.0", "0.0")),
+        {"0": 2, "1": 2},
+    ),
+    Case(
+        "zero-padded classes",
+        table(rows_of("path,label", "01", "02", "10", "01")),
+        {"01": 2, "02": 1, "10": 1},
+    ),
+    Case(
+        "classes that lost their zeros, judged by a run that knows them",
+        table(rows_of("path,label", "1", "2", "10", "1")),
+        {"01": 2, "02": 1, "10": 1},
+        ("'1' as '01'",),
+        task=KNOWN,
+    ),
+    Case(
+        "ids that lost their zeros",
+        lambda root: _written(put(root, "0007.png", "0012.png") / "t.csv", "id,label\n7,a\n12,b\n"),
+        {"a": 1, "b": 1},
+        ("lost its zeros",),
+    ),
+    Case(
+        "paths of another machine, equal names in both folders",
+        lambda root: _written(
+            put(root, "images/a/0.png", "images/b/0.png") / "t.csv",
+            "path,label\n/home/me/images/a/0.png,x\nC:\\me\\images\\b\\0.png,y\n",
+        ),
+        {"x": 1, "y": 1},
+        ("path of another place",),
+    ),
+    Case(
+        "paths out of the folder",
+        table("path,label\n0.png,a\n../x.png,b\n"),
+        says=("point outside", "--allow-outside"),
+    ),
+    Case(
+        "names with another extension than the files",
+        table(ROWS.replace(".png", ".jpg")),
+        TWO,
+        ("another format",),
+    ),
+    Case(
+        "a column of paths under an unknown name",
+        table(ROWS.replace("path", "scan", 1), at=False),
+        TWO,
+        ("named by the column scan",),
+    ),
+    Case(
+        "a table that names no image",
+        table("code,label\nx1,a\nx2,b\n"),
+        says=("none of its columns names them", "--path-column", "--id-column"),
+    ),
+    Case(
+        "a class under an unknown name",
+        table(rows_of("path,state", "a", "b", "a", "b")),
+        says=("no column 'label'", "--label-column"),
+    ),
+    Case(
+        "the same, settled",
+        table(rows_of("path,state", "a", "b", "a", "b")),
+        {"a": 2, "b": 2},
+        label="state",
+    ),
+    Case(
+        "class folders beside a table whose column could be the class",
+        both(
+            folders("x", "y"),
+            lambda root: (
+                _written(
+                    root / "t.csv",
+                    "path,plant_condition\nx/0.png,a\nx/1.png,b\ny/0.png,a\ny/1.png,b\n",
+                )
+                and None
+            ),
+        ),
+        says=("--label-column plant_condition", "--label-column folder"),
+    ),
+    Case(
+        "class folders and a table of further columns",
+        both(
+            folders("x", "y"),
+            lambda root: _written(root / "t.csv", "path,plant\nx/0.png,p\ny/0.png,q\n") and None,
+        ),
+        {"x": 2, "y": 2},
+        ("adds its columns",),
+    ),
+    Case("a label map", table(ROWS), {"R": 2, "H": 2}, options={"label-map": "rust=R,healthy=H"}),
+    Case(
+        "a label map that leaves a class out",
+        table(rows_of("path,label", "a", "b", "c", "c")),
+        {"a": 1, "b": 1},
+        ("left out, as asked",),
+        options={"label-map": "c="},
+    ),
+    Case(
+        "a label map for class folders",
+        folders("R0", "R1"),
+        {"no": 2, "yes": 2},
+        options={"label-map": "R0=no,R1=yes"},
+    ),
+    Case(
+        "one column of 0 and 1 per class (ISIC, HAM10000)",
+        table(rows_of("image,MEL,NV", "1.0,0.0", "0.0,1.0", "1.0,0.0", "1.0,0.0")),
+        {"MEL": 3, "NV": 1},
+        ("the column that holds the 1",),
+    ),
+    Case(
+        "the same with several 1 in a row, one class per image",
+        table(rows_of("path,a,b", "1,1", "0,1", "1,0", "1,0")),
+        says=("have a 1 in several", "--task"),
+        label="a,b",
+    ),
+    Case(
+        "the same for a multi-label task",
+        table(rows_of("path,a,b", "1,1", "0,1", "1,0", "0,0")),
+        {"a|b": 1, "b": 1, "a": 1, "|": 1},
+        task=MANY,
+    ),
+    Case(
+        "blanks and -1 (CheXpert)",
+        table(rows_of("path,a,b", "1,", "-1,1", "1,0", "0,0")),
+        says=("'blank=0,-1=0'", "'blank='"),
+        task=MANY,
+        label="a,b",
+    ),
+    Case(
+        "the same, settled",
+        table(rows_of("path,a,b", "1,", "-1,1", "1,0", "0,0")),
+        {"a": 2, "a|b": 1, "|": 1},
+        task=MANY,
+        label="a,b",
+        options={"label-map": "blank=0,-1=1"},
+    ),
+    Case(
+        "several classes with commas",
+        table(rows_of("path,symptoms", '"a, b"', "a", "b", '"a, b"')),
+        {"a|b": 2, "a": 1, "b": 1},
+        ("separated by a comma",),
+        task=MANY,
+    ),
+    Case(
+        "several classes with spaces",
+        table(rows_of("path,symptoms", "a b", "a", "b", "c")),
+        {"a|b": 1, "a": 1, "b": 1, "c": 1},
+        ("separated by a space",),
+        task=MANY,
+    ),
+    Case(
+        "a comma that belongs to the name",
+        table(rows_of("path,symptoms", '"pepper, bell"', "rust", "rust", "spot")),
+        {"pepper, bell": 1, "rust": 2, "spot": 1},
+        task=MANY,
+    ),
+    Case(
+        "lists as Python writes them",
+        table(rows_of("path,symptoms", "\"['a', 'b']\"", "['a']", "[]", "['b']")),
+        {"a|b": 1, "a": 1, "|": 1, "b": 1},
+        ("a list in brackets",),
+        task=MANY,
+    ),
+    Case(
+        "lists of Parquet",
+        parquet({"symptoms": [["a", "b"], ["a"], ["b"], []]}),
+        {"a|b": 1, "a": 1, "b": 1, "|": 1},
+        task=MANY,
+    ),
+    Case(
+        "a table for each split (APTOS copy)",
+        several(*SPLIT_TABLES),
+        TWO,
+        ("The split is that of the",),
+        splits={"train": 2, "val": 1, "test": 1},
+    ),
+    Case(
+        "a table in each split folder (Roboflow)",
+        several(*ROBOFLOW, images=ROBOFLOW_IMAGES),
+        {"healthy": 3, "rust": 3},
+        splits={"train": 2, "val": 2, "test": 2},
+    ),
+    Case(
+        "two tables that agree",
+        several(("a.csv", ROWS), ("b.csv", "," + ROWS.replace("\n", "\n1,", 4))),
+        TWO,
+        ("b.csv says the same classes",),
+    ),
+    Case(
+        "two tables that contradict each other",
+        several(("a.csv", ROWS), ("b.csv", ROWS.replace("0.png,rust", "0.png,healthy"))),
+        says=("say different classes of 1 images",),
+    ),
+    Case(
+        "a form for answers (sample_submission.csv)",
+        several(("train.csv", ROWS), ("sample_submission.csv", ROWS.replace("rust", "healthy"))),
+        TWO,
+        ("form for answers",),
+    ),
+    Case(
+        "a split column",
+        table(rows_of("path,label,split", "a,train", "b,valid", "a,holdout", "b,train")),
+        {"a": 2, "b": 2},
+        splits={"train": 2, "val": 1, "test": 1},
+    ),
+    Case(
+        "is_valid (True, False)",
+        table(rows_of("path,label,is_valid", "a,False", "b,True", "a,True", "b,False")),
+        {"a": 2, "b": 2},
+        splits={"train": 2, "val": 2},
+    ),
+    Case(
+        "a split of 0, 1, 2",
+        table(rows_of("path,label,split", "a,0", "b,1", "a,2", "b,0")),
+        says=("name a split that is not known", "--split-column none"),
+    ),
+    Case(
+        "the same, settled",
+        table(rows_of("path,label,split", "a,0", "b,1", "a,2", "b,0")),
+        {"a": 2, "b": 2},
+        options={"split-column": "none"},
+    ),
+    Case(
+        "a column of folds",
+        table(rows_of("path,label,fold", "a,0", "b,1", "a,2", "b,0")),
+        {"a": 2, "b": 2},
+        ("fold of labels.csv is not used as a split",),
+    ),
+)
+
+GROUPS = (
+    Case(
+        "group beside a site of the body",
+        table(rows_of("path,label,group,site", "a,g1,arm", "b,g2,arm", "a,g3,leg", "b,g4,leg")),
+        {"a": 2, "b": 2},
+        groups=4,
+        rules=(FARM,),
+    ),
+    Case(
+        "lesion_id beside a site of the body (HAM10000)",
+        table(rows_of("path,dx,lesion_id,site", "a,g1,arm", "b,g2,arm", "a,g3,leg", "b,g4,leg")),
+        {"a": 2, "b": 2},
+        groups=4,
+        rules=(FARM,),
+    ),
+    Case(
+        "the patient in the file name",
+        lambda root: (
+            put(root, "a/1_left.png", "a/2_left.png", "b/1_right.png", "b/3_left.png") and None
+        ),
+        {"a": 2, "b": 2},
+        groups=3,
+        rules=(PATIENT,),
+    ),
+    Case(
+        "one patient id for all",
+        table(rows_of("path,label,patient_id", *(f"{c},ANON" for c in "abab"))),
+        {"a": 2, "b": 2},
+        ("all 4 images carry one patient_id",),
+        groups=1,
+    ),
+    Case(
+        "a group column with gaps",
+        table(rows_of("path,label,group", "a,1", "b,", "a,2", "b,3")),
+        says=("1 of 4 rows have no group", "--group image_id"),
+    ),
+)
+
+CASES = {"Folders": FOLDERS, "Tables": TABLES, "Groups": GROUPS}
+ALL = [case for cases in CASES.values() for case in cases]
+
+
+def _written(path: Path, text: str) -> Path:
+    """A file with this text."""
+    path.write_text(text)
+    return path
+
+
+def answer(case: Case, root: Path) -> Manifest | str:
+    """What the program says to a case: a manifest, or the words of a refusal."""
+    where = case.build(root) or root
+    source = Source(
+        paths=(where,),
+        labelled=True,
+        task=case.task,
+        label=case.label,
+        group=case.group,
+        options=dict(case.options),
+    )
+    try:
+        return index_images(source, group=case.rules)
+    except ResightError as error:
+        return str(error)
+
+
+def words_of(found: Manifest | str) -> str:
+    """Everything that is said of an input."""
+    if isinstance(found, str):
+        return found
+    rules = (found.class_rule, found.split_rule, found.group_rule, *found.notes)
+    return " ".join((*rules, *found.table["reason"]))
+
+
+def case_id(case: Case) -> str:
+    """A name for a test, unique."""
+    return f"{[c.name for c in ALL].index(case.name)}-{case.name}"
+
+
+@pytest.mark.parametrize("case", ALL, ids=[f"{k:02d}-{c.name}" for k, c in enumerate(ALL)])
+def test_an_input_is_read_as_meant_or_refused_with_the_way_out(case: Case, tmp_path: Path) -> None:
+    found = answer(case, tmp_path)
+    said = words_of(found)
+    for words in case.says:
+        assert words in said
+    if not case.classes:
+        assert isinstance(found, str), found
+        return
+    assert not isinstance(found, str), found
+    ok = found.table[found.table["status"] == "ok"]
+    present = ok[ok["label"] != ""] if len(ok) else ok
+    assert dict(Counter(present["label"])) == dict(case.classes)
+    assert Counter(s for s in present["split"] if s) == Counter(case.splits)
+    if case.groups:
+        assert present["group"].nunique() == case.groups
+
+
+# --- what no manifest shows ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "head", "said"),
+    [
+        ("x.jxl", b"\xff\x0a" + b"\0" * 300, "JPEG XL"),
+        ("x.jp2", b"\0\0\0\x0cjP  \r\n\x87\n" + b"\0" * 300, "JPEG 2000"),
+        ("x.heic", b"\0\0\0\x18ftypheic" + b"\0" * 300, "HEIC"),
+        ("x.cr3", b"\0\0\0\x18ftypcrx " + b"\0" * 300, "camera's raw file"),
+        ("x.raf", b"FUJIFILMCCD-RAW 0201" + b"\0" * 300, "camera's raw file"),
+        ("x.orf", b"IIRO\x08\0\0\0" + b"\0" * 300, "camera's raw file"),
+    ],
+)
+def test_a_format_that_is_not_read_is_refused_by_name(
+    tmp_path: Path, name: str, head: bytes, said: str
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / name).write_bytes(head)
+    with pytest.raises(ResightError, match=said):
+        read_image(tmp_path / "a" / name)
+    put(tmp_path, "a/0.png", "b/1.png")
+    # In a folder it is an input that fails, and not passed over as something else.
+    assert len(answer(Case("", lambda _: None), tmp_path).table) == 3  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("kind", ["dng", "preview with a SubIFD"])
+def test_the_preview_of_a_camera_raw_file_is_never_taken_for_the_photo(
+    tmp_path: Path, kind: str
+) -> None:
+    # Two pages by hand, each of 2 x 2 pixels: the preview, and sensor values in its SubIFD.
+    def page(place: int, extra: list[tuple[int, int, int, int]]) -> bytes:
+        common = [(256, 3, 1, 2), (257, 3, 1, 2), (258, 3, 1, 8), (259, 3, 1, 1)]
+        common += [(273, 4, 1, 8), (277, 3, 1, 1), (278, 3, 1, 2), (279, 4, 1, 4)]
+        tags = sorted([*common, *extra])
+        body = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+        return struct.pack("<H", len(tags)) + body + b"\0\0\0\0"
+
+    version = [(50706, 1, 4, 0x401)] if kind == "dng" else []
+    first = page(12, [(254, 4, 1, 1), (262, 3, 1, 1), (330, 4, 1, 0), *version])
+    first = page(12, [(254, 4, 1, 1), (262, 3, 1, 1), (330, 4, 1, 12 + len(first)), *version])
+    sensor = page(0, [(254, 4, 1, 0), (262, 3, 1, 32803)])
+    path = tmp_path / "x.nef"
+    path.write_bytes(b"II*\0" + struct.pack("<I", 12) + b"\1\2\3\4" + first + sensor)
+    with pytest.raises(ResightError, match="camera's raw file"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"id;group;label;score_a;score_b\n1;g;a;0,75;0,25\n2;h;b;0,125;0,875\n",
+        "id,group,label,score_a,score_b\n1,g,a,.75,.25\n2,h,b,.125,.875\n,,,,\n".encode("utf-16"),
+        b"# model 3\nid\tlabel\tscore_a\tscore_b\n1\tA\t0.75\t0.25\n2\tb\t.125\t.875\n",
+    ],
+    ids=["decimal comma", "UTF-16 and empty rows", "tabs, comment, another case"],
+)
+def test_scores_made_elsewhere_are_read_like_any_table(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "s.csv").write_bytes(text)
+    read = read_foreign(tmp_path / "s.csv")
+    assert list(read.predictions["score_b"]) == [0.25, 0.875]
+    assert list(read.predictions["label"]) == ["a", "b"]
+
+
+def test_a_single_score_is_of_the_class_that_the_user_names(tmp_path: Path) -> None:
+    rows = "id,label,score\n1,healthy,.1\n2,diseased,.9\n"
+    file = _written(tmp_path / "s.csv", rows)
+    with pytest.raises(ResightError, match="--positive diseased or --positive healthy"):
+        read_foreign(file)
+    read = read_foreign(file, positive=["diseased"])
+    assert list(read.predictions["score_diseased"]) == [0.1, 0.9]
+    zero = _written(tmp_path / "z.csv", rows.replace("healthy", "0").replace("diseased", "1.0"))
+    assert list(read_foreign(zero).predictions["score_1"]) == [0.1, 0.9]
+
+
+def test_labels_that_no_score_knows_are_named_with_the_map_that_settles_it(tmp_path: Path) -> None:
+    file = _written(tmp_path / "s.csv", "id,label,score_a,score_b\n1,0,.2,.8\n2,1,.6,.4\n")
+    with pytest.raises(ResightError, match="--label-map '0=a,1=b'"):
+        read_foreign(file)
+    read = read_foreign(file, columns={"label-map": "0=a,1=b"})
+    assert list(read.predictions["label"]) == ["a", "b"]
+
+
+def test_a_cell_is_text_and_empty_in_one_way(tmp_path: Path) -> None:
+    file = _written(tmp_path / "t.csv", "id,x,none\n0007,NA,none\n8, nan ,None\n")
+    assert read_cells(file).rows == [["0007", "", "none"], ["8", "", "None"]]
+
+
+# --- the page ------------------------------------------------------------
+
+HEAD = """# What may be brought as input
+
+Made from the cases of `tests/test_inputs.py` and what the program answers to each:
+`python tests/test_inputs.py > docs/inputs.md`. `DATA` stands for the folder.
+
+The rule of classes goes down the folders level by level. A level that names splits, masks, years
+or places is passed over; where two levels could name the class, or a table and the folders could,
+nothing is guessed: the message names the options that settle it. `resight check` prints the answer
+as its first line. A table goes before folders, and every table that is not used is named with the
+reason.
+
+One reader serves all tables (CSV of any separator, TSV, Parquet, `.xlsx`, JSON lines): cells are
+text, ids keep their zeros, `1.0` is `1`, and a cell is empty if it holds nothing, `NaN`, `NA`,
+`N/A` or `null`. Several classes in a cell may be joined by `|`, a comma, a semicolon, a space or
+as a list; which it was is said. A blank or `-1` in a column of zeros and ones is a question:
+`--label-map 'blank=0,-1=1'` answers it.
+
+| input | options | classes | split and group | what is said, or why it is refused |
+|---|---|---|---|---|
+"""
+TAIL = """
+## Photos
+
+Read: JPEG, PNG, TIFF (one page, 8 or 16 bits), BMP, WEBP, PPM. Refused by name, as inputs that
+failed: raw files of cameras (DNG, NEF, CR2, CR3, ARW, PEF, ORF, RW2, RAF ...: only their preview
+could be read), HEIC, AVIF, JPEG XL, JPEG 2000, GIF, PDF, animated or cut files.
+
+## DICOM
+
+An element that is there and empty is an absent one. A file that is called `.dcm` or was named and
+cannot be read has failed (exit code 3); one that is no mammogram, a cine or a tomosynthesis volume
+is skipped with the reason. Two files are one picture only if their SOPInstanceUID and their pixels
+agree. The side is read from the table, ImageLaterality, FrameLaterality, the coded anatomy,
+Laterality, then words of ViewPosition, SeriesDescription and ProtocolName, the file's name, and
+last the pixels; the view from ViewCodeSequence, then the same words. A table may name files by
+SOPInstanceUID, StudyInstanceUID, patient and side, or patient.
+
+## Rasters and shapes
+
+GeoTIFF; shapes as GeoPackage (`--layer` where it has several), GeoJSON, shapefile, KML, KMZ or
+FlatGeobuf. All rasters of a training must give the same channels in the same depth; a raster of
+another depth than the model's needs `--full-scale`. Refused with the way out: ground control points
+(gdalwarp), no or a local coordinate reference system, GeoJSON in metres without `crs`.
+"""
+
+
+def row_of(case: Case) -> str:
+    """The row of a case in the table of the page."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder).resolve()
+        found = answer(case, root)
+        options = {"label": case.label, "group": case.group, **case.options}
+        given = " ".join(f"`--{name} '{value}'`" for name, value in options.items() if value)
+        if case.task.kind == "multilabel":
+            given = f"multi-label {given}".strip()
+        if isinstance(found, str):
+            cells = ["refused", "", found]
+        else:
+            counts = ", ".join(f"{name} {n}" for name, n in case.classes.items())
+            known = [found.split_rule, found.group_rule]
+            cells = [
+                counts,
+                " ".join(filter(None, known)),
+                " ".join([found.class_rule, *found.notes]),
+            ]
+        text = [cell.replace(str(root), "DATA").replace("|", "\\|") for cell in (given, *cells)]
+        name = case.name.replace("|", "\\|")
+        return f"| {name} | {' | '.join(' '.join(cell.split()) for cell in text)} |"
+
+
+def page() -> str:
+    """The page of inputs."""
+    parts = []
+    for title, cases in CASES.items():
+        parts.append(f"| **{title}** | | | | |")
+        parts += [row_of(case) for case in cases]
+    return HEAD + "\n".join(parts) + "\n" + TAIL
+
+
+def test_the_page_of_inputs_is_what_the_program_answers() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: python tests/test_inputs.py > page"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
