@@ -292,6 +292,13 @@ def _groups_across(rows: pd.DataFrame, manifest: Manifest, group: str) -> _Check
         else "kept whole when a split is drawn"
     )
     n_groups = known["group"].nunique()
+    if n_groups == 1 and len(known) > 1:
+        words = (
+            f"All {len(known):,} images carry one {group} ({known['group'].iloc[0]!s:.40}), so it "
+            "tells nothing apart and no split can keep it whole; anonymisers write one id into "
+            "all. Name a column that does: --group, or pass --group image_id."
+        )
+        return _Check("groups_across", title, WARNING, words)
     words = f"{n_groups:,} groups of {len(known):,} images, {done}. {manifest.group_rule}{note}"
     return _Check("groups_across", title, PASSED if not bare else UNKNOWN, words)
 

@@ -138,7 +138,7 @@ def draw_folds(table: pd.DataFrame, *, task: Task, folds: int, seed: int) -> NDA
     classes = _Classes(ok.iloc[order], task)
     scarce = {name: n for name, n in classes.group_counts().items() if n < folds}
     if scarce:
-        raise ManifestError(_too_few(scarce, folds, f"one for each of the {folds} folds"))
+        raise ManifestError(_too_few(classes, scarce, folds, f"one for each of the {folds} folds"))
     fold = stratified_folds(classes.strata, classes.groups, folds, seed)
     result = np.full(len(table), -1, dtype=np.int_)
     result[positions[order]] = fold
@@ -288,7 +288,7 @@ def _draw(
     needed = LEAST_GROUPS * (1 + left)
     scarce = {name: n for name, n in before.items() if n < needed}
     if scarce:
-        raise ManifestError(_too_few(scarce, needed, f"{LEAST_GROUPS} for each split"))
+        raise ManifestError(_too_few(classes, scarce, needed, f"{LEAST_GROUPS} for each split"))
     parts, of = _fraction(share, len(set(classes.groups[rows])), rows.size)
     for attempt in range(_TRIES):
         fold = stratified_folds(
@@ -304,7 +304,7 @@ def _draw(
         if enough and min(classes.group_counts(rest).values()) >= needed - LEAST_GROUPS:
             return np.flatnonzero(aside)
     least = dict(sorted(before.items(), key=lambda pair: pair[1])[:1])
-    raise ManifestError(_too_few(least, needed, f"{LEAST_GROUPS} for each split"))
+    raise ManifestError(_too_few(classes, least, needed, f"{LEAST_GROUPS} for each split"))
 
 
 def _top_up(
@@ -388,9 +388,19 @@ def _check_shares(val: float, test: float) -> None:
         raise ManifestError(msg)
 
 
-def _too_few(scarce: dict[str, int], needed: int, why: str) -> str:
-    """What to say of classes with too few groups."""
+def _too_few(classes: _Classes, scarce: dict[str, int], needed: int, why: str) -> str:
+    """What to say of classes with too few groups; of groups that can be no groups as well."""
     name, n = min(scarce.items(), key=lambda pair: (pair[1], pair[0]))
+    n_groups, n_images = len(set(classes.groups)), len(classes.groups)
+    if classes.is_grouped and 10 * n_groups < n_images:
+        all_one = "all images carry one group" if n_groups == 1 else "groups are few and huge"
+        return (
+            f"{len(scarce)} class(es) have too few groups (first: {name!r} with {n}; at least "
+            f"{needed} are needed, {why}): {all_one}, {n_groups} of {n_images:,} images, first "
+            f"{str(classes.groups[0])[:40]!r}. If that is no patient, plant or place of its own, "
+            "pass --group with the column that is, or --group image_id if every image stands for "
+            "itself; else add images, or merge the class into another."
+        )
     return (
         f"{len(scarce)} class(es) have too few groups (first: {name!r} with {n}; at least {needed} "
         f"are needed, {why}; an image without a group counts as one). Numbers for such a class "

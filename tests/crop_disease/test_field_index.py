@@ -296,7 +296,8 @@ def test_only_the_field_counts_within_its_boundary(tmp_path: Path, phantom: Path
     ("name", "content", "word"),
     [
         ("gone.gpkg", None, "there is no such file"),
-        ("a.kml", "<kml/>", "is no kind of file known"),
+        ("a.dwg", "x", "is no kind of file known"),
+        ("a.kml", "<kml/>", "cannot be read"),
         ("a.geojson", "{", "cannot be read"),
     ],
 )

@@ -14,9 +14,10 @@ from pydicom.dataset import Dataset
 from apps.mammography import APP
 from apps.mammography.headers import read_header, side_and_view
 from apps.mammography.identity import Pseudonyms
+from apps.mammography.images import read
 from apps.mammography.phantom import draw_breast
 from core.app import Manifest, Source
-from core.errors import ConfigError, ManifestError
+from core.errors import ConfigError, ImageError, ManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,15 +204,56 @@ def test_duplicates_skips_and_other_files_each_have_a_row(
     table = index(tmp_path / "d").table.set_index("image_id")
     assert table["status"].to_dict() == {
         "a.dcm": "ok",
-        "broken.dcm": "skipped",
+        # It was meant as a picture, so it is an input, and fails when it is read.
+        "broken.dcm": "ok",
         "copy.dcm": "skipped",
         "ct.dcm": "skipped",
     }
     assert "same picture as a.dcm" in table.loc["copy.dcm", "reason"]
-    assert "not a DICOM file" in table.loc["broken.dcm", "reason"]
+    with pytest.raises(ImageError, match="not a DICOM file"):
+        read({"path": tmp_path / "d" / "broken.dcm"})
     asked = index(tmp_path / "d", include_skipped=True).table.set_index("image_id")
     assert asked.loc["ct.dcm", "status"] == "ok"
-    assert asked.loc["broken.dcm", "status"] == "skipped"
+
+
+def test_one_uid_in_all_files_is_no_duplicate_unless_the_pixels_agree(
+    make: Make, save: Save, tmp_path: Path
+) -> None:
+    for k in range(3):
+        save(make([0, k + 1], SOPInstanceUID="1.2.3", PatientID=f"P{k}"), f"d/{k}.dcm")
+    save(make([0, 1], SOPInstanceUID="1.2.3", PatientID="P0"), "d/again.dcm")
+    found = index(tmp_path / "d")
+    status = found.table.set_index("image_id")["status"].to_dict()
+    assert status == {"0.dcm": "ok", "1.dcm": "ok", "2.dcm": "ok", "again.dcm": "skipped"}
+    assert any("2 pictures carry the SOPInstanceUID of another" in note for note in found.notes)
+
+
+def test_an_empty_element_is_an_absent_one(make: Make, save: Save, tmp_path: Path) -> None:
+    blank = dict.fromkeys(("RescaleSlope", "RescaleIntercept", "PixelPaddingValue"))
+    plain = read({"path": save(make([[0, 5], [9, 3]]), "a.dcm")})
+    for frames in (None, 0, 1):
+        data = make([[0, 5], [9, 3]], **blank, NumberOfFrames=frames, HighBit=None)
+        np.testing.assert_array_equal(read({"path": save(data, "b.dcm")}), plain)
+
+
+@pytest.mark.parametrize("key", ["uid", "patient and side", "patient"])
+def test_a_table_may_name_images_by_what_their_headers_say(
+    make: Make, save: Save, tmp_path: Path, key: str
+) -> None:
+    for k, side in enumerate("LR"):
+        save(make([0, k + 1], PatientID=f"P{k}", ImageLaterality=side), f"d/{k}.dcm")
+    uids = [f"1.2.3.{abs(hash(str([0, k + 1]))) % 10**9}" for k in range(2)]
+    rows = {
+        "uid": f"SOPInstanceUID,cancer\n{uids[0]},no\n{uids[1]},yes\n",
+        "patient and side": "patient_id,side,cancer\nP0,left,0\nP1,right,1\n",
+        "patient": "PatientID,cancer\nP0,0\nP1,1\n",
+    }
+    (tmp_path / "d" / "labels.csv").write_text(rows[key])
+    found = index(tmp_path / "d", labelled=True).table.query("status == 'ok'")
+    assert dict(zip(found["image_id"], found["label"], strict=True)) == {
+        "0.dcm": "no",
+        "1.dcm": "yes",
+    }
 
 
 def test_missing_views_are_listed(make: Make, save: Save, tmp_path: Path) -> None:

@@ -327,7 +327,7 @@ def test_a_folder_without_any_label_can_be_looked_at(tmp_path: Path) -> None:
 def test_a_table_that_is_a_spreadsheet_is_named(name: str, tmp_path: Path) -> None:
     dicom(tmp_path / "D1-0001" / "1.dcm", 1)
     (tmp_path / name).write_bytes(b"sheet")
-    with pytest.raises(ManifestError, match="Save its first sheet as CSV"):
+    with pytest.raises(ManifestError, match=r"Save its first sheet as \.xlsx or CSV"):
         look(tmp_path)
 
 
