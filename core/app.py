@@ -52,6 +52,7 @@ CONTRACT = 1
 
 TaskKind = Literal["binary", "multiclass", "ordinal", "multilabel"]
 Rule = Literal["mean", "max", "noisy_or", "attention"]
+Truth = Literal["worst", "union", "same", "most", "stated"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,11 @@ class Task:
             means the app's first.
         rules: rules of units for this task, by unit name, where they are not the
             unit's own: the worst breast decides about cancer, the mean about density.
+        truths: how the label of a unit follows from those of its images, by unit name, the
+            empty name for all others: ``worst`` (the last in class order), ``union``, ``same``
+            (units whose images differ are not judged) or ``most``. Without it grades and
+            yes-or-no questions take the worst, several labels their union, classes in no order
+            the same. A column ``<unit>_label`` states it.
         config: settings of this task that differ from the app's, as ``App.config``.
         cuts: (K - 1,) of an ordinal task: the expected class index from which on the
             next class is decided, in rising order. Set by a training that was asked
@@ -92,6 +98,7 @@ class Task:
     label_separator: str = "|"
     headline: str = ""
     rules: Mapping[str, Rule] = field(default_factory=dict)
+    truths: Mapping[str, Truth] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     cuts: tuple[float, ...] = ()
     positive_title: str = ""

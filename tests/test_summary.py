@@ -41,7 +41,7 @@ def predictions(task: Task, n: int = 240, seed: int = 0, *, shift: float = 2.0) 
     if task.kind == "multilabel":
         scores = 1 / (1 + np.exp(-logits / 1.5))
         flags = rng.random(scores.shape) < scores
-        labels = ["|".join(np.array(task.classes)[row]) for row in flags]
+        labels = ["|".join(np.array(task.classes)[row]) or "|" for row in flags]
     table = pd.DataFrame(
         {
             "image_id": [f"i{i:04}" for i in range(n)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from core.app import Task, Unit
 from core.base.tables import DECISIONS
 from core.errors import AppError, ManifestError
+from core.evaluation.labelled_rows import judged_rows
 from core.evaluation.units import decisions_by_unit, decisions_of
 
 BINARY = Task(name="t", kind="binary", classes=("no", "yes"), positive=("yes",))
@@ -154,16 +156,81 @@ def test_noisy_or_without_positive_classes_has_no_meaning() -> None:
         decisions_of(rows, task=KINDS, units=[unit])
 
 
-def test_several_classes_take_the_label_of_most_images_and_say_so() -> None:
-    rows = table(
-        KINDS,
-        [("1", "b", [0.5, 0.3, 0.2], "z"), ("2", "b", [0.5, 0.3, 0.2], "z"), ("3", "a", None, "z")],
-        "zone",
-    )
+ZONES = table(
+    KINDS,
+    [
+        ("1", "b", [0.5, 0.3, 0.2], "z"),
+        ("2", "b", [0.5, 0.3, 0.2], "z"),
+        ("3", "a", [0.5, 0.3, 0.2], "z"),
+        ("4", "c", [0.5, 0.3, 0.2], "y"),
+    ],
+    "zone",
+)
+
+
+def test_a_field_of_several_classes_has_no_label_unless_a_rule_or_the_table_says_which() -> None:
     unit = Unit(name="zone", columns=("zone",))
-    found, notes = decisions_by_unit(rows, task=KINDS, units=[unit])
-    assert found["zone"]["label"].tolist() == ["b"]
-    assert "1 of 1 units (zone) hold images of different classes" in notes[0]
+
+    def labels(task: Task, rows: pd.DataFrame) -> tuple[list[str], list[str]]:
+        found, notes = decisions_by_unit(rows, task=task, units=[unit])
+        return found["zone"].set_index("unit_id").loc[["y", "z"], "label"].tolist(), notes
+
+    found, notes = labels(KINDS, ZONES)
+    assert found == ["c", ""]
+    assert "1 of 2 zones hold images of different classes" in notes[0]
+    assert notes[0].endswith("1 are left out.")
+    assert labels(replace(KINDS, truths={"zone": "most"}), ZONES)[0] == ["c", "b"]
+    assert labels(replace(KINDS, truths={"": "worst"}), ZONES)[0] == ["c", "b"]
+    stated = ZONES.assign(zone_label=["a", "a", "a", "c"])
+    assert labels(KINDS, stated)[0] == ["c", "a"]
+
+
+def test_a_woman_with_one_malignant_breast_has_cancer_and_the_worse_eye_is_the_patients() -> None:
+    from apps.mammography import APP as MAMMOGRAPHY  # noqa: PLC0415
+    from apps.retinopathy import APP as RETINOPATHY  # noqa: PLC0415
+
+    task = MAMMOGRAPHY.task("pathology")
+    # Three normal pictures outvote one malignant: the label of most would make her healthy.
+    names = ["normal", "normal", "normal", "malignant"]
+    rows = table(
+        task,
+        [(str(i), name, [0.8, 0.1, 0.1], "w", "LLRR"[i]) for i, name in enumerate(names)],
+        "exam laterality",
+    )
+    found, notes = decisions_by_unit(rows, task=task, units=MAMMOGRAPHY.units)
+    assert found["breast"].set_index("unit_id")["label"].to_dict() == {
+        "w/L": "normal",
+        "w/R": "malignant",
+    }
+    assert found["exam"]["label"].tolist() == ["malignant"]
+    assert any("worst finding of its images" in note for note in notes)
+    grades = RETINOPATHY.task()
+    rows = table(
+        grades,
+        [("1", "0", [1, 0, 0, 0, 0], "p", "L"), ("2", "3", [1, 0, 0, 0, 0], "p", "R")],
+        "patient eye",
+    )
+    found, _ = decisions_by_unit(rows, task=grades, units=RETINOPATHY.units)
+    assert found["patient"]["label"].tolist() == ["3"]
+
+
+def test_an_unknown_label_of_several_is_not_none_of_them() -> None:
+    rows = table(
+        LABELS,
+        [
+            ("1", "", [0.2, 0.9], "p"),
+            ("2", "|", [0.7, 0.1], "q"),
+            ("3", "|", [0.7, 0.1], "r"),
+            ("4", "", [0.7, 0.1], "r"),
+            ("5", "rust", [0.7, 0.1], "r2"),
+        ],
+        "plant",
+    )
+    unit = Unit(name="plant", columns=("plant",))
+    tables = decisions_of(rows, task=LABELS, units=[unit])
+    assert judged_rows(tables["image"], LABELS)["unit_id"].tolist() == ["2", "3", "5"]
+    plants = tables["plant"].set_index("unit_id")["label"].to_dict()
+    assert plants == {"p": "", "q": "|", "r": "", "r2": "rust"}
 
 
 def test_labels_of_a_multilabel_unit_are_their_union() -> None:

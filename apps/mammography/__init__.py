@@ -66,6 +66,8 @@ APP = App(
             kind="multiclass",
             classes=("normal", "benign", "malignant"),
             positive=("malignant",),
+            # A woman with a malignant breast has cancer, whatever the other one shows.
+            truths={"": "worst"},
         ),
         Task(
             name="density",

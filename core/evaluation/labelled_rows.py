@@ -20,11 +20,16 @@ __all__ = ["cases_of", "groups_of", "is_labelled", "judged_rows"]
 
 
 def is_labelled(table: pd.DataFrame, task: Task) -> pd.Series[bool]:
-    """Whether the label of each row is known to the task."""
+    """Whether the label of each row is known to the task.
+
+    Of several labels the bare separator means that there is none; an empty cell is unknown.
+    """
     known = set(task.classes)
     if task.kind == "multilabel":
         separator = task.label_separator
-        return table["label"].map(lambda text: set(filter(None, text.split(separator))) <= known)
+        return table["label"].map(
+            lambda text: text != "" and set(filter(None, text.split(separator))) <= known
+        )
     return table["label"].isin(known)
 
 

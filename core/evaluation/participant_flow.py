@@ -47,9 +47,6 @@ def flow_of(
     state = np.array([of[name] for name in image["unit_id"]])
     scored = (image["n_images"] > 0).to_numpy()
     bare = (image["label"] == "").to_numpy()
-    if task.kind == "multilabel":
-        # No label at all is a truth of its own there: nothing is present.
-        bare = np.zeros(len(image), dtype=bool)
     unknown = ~bare & ~is_labelled(image, task).to_numpy()
 
     def step(words: str, rows: NDArray[np.bool_], **more: Any) -> dict[str, Any]:

@@ -45,6 +45,7 @@ from core.evaluation.subgroups import subgroup_gaps, subgroup_rows
 from core.evaluation.threshold_choice import headline_unit
 from core.evaluation.unit_intervals import interval_of
 from core.evaluation.unit_metrics import metric_row, rows_of
+from core.evaluation.unit_truth import truth_words
 from core.evaluation.units import decisions_by_unit, text_of
 from core.statistics import metrics as named
 from core.statistics.agreement import confusion_matrix
@@ -200,6 +201,7 @@ def summarise(
             "n_groups": levels["image"].plan.n_groups if "image" in levels else main.plan.n_groups,
             "grouped": bool((judged["image"]["group"] != "").any()),
             "absent_classes": absent_classes(main),
+            "truth": {unit.name: truth_words(task, unit.name) for unit in units},
         },
         "prevalence": prevalence,
         "flow": flow,

@@ -19,6 +19,8 @@ import pandas as pd
 from core.base.tables import NEGATIVE, POSITIVE, score_columns
 from core.errors import AppError, ManifestError
 from core.evaluation.attention_units import attended_scores
+from core.evaluation.unit_truth import labels_of_units
+from core.statistics.intervals import plural
 from core.statistics.scores import decide
 
 if TYPE_CHECKING:
@@ -86,8 +88,7 @@ def decisions_by_unit(
 
     Returns:
         unit name -> table, ``image`` first; and in words what was left out or
-        assumed. The label of a unit is the highest of its images (binary,
-        ordinal), their union (multilabel), or the one most of them have (multiclass).
+        assumed. The label of a unit: see ``core.evaluation.unit_truth``.
 
     Raises:
         ManifestError: columns are absent.
@@ -140,11 +141,15 @@ def decisions_by_unit(
                 f"span several of them."
             )
             step = combine(scores, owner, len(names), unit=unit, task=task)
-        unit_label, n_mixed = _labels(label, owner, len(names), task)
-        if n_mixed:
+        own = f"{unit.name}_label"
+        stated = text_of(frame[own]) if own in frame.columns else None
+        unit_label, truth = labels_of_units(unit.name, label, owner, len(names), task, stated)
+        # Of grades and of yes or no the worst is what everybody expects.
+        if truth.n_mixed and task.kind == "multiclass":
+            left = f" {truth.n_unknown:,} are left out." if truth.n_unknown else ""
             notes.append(
-                f"{n_mixed:,} of {len(names):,} units ({unit.name}) hold images of different "
-                "classes; each has the class of most of its images."
+                f"{truth.n_mixed:,} of {truth.n:,} {plural(unit.name, truth.n)} hold images of "
+                f"different classes. {truth.words}{left}"
             )
         tables[unit.name] = _table(
             unit.name, names, owner, step, scored, unit_label, group, extras, task, threshold
@@ -304,38 +309,6 @@ def _noisy_or(
         even = np.full_like(mean[:, part], 1 / max(1, int(part.sum())))
         mean[:, part] = total * np.divide(mean[:, part], share, out=even, where=share > 0)
     return mean
-
-
-def _labels(
-    label: NDArray[np.str_], owner: NDArray[np.int_], n_units: int, task: Task
-) -> tuple[NDArray[np.object_], int]:
-    """The label of each unit, and how many multiclass units hold several."""
-    found = np.full(n_units, "", dtype=object)
-    place = {name: i for i, name in enumerate(task.classes)}
-    if task.kind == "multilabel":
-        union: list[set[str]] = [set() for _ in range(n_units)]
-        for text, unit in zip(label, owner, strict=True):
-            union[unit].update(filter(None, str(text).split(task.label_separator)))
-        for i, names in enumerate(union):
-            ordered = sorted(names, key=lambda name: (place.get(name, len(place)), name))
-            found[i] = task.label_separator.join(ordered)
-        return found, 0
-    index = np.array([place.get(str(text), -1) for text in label], dtype=np.int_)
-    counts = np.zeros((n_units, len(task.classes)), dtype=np.int_)
-    np.add.at(counts, (owner[index >= 0], index[index >= 0]), 1)
-    has = counts.sum(axis=1) > 0
-    if task.kind in {"binary", "ordinal"}:
-        highest = counts.shape[1] - 1 - (counts[:, ::-1] > 0).argmax(axis=1)
-        found[has] = np.array(task.classes, dtype=object)[highest[has]]
-        n_mixed = 0
-    else:
-        found[has] = np.array(task.classes, dtype=object)[counts.argmax(axis=1)[has]]
-        n_mixed = int(((counts > 0).sum(axis=1) > 1).sum())
-    # A label that is no class of the task stays, so that it is counted and named later.
-    for row in np.flatnonzero((index < 0) & (label != "")):
-        if not has[owner[row]]:
-            found[owner[row]] = str(label[row])
-    return found, n_mixed
 
 
 def _table(
