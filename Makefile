@@ -1,23 +1,55 @@
-# Each target does all of its own set-up; bootstrap.py does the work, with or without make.
-#   make test ARGS="-k split"      arguments for what is run
+# Each target does all of its own set-up; bootstrap.py does it, with or without make.
+#   make demo                      the whole path on synthetic data, offline
+#   make test ARGS="-k split"      the tests; ARGS go to what is run
 #   make test PYTHON=python3.12    the Python to build on
+#   make check                     linters, types, tests over sources and documents
+#   make matrix                    the core path on every Python, and on the lowest versions
+#   make wheel-check               a wheel, installed elsewhere: the demo of each app
+#   make mutants MODULE=core/...   faults made on purpose in a module, found by its tests
+#   make docs                      the documentation as a site, in site/
+#   make bench                     the comparisons in bench/, or ARGS=NAME
+#   make lock                      resolve pyproject.toml anew; ARGS=--upgrade moves every pin
+#   make clean                     remove .venv and all that these targets made; runs stay
 
-PYTHON = python3 python3.13 python3.12 python3.11 python
 ARGS =
+# The first that runs, is of a version that is locked and can make an environment.
+SUITABLE = import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON := $(shell for p in .venv/bin/python python3 python3.13 python3.12 python3.11 python; do \
+  if "$$p" -c '$(SUITABLE)' 2>/dev/null; then echo "$$p"; break; fi; done)
+RUN = $(or $(PYTHON),$(error None of python3, python3.13, python3.12, python3.11 and python is \
+  a Python 3.11, 3.12 or 3.13 with its venv module. Install one (Debian, Ubuntu: apt install \
+  python3 python3-venv), or name yours: make PYTHON=/path/to/python3.12)) bootstrap.py
+UNIVERSAL = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+  --no-emit-index-url --no-emit-find-links --quiet
 
-.PHONY: help install demo test check lock bench clean
+.PHONY: help install demo test check matrix wheel-check docs bench lock clean
 
 help:
-	@sed -n 's/^#//p' Makefile; echo "  targets: install demo test check lock bench clean"
+	@sed -n 's/^#   //p' Makefile
 
-# The first of these that runs; a shim may exist and still fail.
-install demo test check lock bench clean:
-	@for python in $(PYTHON); do \
-	  if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 6))' 2>/dev/null; then \
-	    exec "$$python" bootstrap.py $@ $(ARGS); \
-	  fi; \
-	done; \
-	echo "None of these runs as Python 3: $(PYTHON). Install Python 3.11, 3.12 or 3.13" \
-	  "(Debian, Ubuntu: apt install python3 python3-venv), or name yours:" \
-	  "make $@ PYTHON=/path/to/python3.12" >&2; \
-	exit 2
+install demo test:
+	@$(RUN) $@ $(ARGS)
+
+check: install
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/pytest -q tests/test_architecture.py tests/test_docs.py
+
+matrix wheel-check: install
+	.venv/bin/python .ci/$(subst -,_,$@).py $(ARGS)
+
+docs: install
+	.venv/bin/mkdocs build --strict $(ARGS)
+
+bench: install
+	@for f in $(or $(ARGS:%=bench/%.py),$(wildcard bench/*.py)); do \
+	  echo "$$ $$f"; .venv/bin/python $$f || exit; done
+
+lock: install
+	.venv/bin/uv pip compile pyproject.toml --extra all $(UNIVERSAL) $(ARGS) -o requirements.lock
+	echo 'uv>=0.5' | .venv/bin/uv pip compile - $(UNIVERSAL) $(ARGS) -o bootstrap.lock
+
+clean:
+	rm -rf .venv .venv.lock build dist demo site mutants *.egg-info .*_cache .hypothesis
+	find core apps tests bench -name __pycache__ -prune -exec rm -rf {} +

@@ -12,9 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
 
 import core
+from core.cli.shared import guarded
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ("core", "apps", "data_cards")
@@ -85,3 +87,14 @@ def test_every_place_states_one_version() -> None:
     assert f"\n## {cited} " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     # What a run is stamped with.
     assert version("resight") == core.__version__
+
+
+def test_an_extra_that_is_wanting_is_named_and_another_absence_is_our_fault(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(typer.Exit) as left, guarded():
+        raise ModuleNotFoundError(name="pyogrio.raw")
+    assert left.value.exit_code == 2
+    assert "pip install 'resight[geo]'" in capsys.readouterr().err
+    with pytest.raises(ModuleNotFoundError), guarded():
+        raise ModuleNotFoundError(name="core.gone")

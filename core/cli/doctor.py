@@ -13,6 +13,9 @@ EXTRAS = {
     "dicom": ("pydicom", "DICOM images"),
     "geo": ("rasterio", "orthomosaics and maps"),
     "pdf": ("weasyprint", "PDF copies of reports"),
+    "heic": ("pi_heif", "photos as telephones store them"),
+    "export": ("onnx", "a run as an ONNX file"),
+    "volumes": ("nibabel", "NIfTI volumes"),
 }
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from core.base.extras import advice_for
 from core.base.words import plural
 from core.errors import ConfigError, ResightError
 
@@ -34,7 +35,13 @@ def guarded(*, quiet: bool = False, as_json: bool = False) -> Iterator[None]:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_ToStderr()])
     logging.getLogger("resight").setLevel(logging.ERROR if quiet or as_json else logging.INFO)
     try:
-        yield
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            advice = advice_for(error)
+            if advice is None:
+                raise
+            raise ConfigError(advice) from error
     except ResightError as error:
         if as_json:
             show_json({"error": str(error), "kind": type(error).__name__})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.app import find_app
+from core.base.extras import advice_for
 from core.base.outputs import write_text
 from core.verbs.check import check
 from core.verbs.evaluate import evaluate
@@ -69,7 +70,15 @@ def demo(
     judged = evaluate(out / "run", elsewhere, out / "evaluation")
     say("5/5  resight predict: one row per image, and what the app exports")
     predicted = predict(out / "run", [elsewhere], out / "predictions")
-    tours = {tour.name: _tour(app_name, tour, out / tour.name, say) for tour in app.tours}
+    tours = {}
+    for tour in app.tours:
+        try:
+            tours[tour.name] = _tour(app_name, tour, out / tour.name, say)
+        except ModuleNotFoundError as error:
+            advice = advice_for(error)
+            if advice is None:
+                raise
+            say(f"and {tour.title}: left out; {advice}")
     found = {"check": looked, "train": trained, "evaluate": judged, "predict": predicted}
     return {**found, "tours": tours}
 
