@@ -1,27 +1,28 @@
-"""DICOM objects that show a prediction in a PACS: picture, region and structured report.
+"""DICOM objects that show a prediction in a PACS: picture, region, outline, structured report.
 
 For every image a Secondary Capture (the image with the model's attention drawn
-on it) and, where there is any, a Segmentation of the region of highest
-attention; for every study a Comprehensive SR after TID 1500 with score, decision,
-side and view of each image. They are new series of the same study; the source
-is only read. Each says that it is for research and was made by a machine.
+on it, and below it what the model said) and, where there is any, a Segmentation and a
+Presentation State of the region of highest attention; for every study a Comprehensive SR
+(``dicom_report``). They are new series of the same study; the source is only read. Each says that
+it is for research and was made by a machine.
 
 These objects carry the patient's identity, because they could not join the
 study otherwise; ``index`` refuses them unless identifiers are asked for.
 
-Source: DICOM PS3.3 A.8.1, A.51, A.35.13; PS3.16 TID 1500. Checked by hand with
-dicom3tools' ``dciodvfy``; a viewer of a PACS has not been tried.
+Source: DICOM PS3.3 A.8.1, A.51, A.33.1, A.35.13; PS3.5 annex G (RLE).
 """
 
 from __future__ import annotations
 
 import io
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from apps.mammography.overlay import HOT, coloured
+from apps.mammography.dicom_report import Member, outlines, report_content, scheme_of_codes
+from apps.mammography.overlay import captioned, drawn, marked_region
 from core.base.outputs import csv_safe, write_bytes, write_text
 from core.data.dicom import is_dicom, open_dicom, quiet
 from core.errors import AppError
@@ -39,7 +40,6 @@ __all__ = ["write_objects"]
 RESEARCH = "RESEARCH USE ONLY. Computed by software that is not a medical device."
 # Objects continue the study's series far from those of devices.
 FIRST_SERIES = 9300
-_SCHEME = "99RESIGHT"
 # Type 2 elements that source files may lack: empty is allowed, absent is not.
 _TYPE_2 = (
     *("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID"),
@@ -53,13 +53,6 @@ _KEPT = (
     *("SeriesNumber", "PatientOrientation", "Laterality", "ImageLaterality", "ViewPosition"),
     *("ViewCodeSequence", "ImagerPixelSpacing", "BurnedInAnnotation", "BodyPartExamined"),
 )
-_VIEW_SCT = {
-    "CC": ("399162004", "cranio-caudal"),
-    "MLO": ("399368009", "medio-lateral oblique"),
-    "ML": ("399260004", "medial-lateral"),
-    "LM": ("399352003", "latero-medial"),
-}
-_SIDE_SCT = {"L": ("7771000", "Left"), "R": ("24028007", "Right")}
 
 
 def write_objects(context: ExportContext) -> Sequence[Path]:
@@ -80,7 +73,7 @@ def write_objects(context: ExportContext) -> Sequence[Path]:
     paths = dict(zip(context.manifest["image_id"], context.manifest["path"], strict=True))
     files: list[Path] = []
     table: list[dict[str, str]] = []
-    studies: dict[str, list[tuple[Dataset, Mapping[str, Any]]]] = {}
+    studies: dict[str, list[Member]] = {}
     scored = context.predictions[context.predictions["status"] == "ok"]
     for number, row in enumerate(_records(scored), start=1):
         path = Path(str(paths[row["image_id"]]))
@@ -91,14 +84,19 @@ def write_objects(context: ExportContext) -> Sequence[Path]:
         # Read from text is as good as an element; guessed from pixels is not.
         if not _side(source) and said in {"L", "R"} and row.get("laterality_from") != "pixels":
             source.ImageLaterality = said
-        studies.setdefault(str(source.get("StudyInstanceUID", "")), []).append((source, row))
         heat = context.saliency(str(row["image_id"])) if context.saliency else None
         made: dict[str, Any] = {}
+        region = None
         if heat is not None:
-            picture = coloured(context.read(str(row["image_id"])), heat)
-            made["sc"] = lambda s=source, p=picture, n=number: _capture(s, p, context, n)
-            if (heat > HOT).any():
-                made["seg"] = lambda s=source, h=heat, n=number: _segmentation(s, h, context, n)
+            pixels = context.read(str(row["image_id"]))
+            picture = captioned(drawn(pixels, heat), row, context.task, context.run)
+            made["sc"] = partial(_capture, source, picture, context, number)
+            region = marked_region(pixels, heat)
+            if region.any():
+                made["seg"] = partial(_segmentation, source, region, context, number)
+                made["pr"] = partial(_presentation, source, region, row, context, number)
+        uid = str(source.get("StudyInstanceUID", ""))
+        studies.setdefault(uid, []).append(Member(source, row, region))
         for kind, make in made.items():
             name, reason = _written(folder / f"{number:05d}_{kind}.dcm", make)
             files += [folder / name] if name else []
@@ -108,10 +106,10 @@ def write_objects(context: ExportContext) -> Sequence[Path]:
     for number, members in enumerate(studies.values(), start=1):
         name, reason = _written(
             folder / f"study_{number:05d}_sr.dcm",
-            lambda m=members, n=number: _report(m, context, n),
+            partial(_report, members, context, number),
         )
         files += [folder / name] if name else []
-        ids = "|".join(str(row["image_id"]) for _, row in members)
+        ids = "|".join(str(member.row["image_id"]) for member in members)
         table.append({"file": name, "image_id": csv_safe(ids), "reason": reason})
     if not table:
         folder.rmdir()
@@ -123,7 +121,7 @@ def write_objects(context: ExportContext) -> Sequence[Path]:
 
 def _records(rows: Any) -> list[dict[str, Any]]:
     """The rows of a table as dictionaries."""
-    return list(rows.to_dict("records"))
+    return [{str(k): v for k, v in row.items()} for row in rows.to_dict("records")]
 
 
 def _written(path: Path, make: Any) -> tuple[str, str]:
@@ -201,8 +199,9 @@ def _orientation(source: Dataset) -> tuple[str, str] | None:
 def _capture(
     source: Dataset, picture: NDArray[np.uint8], context: ExportContext, number: int
 ) -> Dataset:
-    """The image with the model's attention drawn on it."""
+    """The image with the model's attention drawn on it, and what the model said below it."""
     import highdicom as hd  # noqa: PLC0415  (see write_objects)
+    from pydicom.uid import RLELossless  # noqa: PLC0415  (see write_objects)
 
     orientation = _orientation(source)
     spacing = source.get("PixelSpacing") or source.get("ImagerPixelSpacing")
@@ -212,6 +211,8 @@ def _capture(
         photometric_interpretation="RGB",
         bits_allocated=8,
         coordinate_system="PATIENT",
+        # Without loss, and read by every viewer; JPEG 2000 is not by dcmtk.
+        transfer_syntax_uid=RLELossless,
         series_instance_uid=_uid(context, "sc series", str(source.StudyInstanceUID)),
         sop_instance_uid=_uid(context, "sc", str(source.SOPInstanceUID)),
         series_number=FIRST_SERIES,
@@ -226,16 +227,20 @@ def _capture(
         data["PatientOrientation"].value = None
     data.ImageType = ["DERIVED", "SECONDARY"]
     data.DerivationDescription = RESEARCH
-    data.BurnedInAnnotation = str(source.get("BurnedInAnnotation") or "NO")
+    # The words in the picture name nobody; whether the source's pixels do, only it can say.
+    if source.get("BurnedInAnnotation"):
+        data.BurnedInAnnotation = str(source.BurnedInAnnotation)
+    elif "BurnedInAnnotation" in data:
+        del data.BurnedInAnnotation
     if _side(source):
         data.Laterality = _side(source)
     return _marked(data, "attention")
 
 
 def _segmentation(
-    source: Dataset, heat: NDArray[np.float32], context: ExportContext, number: int
+    source: Dataset, region: NDArray[np.bool_], context: ExportContext, number: int
 ) -> Dataset:
-    """The region of highest attention as a binary segment."""
+    """The region of highest attention as a binary segment; a region of the picture, no finding."""
     import highdicom as hd  # noqa: PLC0415  (see write_objects)
     from pydicom.sr.codedict import codes  # noqa: PLC0415  (see write_objects)
 
@@ -246,17 +251,15 @@ def _segmentation(
     )
     segment = hd.seg.SegmentDescription(
         segment_number=1,
-        segment_label="model attention",
-        segmented_property_category=codes.cid7150.MorphologicallyAbnormalStructure,
-        segmented_property_type=codes.cid7159.Lesion
-        if hasattr(codes.cid7159, "Lesion")
-        else codes.SCT.Lesion,
+        segment_label="model attention, no finding",
+        segmented_property_category=codes.SCT.SpatialAndRelationalConcept,
+        segmented_property_type=codes.DCM.SelectedRegion,
         algorithm_type="AUTOMATIC",
         algorithm_identification=algorithm,
     )
     data = hd.seg.Segmentation(
         source_images=[source],
-        pixel_array=(heat > HOT).astype(np.uint8),
+        pixel_array=region.astype(np.uint8),
         segmentation_type="BINARY",
         segment_descriptions=[segment],
         series_instance_uid=_uid(context, "seg series", str(source.StudyInstanceUID)),
@@ -265,7 +268,7 @@ def _segmentation(
         instance_number=number,
         manufacturer="resight",
         manufacturer_model_name="mammography",
-        software_versions="1",
+        software_versions=_version(context),
         device_serial_number=str(context.run.get("model_id") or "unknown"),
         content_description="Where the model looked; no finding.",
     )
@@ -277,36 +280,59 @@ def _segmentation(
     return _marked(data, "region of attention")
 
 
-def _report(
-    members: Sequence[tuple[Dataset, Mapping[str, Any]]], context: ExportContext, number: int
+def _presentation(
+    source: Dataset,
+    region: NDArray[np.bool_],
+    row: Mapping[str, Any],
+    context: ExportContext,
+    number: int,
 ) -> Dataset:
-    """Scores and decisions of one study's images after TID 1500."""
+    """The outline of the region and the decision, over the source's own pixels."""
     import highdicom as hd  # noqa: PLC0415  (see write_objects)
-    from pydicom.sr.codedict import codes  # noqa: PLC0415  (see write_objects)
 
-    model = str(context.run.get("model_id") or "unknown")
-    device = hd.sr.ObserverContext(
-        observer_type=codes.DCM.Device,
-        observer_identifying_attributes=hd.sr.DeviceObserverIdentifyingAttributes(
-            uid=_uid(context, "device"),
-            name="resight mammography",
-            model_name="mammography",
-            serial_number=model,
-        ),
+    layer = hd.pr.GraphicLayer("ATTENTION", 1, "Where the model looked; no finding.")
+    graphics = [
+        hd.pr.GraphicObject(hd.pr.GraphicTypeValues.POLYLINE, line, units="PIXEL")
+        for line in outlines(region)
+    ]
+    words = f"RESEARCH: attention of resight; decision {row.get('decision') or 'none'}"
+    text = hd.pr.TextObject(words, units="DISPLAY", bounding_box=(0.02, 0.02, 0.98, 0.08))
+    data = hd.pr.GrayscaleSoftcopyPresentationState(
+        referenced_images=[source],
+        series_instance_uid=_uid(context, "pr series", str(source.StudyInstanceUID)),
+        series_number=FIRST_SERIES + 3,
+        sop_instance_uid=_uid(context, "pr", str(source.SOPInstanceUID)),
+        instance_number=number,
+        manufacturer="resight",
+        manufacturer_model_name="mammography",
+        software_versions=_version(context),
+        device_serial_number=str(context.run.get("model_id") or "unknown"),
+        content_label="ATTENTION",
+        content_description="Where the model looked; no finding.",
+        graphic_layers=[layer],
+        graphic_annotations=[
+            hd.pr.GraphicAnnotation([source], layer, graphic_objects=graphics, text_objects=[text])
+        ],
     )
-    groups = [_measurements(source, row, context) for source, row in members]
-    content = hd.sr.MeasurementReport(
-        observation_context=hd.sr.ObservationContext(observer_device_context=device),
-        procedure_reported=codes.LN.ScreeningMammography
-        if hasattr(codes.LN, "ScreeningMammography")
-        else hd.sr.CodedConcept("71651007", "SCT", "Mammography"),
-        imaging_measurements=groups,
-        title=hd.sr.CodedConcept("126000", "DCM", "Imaging Measurement Report"),
-    )
-    first = members[0][0]
+    # Conditional: without a side the study is not of one of a pair.
+    data.Laterality = _side(source)
+    data.SeriesDescription = "RESEARCH resight outline of attention"
+    return data
+
+
+def _version(context: ExportContext) -> str:
+    """Of this program, as the run names it."""
+    return str((context.run.get("versions") or {}).get("resight") or "unknown")
+
+
+def _report(members: Sequence[Member], context: ExportContext, number: int) -> Dataset:
+    """Scores and decisions of one study after TID 1500."""
+    import highdicom as hd  # noqa: PLC0415  (see write_objects)
+
+    first = members[0].source
     data = hd.sr.ComprehensiveSR(
-        evidence=[source for source, _ in members],
-        content=content,
+        evidence=[member.source for member in members],
+        content=report_content(members, context, partial(_uid, context)),
         series_instance_uid=_uid(context, "sr series", str(first.StudyInstanceUID)),
         series_number=FIRST_SERIES + 2,
         sop_instance_uid=_uid(context, "sr", str(first.StudyInstanceUID)),
@@ -316,57 +342,6 @@ def _report(
         is_final=False,
         is_verified=False,
     )
+    data.CodingSchemeIdentificationSequence = scheme_of_codes()
     data.SeriesDescription = "RESEARCH resight scores"
     return data
-
-
-def _measurements(source: Dataset, row: Mapping[str, Any], context: ExportContext) -> Any:
-    """Score, decision, operating point, side and view of one image."""
-    import highdicom as hd  # noqa: PLC0415  (see write_objects)
-
-    def code(value: str, meaning: str, scheme: str = _SCHEME) -> Any:
-        return hd.sr.CodedConcept(value, scheme, meaning)
-
-    scores = []
-    for index, name in enumerate(context.task.classes):
-        value = float(row[f"score_{name}"])
-        meaning = f"Score of {context.task.title(name)}"[:64]
-        scores.append(
-            hd.sr.Measurement(
-                name=code(f"SCORE{index}", meaning),
-                value=round(value, 6),
-                unit=hd.sr.CodedConcept("1", "UCUM", "no units"),
-            )
-        )
-    threshold = context.run.get("operating_point")
-    point = str((threshold or {}).get("rule", "none")) if isinstance(threshold, dict) else "none"
-    evaluations = [
-        hd.sr.QualitativeEvaluation(
-            name=code("DECISION", "Decision of the model"),
-            value=code("CLASS", str(row.get("decision") or "none")[:64]),
-        ),
-        hd.sr.QualitativeEvaluation(
-            name=code("OPERATINGPOINT", "Operating point"), value=code("RULE", point[:64])
-        ),
-        hd.sr.QualitativeEvaluation(
-            name=code("USE", "Intended use"), value=code("RESEARCH", "Research use only")
-        ),
-    ]
-    side, view = str(row.get("laterality") or ""), str(row.get("view") or "")
-    if side in _SIDE_SCT:
-        value = code(*_SIDE_SCT[side], scheme="SCT")
-        name = code("272741003", "Laterality", "SCT")
-        evaluations.append(hd.sr.QualitativeEvaluation(name=name, value=value))
-    if view in _VIEW_SCT:
-        value = code(*_VIEW_SCT[view], scheme="SCT")
-        name = code("111031", "Image View", "DCM")
-        evaluations.append(hd.sr.QualitativeEvaluation(name=name, value=value))
-    return hd.sr.MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=hd.sr.TrackingIdentifier(
-            uid=_uid(context, "tracking", str(source.SOPInstanceUID)),
-            identifier=f"image {source.get('InstanceNumber') or ''}".strip(),
-        ),
-        source_images=[hd.sr.SourceImageForMeasurementGroup.from_source_image(source)],
-        measurements=scores,
-        qualitative_evaluations=evaluations,
-    )

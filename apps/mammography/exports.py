@@ -6,11 +6,11 @@ table beside them says which is which. Inputs are only read.
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
-from apps.mammography.overlay import coloured
+from apps.mammography.overlay import captioned, drawn
 from core.base.outputs import csv_safe, write_bytes, write_text
+from core.report.overlay import png_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,6 @@ __all__ = ["write_dicom", "write_overlays"]
 def write_overlays(context: ExportContext) -> Sequence[Path]:
     """Where the model looked, drawn over each image at its own size, as numbered PNG files."""
     import pandas as pd  # noqa: PLC0415  (see above)
-    from PIL import Image  # noqa: PLC0415  (only asked for)
 
     if context.saliency is None:
         return []
@@ -32,12 +31,12 @@ def write_overlays(context: ExportContext) -> Sequence[Path]:
     folder.mkdir(exist_ok=True)
     files, rows = [], []
     scored = context.predictions[context.predictions["status"] == "ok"]
-    for number, image_id in enumerate(scored["image_id"].astype(str), start=1):
-        picture = coloured(context.read(image_id), context.saliency(image_id))
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, format="PNG", compress_level=1)
+    for number, row in enumerate(scored.to_dict("records"), start=1):
+        image_id = str(row["image_id"])
+        picture = drawn(context.read(image_id), context.saliency(image_id))
+        told = {str(key): value for key, value in row.items()}
         path = folder / f"{number:05d}.png"
-        write_bytes(path, buffer.getvalue())
+        write_bytes(path, png_bytes(captioned(picture, told, context.task, context.run)))
         files.append(path)
         rows.append({"file": path.name, "image_id": csv_safe(image_id)})
     if not files:

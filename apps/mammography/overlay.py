@@ -1,44 +1,72 @@
-"""Saliency drawn over a mammogram at its own size, its hottest part outlined."""
+"""Saliency over a mammogram at its own size, inside of the breast only."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from apps.mammography.images import find_breast
+from core.report.overlay import hot_region, with_legend
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
-__all__ = ["HOT", "coloured"]
+    from core.app import Task
+
+__all__ = ["captioned", "drawn", "inside_breast", "marked_region"]
 
 
-# Attention below this share of its maximum is left as it is in an overlay.
-FAINT = 0.3
+def inside_breast(pixels: NDArray[Any]) -> NDArray[np.bool_]:
+    """(H, W) where the breast is; everywhere if none was found."""
+    import cv2  # noqa: PLC0415  (0.1 s to import)
+
+    found = find_breast(pixels)
+    if not found.mask.any():
+        return np.ones(pixels.shape[:2], dtype=bool)
+    full = cv2.resize(
+        found.mask.astype(np.uint8), pixels.shape[1::-1], interpolation=cv2.INTER_NEAREST
+    )
+    return np.asarray(full > 0, dtype=bool)
 
 
-# Attention above this share is outlined, and marked in a segmentation.
-HOT = 0.6
+def marked_region(pixels: NDArray[Any], heat: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(H, W) the region of highest attention; never air."""
+    return hot_region(heat, inside_breast(pixels))
 
 
-def coloured(pixels: NDArray[np.generic], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The image in grey with attention in orange, its hottest part outlined, (H, W, 3).
+def drawn(pixels: NDArray[Any], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """The image in grey with attention in colour and its hottest part outlined, (H, W, 3).
 
     Args:
         pixels: (H, W, C) as read.
         heat: (H, W) in [0, 1].
     """
-    import cv2  # noqa: PLC0415  (0.1 s to import)
+    from core.report.saliency import overlay  # noqa: PLC0415  (torch)
 
     grey = pixels.astype(np.float32).mean(axis=2)
     full = {"uint8": 255.0, "uint16": 65535.0}.get(str(pixels.dtype)) or float(grey.max()) or 1.0
-    grey = np.clip(grey / full, 0, 1)
-    strength = np.clip((heat - FAINT) / (1 - FAINT), 0, 1)[..., None] * 0.4
-    tint = np.array([1.0, 0.45, 0.0], dtype=np.float32)
-    mixed = grey[..., None] * (1 - strength) + tint * strength
-    drawn: NDArray[np.uint8] = np.ascontiguousarray(np.rint(mixed * 255).astype(np.uint8))
-    outlines, _ = cv2.findContours(
-        (heat > HOT).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-    )
-    width = max(1, round(max(drawn.shape[:2]) / 500))
-    cv2.drawContours(drawn, outlines, -1, (255, 140, 0), width)
-    return drawn
+    shown = np.rint(np.clip(grey / full, 0, 1) * 255).astype(np.uint8)
+    return overlay(np.repeat(shown[..., None], 3, axis=2), heat * inside_breast(pixels))
+
+
+def captioned(
+    picture: NDArray[np.uint8], row: Mapping[str, Any], task: Task, run: Mapping[str, Any]
+) -> NDArray[np.uint8]:
+    """The picture with side, view, scores, class, decision and doubt written below it."""
+    place = " ".join(str(row.get(name) or "") for name in ("laterality", "view")).strip()
+    positive = [task.classes[i] for i in task.positive_index] or list(task.classes)
+    scores = [f"{task.title(n)} {float(row[f'score_{n}']):.2f}" for n in positive]
+    point = run.get("operating_point") or {}
+    at = f" at threshold {float(point['threshold']):.3g}" if point.get("threshold") else ""
+    lines = [
+        f"{place or 'side and view unknown'}: score of {', '.join(scores)}",
+        f"predicted class: {task.title(str(row.get('predicted') or 'none'))}; "
+        f"decision: {row.get('decision') or 'none'}{at}",
+        f"resight, model {run.get('model_id') or row.get('model_id') or 'unknown'}",
+    ]
+    if row.get("doubt"):
+        lines.insert(0, f"IN DOUBT: {row['doubt']}")
+    return with_legend(picture, lines)

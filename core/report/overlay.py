@@ -1,0 +1,94 @@
+"""Pictures that people keep: a saliency map over its image, kept inside, with name and legend.
+
+The strip below the picture says which image it is, what the model said, what the colours mean and
+that it is for research. It is added below, so every place of the picture stays where it was.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["HOT", "hot_region", "png_bytes", "with_legend"]
+
+# A region of attention: at least half of the map's maximum, as outlined in every overlay.
+HOT = 0.5
+LEGEND = "attention: none to strongest; outlined: at least half of the strongest; no finding"
+RESEARCH = "RESEARCH USE ONLY"
+
+
+def hot_region(
+    heat: NDArray[np.floating], inside: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
+    """Where attention is at least half of its maximum, (H, W).
+
+    Args:
+        heat: (H, W) in [0, 1].
+        inside: (H, W) what may be marked: breast or disc, never air; None marks all.
+    """
+    kept = np.asarray(heat) if inside is None else np.where(inside, heat, 0.0)
+    return np.asarray((kept >= HOT) & (kept > 0), dtype=bool)
+
+
+def with_legend(
+    picture: NDArray[np.uint8], lines: Sequence[str], *, legend: bool = True
+) -> NDArray[np.uint8]:
+    """The picture with a strip of words below it.
+
+    Args:
+        picture: (H, W, 3).
+        lines: what stands there: name, side, score, decision, doubt.
+        legend: whether the colours are explained.
+
+    Returns:
+        (H + h, W, 3); rows 0 to H are the picture.
+    """
+    from matplotlib import colormaps  # noqa: PLC0415  (slow; only for pictures)
+    from PIL import Image, ImageDraw, ImageFont  # noqa: PLC0415  (only for pictures)
+
+    width = picture.shape[1]
+    size = max(9, min(40, width // 45))
+    font = ImageFont.load_default(size)
+    words = [*lines, *([LEGEND] if legend else []), RESEARCH]
+    wrapped = [part for line in words for part in _wrapped(line, font, width - size)]
+    high = round(size * 1.35)
+    strip = Image.new("RGB", (width, high * len(wrapped) + size + (high if legend else 0)))
+    draw = ImageDraw.Draw(strip)
+    for number, line in enumerate(wrapped):
+        draw.text((size // 2, size // 2 + number * high), line, fill=(255, 255, 255), font=font)
+    drawn = np.asarray(strip).copy()
+    if legend:
+        bar = colormaps["viridis"](np.linspace(0, 1, min(width - size, 20 * size)))[:, :3] * 255
+        top = size // 2 + len(wrapped) * high
+        drawn[top : top + high // 2, size // 2 : size // 2 + len(bar)] = bar.astype(np.uint8)
+    return np.concatenate([picture, drawn], axis=0)
+
+
+def png_bytes(picture: NDArray[np.uint8]) -> bytes:
+    """RGB pixels as PNG."""
+    import io  # noqa: PLC0415  (only for pictures)
+
+    from PIL import Image  # noqa: PLC0415  (only for pictures)
+
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(stream, format="PNG", compress_level=4)
+    return stream.getvalue()
+
+
+def _wrapped(line: str, font: object, width: int) -> list[str]:
+    """A line cut at spaces so that it fits."""
+    found, now = [], ""
+    for word in line.split():
+        longer = f"{now} {word}".strip()
+        if now and font.getlength(longer) > width:  # type: ignore[attr-defined]
+            found.append(now)
+            now = word
+        else:
+            now = longer
+    return [*found, now] if now else found

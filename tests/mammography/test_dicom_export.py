@@ -1,0 +1,305 @@
+"""DICOM objects, read back with pydicom, highdicom and, where they are, dcmtk and dicom3tools."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import highdicom as hd
+import numpy as np
+import pandas as pd
+import pydicom
+import pytest
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+
+from apps.mammography import APP
+from apps.mammography.codes import SCHEME, decision_code, own_code
+from apps.mammography.images import find_breast
+from core.app import ExportContext, Source, Task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pydicom.dataset import Dataset
+
+# The blob: side, and how far above and to the side of the breast's middle.
+SIDE, UP, OFF = 40, 60, 25
+POINT = {"name": "x", "threshold": 0.4, "rule": "sensitivity=0.95"}
+
+
+def place_of(pixels: np.ndarray) -> tuple[int, int]:
+    """Top and left of the blob: inside of the breast, at no place that a mirror would keep."""
+    mask = find_breast(pixels)
+    top, left, bottom, right = mask.box
+    return (top + bottom) // 2 - UP, (left + right) // 2 - OFF
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExportContext]:
+    """The objects of one exam of four images, one of them unlike the training."""
+    source = APP.phantom(tmp_path_factory.mktemp("phantom"), 8, 3)
+    out = tmp_path_factory.mktemp("out")
+    options = {"keep-identifiers": True}
+    found = APP.index(Source(paths=(source,), labelled=False, task=APP.tasks[0], options=options))
+    table = found.table.assign(path=[str(found.root / path) for path in found.table["path"]])
+    table = table[(table["exam"] == table["exam"].iloc[0]) & (table["status"] == "ok")]
+    rows = {row["image_id"]: row for row in table.to_dict("records")}
+    yes = np.linspace(0.2, 0.8, len(table))
+    predictions = table.drop(columns=["path"]).assign(
+        score_no=1 - yes,
+        score_yes=yes,
+        predicted=np.where(yes > 0.5, "yes", "no"),
+        decision=np.where(yes >= 0.4, "yes", "no"),
+        doubt=["unlike the training images", *[""] * (len(table) - 1)],
+        model_id="abc",
+        quality="",
+    )
+    exam = str(table["exam"].iloc[0])
+    units = {
+        "exam": pd.DataFrame(
+            [
+                {
+                    "unit_id": exam,
+                    "predicted": "yes",
+                    "decision": "yes",
+                    "doubt": "1 of 4 images unlike the training images",
+                    "score_no": 0.2,
+                    "score_yes": 0.8,
+                }
+            ]
+        ),
+        "breast": pd.DataFrame(
+            [
+                {
+                    "unit_id": f"{exam}/{side}",
+                    "predicted": "no",
+                    "decision": decision,
+                    "doubt": "",
+                    "score_no": 0.7,
+                    "score_yes": 0.3,
+                }
+                for side, decision in (("L", "no"), ("R", "open"))
+            ]
+        ),
+    }
+
+    def spot(image_id: str) -> np.ndarray:
+        pixels = APP.read(rows[image_id])
+        heat = np.zeros(pixels.shape[:2], np.float32)
+        top, left = place_of(pixels)
+        heat[top : top + SIDE, left : left + SIDE] = 1.0
+        # In the air, where nothing may be marked.
+        heat[:10] = 1.0
+        return heat
+
+    made = ExportContext(
+        out=out,
+        predictions=predictions,
+        decisions=units,
+        manifest=table,
+        task=APP.tasks[0],
+        run={"model_id": "abc", "operating_point": POINT, "versions": {"resight": "9.9"}},
+        options=options,
+        read=lambda image_id: APP.read(rows[image_id]),
+        saliency=spot,
+    )
+    before = {path: path.read_bytes() for path in source.rglob("*.dcm")}
+    with warnings.catch_warnings():
+        # What a library thinks of a header is not for a radiologist's screen.
+        warnings.simplefilter("error")
+        next(e for e in APP.exports if e.name == "dicom").write(made)
+    assert before == {path: path.read_bytes() for path in source.rglob("*.dcm")}
+    return out / "dicom", made
+
+
+def objects(folder: Path, kind: str) -> Iterator[tuple[str, Dataset]]:
+    """(image ids, object) of one kind of object."""
+    listing = pd.read_csv(folder / "dicom.csv", keep_default_na=False)
+    assert set(listing["reason"]) == {""}
+    for row in listing.to_dict("records"):
+        if row["file"].endswith(f"_{kind}.dcm"):
+            yield row["image_id"], pydicom.dcmread(folder / row["file"])
+
+
+def source_of(made: ExportContext, image_id: str) -> Dataset:
+    return pydicom.dcmread(made.manifest.set_index("image_id").loc[image_id, "path"])
+
+
+def test_objects_join_the_study_as_series_of_their_own(
+    written: tuple[Path, ExportContext], tmp_path: Path
+) -> None:
+    folder, made = written
+    first = source_of(made, made.manifest["image_id"].iloc[0])
+    found = [data for kind in ("sc", "seg", "pr", "sr") for _, data in objects(folder, kind)]
+    assert [data.Modality for data in found].count("SR") == 1
+    assert len(found) == 3 * len(made.predictions) + 1
+    assert len({data.SOPInstanceUID for data in found}) == len(found)
+    for data in found:
+        assert data.StudyInstanceUID == first.StudyInstanceUID
+        assert data.SeriesInstanceUID != first.SeriesInstanceUID
+        assert "RESEARCH" in data.SeriesDescription
+    # A repetition gives the same identifiers, so that it replaces itself.
+    again = ExportContext(**{**made.__dict__, "out": tmp_path})
+    next(e for e in APP.exports if e.name == "dicom").write(again)
+    same = {data.SOPInstanceUID for _, data in objects(tmp_path / "dicom", "seg")}
+    assert same == {data.SOPInstanceUID for _, data in objects(folder, "seg")}
+
+
+def test_a_blob_lands_where_it_is_in_every_object(written: tuple[Path, ExportContext]) -> None:
+    folder, made = written
+    report = hd.sr.srread(folder / "study_00001_sr.dcm")
+    regions = {
+        str(group.roi.source_images_for_region[0].referenced_sop_instance_uid)
+        if hasattr(group.roi, "source_images_for_region")
+        else _image_of(group): group
+        for group in report.content.get_planar_roi_measurement_groups()
+    }
+    assert len(regions) == len(made.predictions)
+    captures, states = dict(objects(folder, "sc")), dict(objects(folder, "pr"))
+    for image_id, seg in objects(folder, "seg"):
+        source = source_of(made, image_id)
+        top, left = place_of(made.read(image_id))
+        expected = np.zeros((source.Rows, source.Columns), bool)
+        expected[top : top + SIDE, left : left + SIDE] = True
+        mask = hd.seg.Segmentation.from_dataset(seg).get_pixels_by_source_instance(
+            [source.SOPInstanceUID], combine_segments=True
+        )[0]
+        assert np.array_equal(mask > 0, expected)
+        # Columns and rows of the outline, whose points are pixel centres.
+        box = np.array([left, top, left + SIDE, top + SIDE])
+        lines = [np.asarray(regions[str(source.SOPInstanceUID)].roi.value)]
+        graphic = states[image_id].GraphicAnnotationSequence[0].GraphicObjectSequence[0]
+        lines.append(np.array(graphic.GraphicData).reshape(-1, 2))
+        for line in lines:
+            found = np.concatenate([line.min(axis=0), line.max(axis=0)])
+            assert np.abs(found - box).max() <= 0.5
+        shown = captures[image_id].pixel_array[: source.Rows].astype(int)
+        assert shown.shape[1] == source.Columns
+        coloured = np.ptp(shown, axis=2) > 12
+        # Between the double line of the outline, some pixels wide, all is coloured; beyond it none.
+        assert coloured[top + 8 : top + SIDE - 8, left + 8 : left + SIDE - 8].all()
+        coloured[top - 8 : top + SIDE + 8, left - 8 : left + SIDE + 8] = False
+        assert not coloured.any()
+
+
+def _image_of(group: Any) -> str:
+    """The image that a region lies on."""
+    item = group.roi.ContentSequence[0]
+    return str(item.ReferencedSOPSequence[0].ReferencedSOPInstanceUID)
+
+
+def test_the_picture_says_what_it_is_and_is_compressed(
+    written: tuple[Path, ExportContext],
+) -> None:
+    folder, made = written
+    for image_id, data in objects(folder, "sc"):
+        source = source_of(made, image_id)
+        assert data.file_meta.TransferSyntaxUID == pydicom.uid.RLELossless
+        # Whether pixels name somebody only the source can say.
+        assert data.get("BurnedInAnnotation") == source.get("BurnedInAnnotation")
+        strip = data.pixel_array[source.Rows :]
+        assert len(strip) > 30
+        assert (strip.min(axis=2) > 200).mean() > 0.01
+        size = (folder / f"{int(data.InstanceNumber):05d}_sc.dcm").stat().st_size
+        assert size < data.Rows * data.Columns * 3 / 2
+
+
+def walked(item: Dataset) -> Iterator[Dataset]:
+    """All content items."""
+    yield item
+    for child in item.get("ContentSequence") or []:
+        yield from walked(child)
+
+
+def test_class_decision_threshold_and_doubt_are_items_of_their_own(
+    written: tuple[Path, ExportContext],
+) -> None:
+    folder, _ = written
+    content = hd.sr.srread(folder / "study_00001_sr.dcm").content
+    told = {}
+    for group in content.get_image_measurement_groups():
+        answers = {
+            item.name.meaning: item.value.meaning for item in group.get_qualitative_evaluations()
+        }
+        numbers = {item.name.meaning: float(item.value) for item in group.get_measurements()}
+        told[group.tracking_identifier] = {**answers, **numbers}
+    assert {"exam", "breast L", "breast R"} <= set(told)
+    exam = told["exam"]
+    assert (exam["Predicted class"], exam["Decision at the threshold in force"]) == ("Yes", "Yes")
+    assert exam["Whether the result is in doubt"] == "Yes"
+    assert exam["Probability of cancer"] == pytest.approx(80)
+    assert exam["Threshold Value"] == pytest.approx(0.4)
+    assert told["breast R"]["Decision at the threshold in force"].startswith("Open")
+    # .4 is below one half and not below the threshold: two answers.
+    both = [(r["Predicted class"], r["Decision at the threshold in force"]) for r in told.values()]
+    assert ("No", "Yes") in both
+    assert all(row["Intended use"] == "Research use only" for row in told.values())
+
+
+def test_no_code_stands_for_two_things_and_standard_ones_are_real(
+    written: tuple[Path, ExportContext],
+) -> None:
+    folder, _ = written
+    data = pydicom.dcmread(folder / "study_00001_sr.dcm")
+    found: dict[tuple[str, str], set[str]] = {}
+    for item in walked(data):
+        for key in ("ConceptNameCodeSequence", "ConceptCodeSequence"):
+            for code in item.get(key) or []:
+                pair = (code.CodingSchemeDesignator, code.CodeValue)
+                found.setdefault(pair, set()).add(code.CodeMeaning)
+        if item.get("ValueType") == "CONTAINER":
+            assert item.ContinuityOfContent == "SEPARATE"
+    assert all(len(meanings) == 1 for meanings in found.values()), found
+    known: dict[tuple[str, str], set[str]] = {}
+    for scheme in (codes.SCT, codes.DCM):
+        for code in (getattr(scheme, name) for name in scheme.dir()):
+            if isinstance(code, Code):
+                # "Source (attribute)" is "Source", with the kind of the concept.
+                meaning = code.meaning.lower().partition(" (")[0]
+                known.setdefault((code.scheme_designator, code.value), set()).add(meaning)
+    for (designator, value), meanings in found.items():
+        if designator in {"SCT", "DCM"}:
+            assert next(iter(meanings)).lower().partition(" (")[0] in known[designator, value]
+    assert [item.CodingSchemeDesignator for item in data.CodingSchemeIdentificationSequence] == [
+        SCHEME
+    ]
+    task = Task(name="t", kind="multiclass", classes=("very long name one", "very long name two"))
+    values = {
+        decision_code(name, task).value for name in (*task.classes, "positive", "negative", "open")
+    }
+    assert len(values) == 5
+    assert all(len(own_code("CLS", name, name).value) <= 16 for name in ("a", "x" * 60, "å b"))
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="needs dicom3tools: make validators")
+def test_dicom3tools_finds_no_error(written: tuple[Path, ExportContext]) -> None:
+    folder, _ = written
+    for path in sorted(folder.glob("*.dcm")):
+        told = subprocess.run(["dciodvfy", str(path)], capture_output=True, check=False, text=True)
+        errors = [line for line in told.stderr.splitlines() if line.startswith("Error")]
+        assert not errors, (path.name, errors)
+
+
+@pytest.mark.skipif(shutil.which("dsr2html") is None, reason="needs dcmtk: make validators")
+def test_a_viewer_shows_the_words(written: tuple[Path, ExportContext]) -> None:
+    folder, _ = written
+    page = subprocess.run(
+        ["dsr2html", "+U8", str(folder / "study_00001_sr.dcm")],
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout
+    for words in (
+        "Predicted class",
+        "Decision at the threshold in force",
+        "Threshold Value",
+        "Research use only",
+        "unlike the training images",
+        "model abc",
+        "Algorithm Version",
+    ):
+        assert words in page, words
