@@ -92,8 +92,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExportConte
         heat = np.zeros(pixels.shape[:2], np.float32)
         top, left = place_of(pixels)
         heat[top : top + SIDE, left : left + SIDE] = 1.0
-        # In the air, where nothing may be marked.
-        heat[:10] = 1.0
+        # In the air, in the corner away from the chest wall, where nothing may be marked.
+        is_left = find_breast(pixels).chest_side == "left"
+        heat[:10, slice(-10, None) if is_left else slice(0, 10)] = 1.0
         return heat
 
     made = ExportContext(
