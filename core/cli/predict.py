@@ -71,7 +71,8 @@ def predict(
             show_json(result)
         else:
             say(result["intended_use"])
-            say(result["not_a_medical_device"])
+            if result["not_a_medical_device"]:
+                say(result["not_a_medical_device"])
             say(
                 f"{result['n_inputs']:,} inputs: {result['n_ok']:,} scored, "
                 f"{result['n_failed']:,} failed, "

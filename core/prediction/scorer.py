@@ -22,7 +22,7 @@ from core.runs.predictions import predictions_of
 from core.runs.results import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -79,6 +79,8 @@ class Scorer:
         }
         self.pool = ThreadPoolExecutor(max_workers=workers or readers())
         self._begun: dict[tuple[str, str], Future[dict[str, Any]]] = {}
+        # Called with the id and the picture of each input that was scored.
+        self.keep: Callable[[str, NDArray[np.uint8]], None] | None = None
 
     def prepare(self, row: Mapping[str, Any], preparation: Preparation) -> dict[str, Any]:
         """One input, read and prepared as in training; ``error`` holds the reason if it failed."""
@@ -109,6 +111,9 @@ class Scorer:
             if not first:
                 first = [{k: v for k, v in d.items() if k != "image"} for d in done]
                 good = np.array([i for i, d in enumerate(done) if "error" not in d], dtype=int)
+                if self.keep is not None:
+                    for i in good:
+                        self.keep(str(rows[i]["image_id"]), visible(done[i]["image"]))
             if len(good):
                 pixels = [
                     resize_to(done[i]["image"], preparation.size_px).transpose(2, 0, 1)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-__all__ = ["clean", "render_page", "safe_svg"]
+__all__ = ["clean", "page_template", "render_page", "safe_svg"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -129,6 +129,41 @@ def render_page(
             policy=_trusted(policy),
             css=_trusted(css),
             script=_trusted(script),
+        )
+    )
+
+
+def page_template(name: str, *, script: str, data: str, pictures: str, **words: Any) -> str:
+    """A page of its own template: its style and script are allowed by hash, nothing else runs.
+
+    Args:
+        name: the template.
+        script: file of the script beside it.
+        data: JSON that the script reads; no ``<`` may stand in it.
+        pictures: sources of the policy that pictures may come from.
+        words: what the template shows, escaped.
+
+    Raises:
+        ValueError: the data hold a ``<``.
+    """
+    if "<" in data:
+        msg = "data of a page hold a '<', which could end the element that holds them"
+        raise ValueError(msg)
+    css = (TEMPLATES / "page.css").read_text(encoding="utf-8")
+    code = (TEMPLATES / script).read_text(encoding="utf-8")
+    policy = (
+        f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src {pictures}; "
+        f"style-src '{_hash(css)}'; script-src '{_hash(code)}'"
+    )
+    return (
+        _environment()
+        .get_template(name)
+        .render(
+            policy=_trusted(policy),
+            css=_trusted(css),
+            script=_trusted(code),
+            data=_trusted(data),
+            **words,
         )
     )
 

@@ -15,12 +15,14 @@ import pandas as pd
 from core.app import ExportContext, Manifest, Source, Unit
 from core.base.options import resolve_options
 from core.base.outputs import claim, is_complete, seal, write_json
+from core.base.words import quantity
 from core.cards.licence_terms import summary_of_terms
 from core.errors import ManifestError, RunError
 from core.evaluation.doubt import DoubtRule, doubt_of_images, prevailing_doubt, with_doubt
 from core.evaluation.units import decisions_of, text_of
 from core.prediction.journal import JOURNAL, stream_through
 from core.prediction.scorer import Scorer, absolute
+from core.report.predictions_page import Thumbnails, write_predictions_page
 from core.runs.predictions import final_split
 from core.runs.results import read_table, write_table
 from core.runs.run import Run, load_run
@@ -107,6 +109,8 @@ def predict(
         order = sorted(range(len(rows)), key=lambda i: rows[i]["image_id"])
         ordered = [rows[i] for i in order]
         by_id = {row["image_id"]: row for row in ordered}
+        thumbnails = Thumbnails(out, ordered)
+        scorer.keep = thumbnails.keep
         predictions = stream_through(out / JOURNAL, ordered, scorer, extent=found.extent)
         predictions["path"] = [row["shown"] for row in ordered]
         withheld = "" if doubt.accept else prevailing_doubt(predictions)
@@ -131,6 +135,15 @@ def predict(
             abstain=doubt.abstain,
         )
         summary = _summary(run, context, found, _export(run, context))
+        write_predictions_page(
+            out,
+            predictions,
+            run.task,
+            title=f"{run.app.title}: {quantity(len(predictions), 'input')} predicted",
+            lead=" ".join(filter(None, [summary["intended_use"], summary["not_a_medical_device"]])),
+            notes=summary["notes"],
+            thumbnails=thumbnails,
+        )
         write_json(out / "summary.json", summary)
         (out / JOURNAL).unlink(missing_ok=True)
         seal(out)
@@ -211,7 +224,7 @@ def _summary(
     return {
         "schema": 1,
         "intended_use": run.content["intended_use"],
-        "not_a_medical_device": NOT_A_DEVICE,
+        "not_a_medical_device": NOT_A_DEVICE if run.app.about_people else "",
         "model_id": run.model_id,
         "app": run.app.name,
         "task": run.content["task"]["name"],

@@ -1,0 +1,131 @@
+"""The page of a prediction: every input with its picture, scores, decision and marks.
+
+One file, opened by a double click, with the pictures in a folder beside it. Rows are drawn a
+page at a time, so that ten thousand do not freeze a browser. A reader can agree with a
+decision or correct it; the corrections are saved as a table that ``resight train
+--corrections`` reads. Nothing is fetched; names of files never become markup or file names.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from core.base.outputs import write_bytes, write_text
+from core.base.tables import score_columns
+from core.report.html import clean, page_template
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from core.app import Task
+
+__all__ = ["PAGE", "Thumbnails", "write_predictions_page"]
+
+PAGE, FOLDER = "predictions.html", "thumbnails"
+# Longer side of a picture, and how many are kept: about 4 kB each.
+SIDE_PX, MOST = 144, 10_000
+
+
+class Thumbnails:
+    """Small pictures of the inputs, written while they are scored.
+
+    Args:
+        out: directory of the prediction.
+        rows: manifest rows in the order of the predictions table.
+    """
+
+    def __init__(self, out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.folder = out / FOLDER
+        self._number = {str(row["image_id"]): i for i, row in enumerate(rows[:MOST])}
+
+    def name(self, image_id: str) -> str:
+        """The file of an input: its number, never its name."""
+        number = self._number.get(image_id)
+        return "" if number is None else f"{number + 1:05d}.jpg"
+
+    def keep(self, image_id: str, pixels: NDArray[np.uint8]) -> None:
+        """Write the picture of one input, (H, W, 3); nothing beyond the first ``MOST``."""
+        import cv2  # noqa: PLC0415  (only for pictures)
+
+        name = self.name(image_id)
+        if not name or (self.folder / name).is_file():
+            return
+        self.folder.mkdir(exist_ok=True)
+        scale = min(1.0, SIDE_PX / max(pixels.shape[:2]))
+        size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+        small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+        _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 78])
+        write_bytes(self.folder / name, data.tobytes())
+
+
+def write_predictions_page(
+    out: Path,
+    predictions: pd.DataFrame,
+    task: Task,
+    *,
+    title: str,
+    lead: str,
+    notes: Sequence[str] = (),
+    thumbnails: Thumbnails | None = None,
+) -> Path:
+    """Write ``predictions.html``.
+
+    Args:
+        out: directory of the prediction, held by the caller.
+        predictions: the finished table, one row per input.
+        task: gives classes and their words.
+        title: heading.
+        lead: the intended use.
+        notes: sentences about the whole prediction.
+        thumbnails: where pictures were kept.
+    """
+    columns = score_columns(task.classes)
+    has_scores = set(columns) <= set(predictions.columns)
+    rows = []
+    for row in predictions.to_dict("records"):
+        is_ok = row["status"] == "ok"
+        scores = [round(float(row[name]), 4) for name in columns] if is_ok and has_scores else []
+        picture = thumbnails.name(str(row["image_id"])) if thumbnails else ""
+        if picture and thumbnails and not (thumbnails.folder / picture).is_file():
+            picture = ""
+        rows.append(
+            [
+                clean(row["image_id"]),
+                clean(row["path"]),
+                str(row["status"]),
+                clean(row.get("reason") or ""),
+                str(row.get("decision") or row.get("predicted") or "") if is_ok else "",
+                scores,
+                int(bool(row.get("unfamiliar"))) if is_ok else 0,
+                clean(row.get("quality") or "") if is_ok else "",
+                picture,
+            ]
+        )
+    content = {
+        "classes": list(task.classes),
+        "titles": [task.title(name) for name in task.classes],
+        "many": task.kind == "multilabel",
+        "separator": task.label_separator,
+        "folder": FOLDER,
+        "rows": rows,
+    }
+    # No "<" of a name may end the element that holds the data.
+    data = json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    page = page_template(
+        "predictions.html",
+        title=title,
+        lead=lead,
+        notes=list(notes),
+        n=len(rows),
+        data=data,
+        script="predictions.js",
+        pictures="'self' file: data:",
+    )
+    write_text(out / PAGE, page)
+    return out / PAGE

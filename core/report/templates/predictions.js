@@ -1,0 +1,152 @@
+"use strict";
+// Shows the rows of a prediction a page at a time, and collects agreement and corrections.
+const all = JSON.parse(document.getElementById("data").textContent);
+const [ID, PATH, STATUS, REASON, DECISION, SCORES, UNFAMILIAR, QUALITY, PICTURE] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+const PER_PAGE = 50;
+const byId = (id) => document.getElementById(id);
+const titleOf = (name) => {
+  const i = all.classes.indexOf(name);
+  return i < 0 ? name.split(all.separator).map((n) => all.titles[all.classes.indexOf(n)] || n).join(", ") : all.titles[i];
+};
+const judged = new Map();
+let shown = [], page = 0;
+
+const make = (tag, text, name) => {
+  const node = document.createElement(tag);
+  if (text) node.textContent = text;
+  if (name) node.className = name;
+  return node;
+};
+const certainty = (row) => (row[SCORES].length ? Math.max(...row[SCORES]) : -1);
+const isFailed = (row) => row[STATUS] !== "ok";
+const wanted = {
+  "": () => true,
+  check: (row) => isFailed(row) || row[UNFAMILIAR] || row[QUALITY],
+  unfamiliar: (row) => row[UNFAMILIAR],
+  quality: (row) => row[QUALITY],
+  failed: isFailed,
+  corrected: (row) => judged.has(row[ID]) && judged.get(row[ID]) !== row[DECISION],
+  open: (row) => !judged.has(row[ID]) && !isFailed(row),
+};
+const orders = {
+  name: (a, b) => (a[PATH] < b[PATH] ? -1 : a[PATH] > b[PATH] ? 1 : 0),
+  unsure: (a, b) => certainty(a) - certainty(b),
+  sure: (a, b) => certainty(b) - certainty(a),
+};
+
+function choose() {
+  const find = byId("find").value.toLowerCase(), of = byId("class").value, mark = wanted[byId("mark").value];
+  shown = all.rows.filter((row) =>
+    row[PATH].toLowerCase().includes(find) && mark(row) &&
+    (!of || row[DECISION].split(all.separator).includes(of)));
+  shown.sort(orders[byId("order").value]);
+  page = 0;
+  draw();
+}
+
+function picture(row) {
+  const cell = make("td");
+  if (row[PICTURE]) {
+    const link = make("a"), image = make("img");
+    link.href = image.src = all.folder + "/" + row[PICTURE];
+    link.target = "_blank";
+    image.alt = "Picture of " + row[PATH];
+    image.loading = "lazy";
+    link.append(image);
+    cell.append(link);
+  }
+  return cell;
+}
+
+function scores(row) {
+  const cell = make("td"), order = row[SCORES].map((score, i) => [score, i]).sort((a, b) => b[0] - a[0]);
+  for (const [score, i] of order.slice(0, 3)) {
+    const line = make("div", "", "score"), bar = make("meter");
+    bar.min = 0; bar.max = 1; bar.value = score;
+    bar.setAttribute("aria-label", all.titles[i]);
+    line.append(bar, make("span", all.titles[i] + " " + score.toFixed(3)));
+    cell.append(line);
+  }
+  return cell;
+}
+
+function marks(row) {
+  const cell = make("td");
+  if (isFailed(row)) cell.append(make("div", "✗ " + row[STATUS] + ": " + row[REASON], "mark"));
+  if (row[UNFAMILIAR]) cell.append(make("div", "! unlike the training images", "mark"));
+  if (row[QUALITY]) cell.append(make("div", "! quality: " + row[QUALITY], "mark"));
+  return cell;
+}
+
+function judgement(row) {
+  const cell = make("td");
+  if (isFailed(row) && !row[PICTURE]) return cell;
+  const select = make("select");
+  select.setAttribute("aria-label", "Your judgement of " + row[PATH]);
+  select.multiple = all.many;
+  if (!all.many) {
+    select.append(new Option("not judged", ""));
+  }
+  all.classes.forEach((name, i) => {
+    const words = !all.many && name === row[DECISION] ? "agree: " + all.titles[i] : all.titles[i];
+    select.append(new Option(words, name));
+  });
+  const known = judged.get(row[ID]);
+  if (known !== undefined) for (const option of select.options) option.selected = known.split(all.many ? all.separator : "\u0000").includes(option.value);
+  select.addEventListener("change", () => {
+    const value = [...select.selectedOptions].map((option) => option.value).join(all.separator);
+    if (value || all.many) judged.set(row[ID], value); else judged.delete(row[ID]);
+    tell();
+  });
+  cell.append(select);
+  return cell;
+}
+
+function draw() {
+  const body = byId("table").tBodies[0], first = page * PER_PAGE, rows = shown.slice(first, first + PER_PAGE);
+  body.replaceChildren(...rows.map((row) => {
+    const line = make("tr"), file = make("th", row[PATH]);
+    file.scope = "row";
+    line.append(picture(row), file, make("td", row[DECISION] ? titleOf(row[DECISION]) : isFailed(row) ? "none" : "none of the classes"), scores(row), marks(row), judgement(row));
+    return line;
+  }));
+  const last = Math.min(first + PER_PAGE, shown.length);
+  byId("where").textContent = shown.length ? `${first + 1} to ${last} of ${shown.length}` : "No input fits";
+  byId("before").disabled = page === 0;
+  byId("after").disabled = last >= shown.length;
+}
+
+function tell() {
+  const decided = new Map(all.rows.map((row) => [row[ID], row[DECISION]]));
+  const wrong = [...judged].filter(([id, label]) => decided.get(id) !== label).length;
+  byId("judged").textContent = judged.size ? `${judged.size} judged, ${wrong} corrected.` : "Nothing judged yet.";
+  byId("save").disabled = !judged.size;
+}
+
+function save() {
+  const cell = (text) => {
+    // A spreadsheet would run a cell that begins with one of these.
+    const safe = /^[=+\-@\t\r]/.test(text) ? "'" + text : text;
+    return /[",\n\r]/.test(safe) ? '"' + safe.replaceAll('"', '""') + '"' : safe;
+  };
+  const lines = ["image_id,path,label,decision"];
+  for (const row of all.rows) if (judged.has(row[ID])) lines.push([row[ID], row[PATH], judged.get(row[ID]), row[DECISION]].map(cell).join(","));
+  const link = make("a");
+  link.href = URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "text/csv" }));
+  link.download = "corrections.csv";
+  link.click();
+}
+
+const counts = new Map();
+for (const row of all.rows) for (const name of row[DECISION] ? row[DECISION].split(all.separator) : []) counts.set(name, (counts.get(name) || 0) + 1);
+for (const name of all.classes) byId("class").append(new Option(`${titleOf(name)} (${counts.get(name) || 0})`, name));
+const n = (test) => all.rows.filter(test).length;
+byId("counts").textContent = `${all.rows.length} inputs: ` + all.classes.map((name) => `${counts.get(name) || 0} ${titleOf(name)}`).join(", ") +
+  `. Unfamiliar: ${n((r) => r[UNFAMILIAR])}. Poor quality: ${n((r) => r[QUALITY])}. Failed or skipped: ${n(isFailed)}.`;
+for (const id of ["class", "mark", "order"]) byId(id).addEventListener("change", choose);
+byId("find").addEventListener("input", choose);
+byId("controls").addEventListener("submit", (event) => event.preventDefault());
+byId("before").addEventListener("click", () => { page -= 1; draw(); });
+byId("after").addEventListener("click", () => { page += 1; draw(); });
+byId("save").addEventListener("click", save);
+choose();
