@@ -2,7 +2,7 @@
 
 A setting is resolved in one order, later wins:
 
-    core default < app default < rule for these data < preset < plan.yaml < flag
+    default < app default < rule for these data < preset < plan.yaml < flag
 
 A value of ``None`` means "let the rule decide". The resolved settings are
 written to ``plan.yaml``, one line each with the source of its value as a
@@ -133,6 +133,7 @@ class Question(BaseModel):
     group: str | None = None
     card: str | None = None
     allow_outside: bool = False
+    corrections: str | None = None
     options: dict[str, Any] = Field(default_factory=dict)
     rules: dict[str, str] = Field(default_factory=dict)
 
@@ -150,7 +151,7 @@ class Plan(BaseModel):
         """(setting, value, reason) of every setting, in the order of ``TrainConfig``."""
         values = self.config.model_dump()
         return [
-            (name, _plain(value), self.reasons.get(name, "core default"))
+            (name, _plain(value), self.reasons.get(name, "default"))
             for name, value in values.items()
         ]
 
@@ -202,7 +203,7 @@ def write_plan(plan: Plan) -> str:
     width = min(width, 48)
     for name, value in plan.config.model_dump().items():
         text = f"  {name}: {_yaml(value)}"
-        lines.append(f"{text:<{width}}  # {plan.reasons.get(name, 'core default')}")
+        lines.append(f"{text:<{width}}  # {plan.reasons.get(name, 'default')}")
     return "\n".join(lines) + "\n"
 
 

@@ -21,6 +21,7 @@ from core.base.outputs import write_bytes, write_json
 from core.base.tables import check_manifest, check_splits
 from core.cards.licence_terms import terms_of
 from core.data.audit import audit, image_facts_of, merge_duplicates
+from core.data.corrections import corrected
 from core.data.recognition import index_with_cards
 from core.data.split import draw_split
 from core.errors import RunError
@@ -58,6 +59,8 @@ def look(
         options=options,
     )
     found, cards = index_with_cards(app, source, question.card)
+    if question.corrections:
+        found = corrected(found, Path(question.corrections))
     check_manifest(found.table, labelled=True)
     check_splits(found.table)
     if (out / LOOKED).is_file():

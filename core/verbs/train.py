@@ -52,6 +52,7 @@ def train(
     group: str | None = None,
     card: str | None = None,
     allow_outside: bool = False,
+    corrections: Path | None = None,
     options: Mapping[str, Any] | None = None,
     rules: Mapping[str, str] | None = None,
     plan_file: Path | None = None,
@@ -69,6 +70,7 @@ def train(
         group: column that may never straddle a split; None takes the app's rule.
         card: data card to use; None lets the layout decide.
         allow_outside: whether a table may name files outside of its folder.
+        corrections: table of corrected labels (``predictions.html`` saves one).
         options: the app's own.
         rules: unit -> rule of its step, where it is not the app's: mean, max or noisy_or.
         plan_file: a ``plan.yaml`` to run again.
@@ -83,6 +85,7 @@ def train(
     settings = check_settings(flags or {}, "command line")
     planned: dict[str, Any] = {}
     question = _question(app_name, data, task, label, group, card, allow_outside, rules)
+    question["corrections"] = None if corrections is None else str(corrections.resolve())
     if plan_file is not None:
         asked, planned = read_plan(plan_file)
         given = {k: v for k, v in question.items() if v not in (None, False, {})}
