@@ -65,3 +65,30 @@ def test_settings_that_are_unknown_or_wrong_are_each_answered() -> None:
     words = " ".join(done.output.split())
     assert "there is no setting 'lr_hed'. Did you mean lr_head?" in words
     assert "clip is -1; input should be greater than 0." in words
+
+
+def test_mistakes_are_told_together_and_before_torch_is_loaded() -> None:
+    code = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from core.cli.main import build\n"
+        "words = ['train', 'crop_diseas', '/nowhere', '-o', 'x', '--corrections', '/none.csv']\n"
+        "done = CliRunner().invoke(build(), words)\n"
+        "print(done.exit_code, done.output.replace('\\n', ' '))\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    told, loaded = done.stdout.strip().splitlines()
+    assert told.startswith("2 ")
+    assert "Did you mean 'crop_disease'?" in told
+    assert "/nowhere: there is no such file or folder" in told
+    assert "/none.csv" in told
+    assert loaded == "[]"
+
+
+def test_choices_and_the_options_of_the_app_stand_in_the_help() -> None:
+    told = CliRunner().invoke(build(), ["train", "crop_disease", "--help"]).output
+    assert "--tile" in told
+    assert "Options of crop_disease" in told
+    assert "probe" in told
+    assert "Example" in told

@@ -2,12 +2,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from core.app import App, Option, find_app
 from core.base.options import plain_options, resolve_options, stored_options
-from core.cli.shared import app_options
+from core.cli import own_options
 from core.data.prepared import Form, Preparation
-from core.errors import ConfigError, RunError
+from core.errors import RunError
 
 EVERY = ("train", "predict")
 OWN = (
@@ -37,15 +39,13 @@ def test_later_commands_begin_with_what_training_was_given(app: App) -> None:
 
 def test_command_line_wins_over_the_run(app: App) -> None:
     stored = {"edges": True, "limit": 3}
-    given = app_options(app, "predict", ["--no-edges", "--limit", "5", "--letters"])
+    given = {"edges": False, "limit": 5, "letters": True}
     values = resolve_options(app, "predict", given, stored=stored)
     assert values == {"window": "auto", "limit": 5, "letters": True}
 
 
 def test_options_of_other_commands_do_not_arrive(app: App) -> None:
     assert "letters" not in resolve_options(app, "train", {}, stored={"letters": True})
-    with pytest.raises(ConfigError, match="--letters: is not an option of `resight train`"):
-        app_options(app, "train", ["--letters"])
 
 
 def test_another_value_of_an_option_that_changes_pixels_is_refused(app: App) -> None:
@@ -61,3 +61,29 @@ def test_paths_of_a_plan_mean_the_same_from_elsewhere(app: App) -> None:
     plain = plain_options({"mask": Path("m.png"), "limit": 3})
     assert Path(plain["mask"]).is_absolute()
     assert resolve_options(app, "train", plain)["mask"] == Path("m.png").absolute()
+
+
+def test_the_command_line_reads_the_options_of_the_app_named_on_it(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, object] = {}
+    cli = typer.Typer()
+
+    @cli.command("train", cls=own_options.AppCommand)
+    def train(context: typer.Context, name: str) -> None:
+        seen.update(own_options.own_options(context))
+
+    @cli.command("predict", cls=own_options.AppCommand)
+    def predict(context: typer.Context, name: str) -> None:
+        seen.update(own_options.own_options(context))
+
+    monkeypatch.setattr(own_options, "_app_named", lambda _args: app)
+    run = CliRunner().invoke
+    given = ["crop_disease", "--no-edges", "--limit", "5", "--letters", "--window=lut"]
+    assert run(cli, ["predict", *given]).exit_code == 0
+    assert seen == {"edges": False, "limit": 5, "letters": True, "window": "lut"}
+    assert "How values are shown." in run(cli, ["predict", "crop_disease", "--help"]).output
+    # Of another command, misspelled, of a wrong type: refused with what was meant.
+    assert "--letters" in run(cli, ["train", "crop_disease", "--letters"]).output
+    assert "--limit" in run(cli, ["train", "crop_disease", "--limt", "5"]).output
+    assert "integer" in run(cli, ["train", "crop_disease", "--limit", "x"]).output

@@ -1,13 +1,14 @@
-"""Progress on a terminal, silence in a log.
+"""Progress: a bar on a terminal, a line a minute in a log or a notebook.
 
-Bars go to standard error and only where it is a terminal; results go to
-standard output or files, so a pipe never holds a bar.
+Both go to standard error; results go to standard output or files, so a pipe never
+holds either.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["Advance", "amount", "log", "track"]
 
 log = logging.getLogger("resight")
+
+# Seconds between two lines of a log.
+EVERY_S = 60.0
 
 
 def amount(value: float) -> str:
@@ -45,8 +49,11 @@ def track(title: str, total: float, *, unit: str = "images") -> Iterator[Advance
         total: how much there is; nothing is shown for none.
         unit: of the count.
     """
-    if total <= 0 or not sys.stderr.isatty() or log.level >= logging.ERROR:
+    if total <= 0 or log.level >= logging.ERROR:
         yield lambda _n, _words="": None
+        return
+    if not sys.stderr.isatty():
+        yield _line_a_minute(title, total, unit)
         return
     from rich.console import Console  # noqa: PLC0415  (only where there is a terminal)
     from rich.progress import (  # noqa: PLC0415
@@ -79,3 +86,28 @@ def track(title: str, total: float, *, unit: str = "images") -> Iterator[Advance
             progress.update(task, advance=n, description=words or None)
 
         yield advance
+
+
+def _line_a_minute(title: str, total: float, unit: str) -> Advance:
+    """What to call when more is done: tells in a line how far the loop is, once a minute."""
+    start = told = time.monotonic()
+    done = 0.0
+
+    def advance(n: float, words: str = "") -> None:
+        nonlocal done, told
+        done += n
+        now = time.monotonic()
+        if now - told < EVERY_S or not done:
+            return
+        told = now
+        left = (now - start) / done * (total - done) / 60
+        log.info(
+            "%s: %s of %s %s, %s min left",
+            words or title,
+            amount(done),
+            amount(total),
+            unit,
+            amount(max(left, 0.0)),
+        )
+
+    return advance

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import typer
+from typing import TYPE_CHECKING
 
-from core.cli.shared import guarded, say, show_json, table
+from core.cli.shared import JSON, guarded, say, show_json, table
+
+if TYPE_CHECKING:
+    import typer
 
 __all__ = ["register"]
 
@@ -15,7 +18,7 @@ def register(cli: typer.Typer) -> None:
 
 
 def apps(
-    as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
+    as_json: bool = JSON,
 ) -> None:
     """List the apps, what each predicts, and about what it decides."""
     from core.app import app_names, find_app  # noqa: PLC0415  (loads the apps)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from core.cli.shared import EXTRA, app_options, existing, guarded, say, show_json, table
+from core.cli.own_options import AppCommand, own_options
+from core.cli.shared import existing, guarded, say, show_json, table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ def register(cli: typer.Typer) -> None:
     cards.command("list")(search)
     cards.command("show")(show)
     cards.command("export")(export)
-    cards.command("new", context_settings=EXTRA)(new)
+    cards.command("new", cls=AppCommand)(new)
     cards.command("table", hidden=True)(print_table)
     cli.add_typer(cards, name="cards")
 
@@ -137,7 +138,7 @@ def new(
             )
             raise OutputError(msg)
         chosen = find_app(app)
-        options = app_options(chosen, "check", context.args)
+        options = own_options(context)
         seen = look(chosen, path, task=task, label=label, group=group, card="none", options=options)
         text = new_card_text(chosen, seen.manifest, seen.audited, name=name, title=title or stem)
         write_text(place, text)

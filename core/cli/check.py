@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 
+from core.cli.complete import apps, cards
+from core.cli.own_options import AppCommand, own_options
 from core.cli.shared import (
-    EXTRA,
+    JSON,
+    QUIET,
     SOME_FAILED,
-    app_options,
+    Mistakes,
     data_options,
     existing,
     guarded,
+    known_app,
     say,
     show_json,
     table,
@@ -23,12 +29,12 @@ __all__ = ["register"]
 
 def register(cli: typer.Typer) -> None:
     """Add the command."""
-    cli.command("check", context_settings=EXTRA)(check)
+    cli.command("check", cls=AppCommand)(check)
 
 
 def check(
     context: typer.Context,
-    app: str = typer.Argument(help="Name of the app; see `resight apps`."),
+    app: str = typer.Argument(help="Name of the app; see `resight apps`.", autocompletion=apps),
     data: str = typer.Argument(help="Folder or table of labelled images."),
     out: Path = typer.Option(None, "--out", "-o", help="Directory of audit.html and audit.json."),
     task: str = typer.Option(None, "--task", help="What to predict: a task of the app, or a kind."),
@@ -39,7 +45,10 @@ def check(
         help="What may never straddle a split: a column, image_id, parent or name:REGEX.",
     ),
     card: str = typer.Option(
-        None, "--card", help="Name of a data card, a card file, or none; see `resight cards`."
+        None,
+        "--card",
+        help="Name of a data card, a card file, or none; see `resight cards`.",
+        autocompletion=cards,
     ),
     allow_outside: bool = typer.Option(
         False, "--allow-outside", help="Let a table name files outside of its folder."
@@ -65,15 +74,22 @@ def check(
         None, "--label-map", help="RAW=CLASS, by commas, or a table of both; RAW= leaves out."
     ),
     layer: str = typer.Option(None, "--layer", help="Layer of a GeoPackage with the polygons."),
-    as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
+    quiet: bool = QUIET,
+    as_json: bool = JSON,
 ) -> None:
-    """Look before training: unreadable, duplicate, leaking, unbalanced, shortcuts."""
-    with guarded(as_json=as_json):
-        from core.app import find_app  # noqa: PLC0415  (loads the app)
+    """Look before training: unreadable, duplicate, leaking, unbalanced, shortcuts.
+
+    Example: resight check crop_disease leaves --out leaves-check
+    """
+    with guarded(quiet=quiet, as_json=as_json):
+        mistakes = Mistakes()
+        mistakes.check(lambda: known_app(app))
+        places = mistakes.check(lambda: existing([data])) or []
+        mistakes.tell()
         from core.verbs.check import check as run  # noqa: PLC0415
 
         options = data_options(
-            app_options(find_app(app), "check", context.args),
+            own_options(context),
             {
                 "path-column": path_column,
                 "label-column": label_column,
@@ -85,7 +101,7 @@ def check(
         )
         result = run(
             app,
-            existing([data])[0],
+            places[0],
             out,
             task=task,
             label=label or label_column,
@@ -97,13 +113,21 @@ def check(
         if as_json:
             show_json(result)
         else:
-            say(result["class_rule"])
+            if not quiet:
+                say(result["class_rule"])
             for sentence in (result["group_rule"], result["split_rule"], *result["notes"]):
-                if sentence:
+                if sentence and not quiet:
                     say(f"data: {sentence}")
             say()
-            say(table([(c["verdict"], c["title"], c["words"]) for c in result["checks"]]))
+            say(table(_worst_first(result["checks"])))
             say()
             say(f"open {Path(result['out']) / 'audit.html'}")
         if result.get("n_failed"):
             raise typer.Exit(SOME_FAILED)
+
+
+def _worst_first(checks: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    """The checks as rows, warnings first."""
+    order = {"warning": 0, "cannot be checked": 1}
+    ranked = sorted(checks, key=lambda check: order.get(check["verdict"], 2))
+    return [(c["verdict"], c["title"], c["words"]) for c in ranked]

@@ -6,20 +6,36 @@ from pathlib import Path
 
 import typer
 
-from core.cli.shared import EXTRA, app_options, existing, guarded, say, show_json, table
+from core.cli.complete import runs
+from core.cli.own_options import AppCommand, own_options
+from core.cli.shared import (
+    JSON,
+    QUIET,
+    Mistakes,
+    existing,
+    guarded,
+    known_run,
+    say,
+    show_json,
+    table,
+)
 
 __all__ = ["register"]
 
 
 def register(cli: typer.Typer) -> None:
     """Add the command."""
-    cli.command("compare", context_settings=EXTRA)(compare)
+    cli.command("compare", cls=AppCommand)(compare)
 
 
 def compare(
     context: typer.Context,
-    first: Path = typer.Argument(help="A complete run, to be measured against."),
-    second: Path = typer.Argument(help="Another run of the same app and classes."),
+    first: Path = typer.Argument(
+        help="A complete run, to be measured against.", autocompletion=runs
+    ),
+    second: Path = typer.Argument(
+        help="Another run of the same app and classes.", autocompletion=runs
+    ),
     out: Path = typer.Option(
         None, "--out", "-o", help="Directory of the page; without it, numbers are only printed."
     ),
@@ -33,24 +49,31 @@ def compare(
     allow_outside: bool = typer.Option(
         False, "--allow-outside", help="Let a table name files outside of its folder."
     ),
-    as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
+    quiet: bool = QUIET,
+    as_json: bool = JSON,
 ) -> None:
-    """Compare two runs on the same cases: paired tests, and what changed between them."""
-    with guarded(as_json=as_json):
-        from core.runs.run import load_run  # noqa: PLC0415
+    """Compare two runs on the same cases: paired tests, and what changed between them.
+
+    Example: resight compare runs/a runs/b --out a-against-b
+    """
+    with guarded(quiet=quiet, as_json=as_json):
+        mistakes = Mistakes()
+        mistakes.check(lambda: known_run(first))
+        mistakes.check(lambda: known_run(second))
+        places = mistakes.check(lambda: existing([data] if data else [])) or []
+        mistakes.tell()
         from core.verbs.compare import compare as work  # noqa: PLC0415  (imports pandas)
 
-        options = app_options(load_run(first).app, "evaluate", context.args)
         result = work(
             first,
             second,
             out,
-            data=existing([data])[0] if data else None,
+            data=places[0] if places else None,
             label=label,
             group=group,
             card=card,
             allow_outside=allow_outside,
-            options=options,
+            options=own_options(context),
             pdf=pdf,
         )
         if as_json:

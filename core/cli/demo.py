@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from core.cli.shared import guarded, headline, say, show_json, table
+from core.cli.shared import JSON, guarded, headline, say, show_json, table
 
 __all__ = ["register"]
 
@@ -20,7 +20,7 @@ def demo(
     app: str = typer.Argument("crop_disease", help="Name of the app; see `resight apps`."),
     out: Path = typer.Option(None, "--out", "-o", help="Where to write; default demo/APP."),
     images: int = typer.Option(240, "--images", min=60, help="How many synthetic images to make."),
-    as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
+    as_json: bool = JSON,
 ) -> None:
     """Run the whole path on synthetic images, offline, in a minute or two."""
     with guarded(as_json=as_json, quiet=True):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import typer
+from typing import TYPE_CHECKING
 
-from core.cli.shared import guarded, say, show_json, table
+from core.cli.shared import JSON, guarded, say, show_json, table
+
+if TYPE_CHECKING:
+    import typer
 
 __all__ = ["register"]
 
@@ -25,7 +28,7 @@ def register(cli: typer.Typer) -> None:
 
 
 def doctor(
-    as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
+    as_json: bool = JSON,
 ) -> None:
     """Tell what is installed and found, and what to do about what is not."""
     with guarded(as_json=as_json):

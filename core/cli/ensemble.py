@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from core.cli.shared import guarded, say, say_result, show_json
+from core.cli.shared import JSON, guarded, say_result, show_json
 
 __all__ = ["register"]
 
@@ -19,9 +19,12 @@ def register(cli: typer.Typer) -> None:
 def ensemble(
     runs: list[Path] = typer.Argument(help="Two or more runs of one task, split alike."),
     out: Path = typer.Option(..., "--out", "-o", help="The new run."),
-    as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
+    as_json: bool = JSON,
 ) -> None:
-    """Join runs into one that averages their scores, calibrated and judged anew."""
+    """Join runs into one that averages their scores, calibrated and judged anew.
+
+    Example: resight ensemble runs/a runs/b --out runs/both
+    """
     with guarded(as_json=as_json):
         from core.verbs.ensemble import ensemble as work  # noqa: PLC0415  (imports pandas)
 
@@ -29,5 +32,4 @@ def ensemble(
         if as_json:
             show_json(result)
             return
-        say_result(result["metrics"], out)
-        say(f"use  resight predict {out} IMAGES --out PREDICTIONS")
+        say_result(result["metrics"], out, use=str(out))

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from core.cli.complete import apps, cards, runs
+from core.cli.own_options import AppCommand, own_options
 from core.cli.shared import (
-    EXTRA,
+    JSON,
+    QUIET,
     SOME_FAILED,
-    app_options,
+    Mistakes,
     data_options,
     existing,
     guarded,
+    known_app,
+    known_run,
     pairs,
     say_result,
     show_json,
@@ -26,12 +31,12 @@ __all__ = ["register"]
 
 def register(cli: typer.Typer) -> None:
     """Add the command."""
-    cli.command("evaluate", context_settings=EXTRA)(evaluate)
+    cli.command("evaluate", cls=AppCommand)(evaluate)
 
 
 def evaluate(
     context: typer.Context,
-    run: Path = typer.Argument(None, help="A complete run."),
+    run: Path = typer.Argument(None, help="A complete run.", autocompletion=runs),
     data: str = typer.Argument(None, help="A new labelled folder; without it, the held-out split."),
     out: Path = typer.Option(
         None,
@@ -47,7 +52,10 @@ def evaluate(
     label: str = typer.Option(None, "--label", help="Column of the table that holds the label."),
     group: str = typer.Option(None, "--group", help="Column that identifies the group."),
     card: str = typer.Option(
-        None, "--card", help="Name of a data card, a card file, or none; see `resight cards`."
+        None,
+        "--card",
+        help="Name of a data card, a card file, or none; see `resight cards`.",
+        autocompletion=cards,
     ),
     prevalence: float = typer.Option(
         None, "--prevalence", help="Of the positive classes where the model will be used."
@@ -87,7 +95,10 @@ def evaluate(
     ),
     layer: str = typer.Option(None, "--layer", help="Layer of a GeoPackage with the polygons."),
     app: str = typer.Option(
-        None, "--app", help="With --predictions: an app whose metrics, units and words are used."
+        None,
+        "--app",
+        help="With --predictions: an app whose metrics, units and words are used.",
+        autocompletion=apps,
     ),
     task: str = typer.Option(
         None, "--task", help="With --predictions: binary, multiclass, ordinal or multilabel."
@@ -109,10 +120,21 @@ def evaluate(
         None, "--threshold", help="With --predictions: one that was set beforehand."
     ),
     seed: int = typer.Option(0, "--seed", help="With --predictions: of the bootstrap."),
-    as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
+    quiet: bool = QUIET,
+    as_json: bool = JSON,
 ) -> None:
-    """Report on the held-out split of a run, on a new labelled folder, or on a table."""
-    with guarded(as_json=as_json):
+    """Report on the held-out split of a run, on a new labelled folder, or on a table.
+
+    Example: resight evaluate runs/leaves other_farm --out other_farm-report
+    """
+    with guarded(quiet=quiet, as_json=as_json):
+        mistakes = Mistakes()
+        mistakes.check(lambda: known_app(app))
+        if run is not None:
+            mistakes.check(lambda: known_run(run))
+        named = [str(word) for word in (data, predictions) if word is not None]
+        mistakes.check(lambda: existing(named))
+        mistakes.tell()
         common: dict[str, Any] = {
             "label": label or label_column,
             "group": group or group_column,
@@ -146,12 +168,10 @@ def evaluate(
             raise ConfigError(msg)
         if predictions is not None:
             settings = {**common, **only_table, "columns": data_options({}, columns)}
-            result = _of_table(predictions, run, context.args, out, settings, seed)
+            result = _of_table(predictions, run, out, settings, seed)
         else:
             _refuse(run, only_table)
-            from core.runs.run import load_run  # noqa: PLC0415
-
-            extra = data_options(app_options(load_run(run).app, "evaluate", context.args), columns)
+            extra = data_options(own_options(context), columns)
             common |= {"card": card, "allow_outside": allow_outside, "options": extra}
             result = _of_run(run, data, out, common)
         if as_json:
@@ -190,7 +210,6 @@ def _of_run(
 def _of_table(
     file: Path,
     run: Path | None,
-    extra: Sequence[str],
     out: Path,
     settings: Mapping[str, Any],
     seed: int,
@@ -200,9 +219,6 @@ def _of_table(
 
     if run is not None:
         msg = f"{run}: a run and --predictions were both given. Pass one of them."
-        raise ConfigError(msg)
-    if extra:
-        msg = f"{extra[0]}: is not an option of `resight evaluate --predictions`. See --help."
         raise ConfigError(msg)
     return evaluate_table(existing([str(file)])[0], out, seed=seed, **settings)
 

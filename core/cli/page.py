@@ -5,7 +5,8 @@ Kept in ``docs/cli.md``; a test compares that file with what the commands say.
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from typing import Any, get_args, get_type_hints
 
 import typer
 import typer.main
@@ -38,6 +39,7 @@ def page_of(root: Any) -> str:
     parts = [HEAD]
     for name, command in _commands(root, ""):
         rows = []
+        hints = get_type_hints(inspect.unwrap(command.callback)) if command.callback else {}
         for parameter in command.params:
             if parameter.name == "help":
                 continue
@@ -47,6 +49,9 @@ def page_of(root: Any) -> str:
             default = parameter.default if is_option else None
             told = f" (default: {default})" if default not in (None, False, [], ()) else ""
             needed = " Required." if parameter.required else ""
+            choices = get_args(hints.get(parameter.name)) if is_option else ()
+            choices = choices if all(isinstance(value, str) for value in choices) else ()
+            told = (f" One of {', '.join(map(str, choices))}." if choices else "") + told
             rows.append(f"| {shown} | {parameter.help}{told}{needed} |")
         table = "\n".join(["| option | meaning |", "|---|---|", *rows]) if rows else ""
         parts.append(f"## resight {name}\n\n{command.help}\n" + (f"\n{table}\n" if table else ""))

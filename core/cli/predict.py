@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import typer
 
+from core.base.words import quantity
+from core.cli.complete import runs
+from core.cli.own_options import AppCommand, own_options
 from core.cli.shared import (
-    EXTRA,
+    JSON,
+    QUIET,
     SOME_FAILED,
-    app_options,
+    Mistakes,
     existing,
     guarded,
+    known_run,
     say,
     show_json,
     table,
@@ -22,17 +29,19 @@ __all__ = ["register"]
 
 def register(cli: typer.Typer) -> None:
     """Add the command."""
-    cli.command("predict", context_settings=EXTRA)(predict)
+    cli.command("predict", cls=AppCommand)(predict)
 
 
 def predict(
     context: typer.Context,
-    run: Path = typer.Argument(help="A complete run."),
+    run: Path = typer.Argument(help="A complete run.", autocompletion=runs),
     inputs: list[str] = typer.Argument(help="Files, folders, globs or tables."),
     out: Path = typer.Option(
         ..., "--out", "-o", help="Directory of the outputs; resumed if incomplete."
     ),
-    device: str = typer.Option("auto", "--device", help="auto, cpu, gpu or mps."),
+    device: Literal["auto", "cpu", "gpu", "mps"] = typer.Option(
+        "auto", "--device", help="Where to compute."
+    ),
     workers: int = typer.Option(
         None, "--workers", help="Threads that decode; default one per core."
     ),
@@ -47,30 +56,34 @@ def predict(
         "--accept-doubtful",
         help="Decide, and write letters and prescriptions, in spite of doubt.",
     ),
-    as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
+    quiet: bool = QUIET,
+    as_json: bool = JSON,
 ) -> None:
-    """Score new images: one row per input, and the app's exports."""
-    with guarded(as_json=as_json):
+    """Score new images: one row per input, a page to look them through, the app's exports.
+
+    Example: resight predict runs/leaves new_photos --out predictions
+    """
+    with guarded(quiet=quiet, as_json=as_json):
+        mistakes = Mistakes()
+        mistakes.check(lambda: known_run(run))
+        paths = mistakes.check(lambda: existing(inputs)) or []
+        mistakes.tell()
         from core.evaluation.doubt import DoubtRule  # noqa: PLC0415  (imports pandas)
-        from core.runs.run import load_run  # noqa: PLC0415
         from core.verbs.predict import predict as work  # noqa: PLC0415  (imports torch)
 
-        paths, extra = _split(inputs, context.args)
-        options = app_options(load_run(run).app, "predict", extra)
         result = work(
             run,
-            existing(paths),
+            paths,
             out,
             device=device,
             workers=workers,
             allow_outside=allow_outside,
-            options=options,
+            options=own_options(context),
             doubt=DoubtRule(abstain=abstain, accept=accept_doubtful),
         )
         if as_json:
             show_json(result)
         else:
-            say(result["intended_use"])
             if result["not_a_medical_device"]:
                 say(result["not_a_medical_device"])
             say(
@@ -83,20 +96,18 @@ def predict(
             say(table(list(result["predicted"].items()), ("predicted class", "images")))
             if result["decisions"] != result["predicted"]:
                 say(table(list(result["decisions"].items()), ("decision", "images")))
-            for note in result["notes"]:
+            for note in [] if quiet else result["notes"]:
                 say(f"note: {note}")
-            say(f"open {out / 'predictions.csv'}")
+            for line in _what_to_open(out, result["files"]):
+                say(line)
         if result["n_failed"] or result["decisions_withheld"]:
             raise typer.Exit(SOME_FAILED)
 
 
-def _split(inputs: list[str], extra: list[str]) -> tuple[list[str], list[str]]:
-    """Inputs, and the app's own options that were taken for inputs.
-
-    The parser does not know the app's options, so ``--flag`` and what follows it
-    can land among the inputs.
-    """
-    for place, word in enumerate(inputs):
-        if word.startswith("--"):
-            return inputs[:place], [*inputs[place:], *extra]
-    return inputs, extra
+def _what_to_open(out: Path, files: Sequence[str]) -> list[str]:
+    """What to look at first: a map where there is one, then the page, then the table."""
+    maps = [f"open {out / name}  (the map)" for name in files if name.endswith("map.html")]
+    page = f"open {out / 'predictions.html'}  (every input, to look through and correct)"
+    rest = f"table {out / 'predictions.csv'}"
+    more = len(files)
+    return [*maps[:1], page, rest + (f"; {quantity(more, 'more file')} in {out}" if more else "")]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import typer
 
@@ -16,14 +15,30 @@ from core.base.extras import advice_for
 from core.base.words import plural
 from core.errors import ConfigError, ResightError
 
-if TYPE_CHECKING:
-    from core.app import App
+__all__ = [
+    "JSON",
+    "QUIET",
+    "Mistakes",
+    "data_options",
+    "existing",
+    "guarded",
+    "known_app",
+    "known_run",
+    "pairs",
+    "say",
+    "say_result",
+    "settings_of",
+    "show_json",
+    "table",
+]
 
-__all__ = ["app_options", "guarded", "say", "say_result", "settings_of", "show_json", "table"]
+T = TypeVar("T")
 
 SOME_FAILED = 3
 STOPPED = 130
-EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}
+# The option that every command has, and the one of those that tell how far they are.
+JSON = typer.Option(False, "--json", help="Print the result for programs.")
+QUIET = typer.Option(False, "--quiet", "-q", help="Print the result alone: no progress, no notes.")
 
 
 @contextmanager
@@ -53,6 +68,63 @@ def guarded(*, quiet: bool = False, as_json: bool = False) -> Iterator[None]:
     except KeyboardInterrupt:
         say("Stopped. The same command goes on from here.", to_stderr=True)
         raise typer.Exit(STOPPED) from None
+
+
+class Mistakes:
+    """What is wrong with a command, told at once and before anything slow is loaded."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    def check(self, ask: Callable[[], T]) -> T | None:
+        """What ``ask`` gives; where it raises, the mistake is kept and None given."""
+        try:
+            return ask()
+        except ResightError as error:
+            self._found.append(str(error))
+            return None
+
+    def tell(self) -> None:
+        """Raise if there was any mistake.
+
+        Raises:
+            ConfigError: holds one line for each mistake.
+        """
+        if self._found:
+            raise ConfigError("\n".join(self._found))
+
+
+def known_app(name: str | None) -> str | None:
+    """The name of an installed app, without loading it.
+
+    Raises:
+        AppError: no installed app is called so.
+    """
+    if name is None:
+        return None
+    from core.app import app_names, find_app  # noqa: PLC0415  (reads what is installed)
+
+    if name not in app_names():
+        find_app(name)
+    return name
+
+
+def known_run(path: Path) -> Path:
+    """The folder of a run, by the file that every run has.
+
+    Raises:
+        ConfigError: there is no such folder, or it holds no run.
+    """
+    if not path.exists():
+        msg = f"{path}: there is no such run. Check the path."
+        raise ConfigError(msg)
+    if not (path / "run.json").is_file():
+        msg = (
+            f"{path}: holds no run.json, so it is no complete run. `resight train` makes one; a "
+            "training that was stopped goes on with the same command."
+        )
+        raise ConfigError(msg)
+    return path
 
 
 class _ToStderr(logging.Handler):
@@ -152,52 +224,6 @@ def size(text: str) -> tuple[int, int]:
     return numbers[0], numbers[1]
 
 
-def app_options(app: App, verb: str, extra: Sequence[str]) -> dict[str, Any]:
-    """The app's own options that were given, from what the command line did not know.
-
-    ``--no-NAME`` turns a flag off that a run has stored.
-
-    Raises:
-        ConfigError: an option is unknown, lacks its value, or has a value of the wrong type.
-    """
-    from core.base.options import options_of  # noqa: PLC0415  (help must answer at once)
-
-    known = options_of(app, verb)
-    found: dict[str, Any] = {}
-    left = list(extra)
-    while left:
-        word = left.pop(0)
-        name, equals, value = word.removeprefix("--").partition("=")
-        off = name.removeprefix("no-")
-        if word.startswith("--no-") and off in known and known[off].type is bool:
-            found[off] = False
-            continue
-        if not word.startswith("--") or name not in known:
-            guess = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean --{guess[0]}?" if guess else ""
-            own = f" {app.name} adds: {', '.join(f'--{n}' for n in known)}." if known else ""
-            msg = (
-                f"{word}: is not an option of `resight {verb}` for {app.name}.{hint}{own} See "
-                f"`resight {verb} --help`."
-            )
-            raise ConfigError(msg)
-        option = known[name]
-        if option.type is bool:
-            found[name] = True
-            continue
-        if not equals:
-            if not left or left[0].startswith("--"):
-                msg = f"--{name}: needs a value. {option.help}"
-                raise ConfigError(msg)
-            value = left.pop(0)
-        try:
-            found[name] = option.type(value)
-        except ValueError as error:
-            msg = f"--{name} {value}: is not {option.type.__name__}. {option.help}"
-            raise ConfigError(msg) from error
-    return found
-
-
 def headline(metrics: Mapping[str, Any]) -> str:
     """The first metric in words, with its interval and what it was computed on."""
     about = metrics["about"]
@@ -208,7 +234,7 @@ def headline(metrics: Mapping[str, Any]) -> str:
     ]
     if not rows:
         return "no headline metric"
-    row = rows[0]
+    row = next((r for r in rows if r["unit"] == about.get("unit")), rows[0])
     if row["value"] is None:
         return f"{row['title']}: not estimable ({row['reason']})"
     interval = (
@@ -223,32 +249,29 @@ def headline(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def print_rows(metrics: Mapping[str, Any], names: Sequence[str] = ()) -> str:
-    """The overall metrics as a table."""
-    rows = []
-    for row in metrics["metrics"]:
-        if row.get("of") or row.get("subgroup"):
-            continue
-        if names and row["name"] not in names:
-            continue
-        value = "not estimable" if row["value"] is None else f"{row['value']:.4f}"
-        low, high = row.get("low"), row.get("high")
-        between = f"[{low:.4f}, {high:.4f}]" if low is not None and high is not None else ""
-        rows.append((row["title"], value, between, row["n"], row["unit"]))
-    return table(rows, ("metric", "value", "95 % interval", "n", "unit"))
-
-
-def say_result(metrics: Mapping[str, Any], out: Path, *more: str) -> None:
-    """Print the headline, lines that belong to it, all metrics, what limits them, and the page."""
+def say_result(metrics: Mapping[str, Any], out: Path, *more: str, use: str = "") -> None:
+    """The headline, whether it beats chance, what most limits it, and what to open next."""
     say(headline(metrics))
+    for entry in metrics.get("verdicts") or []:
+        say(f"better {QUESTIONS[entry['question']]}: {entry['answer']}")
     for line in more:
         say(line)
-    say()
-    say(print_rows(metrics))
-    for caution in metrics.get("cautions", []):
-        say(f"note: {caution}")
-    say()
+    cautions = list(metrics.get("cautions", []))
+    if cautions:
+        rest = f" ({len(cautions) - 1} more in the report)" if len(cautions) > 1 else ""
+        say(f"note: {cautions[0]}{rest}")
     say(f"open {out / 'report.html'}")
+    if use:
+        say(f"use  resight predict {use} IMAGES --out PREDICTIONS")
+
+
+# What a verdict of metrics.json is about.
+QUESTIONS = {
+    "chance": "than chance",
+    "probe": "than the probe",
+    "shortcuts": "than shortcut baselines",
+    "own test": "here than on its own test",
+}
 
 
 def existing(paths: Sequence[str]) -> list[Path]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import typer
 
-from core.cli.shared import guarded, say, show_json, table
+from core.cli.complete import runs
+from core.cli.shared import JSON, guarded, say, show_json, table
 
 __all__ = ["register"]
 
@@ -19,7 +20,7 @@ def register(cli: typer.Typer) -> None:
 
 
 def threshold(
-    run: Path = typer.Argument(help="A complete run."),
+    run: Path = typer.Argument(help="A complete run.", autocompletion=runs),
     target: str = typer.Option(
         None,
         "--target",
@@ -28,9 +29,12 @@ def threshold(
     ),
     unit: str = typer.Option(None, "--unit", help="Choose for this unit, not the headline's."),
     off: bool = typer.Option(False, "--off", help="Decide for the highest score again."),
-    as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
+    as_json: bool = JSON,
 ) -> None:
-    """Set the operating point at which a run decides, chosen on its validation cases."""
+    """Set the operating point at which a run decides, chosen on its validation cases.
+
+    Example: resight threshold runs/dr --target sensitivity=0.95
+    """
     with guarded(as_json=as_json):
         from core.verbs.threshold import set_threshold  # noqa: PLC0415  (imports pandas)
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
+from core.cli.complete import apps, cards, plans
+from core.cli.own_options import AppCommand, own_options
 from core.cli.shared import (
-    EXTRA,
+    JSON,
+    QUIET,
     SOME_FAILED,
-    app_options,
+    Mistakes,
     data_options,
     existing,
     guarded,
+    known_app,
     pairs,
     say,
     say_result,
@@ -31,12 +35,14 @@ __all__ = ["register"]
 
 def register(cli: typer.Typer) -> None:
     """Add the command."""
-    cli.command("train", context_settings=EXTRA)(train)
+    cli.command("train", cls=AppCommand)(train)
 
 
 def train(
     context: typer.Context,
-    app: str = typer.Argument(None, help="Name of the app; see `resight apps`."),
+    app: str = typer.Argument(
+        None, help="Name of the app; see `resight apps`.", autocompletion=apps
+    ),
     data: str = typer.Argument(None, help="Folder or table of labelled images."),
     out: Path = typer.Option(..., "--out", "-o", help="The run directory; resumed if incomplete."),
     task: str = typer.Option(None, "--task", help="What to predict: a task of the app, or a kind."),
@@ -47,7 +53,10 @@ def train(
         help="What may never straddle a split: a column, image_id, parent or name:REGEX.",
     ),
     card: str = typer.Option(
-        None, "--card", help="Name of a data card, a card file, or none; see `resight cards`."
+        None,
+        "--card",
+        help="Name of a data card, a card file, or none; see `resight cards`.",
+        autocompletion=cards,
     ),
     allow_outside: bool = typer.Option(
         False, "--allow-outside", help="Let a table name files outside of its folder."
@@ -73,27 +82,43 @@ def train(
         None, "--label-map", help="RAW=CLASS, by commas, or a table of both; RAW= leaves out."
     ),
     layer: str = typer.Option(None, "--layer", help="Layer of a GeoPackage with the polygons."),
-    plan: Path = typer.Option(None, "--plan", help="Run the plan.yaml of an earlier run again."),
-    preset: str = typer.Option(None, "--preset", help="probe, fast, default or best."),
+    corrections: Path = typer.Option(
+        None, "--corrections", help="Labels corrected by a person: predictions.html saves a table."
+    ),
+    plan: Path = typer.Option(
+        None,
+        "--plan",
+        help="Run the plan.yaml of an earlier run again.",
+        autocompletion=plans,
+    ),
+    preset: Literal["probe", "fast", "default", "best"] = typer.Option(
+        None, "--preset", help="How much is tried: minutes, an hour, as planned, all."
+    ),
     backbone: str = typer.Option(None, "--backbone", help="Any residual network by its timm name."),
     weights: str = typer.Option(
         None, "--weights", help="hub (timm's own, cached), none, or a .safetensors file."
     ),
     size: str = typer.Option(None, "--size", help="Training size, HEIGHTxWIDTH in pixels."),
-    head: str = typer.Option(None, "--head", help="auto, multiclass, ordinal or regression."),
+    head: Literal["auto", "multiclass", "ordinal", "regression"] = typer.Option(
+        None, "--head", help="What the last layer predicts."
+    ),
     epochs: int = typer.Option(None, "--epochs", help="Passes over the training images."),
     minutes: float = typer.Option(None, "--minutes", help="Time budget that the epochs must fit."),
     batch: int = typer.Option(None, "--batch", help="Images per optimiser step."),
     folds: int = typer.Option(None, "--folds", help="Cross-validate with this many grouped folds."),
     seed: int = typer.Option(None, "--seed", help="Of every random choice."),
     workers: int = typer.Option(None, "--workers", help="Processes that load images."),
-    device: str = typer.Option(None, "--device", help="auto, cpu, gpu or mps."),
+    device: Literal["auto", "cpu", "gpu", "mps"] = typer.Option(
+        None, "--device", help="Where to compute."
+    ),
     devices: str = typer.Option(None, "--devices", help="How many devices, as Lightning takes it."),
     strategy: str = typer.Option(
         None, "--strategy", help="Of several devices, as Lightning takes it."
     ),
     num_nodes: int = typer.Option(None, "--num-nodes", help="Machines that train together."),
-    precision: str = typer.Option(None, "--precision", help="32-true, bf16-mixed or 16-mixed."),
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = typer.Option(
+        None, "--precision", help="Of the arithmetic."
+    ),
     rule: list[str] = typer.Option(
         [],
         "--rule",
@@ -103,37 +128,28 @@ def train(
     settings: list[str] = typer.Option(
         [], "--set", help="Any other setting: NAME=VALUE. May be repeated."
     ),
-    as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
+    quiet: bool = QUIET,
+    as_json: bool = JSON,
 ) -> None:
-    """Check, plan, fine-tune, calibrate, and evaluate what was held out."""
-    with guarded(as_json=as_json):
-        from core.app import find_app  # noqa: PLC0415  (loads the app)
-        from core.base.settings import read_plan  # noqa: PLC0415
+    """Check, plan, fine-tune, calibrate, and evaluate what was held out.
 
-        flags = settings_of(
-            settings,
-            {
-                "preset": preset,
-                "backbone": backbone,
-                "weights": weights,
-                "size_px": size,
-                "head": head,
-                "epochs": epochs,
-                "minutes": minutes,
-                "batch": batch,
-                "folds": folds,
-                "seed": seed,
-                "workers": workers,
-                "device": device,
-                "devices": devices,
-                "strategy": strategy,
-                "num_nodes": num_nodes,
-                "precision": precision,
-            },
-        )
-        name = app or (read_plan(plan)[0].app if plan else None)
+    Example: resight train crop_disease leaves --out runs/leaves --preset fast
+    """
+    with guarded(quiet=quiet, as_json=as_json):
+        mistakes = Mistakes()
+        mistakes.check(lambda: known_app(app))
+        places = mistakes.check(lambda: existing([data] if data else [])) or []
+        given = [str(file) for file in (plan, corrections) if file is not None]
+        mistakes.check(lambda: existing(given))
+        if weights and weights not in {"hub", "none"}:
+            mistakes.check(lambda: existing([weights]))
+        units = mistakes.check(lambda: pairs(rule, "--rule", "eye=max")) or {}
+        flags = mistakes.check(lambda: _flags(context.params, settings)) or {}
+        mistakes.tell()
+        from core.verbs.train import train as run  # noqa: PLC0415  (imports torch)
+
         options = data_options(
-            app_options(find_app(name), "train", context.args) if name else {},
+            own_options(context),
             {
                 "path-column": path_column,
                 "label-column": label_column,
@@ -143,11 +159,9 @@ def train(
                 "layer": layer,
             },
         )
-        from core.verbs.train import train as run  # noqa: PLC0415  (imports torch)
-
         result = run(
             app,
-            existing([data])[0] if data else None,
+            places[0] if places else None,
             out,
             flags=flags,
             task=task,
@@ -156,9 +170,10 @@ def train(
             card=card,
             allow_outside=allow_outside,
             options=options,
-            rules=pairs(rule, "--rule", "eye=max"),
+            rules=units,
+            corrections=corrections,
             plan_file=plan,
-            on_plan=(lambda _plan, _words: None) if as_json else _show_plan,
+            on_plan=(lambda _plan, _words: None) if as_json or quiet else _show_plan,
         )
         if as_json:
             show_json(result)
@@ -166,6 +181,23 @@ def train(
             _show_result(result, out)
         if result["n_failed"]:
             raise typer.Exit(SOME_FAILED)
+
+
+# Options of the command that are settings of the training, and what these are called there.
+_SETTINGS = (
+    *("preset", "backbone", "weights", "head", "epochs", "minutes", "batch", "folds", "seed"),
+    *("workers", "device", "devices", "strategy", "num_nodes", "precision"),
+)
+
+
+def _flags(given: Mapping[str, Any], settings: list[str]) -> dict[str, Any]:
+    """Settings from their own options and from ``--set``, checked."""
+    from core.base.settings import check_settings  # noqa: PLC0415  (pydantic)
+
+    own = {name: given[name] for name in _SETTINGS}
+    flags = settings_of(settings, {**own, "size_px": given["size"]})
+    check_settings(flags, "command line")
+    return flags
 
 
 def _show_plan(plan: Plan, words: Mapping[str, Any]) -> None:
@@ -182,16 +214,13 @@ def _show_plan(plan: Plan, words: Mapping[str, Any]) -> None:
         if check["verdict"] == "warning":
             say(f"check: {check['title']}: {check['words']}")
     say()
-    rows = [row for row in plan.rows() if row[2] != "core default"]
+    rows = [row for row in plan.rows() if row[2] not in {"default", "core default"}]
     say(table(rows, ("setting", "value", "because")))
     say()
 
 
 def _show_result(result: Mapping[str, Any], out: Path) -> None:
     """Print what was reached, and what to do next."""
-    say()
-    say(result["run"]["intended_use"])
-    say_result(result["metrics"], out)
-    say(f"use  resight predict {out} IMAGES --out PREDICTIONS")
+    say_result(result["metrics"], out, use=str(out))
     if result["n_failed"]:
         say(f"note: {result['n_failed']:,} images failed; predictions.csv says why.")

@@ -100,11 +100,12 @@ def write_predictions_page(
                 clean(row["path"]),
                 str(row["status"]),
                 clean(row.get("reason") or ""),
-                str(row.get("decision") or row.get("predicted") or "") if is_ok else "",
+                str(row.get("decision") or "") if is_ok else "",
                 scores,
                 int(bool(row.get("unfamiliar"))) if is_ok else 0,
                 clean(row.get("quality") or "") if is_ok else "",
                 picture,
+                str(row.get("predicted") or "") if is_ok else "",
             ]
         )
     content = {

@@ -1,7 +1,7 @@
 "use strict";
 // Shows the rows of a prediction a page at a time, and collects agreement and corrections.
 const all = JSON.parse(document.getElementById("data").textContent);
-const [ID, PATH, STATUS, REASON, DECISION, SCORES, UNFAMILIAR, QUALITY, PICTURE] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+const [ID, PATH, STATUS, REASON, DECISION, SCORES, UNFAMILIAR, QUALITY, PICTURE, PREDICTED] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
 const PER_PAGE = 50;
 const byId = (id) => document.getElementById(id);
 const titleOf = (name) => {
@@ -25,7 +25,7 @@ const wanted = {
   unfamiliar: (row) => row[UNFAMILIAR],
   quality: (row) => row[QUALITY],
   failed: isFailed,
-  corrected: (row) => judged.has(row[ID]) && judged.get(row[ID]) !== row[DECISION],
+  corrected: (row) => judged.has(row[ID]) && judged.get(row[ID]) !== row[PREDICTED],
   open: (row) => !judged.has(row[ID]) && !isFailed(row),
 };
 const orders = {
@@ -38,7 +38,7 @@ function choose() {
   const find = byId("find").value.toLowerCase(), of = byId("class").value, mark = wanted[byId("mark").value];
   shown = all.rows.filter((row) =>
     row[PATH].toLowerCase().includes(find) && mark(row) &&
-    (!of || row[DECISION].split(all.separator).includes(of)));
+    (!of || row[PREDICTED].split(all.separator).includes(of)));
   shown.sort(orders[byId("order").value]);
   page = 0;
   draw();
@@ -55,6 +55,13 @@ function picture(row) {
     link.append(image);
     cell.append(link);
   }
+  return cell;
+}
+
+function decision(row) {
+  const told = row[DECISION] || row[PREDICTED];
+  const cell = make("td", told ? titleOf(told) : isFailed(row) ? "none" : "none of the classes");
+  if (row[PREDICTED] && row[DECISION] && row[DECISION] !== row[PREDICTED]) cell.append(make("div", "predicted: " + titleOf(row[PREDICTED]), "note"));
   return cell;
 }
 
@@ -88,7 +95,7 @@ function judgement(row) {
     select.append(new Option("not judged", ""));
   }
   all.classes.forEach((name, i) => {
-    const words = !all.many && name === row[DECISION] ? "agree: " + all.titles[i] : all.titles[i];
+    const words = !all.many && name === row[PREDICTED] ? "agree: " + all.titles[i] : all.titles[i];
     select.append(new Option(words, name));
   });
   const known = judged.get(row[ID]);
@@ -107,7 +114,7 @@ function draw() {
   body.replaceChildren(...rows.map((row) => {
     const line = make("tr"), file = make("th", row[PATH]);
     file.scope = "row";
-    line.append(picture(row), file, make("td", row[DECISION] ? titleOf(row[DECISION]) : isFailed(row) ? "none" : "none of the classes"), scores(row), marks(row), judgement(row));
+    line.append(picture(row), file, decision(row), scores(row), marks(row), judgement(row));
     return line;
   }));
   const last = Math.min(first + PER_PAGE, shown.length);
@@ -117,7 +124,7 @@ function draw() {
 }
 
 function tell() {
-  const decided = new Map(all.rows.map((row) => [row[ID], row[DECISION]]));
+  const decided = new Map(all.rows.map((row) => [row[ID], row[PREDICTED]]));
   const wrong = [...judged].filter(([id, label]) => decided.get(id) !== label).length;
   byId("judged").textContent = judged.size ? `${judged.size} judged, ${wrong} corrected.` : "Nothing judged yet.";
   byId("save").disabled = !judged.size;
@@ -129,8 +136,8 @@ function save() {
     const safe = /^[=+\-@\t\r]/.test(text) ? "'" + text : text;
     return /[",\n\r]/.test(safe) ? '"' + safe.replaceAll('"', '""') + '"' : safe;
   };
-  const lines = ["image_id,path,label,decision"];
-  for (const row of all.rows) if (judged.has(row[ID])) lines.push([row[ID], row[PATH], judged.get(row[ID]), row[DECISION]].map(cell).join(","));
+  const lines = ["image_id,path,label,predicted"];
+  for (const row of all.rows) if (judged.has(row[ID])) lines.push([row[ID], row[PATH], judged.get(row[ID]), row[PREDICTED]].map(cell).join(","));
   const link = make("a");
   link.href = URL.createObjectURL(new Blob([lines.join("\n") + "\n"], { type: "text/csv" }));
   link.download = "corrections.csv";
@@ -138,7 +145,7 @@ function save() {
 }
 
 const counts = new Map();
-for (const row of all.rows) for (const name of row[DECISION] ? row[DECISION].split(all.separator) : []) counts.set(name, (counts.get(name) || 0) + 1);
+for (const row of all.rows) for (const name of row[PREDICTED] ? row[PREDICTED].split(all.separator) : []) counts.set(name, (counts.get(name) || 0) + 1);
 for (const name of all.classes) byId("class").append(new Option(`${titleOf(name)} (${counts.get(name) || 0})`, name));
 const n = (test) => all.rows.filter(test).length;
 byId("counts").textContent = `${all.rows.length} inputs: ` + all.classes.map((name) => `${counts.get(name) || 0} ${titleOf(name)}`).join(", ") +
