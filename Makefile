@@ -5,7 +5,6 @@
 #   make check                     linters, types, tests over sources and documents
 #   make matrix                    the core path on every Python, and on the lowest versions
 #   make wheel-check               a wheel, installed elsewhere: the demo of each app
-#   make mutants MODULE=core/...   faults made on purpose in a module, found by its tests
 #   make docs                      the documentation as a site, in site/
 #   make bench                     the comparisons in bench/, or ARGS=NAME
 #   make lock                      resolve pyproject.toml anew; ARGS=--upgrade moves every pin
@@ -40,7 +39,7 @@ matrix wheel-check: install
 	.venv/bin/python .ci/$(subst -,_,$@).py $(ARGS)
 
 docs: install
-	.venv/bin/mkdocs build --strict $(ARGS)
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict $(ARGS)
 
 bench: install
 	@for f in $(or $(ARGS:%=bench/%.py),$(wildcard bench/*.py)); do \

@@ -21,7 +21,7 @@ from core.cli.shared import guarded
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = ("core", "apps", "data_cards")
 # What a source distribution holds besides; a folder that is not there is none.
-AROUND = ("tests", "docs", "bench", "examples", ".ci")
+AROUND = ("tests", "docs", "bench", "examples", ".ci", ".github")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 

@@ -130,12 +130,6 @@ def test_nothing_forbidden_is_locked_or_asked_for() -> None:
     assert str(locked["pytorch-lightning"]) not in {"2.6.2", "2.6.3"}
 
 
-def test_bootstrap_and_pyproject_want_the_same_python() -> None:
-    wanted = SpecifierSet(PROJECT["requires-python"])
-    accepted = [minor for minor in range(8, 20) if wanted.contains(f"3.{minor}")]
-    assert (accepted[0], accepted[-1]) == (bootstrap.OLDEST[1], bootstrap.NEWEST[1])
-
-
 @pytest.fixture(scope="module")
 def conda() -> SimpleNamespace:
     """The environment file: its fields, conda specifications and pip lines."""
@@ -168,6 +162,27 @@ def test_conda_takes_the_rest_from_this_project_without_hashes(conda: SimpleName
     assert "all" in PROJECT["optional-dependencies"]
     assert conda.content["variables"] == {"NO_ALBUMENTATIONS_UPDATE": "1"}
     assert conda.content["channels"] == ["conda-forge", "nodefaults"]
+
+
+JOBS = sorted((ROOT / ".github").rglob("*.yml"))
+
+
+@pytest.mark.parametrize("path", [ROOT / ".ci" / "run", ROOT / "CONTRIBUTING.md", *JOBS], ids=str)
+def test_every_make_target_that_is_named_exists(path: Path) -> None:
+    (line,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    named = re.findall(r"^(?:.*run: )?make ([a-z-]+)", path.read_text("utf-8"), re.MULTILINE)
+    assert set(named) <= set(line.split())
+
+
+def test_the_public_ci_tests_every_python_that_is_allowed() -> None:
+    for path in JOBS:
+        assert yaml.safe_load(path.read_text(encoding="utf-8"))
+    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"]
+    wanted = SpecifierSet(PROJECT["requires-python"])
+    allowed = [f"3.{minor}" for minor in range(8, 20) if wanted.contains(f"3.{minor}")]
+    assert jobs["test"]["strategy"]["matrix"]["python"] == allowed
+    ends = [tuple(map(int, allowed[i].split("."))) for i in (0, -1)]
+    assert ends == [bootstrap.OLDEST, bootstrap.NEWEST]
 
 
 # --- bootstrap.py ------------------------------------------------------------------------
