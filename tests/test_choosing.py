@@ -7,6 +7,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from core.app import Metric, Task, Unit
 from core.errors import ConfigError
+from core.evaluation.stored_thresholds import counted_at, likelihood_ratios, threshold_in_force
 from core.evaluation.summary import summarise
 from core.evaluation.threshold_choice import choose_points, headline_unit
 from core.statistics.metrics import quadratic_kappa
@@ -146,4 +147,71 @@ def test_the_point_in_force_decides_out_of_fold_cases_by_fold() -> None:
     decided = tables["image"].set_index("unit_id").loc[rows["image_id"], "decision"]
     score = (rows["score_1"] + rows["score_2"]).to_numpy()
     at = np.array([points[0]["fold_thresholds"][str(f)] for f in rows["fold"]])
-    assert ((decided != "0").to_numpy() == (score >= at)).all()
+    assert ((decided == "positive").to_numpy() == (score >= at)).all()
+
+
+def test_a_run_decides_its_own_out_of_fold_cases_by_fold_and_others_at_its_threshold() -> None:
+    points = choose_points(table(folds=3), task=GRADES, targets=["sensitivity=0.9"])
+    run = {"operating_point": {**points[0], "active": True}}
+    by_fold = threshold_in_force(run, "out-of-fold")
+    assert by_fold == {"": points[0]["threshold"], **points[0]["fold_thresholds"]}
+    assert len(set(by_fold.values())) > 1  # type: ignore[union-attr]
+    assert threshold_in_force(run, "new data") == points[0]["threshold"]
+    # A target that no threshold answered puts none in force.
+    assert threshold_in_force({"operating_point": {"threshold": None}}, "test") is None
+    assert "other folds" in counted_at(points[0], "out-of-fold")
+    assert "not on these cases" in counted_at(points[0], "new data")
+    assert "these very cases" in counted_at({**points[0], "exploratory": True}, "test")
+
+
+def test_a_recall_rate_is_that_of_the_place_of_use_where_its_prevalence_is_known() -> None:
+    # Four cancers of ten: recalling a tenth finds a quarter at most. Among 1,000 women with five
+    # cancers, one normal of six called would recall 5 + 166; calling no normal recalls five.
+    y = [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]
+    score = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05]
+    here = choose_threshold(y, score, target="recall-rate=0.1")
+    assert (here.sensitivity, here.recall_rate) == (0.25, 0.1)
+    there = choose_threshold(y, score, target="recall-rate=0.1", prevalence=0.005)
+    assert (there.sensitivity, there.specificity) == (1.0, 1.0)
+    assert there.recall_rate == pytest.approx(0.005)
+
+
+def test_likelihood_ratios_are_those_of_the_table_and_their_intervals_hold_them() -> None:
+    # By hand: 90 of 100 found, 20 of 100 called in error: .9 / .2 and .1 / .8.
+    rate = {"method": "Wilson, 100 independent cases", "n": 100}
+    sensitivity = {**rate, "value": 0.9, "low": 0.825, "high": 0.945}
+    specificity = {**rate, "value": 0.8, "low": 0.711, "high": 0.867}
+    found = likelihood_ratios(sensitivity, specificity, 0.95)
+    assert found["positive"]["value"] == pytest.approx(4.5)
+    assert found["negative"]["value"] == pytest.approx(0.125)
+    for one in found.values():
+        assert one["low"] < one["value"] < one["high"]
+    # Simel's formula, without the half case: 4.5 * exp(-+1.96 sqrt(.1/90 + .8/20)).
+    assert found["positive"]["low"] == pytest.approx(3.04, rel=0.05)
+    assert found["positive"]["high"] == pytest.approx(6.66, rel=0.05)
+
+
+def test_each_patient_is_referred_at_the_threshold_of_the_other_folds() -> None:
+    from apps.retinopathy import APP  # noqa: PLC0415
+    from apps.retinopathy.screening import referrals  # noqa: PLC0415
+
+    task = APP.task()
+    rows = pd.DataFrame(
+        {
+            "image_id": ["a", "b"],
+            "path": ["a.png", "b.png"],
+            "patient": ["a", "b"],
+            "eye": ["left", "left"],
+            "label": ["2", "2"],
+            "group": ["a", "b"],
+            "status": "ok",
+            "reason": "",
+            "quality": "",
+            "fold": ["1", "2"],
+            "embedding_distance": 0.5,
+        }
+    )
+    for name in task.classes:
+        rows[f"score_{name}"] = {"0": 0.6, "2": 0.4}.get(name, 0.0)
+    found = referrals(rows, task=task, threshold={"": 0.5, "1": 0.3, "2": 0.5}).patients
+    assert found.set_index("patient")["is_called"].to_dict() == {"a": True, "b": False}

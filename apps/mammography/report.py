@@ -110,6 +110,16 @@ def screening_audit(context: ReportContext) -> Sequence[Block]:
     return blocks
 
 
+def _recall_words(share: float, prevalence: float | None) -> str:
+    """Whose recall rate it is."""
+    if prevalence:
+        return f"Recalled at most: of women with a prevalence of {_percent(prevalence)}."
+    return (
+        f"Recalled at most: of these cases, {_percent(share)} of which have cancer. Where cancer "
+        "is rarer the same threshold recalls fewer; --prevalence takes that into account."
+    )
+
+
 def what_recall_finds(context: ReportContext) -> Sequence[Block]:
     """What share of the cancers is found when a fixed share is recalled, with the ROC curve."""
     import pandas as pd  # noqa: PLC0415  (see above)
@@ -129,7 +139,9 @@ def what_recall_finds(context: ReportContext) -> Sequence[Block]:
     owner = rows["group"].astype(str).to_numpy()
     lines = []
     for rate in RECALL_RATES:
-        point = choose_threshold(y, score, target=f"recall-rate={rate}")
+        point = choose_threshold(
+            y, score, target=f"recall-rate={rate}", prevalence=context.evaluation.get("prevalence")
+        )
         found = two_by_two(y, score >= point.threshold, groups=owner, word="patient")
         lines.append(
             {
@@ -154,7 +166,8 @@ def what_recall_finds(context: ReportContext) -> Sequence[Block]:
             frame=pd.DataFrame(lines),
             title=f"By {level}, {quantity(len(y), level)}",
             note="Exploratory: each threshold is chosen on the very cases it is counted on. "
-            "Thresholds for use are chosen on validation data and stored in the run.",
+            "Thresholds for use are chosen on validation data and stored in the run. "
+            + _recall_words(y.mean(), context.evaluation.get("prevalence")),
             numeric=("Recalled", "Sensitivity", "95 % interval", "Found"),
         ),
         curves(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+    from numpy.typing import NDArray
 
     from core.blocks import Figure
     from core.statistics.discrimination import Curve
@@ -39,26 +40,34 @@ _QUESTIONS = (
 )
 
 
-def referral_curve(patients: pd.DataFrame, points: Sequence[tuple[str, float]]) -> Figure | None:
+def referral_curve(
+    patients: pd.DataFrame, points: Sequence[tuple[str, NDArray[np.bool_]]], *, at: str = ""
+) -> Figure | None:
     """The figure; None where no curve can be drawn.
 
     Args:
         patients: of ``screening.referrals``, with grades as labels; ungradable ones are left out.
-        points: name and threshold on the score of the referable grades.
+        points: name of each operating point, and which patients (N,) it calls.
+        at: at which threshold they are called, in words.
     """
-    rows = patients[~patients["ungradable"] & patients["label"].isin(GRADES)]
+    among = (~patients["ungradable"] & patients["label"].isin(GRADES)).to_numpy()
+    rows = patients[among]
     curves: list[tuple[str, Curve]] = []
     for name, positive, column in _QUESTIONS:
         truth = rows["label"].isin(positive).to_numpy()
         with suppress(MetricError):
             found = roc_points(truth, rows[column].to_numpy(dtype=np.float64))
             curves.append((f"{name}, {quantity(int(truth.sum()), 'patient')}", found))
-    return _drawn(rows, curves, points) if curves else None
+    called = [(name, is_called[among]) for name, is_called in points]
+    return _drawn(rows, curves, called, at) if curves else None
 
 
 @styled
 def _drawn(
-    rows: pd.DataFrame, curves: Sequence[tuple[str, Curve]], points: Sequence[tuple[str, float]]
+    rows: pd.DataFrame,
+    curves: Sequence[tuple[str, Curve]],
+    points: Sequence[tuple[str, NDArray[np.bool_]]],
+    at_threshold: str,
 ) -> Figure:
     """Curves, and points with their intervals."""
     canvas, axes = canvas_of(HALF + 40, HALF + 30)
@@ -68,8 +77,7 @@ def _drawn(
         axes.plot(curve.x, curve.y, label=name, **look_of(i))
         plotted += [(name, float(x), float(y)) for x, y in zip(curve.x, curve.y, strict=True)]
     truth = rows["label"].isin(GRADES[2:]).to_numpy()
-    for name, threshold in points if truth.any() and not truth.all() else ():
-        called = rows["score_referable"].to_numpy(dtype=np.float64) >= threshold
+    for name, called in points if truth.any() and not truth.all() else ():
         found = two_by_two(truth, called, groups=rows["group"].to_numpy(), word="patient")
         sensitivity, specificity = found.sensitivity, found.specificity
         if sensitivity.value is None or specificity.value is None:
@@ -98,7 +106,9 @@ def _drawn(
     axes.legend(handlelength=2.4, labelspacing=0.25, loc="lower right")
     note = (
         f"{quantity(len(rows), 'gradable patient')}, each by the worse eye. Bars: 95 % intervals "
-        "of an operating point of the referable grades, chosen before on other patients."
+        f"of an operating point of the referable grades, counted {at_threshold}."
+        if points
+        else f"{quantity(len(rows), 'gradable patient')}, each by the worse eye."
     )
     data = table_of(plotted, ["curve or point", "1 - specificity", "sensitivity"])
     return finish(canvas, "Operating points of referral", note, data)

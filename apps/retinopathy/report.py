@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
+    from numpy.typing import NDArray
 
     from apps.retinopathy.screening import Referrals
     from core.app import ReportContext
@@ -58,11 +59,16 @@ def screening(context: ReportContext) -> Sequence[Block]:
     rows: list[dict[str, str]] = []
     prevalence = None
     n_lost = 0
-    for name, threshold in _thresholds(context):
+    points: list[tuple[str, NDArray[np.bool_]]] = []
+    decided_at: list[str] = []
+    for name, threshold, at in _thresholds(context):
         found = referrals(judged, task=context.task, threshold=threshold)
         patients = found.patients[found.patients["label"].isin(context.task.classes)]
         if not len(patients):
             return []
+        if threshold is not None:
+            points.append((name, patients["is_called"].to_numpy(dtype=bool)))
+            decided_at.append(at)
         truth = patients["label"].isin(
             {context.task.classes[i] for i in context.task.positive_index}
         )
@@ -94,8 +100,7 @@ def screening(context: ReportContext) -> Sequence[Block]:
     blocks: list[Block] = [
         Table(frame, title="Referral of patients", note=note, numeric=tuple(frame.columns[2:]))
     ]
-    points = [(name, limit) for name, limit in _thresholds(context) if limit is not None]
-    figure = referral_curve(patients, points)
+    figure = referral_curve(patients, points, at="; ".join(dict.fromkeys(decided_at)))
     blocks += [figure] if figure is not None else []
     few = _few(context)
     if few:
@@ -132,12 +137,25 @@ def _with_refused(context: ReportContext) -> pd.DataFrame:
     return every
 
 
-def _thresholds(context: ReportContext) -> list[tuple[str, float | None]]:
-    """What referral can be decided by: the grade, and each operating point of the run."""
+def _thresholds(
+    context: ReportContext,
+) -> list[tuple[str, float | dict[str, float] | None, str]]:
+    """What referral can be decided by: the grade, and each operating point; and at which threshold.
+
+    Out-of-fold cases helped to choose the threshold of the run: each is decided at that of the
+    other folds, as everywhere else.
+    """
+    from core.evaluation.stored_thresholds import counted_at, thresholds_of  # noqa: PLC0415
+
+    split = str((context.evaluation.get("about") or {}).get("split") or "")
     points = context.evaluation.get("operating_points") or []
     return [
-        ("the predicted grade", None),
-        *((str(point["name"]), float(point["threshold"])) for point in points),
+        ("the predicted grade", None, ""),
+        *(
+            (str(point["name"]), thresholds_of(point, split), counted_at(point, split))
+            for point in points
+            if point.get("threshold") is not None
+        ),
     ]
 
 

@@ -23,10 +23,10 @@ import pandas as pd
 from apps.retinopathy.metrics import GRADES, VISION_THREATENING
 from core.app import Unit
 from core.base.tables import NEGATIVE, POSITIVE, score_columns
-from core.evaluation.units import decisions_of, text_of
+from core.evaluation.units import decisions_by_unit, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Mapping
 
     from core.app import Task
 
@@ -84,7 +84,10 @@ def is_ungradable(predictions: pd.DataFrame) -> pd.Series[bool]:
 
 
 def referrals(
-    predictions: pd.DataFrame, *, task: Task, threshold: float | None = None
+    predictions: pd.DataFrame,
+    *,
+    task: Task,
+    threshold: float | Mapping[str, float] | None = None,
 ) -> Referrals:
     """Decide on photographs, eyes and patients.
 
@@ -93,7 +96,8 @@ def referrals(
             each photograph stands for itself.
         task: with its class order; its positive classes are the referable ones.
         threshold: on the summed score of the referable classes, or None: then a referable
-            grade decides.
+            grade decides. One for each value of the column ``fold``, and under the empty
+            name that of all others, where the cases helped to choose it.
     """
     frame = predictions.reset_index(drop=True).copy()
     ids = text_of(frame["image_id"])
@@ -105,7 +109,9 @@ def referrals(
     bad = is_ungradable(frame)
     counted = frame.assign(status=np.where(bad, "failed", "ok"))
     units = [Unit(name="eye", columns=("patient", "eye_key"), rule="mean"), UNITS[1]]
-    tables = decisions_of(counted, task=task, units=units, threshold=threshold)
+    tables, _ = decisions_by_unit(
+        counted, task=task, units=units, threshold=threshold, keep=("fold",)
+    )
     frame["eye_id"] = frame["patient"] + "/" + frame["eye_key"]
     frame["ungradable"] = bad
     frame["fault"] = _faults(frame)

@@ -45,6 +45,12 @@ def compare(
     label: str = typer.Option(None, "--label", help="Column of the table that holds the label."),
     group: str = typer.Option(None, "--group", help="Column that identifies the group."),
     card: str = typer.Option(None, "--card", help="Data card to use, or none."),
+    margin: float = typer.Option(
+        None,
+        "--margin",
+        help="Greatest loss of the headline that does not matter, as 0.02: is the second run not "
+        "worse by more?",
+    ),
     pdf: bool = typer.Option(False, "--pdf", help="Print the page to report.pdf as well."),
     allow_outside: bool = typer.Option(
         False, "--allow-outside", help="Let a table name files outside of its folder."
@@ -74,6 +80,7 @@ def compare(
             card=card,
             allow_outside=allow_outside,
             options=own_options(context),
+            margin=margin,
             pdf=pdf,
         )
         if as_json:

@@ -28,6 +28,12 @@ def threshold(
         "case costs as much as five false alarms). Without it, the stored points are listed.",
     ),
     unit: str = typer.Option(None, "--unit", help="Choose for this unit, not the headline's."),
+    prevalence: float = typer.Option(
+        None,
+        "--prevalence",
+        help="Of the positive classes where the model will be used: a recall-rate is then that "
+        "of this place.",
+    ),
     off: bool = typer.Option(False, "--off", help="Decide for the highest score again."),
     as_json: bool = JSON,
 ) -> None:
@@ -38,7 +44,7 @@ def threshold(
     with guarded(as_json=as_json):
         from core.verbs.threshold import set_threshold  # noqa: PLC0415  (imports pandas)
 
-        result = set_threshold(run, target=target, unit=unit, off=off)
+        result = set_threshold(run, target=target, unit=unit, off=off, prevalence=prevalence)
         if as_json:
             show_json(result)
             return

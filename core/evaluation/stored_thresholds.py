@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from core.evaluation.cases import Level
 
-__all__ = ["reached", "thresholds_of"]
+__all__ = ["counted_at", "reached", "threshold_in_force", "thresholds_of"]
 
 # From screening a population to a clinic of the referred.
 PREVALENCES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -63,7 +63,7 @@ def reached(
     by_fold = thresholds_of(point, split)
     if isinstance(by_fold, dict) and unit in (folds or {}):
         at = np.array([by_fold.get(name, at) for name in (folds or {})[str(unit)]])
-        entry["counted_at"] = "each case at the threshold that the other folds gave"
+    entry["counted_at"] = counted_at(point, split)
     groups = None if level.plan.is_independent else level.groups
     table = two_by_two(
         truth,
@@ -106,6 +106,9 @@ def reached(
                 "percent": True,
             }
         )
+    entry["likelihood_ratios"] = likelihood_ratios(
+        content["sensitivity"], content["specificity"], level.confidence
+    )
     entry["by_prevalence"] = [
         _at_prevalence(content, share, level.confidence) for share in PREVALENCES
     ]
@@ -124,6 +127,23 @@ def thresholds_of(point: Mapping[str, Any], split: str) -> float | dict[str, flo
     if split == "out-of-fold" and point.get("split") == split and stored:
         return {"": float(point["threshold"]), **{k: float(v) for k, v in stored.items()}}
     return float(point["threshold"])
+
+
+def counted_at(point: Mapping[str, Any], split: str) -> str:
+    """At which threshold cases of a split are counted, in words."""
+    if point.get("exploratory"):
+        return "at a threshold chosen on these very cases"
+    if isinstance(thresholds_of(point, split), dict):
+        return "each case at the threshold that the other folds gave"
+    return "at a threshold set before, not on these cases"
+
+
+def threshold_in_force(run: Mapping[str, Any], split: str) -> float | dict[str, float] | None:
+    """The threshold that a run decides cases of a split at, or one for each fold; or None."""
+    point = run.get("operating_point")
+    if point is None or point.get("threshold") is None:
+        return None
+    return thresholds_of(point, split)
 
 
 def _at_prevalence(
@@ -146,11 +166,55 @@ def _at_prevalence(
     return {"prevalence": prevalence, **found, "per_1000": counts}
 
 
+def likelihood_ratios(
+    sensitivity: Mapping[str, Any], specificity: Mapping[str, Any], confidence: float
+) -> dict[str, dict[str, Any]]:
+    """How much a call, and none, change the odds of a positive case, with intervals.
+
+    On the scale of logarithms, with as many independent cases as the intervals of sensitivity
+    and specificity are worth (Simel, Samsa and Matchar 1991, doi:10.1016/0895-4356(91)90128-v).
+
+    Returns:
+        ``positive`` and ``negative``, each ``value``, ``low``, ``high``, ``reason``.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name in ("positive", "negative"):
+        row: dict[str, Any] = {"value": None, "low": None, "high": None, "reason": ""}
+        found[name] = row
+        if sensitivity["value"] is None or specificity["value"] is None:
+            row["reason"] = "sensitivity or specificity is not estimable here"
+            continue
+        hit, pass_ = float(sensitivity["value"]), float(specificity["value"])
+        above, below = (hit, 1 - pass_) if name == "positive" else (1 - hit, pass_)
+        n_1, n_0 = _effective(sensitivity, confidence), _effective(specificity, confidence)
+        if below > 0:
+            row["value"] = above / below
+        else:
+            row["reason"] = (
+                "no negative case was called" if name == "positive" else "all were called"
+            )
+        # Half a case keeps the logarithms finite where a share is 0 or 1.
+        a, b = (above * n_1 + 0.5) / (n_1 + 1), (below * n_0 + 0.5) / (n_0 + 1)
+        half = check_level(confidence) * float(
+            np.sqrt((1 - a) / (a * (n_1 + 1)) + (1 - b) / (b * (n_0 + 1)))
+        )
+        middle = float(np.log(a / b))
+        value = row["value"]
+        low, high = float(np.exp(middle - half)), float(np.exp(middle + half))
+        row["low"] = low if value is None else min(low, value)
+        row["high"] = None if value is None else max(high, value)
+    return found
+
+
 def _effective(rate: Mapping[str, Any], confidence: float) -> float:
     """As many independent cases as would give an interval of this width."""
     n, p = float(rate["n"]), float(rate["value"])
     z = check_level(confidence)
-    if rate["low"] is None or "Wilson," in rate["method"] or p in {0.0, 1.0}:
+    if rate["low"] is None or "Wilson," in rate["method"]:
         return n
+    if p in {0.0, 1.0}:
+        # The exact limit counts groups: as many cases as would give it.
+        limit = float(rate["low"]) if p == 1.0 else 1 - float(rate["high"])
+        return float(min(n, max(1.0, np.log((1 - confidence) / 2) / np.log(limit))))
     half = (float(rate["high"]) - float(rate["low"])) / 2
     return float(min(n, max(1.0, p * (1 - p) * z**2 / half**2)))

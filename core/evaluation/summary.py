@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,6 +123,8 @@ def summarise(
     tables, notes = decisions_by_unit(
         predictions, task=task, units=units, threshold=threshold, keep=kept
     )
+    notes += _folds_note(predictions, split)
+    metrics = [_at_prevalence(metric, prevalence) for metric in metrics]
     judged = {name: judged_rows(table, task) for name, table in tables.items()}
     if not any(len(table) for table in judged.values()):
         msg = (
@@ -249,6 +252,27 @@ def summarise(
 
 
 # --------------------------------------------------------------------------- cases
+
+
+def _folds_note(predictions: pd.DataFrame, split: str) -> list[str]:
+    """What was judged, and that what predicts is something else, where there were folds."""
+    if split != "out-of-fold" or "fold" not in predictions:
+        return []
+    n = len(set(predictions["fold"].dropna().astype(str)) - {""})
+    return [
+        f"Judged are {n} single networks, each on cases that it had not seen. What predicts is "
+        "their average, with the temperature and the thresholds of single ones: it ranks as well "
+        "or better, its scores are less extreme, and a threshold may find more and call more than "
+        "is said here. The average itself is judged on new data only."
+    ]
+
+
+def _at_prevalence(metric: Metric, prevalence: float | None) -> Metric:
+    """A metric at a recall rate, with the rate that of the place where the model will be used."""
+    function = getattr(metric.compute, "func", None)
+    if prevalence is None or function is not named.sensitivity_at_recall_rate:
+        return metric
+    return replace(metric, compute=partial(metric.compute, prevalence=prevalence))
 
 
 def _named(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

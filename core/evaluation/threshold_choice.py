@@ -49,6 +49,7 @@ def choose_points(
     units: Sequence[Unit] = (),
     metrics: Sequence[Metric] = (),
     unit: str | None = None,
+    prevalence: float | None = None,
 ) -> list[dict[str, Any]]:
     """Operating points for ``run.json``, chosen on out-of-fold or validation rows.
 
@@ -60,6 +61,7 @@ def choose_points(
         units: the steps above the image.
         metrics: the app's; the first says which unit is meant.
         unit: another unit to choose for.
+        prevalence: of the positive classes where the model will be used, for recall rates.
 
     Returns:
         for each target ``name``, ``target``, ``unit``, ``threshold``, ``active`` (False) and
@@ -74,7 +76,8 @@ def choose_points(
     split = predictions["split"].fillna("").astype(str)
     basis = next((name for name in MAY_CHOOSE if (split == name).any()), MAY_CHOOSE[-1])
     rows = predictions[split == basis].reset_index(drop=True)
-    return _chosen(rows, basis, task=task, targets=targets, units=units, metrics=metrics, unit=unit)
+    about: dict[str, Any] = {"task": task, "targets": targets, "units": units, "unit": unit}
+    return _chosen(rows, basis, metrics=metrics, prevalence=prevalence, **about)
 
 
 def explore_points(
@@ -86,6 +89,7 @@ def explore_points(
     units: Sequence[Unit] = (),
     metrics: Sequence[Metric] = (),
     unit: str | None = None,
+    prevalence: float | None = None,
 ) -> list[dict[str, Any]]:
     """Operating points chosen on the very cases that are judged: for looking, not for claims.
 
@@ -97,14 +101,14 @@ def explore_points(
         units: the steps above the image.
         metrics: the app's.
         unit: another unit to choose for.
+        prevalence: as in ``choose_points``.
 
     Returns:
         as ``choose_points``, each marked ``exploratory``.
     """
     rows = predictions.drop(columns=[c for c in ("fold",) if c in predictions])
-    found = _chosen(
-        rows, split, task=task, targets=targets, units=units, metrics=metrics, unit=unit
-    )
+    about: dict[str, Any] = {"task": task, "targets": targets, "units": units, "unit": unit}
+    found = _chosen(rows, split, metrics=metrics, prevalence=prevalence, **about)
     return [
         {**point, "name": f"{point['name']} (exploratory)", "exploratory": True} for point in found
     ]
@@ -119,6 +123,7 @@ def _chosen(
     units: Sequence[Unit],
     metrics: Sequence[Metric],
     unit: str | None,
+    prevalence: float | None,
 ) -> list[dict[str, Any]]:
     """Operating points from these rows."""
     for target in targets:
@@ -134,7 +139,7 @@ def _chosen(
     truth, score, _ = positive_part(cases_of(table, task), task.positive_index)
     fold = table["fold"].to_numpy().astype(str) if "fold" in table else None
     about = {"unit": where, "split": basis, "active": False}
-    return [{**_point(target, truth, score, fold), **about} for target in targets]
+    return [{**_point(target, truth, score, fold, prevalence), **about} for target in targets]
 
 
 def _point(
@@ -142,6 +147,7 @@ def _point(
     truth: NDArray[np.int_],
     score: NDArray[np.float64],
     fold: NDArray[np.str_] | None,
+    prevalence: float | None,
 ) -> dict[str, Any]:
     """One operating point, or why there is none."""
     common: dict[str, Any] = {
@@ -151,7 +157,9 @@ def _point(
         "n_events": int(truth.sum()),
     }
     try:
-        found = choose_threshold(truth, score, target=target)
+        found = choose_threshold(truth, score, target=target, prevalence=prevalence)
+        if target.strip().lower().replace("_", "-").startswith("recall-rate"):
+            common["prevalence"] = prevalence
         return {
             **common,
             "threshold": found.threshold,
@@ -161,7 +169,7 @@ def _point(
                 "specificity": found.specificity,
                 "recall_rate": found.recall_rate,
             },
-            **_by_fold(target, truth, score, fold),
+            **_by_fold(target, truth, score, fold, prevalence),
         }
     except MetricError as error:
         return {**common, "threshold": None, "reason": str(error)}
@@ -172,6 +180,7 @@ def _by_fold(
     truth: NDArray[np.int_],
     score: NDArray[np.float64],
     fold: NDArray[np.str_] | None,
+    prevalence: float | None,
 ) -> Mapping[str, Any]:
     """The threshold of each fold from the others alone; nothing where there are no folds."""
     if fold is None or len(set(fold.tolist()) - {""}) < 2:
@@ -179,5 +188,8 @@ def _by_fold(
     found = {}
     for name in sorted(set(fold.tolist()) - {""}):
         others = fold != name
-        found[name] = choose_threshold(truth[others], score[others], target=target).threshold
+        chosen = choose_threshold(
+            truth[others], score[others], target=target, prevalence=prevalence
+        )
+        found[name] = chosen.threshold
     return {"fold_thresholds": found}

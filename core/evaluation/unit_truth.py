@@ -127,8 +127,8 @@ def _union(
         sets[of] |= names
         kinds[of].add(names)
     found = np.full(n_units, "", dtype=object)
-    for i, names in enumerate(sets):
-        ordered = sorted(names, key=lambda name: (place.get(name, len(place)), name))
+    for i, held in enumerate(sets):
+        ordered = sorted(held, key=lambda name: (place.get(name, len(place)), name))
         # An image without a known label might have one: then none is not known either.
         none = mark if kinds[i] and not bare[i] else ""
         found[i] = mark.join(ordered) if ordered else none

@@ -115,8 +115,19 @@ def _source(title: str, point: Mapping[str, Any]) -> dict[str, str]:
         "Threshold": UNDEFINED if point["threshold"] is None else number(point["threshold"]),
         "Chosen on": _chosen_on(point),
         "There": _reached_there(point),
+        "Cases here": str(point.get("counted_at") or ""),
+        **_likelihoods(point),
         "By": str(point.get("unit") or ""),
         "Standing": _standing(point),
+    }
+
+
+def _likelihoods(point: Mapping[str, Any]) -> dict[str, str]:
+    """By how much a call, and none, change the odds."""
+    ratios = point.get("likelihood_ratios") or {}
+    return {
+        f"LR{sign}": estimate(ratios[key]) if ratios.get(key) else ""
+        for key, sign in (("positive", "+"), ("negative", "\N{MINUS SIGN}"))
     }
 
 

@@ -57,7 +57,13 @@ def compute_metrics(
     points = list(run["operating_points"])
     if explore:
         points += explore_points(
-            rows, task=task, targets=explore, split=split, units=units, metrics=metrics
+            rows,
+            task=task,
+            targets=explore,
+            split=split,
+            units=units,
+            metrics=metrics,
+            prevalence=prevalence,
         )
     present = [name for name in app.subgroups if name in rows.columns]
     return summarise(

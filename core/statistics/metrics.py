@@ -240,11 +240,18 @@ def specificity_at_sensitivity(
 
 
 def sensitivity_at_recall_rate(
-    cases: Cases, *, limit: float, positive: tuple[int, ...] | None = None
+    cases: Cases,
+    *,
+    limit: float,
+    positive: tuple[int, ...] | None = None,
+    prevalence: float | None = None,
 ) -> float:
-    """The greatest sensitivity of any threshold that calls no more than this share of cases."""
+    """The greatest sensitivity of any threshold that calls no more than this share of cases.
+
+    With a prevalence the share is that of a place where so many cases are positive.
+    """
     batch = _BATCHES[sensitivity_at_recall_rate]
-    return _one(batch, cases, _BOTH, positive=positive, limit=limit)
+    return _one(batch, cases, _BOTH, positive=positive, limit=limit, prevalence=prevalence)
 
 
 def sensitivity_of_positive(cases: Cases, *, positive: tuple[int, ...] | None = None) -> float:

@@ -106,7 +106,9 @@ def parse_target(text: str) -> tuple[str, float, float]:
     raise ConfigError(msg)
 
 
-def choose_threshold(y: ArrayLike, score: ArrayLike, *, target: str) -> OperatingPoint:
+def choose_threshold(
+    y: ArrayLike, score: ArrayLike, *, target: str, prevalence: float | None = None
+) -> OperatingPoint:
     """The threshold that meets a target on these cases.
 
     ``sensitivity=s``: the fewest false alarms among thresholds with at least that
@@ -120,9 +122,11 @@ def choose_threshold(y: ArrayLike, score: ArrayLike, *, target: str) -> Operatin
         y: (N,) zeros and ones of validation cases.
         score: (N,) finite numbers.
         target: see ``parse_target``.
+        prevalence: share of positives where the model will be used: a recall rate is then that
+            of this place, and not of these cases, of which more may be positive.
 
     Raises:
-        MetricError: a class is absent.
+        MetricError: a class is absent, or the prevalence is not between 0 and 1.
         ConfigError: the target is none.
 
     >>> y, score = [0, 0, 1, 0, 1], [0.1, 0.4, 0.4, 0.2, 0.8]
@@ -139,6 +143,9 @@ def choose_threshold(y: ArrayLike, score: ArrayLike, *, target: str) -> Operatin
     n_1, n_0 = int(truth.sum()), int((~truth).sum())
     sensitivity, specificity = hits / n_1, 1 - alarms / n_0
     recalled = (hits + alarms) / (n_1 + n_0)
+    if prevalence is not None:
+        share = _checked_share(prevalence)
+        recalled = share * sensitivity + (1 - share) * (1 - specificity)
     slack = 1e-12
     if rule == "sensitivity":
         gain = np.where(sensitivity >= wanted - slack, specificity, -np.inf)
@@ -167,6 +174,14 @@ def choose_threshold(y: ArrayLike, score: ArrayLike, *, target: str) -> Operatin
         n=n_1 + n_0,
         n_events=n_1,
     )
+
+
+def _checked_share(prevalence: float) -> float:
+    """A prevalence inside (0, 1)."""
+    if not 0 < prevalence < 1:
+        msg = f"The prevalence is {prevalence:g}; it must lie between 0 and 1, as in 0.005."
+        raise MetricError(msg)
+    return float(prevalence)
 
 
 def _threshold_at(
@@ -340,9 +355,7 @@ def predictive_values(
     if not (0 <= sensitivity <= 1 and 0 <= specificity <= 1):
         msg = "Sensitivity and specificity must lie in [0, 1]."
         raise MetricError(msg)
-    if not 0 < prevalence < 1:
-        msg = f"The prevalence is {prevalence:g}; it must lie between 0 and 1, as in 0.005."
-        raise MetricError(msg)
+    _checked_share(prevalence)
     alarms, missed = 1 - specificity, 1 - sensitivity
     called = sensitivity * prevalence + alarms * (1 - prevalence)
     passed = specificity * (1 - prevalence) + missed * prevalence

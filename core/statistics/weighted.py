@@ -306,6 +306,7 @@ def best_rates(
     positive: tuple[int, ...] | None = None,
     at_least: float = 0.0,
     limit: float = 1.0,
+    prevalence: float | None = None,
 ) -> NDArray[np.float64]:
     """The best rate of any threshold that keeps to a bound on another."""
     truth, score, _ = positive_part(cases, positive)
@@ -318,6 +319,8 @@ def best_rates(
         found = np.where(sensitivity >= at_least - slack, specificity, 0.0).max(axis=1)
     elif limit < 1:
         recalled = (hits + alarms) / np.where(n_1 + n_0 > 0, n_1 + n_0, 1.0)
+        if prevalence is not None:
+            recalled = prevalence * sensitivity + (1 - prevalence) * (1 - specificity)
         found = np.where(recalled <= limit + slack, sensitivity, 0.0).max(axis=1)
     else:
         found = np.where(specificity >= at_least - slack, sensitivity, 0.0).max(axis=1)

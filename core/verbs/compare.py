@@ -19,7 +19,13 @@ from core.errors import ConfigError, ManifestError
 from core.evaluation.cases import Level
 from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
 from core.evaluation.metric_specs import specs_of
-from core.evaluation.paired import compare_levels, hold_family, still_possible
+from core.evaluation.paired import (
+    compare_levels,
+    hold_family,
+    non_inferiority,
+    still_possible,
+)
+from core.evaluation.stored_thresholds import counted_at, threshold_in_force
 from core.evaluation.threshold_choice import headline_unit
 from core.evaluation.units import decisions_by_unit
 from core.report.comparison import write_comparison
@@ -62,6 +68,7 @@ def compare(
     card: str | None = None,
     allow_outside: bool = False,
     options: Mapping[str, Any] | None = None,
+    margin: float | None = None,
     pdf: bool = False,
 ) -> dict[str, Any]:
     """Compare two runs on the same cases.
@@ -78,6 +85,8 @@ def compare(
         card: data card to use.
         allow_outside: whether a table may name files outside of its folder.
         options: the app's own.
+        margin: the greatest loss of the headline that does not matter, on its own scale (0.02
+            of a share is 2 points), set before the data are seen: is the second not worse?
         pdf: print the page to ``report.pdf`` as well.
 
     Returns:
@@ -101,7 +110,10 @@ def compare(
         tables = (scored[0].predictions, scored[1].predictions)
         notes += scored[0].notes
         of = "new data"
-    content, cases = _compared(runs, tables, notes, of)
+    if margin is not None and not 0 < margin < 1:
+        msg = f"--margin {margin:g}: must lie between 0 and 1, as in 0.02 for 2 points."
+        raise ConfigError(msg)
+    content, cases = _compared(runs, tables, notes, of, margin)
     if out is None:
         return content
     with claim(out):
@@ -120,13 +132,20 @@ def _compared(
     tables: tuple[pd.DataFrame, pd.DataFrame],
     notes: list[str],
     of: str,
+    margin: float | None,
 ) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
     """The content of ``comparison.json``, and the cases side by side for each unit."""
     first = runs[0]
     metrics = first.app.metrics_for(first.task)
+    # Out-of-fold cases helped to choose the threshold of their run, so each is decided at that
+    # of the other folds, as an evaluation does.
     decided = [
         decisions_by_unit(
-            table, task=first.task, units=units_of_run(run.content), threshold=run.threshold
+            table,
+            task=first.task,
+            units=units_of_run(run.content),
+            threshold=threshold_in_force(run.content, _split_of(table)),
+            keep=("fold",),
         )[0]
         for run, table in zip(runs, tables, strict=True)
     ]
@@ -160,10 +179,29 @@ def _compared(
         "agreement": {name: _agreement(side) for name, side in cases.items()},
         "changed": _changed(*runs),
         "notes": list(dict.fromkeys(notes)),
+        "margin": None,
+        "counted_at": [_counted_at(run, table) for run, table in zip(runs, tables, strict=True)],
         "resamples": RESAMPLES,
         "seed": int(first.content["seed"]),
     }
+    if margin is not None:
+        up = next((m.higher_is_better for m in metrics if m.name == main["name"]), True)
+        content["margin"] = non_inferiority(main, margin, higher_is_better=up)
+        content["notes"].insert(0, content["margin"]["words"])
     return content, cases
+
+
+def _split_of(table: pd.DataFrame) -> str:
+    """What these rows are: out-of-fold, if any are; rows of no fold have the run's threshold."""
+    return "out-of-fold" if (table["split"] == "out-of-fold").any() else "test"
+
+
+def _counted_at(run: Run, table: pd.DataFrame) -> str:
+    """At which threshold a run decided these cases, in words."""
+    point = run.content.get("operating_point")
+    if point is None or point.get("threshold") is None:
+        return "the class with the highest score"
+    return f"{point['name']}, {counted_at(point, _split_of(table))}"
 
 
 def _levels(

@@ -25,6 +25,7 @@ from core.evaluation.cases import Level
 from core.evaluation.drift import input_drift, number_drift
 from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
 from core.evaluation.metric_specs import specs_of
+from core.evaluation.stored_thresholds import threshold_in_force
 from core.evaluation.units import decisions_by_unit, text_of
 from core.runs.predictions import final_split
 from core.runs.results import read_table
@@ -92,7 +93,7 @@ def compare_with_training(
         )
     about = evaluation["about"]
     unit = str(about["unit"])
-    now = _level(run, predictions, unit, seed=1)
+    now = _level(run, predictions, unit, split="new data", seed=1)
     numbers: list[dict[str, Any]] = []
     before = _held_out(run, unit, notes)
     if before is not None and now is not None:
@@ -223,16 +224,19 @@ def _held_out(run: Run, unit: str, notes: list[str]) -> Level | None:
             "with its own test."
         )
         return None
-    return _level(run, table, unit, seed=0)
+    return _level(run, table, unit, split=final_split(table), seed=0)
 
 
-def _level(run: Run, predictions: pd.DataFrame, unit: str, *, seed: int) -> Level | None:
+def _level(
+    run: Run, predictions: pd.DataFrame, unit: str, *, split: str, seed: int
+) -> Level | None:
     """The judged cases of one unit; None where there are none."""
     tables, _ = decisions_by_unit(
         predictions,
         task=run.task,
         units=units_of_run(run.content),
-        threshold=run.threshold,
+        threshold=threshold_in_force(run.content, split),
+        keep=("fold",),
     )
     table = judged_rows(tables[unit], run.task) if unit in tables else None
     if table is None or not len(table):

@@ -99,6 +99,7 @@ def evaluate_table(
         threshold=threshold,
         targets=targets,
         exploratory=exploratory,
+        prevalence=prevalence,
     )
     word = app.group if app else (group or "group").removesuffix("_id").replace("_", " ")
     with claim(out):

@@ -24,7 +24,12 @@ __all__ = ["set_threshold"]
 
 
 def set_threshold(
-    run_path: Path, *, target: str | None = None, unit: str | None = None, off: bool = False
+    run_path: Path,
+    *,
+    target: str | None = None,
+    unit: str | None = None,
+    off: bool = False,
+    prevalence: float | None = None,
 ) -> dict[str, Any]:
     """Choose an operating point on validation cases and put it in force.
 
@@ -34,6 +39,8 @@ def set_threshold(
             ``cost=5:1``; None only lists what is stored.
         unit: the unit to choose for; None takes that of the headline.
         off: put none in force: the class with the highest score is decided.
+        prevalence: of the positive classes where the model will be used: a recall rate is then
+            that of this place.
 
     Returns:
         ``operating_points`` and ``operating_point`` (in force, or None) of the run.
@@ -56,7 +63,7 @@ def set_threshold(
     points = [{**point, "active": False} for point in points]
     active = None
     if target is not None:
-        active = {**_chosen(run_path, target, unit), "active": True}
+        active = {**_chosen(run_path, target, unit, prevalence), "active": True}
         active["set"] = datetime.now(UTC).isoformat(timespec="seconds")
         points = [p for p in points if (p["name"], p["unit"]) != (active["name"], active["unit"])]
         points.append(active)
@@ -68,7 +75,9 @@ def set_threshold(
     return {"operating_points": points, "operating_point": active}
 
 
-def _chosen(run_path: Path, target: str, unit: str | None) -> dict[str, Any]:
+def _chosen(
+    run_path: Path, target: str, unit: str | None, prevalence: float | None
+) -> dict[str, Any]:
     """The operating point that this target gives on the run's own predictions."""
     run = load_run(run_path)
     if not run.task.positive_index or run.task.kind == "multilabel":
@@ -91,6 +100,7 @@ def _chosen(run_path: Path, target: str, unit: str | None) -> dict[str, Any]:
         units=units_of_run(json.loads((run_path / "run.json").read_text(encoding="utf-8"))),
         metrics=run.app.metrics_for(run.task),
         unit=unit,
+        prevalence=prevalence,
     )
     if point["threshold"] is None:
         msg = (
