@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import stdtrit
 
 from core.data.tables_in import number, read_cells, whole_number
 from core.errors import ManifestError, MetricError
@@ -31,9 +32,6 @@ __all__ = ["AreaEstimate", "corrected_areas", "judged_counts", "read_confusion"]
 
 # The 97.5th percentile of the normal distribution.
 Z95 = 1.959963984540054
-# Fewer groups than this say nothing about how groups differ.
-LEAST_GROUPS = 10
-RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -66,8 +64,8 @@ def corrected_areas(mapped: ArrayLike, confusion: ArrayLike) -> AreaEstimate:
         mapped: (K,) area of each class on the map.
         confusion: (K, K) counts of judged tiles: row the class on the map, column the
             true class; or (G, K, K), one such matrix per group. Tiles of a group are
-            alike, so with groups enough the interval is also asked of a bootstrap that
-            resamples them, and the wider of the two is given.
+            alike, so the interval is also asked of how groups differ (jackknife), and the
+            wider of the two is given.
 
     Raises:
         MetricError: a class that is on the map was judged on fewer than two tiles.
@@ -113,14 +111,10 @@ def corrected_areas(mapped: ArrayLike, confusion: ArrayLike) -> AreaEstimate:
     off = Z95 * float(np.sqrt((weight**2) @ np.diag(spread)))
     low, high = true - Z95 * error, true + Z95 * error
     ends = accuracy - off, accuracy + off
-    if len(by_group) >= LEAST_GROUPS:
-        drawn, right = _resampled(by_group, weight, share)
-        low = np.minimum(low, np.percentile(drawn, 2.5, axis=0))
-        high = np.maximum(high, np.percentile(drawn, 97.5, axis=0))
-        ends = (
-            min(ends[0], float(np.percentile(right, 2.5))),
-            max(ends[1], float(np.percentile(right, 97.5))),
-        )
+    if len(by_group) > 1:
+        reach, off_by_group = _between_groups(by_group, weight, share)
+        low, high = np.minimum(low, true - reach), np.maximum(high, true + reach)
+        ends = min(ends[0], accuracy - off_by_group), max(ends[1], accuracy + off_by_group)
     return AreaEstimate(
         area=total * true,
         low=total * np.clip(low, 0, None),
@@ -133,18 +127,27 @@ def corrected_areas(mapped: ArrayLike, confusion: ArrayLike) -> AreaEstimate:
     )
 
 
-def _resampled(
+def _between_groups(
     by_group: NDArray[np.float64], weight: NDArray[np.float64], share: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shares of the true classes (B, K) and accuracies (B,) with groups drawn anew."""
-    n, k = len(by_group), len(weight)
-    rng = np.random.default_rng(0)
-    times = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES)
-    counts = (times @ by_group.reshape(n, -1)).reshape(RESAMPLES, k, k)
+) -> tuple[NDArray[np.float64], float]:
+    """Half widths of the shares of the true classes (K,) and of the accuracy, over groups.
+
+    Each group is left out in turn (jackknife); with few groups Student's quantile is wide,
+    as it has to be: tiles of one field say little about the next.
+    """
+    n = len(by_group)
+    counts = by_group.sum(axis=0)[None] - by_group
     judged = counts.sum(axis=2, keepdims=True)
-    # A class that a draw holds no tile of keeps the share of all tiles.
-    drawn = np.where(judged > 0, counts / np.maximum(judged, 1), share)
-    return weight @ drawn, np.diagonal(drawn, axis1=1, axis2=2) @ weight
+    # A class that only the group left out holds keeps the share of all tiles.
+    left = np.where(judged > 0, counts / np.maximum(judged, 1), share)
+    drawn, right = weight @ left, np.diagonal(left, axis1=1, axis2=2) @ weight
+    student = float(stdtrit(n - 1, 0.975))
+
+    def reach(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        square = ((values - values.mean(axis=0)) ** 2).sum(axis=0)
+        return np.asarray(student * np.sqrt((n - 1) / n * square))
+
+    return reach(drawn), float(reach(right))
 
 
 def judged_counts(predictions: pd.DataFrame, classes: Sequence[str]) -> NDArray[np.float64]:
@@ -206,12 +209,12 @@ def read_confusion(path: Path, classes: Sequence[str]) -> NDArray[np.float64]:
     except ManifestError as error:
         msg = f"--confusion {error} Pass a run, or a table of true classes by map classes."
         raise ManifestError(msg) from error
-    counts = [[number(cell) for cell in row[1:]] for row in cells.rows]
-    if any(value is None or value < 0 for row in counts for value in row):
+    given = [[number(cell) for cell in row[1:]] for row in cells.rows]
+    if any(value is None or value < 0 for row in given for value in row):
         msg = f"--confusion {path}: a cell is no count. Correct the table."
         raise ManifestError(msg)
     names = [whole_number(row[0]) for row in cells.rows]
-    table = pd.DataFrame(counts, index=names, columns=cells.columns[1:])
+    table = pd.DataFrame(given, index=names, columns=cells.columns[1:])
     missing = sorted(set(classes) - (set(table.index) & set(table.columns)))
     if missing:
         msg = f"--confusion {path}: has no row and column for {', '.join(missing)}."
