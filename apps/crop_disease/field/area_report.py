@@ -1,7 +1,7 @@
 """What a report on tiles of a field says in hectares: areas, accuracy by area, severity.
 
-A map is read as areas, so errors count by the ground they stand on. Intervals resample
-whole groups, because tiles of one block err alike.
+A map is read as areas, so errors count by the ground they stand on. Intervals leave out
+whole groups in turn, because tiles of one block err alike.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _areas(context: ReportContext, rows: pd.DataFrame) -> list[Block]:
             title="Areas of the judged tiles",
             note=f"{count(len(rows))} tiles, {hectares.sum():.4f} ha, in {count(n_groups)} groups. "
             "User's accuracy: of the ground called so, how much is. Producer's: of the ground that "
-            "is so, how much was called so. 95 % intervals leave out each group in turn; where no error was "
+            "is so, how much was called so. 95 % intervals: over groups; where no error was "
             "seen they are the exact bound for so many groups. Areas of a whole field "
             "are corrected by these errors in the summary of a prediction (Olofsson et al. 2014, "
             "doi:10.1016/j.rse.2014.02.015).",

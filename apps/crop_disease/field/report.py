@@ -75,7 +75,7 @@ def random_against_spatial(context: ReportContext) -> Sequence[Block]:
             numeric=("macro-F1",),
         ),
         Text(
-            f"The gap is {gap:.3f} (95 % interval {low:.3f} to {high:.3f}, each group left out in turn). "
+            f"The gap is {gap:.3f} (95 % interval {low:.3f} to {high:.3f}, over groups). "
             + (
                 "A random split would have promised that much more than new ground keeps. The "
                 "numbers of this report are those of blocks not seen."
