@@ -64,11 +64,12 @@ def run_naive(run: Path, mosaic: Path, out: Path) -> None:
     import torch
 
     from core.model.inference import run_batch
+    from core.runs.networks import load_networks
     from core.runs.run import load_run
     from core.statistics.scores import scores_from_logits
 
     loaded = load_run(run)
-    network = loaded.networks()[0][1]
+    network = load_networks(loaded)[0][1]
     height_px, width_px = loaded.members[0].preparation.size_px
     with rasterio.open(mosaic, driver="GTiff") as source:
         bands, profile = source.read(), source.profile

@@ -34,12 +34,13 @@ def main() -> None:
     import torch
     from rasterio.windows import Window
 
+    from core.runs.networks import load_networks
     from core.runs.run import load_run
     from core.statistics.scores import scores_from_logits
 
     torch.set_num_threads(1)
     run = load_run(given.run)
-    network = run.networks()[0][1].eval()
+    network = load_networks(run)[0][1].eval()
     tile = run.members[0].preparation.size_px[0]
     stride = 3 * tile // 4
     with rasterio.open(given.mosaic, driver="GTiff") as source:

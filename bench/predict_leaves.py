@@ -27,6 +27,7 @@ import torch
 from PIL import Image
 
 from core.app import find_app
+from core.runs.networks import load_networks
 from core.runs.run import load_run
 from core.verbs.predict import predict
 from core.verbs.train import train
@@ -75,7 +76,7 @@ def compare(run: Path, folder: Path, rounds: int) -> tuple[float, float]:
     files = sorted(folder.iterdir())
     loaded = load_run(run)
     size_px = loaded.members[0].preparation.size_px
-    backbone = loaded.networks()[0][1].backbone
+    backbone = load_networks(loaded)[0][1].backbone
     network = torch.nn.Sequential(backbone, torch.nn.Identity()).eval()
     best = [float("inf"), float("inf")]
     for turn in range(rounds):

@@ -251,7 +251,7 @@ def test_small_and_absent_classes_are_named(tmp_path: Path) -> None:
     assert "No image of d." in words(content, "classes")
     assert "c (1)" in words(content, "classes")
     assert content["classes"]["a"] == {"": 12}
-    # With one image no class can be foretold on groups not seen.
+    # With one image no class can be predicted on groups not seen.
     assert verdicts(content)["shortcut_border"] == "cannot be checked"
 
 

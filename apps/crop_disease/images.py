@@ -19,7 +19,11 @@ import cv2
 import numpy as np
 
 from apps.crop_disease.field.window import is_tile
+from apps.crop_disease.layout_reader import by_layout
 from apps.crop_disease.padding import padding_for
+from core.data.images import read_image
+from core.data.manifest import GroupRule, index_images
+from core.data.manifest_tables import column_named
 from core.data.steps import Steps
 
 if TYPE_CHECKING:
@@ -73,9 +77,6 @@ LEAST_SHORT_SIDE_PX = 64
 
 def index(source: Source) -> Manifest:
     """The manifest of leaf photos: a public set as its data card says, else as it lies there."""
-    # Only here: the app's description must load without pandas.
-    from apps.crop_disease.layout_reader import by_layout  # noqa: PLC0415
-
     return by_layout(source, index_photos) or index_photos(source)
 
 
@@ -88,9 +89,6 @@ def index_photos(source: Source) -> Manifest:
     known the manifest has a column ``leaf``; a photo without one counts as
     a leaf of its own.
     """
-    from core.data.manifest import GroupRule, index_images  # noqa: PLC0415
-    from core.data.manifest_tables import column_named  # noqa: PLC0415
-
     rules = (
         GroupRule(words=_LEAF, columns=("leaf", "leaf_id")),
         GroupRule(words="the plant", columns=("plant", "plant_id")),
@@ -126,9 +124,6 @@ def index_photos(source: Source) -> Manifest:
 
 def read(row: Mapping[str, Any]) -> NDArray[Any]:
     """The photo of a manifest row, RGB (H, W, 3), turned as its EXIF tag says."""
-    # Only where pixels are read: the manifest of a folder needs no decoder.
-    from core.data.images import read_image  # noqa: PLC0415
-
     return read_image(Path(row["path"]), at_least=row.get("at_least"))
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from apps.crop_disease.field.files import is_raster
+from apps.crop_disease.field.index import index_field
+from apps.crop_disease.field.tile_pixels import read_tile
 from apps.crop_disease.field.window import is_tile
 from apps.crop_disease.images import index as index_photos
 from apps.crop_disease.images import read as read_photo
@@ -55,16 +57,11 @@ def index(source: Source) -> Manifest:
             "photos of leaves or tiles of fields. Pass them in two commands."
         )
         raise ManifestError(msg)
-    # Only here: photos need none of the libraries for maps.
-    from apps.crop_disease.field.index import index_field  # noqa: PLC0415
-
     return index_field(source)
 
 
 def read(row: Mapping[str, Any]) -> NDArray[Any]:
     """The pixels (H, W, C) of a photo or of a tile."""
     if is_tile(row) or row.get("refused"):
-        from apps.crop_disease.field.tile_pixels import read_tile  # noqa: PLC0415  (see above)
-
         return read_tile(row)
     return read_photo(row)

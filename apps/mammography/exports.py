@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from apps.mammography.dicom_export import write_objects
 from apps.mammography.overlay import captioned, drawn
 from core.base.outputs import csv_safe, write_bytes, write_text
 from core.report.overlay import png_bytes
@@ -48,6 +49,4 @@ def write_overlays(context: ExportContext) -> Sequence[Path]:
 
 def write_dicom(context: ExportContext) -> Sequence[Path]:
     """Secondary capture, segmentation and structured report of each DICOM input; see the module."""
-    from apps.mammography.dicom_export import write_objects  # noqa: PLC0415  (needs highdicom)
-
     return write_objects(context)

@@ -19,6 +19,7 @@ import numpy as np
 
 from apps.mammography.dicom import read_dicom
 from core.data.dicom import DICOM_SUFFIXES, is_dicom
+from core.data.images import read_image
 from core.data.steps import Steps
 
 if TYPE_CHECKING:
@@ -63,8 +64,6 @@ def read(row: Mapping[str, Any]) -> NDArray[Any]:
     if is_dicom(path) or path.suffix.lower() in DICOM_SUFFIXES:
         voi = row.get("voi")
         return read_dicom(path, voi=voi if isinstance(voi, str) else "")
-    from core.data.images import read_image  # noqa: PLC0415  (Pillow is not needed for DICOM)
-
     pixels = read_image(path)
     if pixels.shape[2] == 1:
         return pixels

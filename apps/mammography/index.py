@@ -14,8 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from apps.mammography.headers import Header, read_header, side_and_view
 from apps.mammography.identity import Pseudonyms
+from apps.mammography.images import CLEAR_SIDE, find_breast, read
 from apps.mammography.layout_reader import card_of, manifest_of
 from core.data.dicom import DICOM_SUFFIXES, is_dicom, open_dicom
+from core.data.manifest import EXTENSIONS as PHOTOS
+from core.data.manifest import index_images, locate
+from core.data.manifest_tables import LABEL_NAMES
+from core.data.scan import scan
+from core.data.table_paths import FileKey
 from core.errors import ConfigError, ImageError, ManifestError
 
 if TYPE_CHECKING:
@@ -24,7 +30,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from core.app import Manifest, Source
-    from core.data.table_paths import FileKey
 
 __all__ = ["COLUMNS", "index"]
 
@@ -164,9 +169,6 @@ class _Options:
 
 def _by_layout(source: Source) -> Manifest | None:
     """The manifest of a public set; None if the source is no such folder, or is not read as one."""
-    from core.data.manifest import EXTENSIONS as PHOTOS  # noqa: PLC0415
-    from core.data.scan import scan  # noqa: PLC0415
-
     is_folder = len(source.paths) == 1 and source.paths[0].is_dir()
     if not is_folder or source.label or source.group or source.options.get("card") == "none":
         return None
@@ -192,10 +194,6 @@ def _patient_and_side(path: Path) -> tuple[str, str]:
 
 def _by_core(source: Source) -> Manifest:
     """The manifest of class folders, a table, or unlabelled files."""
-    from core.data.manifest import EXTENSIONS as PHOTOS  # noqa: PLC0415
-    from core.data.manifest import index_images  # noqa: PLC0415
-    from core.data.manifest_tables import LABEL_NAMES  # noqa: PLC0415
-
     return index_images(
         source,
         extensions={*PHOTOS, *EXTENSIONS},
@@ -206,8 +204,6 @@ def _by_core(source: Source) -> Manifest:
 
 def _file_keys() -> tuple[FileKey, ...]:
     """What tables may name a mammogram by beside its path: ids that stand in its header."""
-    from core.data.table_paths import FileKey  # noqa: PLC0415
-
     known: dict[Path, Header] = {}
 
     def header(path: Path) -> Header:
@@ -244,8 +240,6 @@ def _with_headers(
     base: Manifest, source: Source, options: _Options, pseudonyms: Pseudonyms
 ) -> Manifest:
     """The base manifest with what headers, tables and file names say of each image."""
-    from core.data.manifest import locate  # noqa: PLC0415  (0.5 s to import)
-
     is_public = bool(base.cards)
     rows: list[dict[str, Any]] = []
     seen: dict[str, list[tuple[Path, str]]] = {}
@@ -430,8 +424,6 @@ def _side(
 
 def _side_from_pixels(path: Path, voi: str) -> str:
     """The side by where the chest wall is; empty where that is unclear or unreadable."""
-    from apps.mammography.images import CLEAR_SIDE, find_breast, read  # noqa: PLC0415
-
     try:
         breast = find_breast(read({"path": path, "voi": voi}))
     except ImageError:

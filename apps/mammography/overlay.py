@@ -8,6 +8,7 @@ import numpy as np
 
 from apps.mammography.images import find_breast
 from core.report.overlay import hot_region, with_legend
+from core.report.saliency import overlay
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,8 +45,6 @@ def drawn(pixels: NDArray[Any], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
         pixels: (H, W, C) as read.
         heat: (H, W) in [0, 1].
     """
-    from core.report.saliency import overlay  # noqa: PLC0415  (torch)
-
     grey = pixels.astype(np.float32).mean(axis=2)
     full = {"uint8": 255.0, "uint16": 65535.0}.get(str(pixels.dtype)) or float(grey.max()) or 1.0
     shown = np.rint(np.clip(grey / full, 0, 1) * 255).astype(np.uint8)

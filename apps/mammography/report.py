@@ -17,6 +17,9 @@ import numpy as np
 
 from core.blocks import Table, Text
 from core.report.numbers import NBSP, UNDEFINED, interval, number, quantity
+from core.report.plots import Line, curves
+from core.statistics.discrimination import roc_points
+from core.statistics.operating_points import choose_threshold, two_by_two
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,8 +62,6 @@ _SOURCE = (
 def screening_audit(context: ReportContext) -> Sequence[Block]:
     """Recall rate, cancers found, PPV1, misses: the audit of a screening programme."""
     import pandas as pd  # noqa: PLC0415  (the app's description must load without it)
-
-    from core.statistics.operating_points import two_by_two  # noqa: PLC0415
 
     level, rows = _cases(context)
     if rows is None or context.task.name != "cancer":
@@ -123,10 +124,6 @@ def _recall_words(share: float, prevalence: float | None) -> str:
 def what_recall_finds(context: ReportContext) -> Sequence[Block]:
     """What share of the cancers is found when a fixed share is recalled, with the ROC curve."""
     import pandas as pd  # noqa: PLC0415  (see above)
-
-    from core.report.plots import Line, curves  # noqa: PLC0415  (imports matplotlib)
-    from core.statistics.discrimination import roc_points  # noqa: PLC0415
-    from core.statistics.operating_points import choose_threshold, two_by_two  # noqa: PLC0415
 
     level, rows = _cases(context)
     if rows is None or context.task.kind != "binary" or len(context.task.classes) != 2:

@@ -24,6 +24,7 @@ import numpy as np
 from apps.retinopathy import dicom
 from apps.retinopathy.disc import FALLBACKS, Disc, find_disc, to_eight_bits
 from apps.retinopathy.quality import JUDGED_RADIUS_PX, gate_of, judge
+from core.data.images import read_image
 from core.data.steps import Steps
 
 if TYPE_CHECKING:
@@ -73,9 +74,6 @@ def read(row: Mapping[str, Any]) -> NDArray[Any]:
     path = Path(row["path"])
     if dicom.is_dicom(path):
         return dicom.read_pixels(path)
-    # Only where pixels are read: the manifest of a folder needs no decoder.
-    from core.data.images import read_image  # noqa: PLC0415
-
     pixels = read_image(path)
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 

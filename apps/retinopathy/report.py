@@ -18,8 +18,10 @@ from apps.retinopathy.metrics import GRADES
 from apps.retinopathy.referral_curve import referral_curve
 from apps.retinopathy.screening import is_ungradable, referrals
 from core.blocks import Pictures, Table, Text
+from core.evaluation.stored_thresholds import counted_at, thresholds_of
 from core.evaluation.units import text_of
 from core.report.numbers import count, estimate, number, quantity
+from core.report.saliency import overlay
 from core.statistics.operating_points import per_thousand, proportion, two_by_two
 
 if TYPE_CHECKING:
@@ -145,8 +147,6 @@ def _thresholds(
     Out-of-fold cases helped to choose the threshold of the run: each is decided at that of the
     other folds, as everywhere else.
     """
-    from core.evaluation.stored_thresholds import counted_at, thresholds_of  # noqa: PLC0415
-
     split = str((context.evaluation.get("about") or {}).get("split") or "")
     points = context.evaluation.get("operating_points") or []
     return [
@@ -379,8 +379,6 @@ def _pictured(
         picture = context.picture(image_id)
         shown = [picture]
         if context.saliency is not None:
-            from core.report.saliency import overlay  # noqa: PLC0415  (imports torch)
-
             shown.append(overlay(picture, context.saliency(image_id)))
         quality = f"; {row['quality']}" if row.get("quality") else ""
         title = context.task.title

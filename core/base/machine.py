@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Machine",
+    "cache_home",
     "cores",
     "detect",
     "free_disk",
@@ -236,6 +237,15 @@ def total_memory() -> int:
         with suppress(OSError, ValueError):
             total = min(total, int((CGROUP / name).read_text(encoding="ascii")))
     return total
+
+
+def cache_home() -> Path:
+    """Where prepared pixels are kept: ``RESIGHT_HOME``, or the user's cache folder."""
+    given = os.environ.get("RESIGHT_HOME")
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return (Path(base) if base else Path.home() / ".cache") / "resight"
 
 
 def free_disk(folder: Path) -> int:

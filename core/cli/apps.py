@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.app import app_names, find_app
 from core.cli.shared import JSON, guarded, say, show_json, table
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ def apps(
     as_json: bool = JSON,
 ) -> None:
     """List the apps, what each predicts, and about what it decides."""
-    from core.app import app_names, find_app  # noqa: PLC0415  (loads the apps)
-
     with guarded(as_json=as_json):
         found = [find_app(name) for name in app_names()]
         if as_json:

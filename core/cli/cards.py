@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from core.app import find_app
+from core.base.outputs import write_text
 from core.cli.own_options import AppCommand, own_options
 from core.cli.shared import existing, guarded, say, show_json, table
+from core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,10 +53,8 @@ def search(
 
 def _list(words: Sequence[str], app: str | None, *, as_json: bool) -> None:
     """Print the cards in which all words occur, as a table or for programs."""
-    from core.cards.card import find_cards  # noqa: PLC0415  (pydantic)
-
     with guarded(as_json=as_json):
-        found = [f for f in find_cards(" ".join(words)) if app in {None, f.card.app}]
+        found = [f for f in _files(words) if app in {None, f.card.app}]
         if as_json:
             show_json([file.card.model_dump() for file in found])
             return
@@ -80,11 +80,7 @@ def show(
 ) -> None:
     """Show all of one card; what was not checked against its source is marked."""
     with guarded(as_json=as_json):
-        file = _card(name)
-        if as_json:
-            show_json(file.card.model_dump())
-            return
-        say("\n".join(_page(file)))
+        say(_text(name, "json" if as_json else "page").rstrip("\n"))
 
 
 def export(
@@ -94,14 +90,10 @@ def export(
 ) -> None:
     """Write a card in another format."""
     with guarded():
-        from core.base.outputs import write_text  # noqa: PLC0415
-        from core.cards.croissant import croissant_text  # noqa: PLC0415
-        from core.errors import ConfigError  # noqa: PLC0415
-
         if not croissant:
             msg = "No format is named. Pass --croissant."
             raise ConfigError(msg)
-        text = croissant_text(_card(name))
+        text = _text(name, "croissant")
         if out is None:
             typer.echo(text, nl=False)
         else:
@@ -121,30 +113,16 @@ def new(
 ) -> None:
     """Write a card for a folder of your own; questions only a person can answer are marked."""
     with guarded():
-        from core.app import find_app  # noqa: PLC0415  (loads the app)
-        from core.base.outputs import write_text  # noqa: PLC0415
-        from core.cards.draft import card_name, new_card_text  # noqa: PLC0415
-        from core.errors import OutputError  # noqa: PLC0415
-        from core.verbs.check import look  # noqa: PLC0415
+        from core.verbs.cards import new_card  # noqa: PLC0415  (imports pandas)
 
         path = existing([data])[0]
-        stem = path.name if path.is_dir() else path.stem
-        name = card_name(stem)
-        place = out or Path(f"{name}.md")
-        if place.exists():
-            msg = (
-                f"{place}: exists already, and answers may stand in it. Choose another --out, or "
-                "remove it."
-            )
-            raise OutputError(msg)
         chosen = find_app(app)
         options = own_options(context)
-        seen = look(chosen, path, task=task, label=label, group=group, card="none", options=options)
-        text = new_card_text(chosen, seen.manifest, seen.audited, name=name, title=title or stem)
-        write_text(place, text)
-        n = text.count("QUESTION:")
+        asked = {"task": task, "label": label, "group": group, "options": options}
+        place, n = new_card(chosen, path, out, title=title, **asked)
         say(f"wrote {place}: {n} questions wait for a person (search for QUESTION:)")
         say(f"use   resight train {app} {data} --card {place} --out RUN")
+        stem = path.name if path.is_dir() else path.stem
         say(f"or    put it into the folder as card.md, or as {stem}.md")
 
 
@@ -153,8 +131,6 @@ def print_table(
 ) -> None:
     """Print the table of all cards, or put it into data_cards/README.md."""
     with guarded():
-        from core.base.outputs import write_text  # noqa: PLC0415
-
         made = markdown_table()
         if into is None:
             typer.echo(made, nl=False)
@@ -165,29 +141,33 @@ def print_table(
 
 def markdown_table() -> str:
     """The table of all cards in Markdown."""
-    from core.cards.card import all_cards  # noqa: PLC0415  (pydantic)
-
     lines = [
         "| card | app | what | images | licence | weights may be released |",
         "|---|---|---|---:|---|---|",
     ]
-    for name, file in all_cards().items():
+    for file in _files():
         card = file.card
         marks = [" *" if card.mark(field) else "" for field in ("counts.images", "licence")]
         release = card.weights_release + (" *" if card.mark("weights_release") else "")
         lines.append(
-            f"| [{name}]({name}.md) | {card.app} | {card.title} | "
+            f"| [{card.name}]({card.name}.md) | {card.app} | {card.title} | "
             f"{_number(card.counts.images)}{marks[0]} | {card.licence}{marks[1]} | {release} |"
         )
     return "\n".join(lines) + "\n"
 
 
-def _card(name: str) -> CardFile:
-    """A card by its name or its path."""
-    from core.cards.card import card_named, read_card  # noqa: PLC0415  (pydantic)
+def _files(words: Sequence[str] = ()) -> list[CardFile]:
+    """The cards in which all words occur."""
+    from core.cards.card import find_cards  # noqa: PLC0415  (imports pydantic)
 
-    path = Path(name)
-    return read_card(path) if path.suffix == ".md" or path.is_file() else card_named(name)
+    return find_cards(" ".join(words))
+
+
+def _text(name: str, form: Literal["page", "json", "croissant"]) -> str:
+    """A card as text, by its name or its path."""
+    from core.verbs.cards import card_text  # noqa: PLC0415  (imports pydantic and pandas)
+
+    return card_text(name, form)
 
 
 def _short_mark(file: CardFile, field: str) -> str:
@@ -197,53 +177,3 @@ def _short_mark(file: CardFile, field: str) -> str:
 
 def _number(n: int | None) -> str:
     return "unknown" if n is None else f"{n:,}"
-
-
-def _page(file: CardFile) -> list[str]:
-    """A card for a terminal: facts, marks, problems, prose."""
-    from core.cards.licence_terms import may_release, terms_of  # noqa: PLC0415
-
-    card = file.card
-    counts = card.counts.model_dump(exclude={"classes"})
-    told = [f"{n:,} {what}" for what, n in counts.items() if n is not None]
-    rows: list[tuple[str, str]] = [
-        ("app", card.app),
-        ("homepage", card.homepage + card.mark("homepage")),
-        ("doi", (card.doi or "none") + card.mark("doi")),
-        ("licence", card.licence + card.mark("licence")),
-        ("conditions", (", ".join(card.conditions) or "none known") + card.mark("conditions")),
-        ("access", card.access + card.mark("access")),
-        ("modality", card.modality + card.mark("modality")),
-        ("counts", (", ".join(told) or "unknown") + card.mark("counts")),
-        *(
-            ("", f"{label}: {n:,}" + card.mark("counts.classes"))
-            for label, n in card.counts.classes.items()
-        ),
-        ("label of", card.label_unit + card.mark("label_unit")),
-        ("group", card.group_key + card.mark("group_key")),
-        ("split", card.split.how + card.mark("split.how")),
-        *(("file", pattern + card.mark("layout.files")) for pattern in card.layout.files),
-        *(
-            (
-                "table",
-                f"{entry.file}: {', '.join(entry.columns) or 'no headings'}"
-                + (f"; {entry.note}" if entry.note else "")
-                + card.mark(f"layout.tables.{i}"),
-            )
-            for i, entry in enumerate(card.layout.tables)
-        ),
-        *(
-            (
-                "problem",
-                f"{issue.severity}: {issue.text} ({issue.source})"
-                + ("" if "(unchecked)" in issue.source else card.mark(f"known_issues.{i}")),
-            )
-            for i, issue in enumerate(card.known_issues)
-        ),
-        ("adapter", card.adapter or "none"),
-    ]
-    lines = [card.title, "", may_release(terms_of([card])), "", table(rows)]
-    for heading, text in file.prose.items():
-        if heading != "Known problems":
-            lines += ["", heading, re.sub(r"(?m)^", "  ", text)]
-    return lines

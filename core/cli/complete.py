@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from core.app import app_names
+
 __all__ = ["apps", "cards", "plans", "runs"]
 
 # Folders looked into for runs, from the current one down.
@@ -12,8 +14,6 @@ _DEPTH = 3
 
 def apps(incomplete: str) -> list[str]:
     """Installed apps."""
-    from core.app import app_names  # noqa: PLC0415  (reads what is installed)
-
     return [name for name in app_names() if name.startswith(incomplete)]
 
 

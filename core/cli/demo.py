@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import typer
@@ -24,14 +25,11 @@ def demo(
 ) -> None:
     """Run the whole path on synthetic images, offline, in a minute or two."""
     with guarded(as_json=as_json, quiet=True):
-        import time  # noqa: PLC0415  (only here)
-
-        from core.verbs.demo import demo as run  # noqa: PLC0415  (imports torch)
-        from core.verbs.demo import summary_rows  # noqa: PLC0415
+        from core.verbs import demo as verb  # noqa: PLC0415  (imports torch)
 
         start = time.monotonic()
         place = out or Path("demo") / app
-        result = run(
+        result = verb.demo(
             app, place.absolute(), n_images=images, say=(lambda _: None) if as_json else say
         )
         if as_json:
@@ -46,6 +44,6 @@ def demo(
         say(f"from elsewhere: {headline(result['evaluate']['metrics'])}")
         say(f"predicted: {result['predict']['n_ok']} of {result['predict']['n_inputs']} images")
         say()
-        rows = summary_rows(place)
+        rows = verb.summary_rows(place)
         say(table(rows.to_numpy().tolist(), list(rows.columns)))
         say(f"took {time.monotonic() - start:.0f} s")

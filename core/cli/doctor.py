@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from core.app import app_names
+from core.base.machine import cache_home, detect, free_disk, total_memory
 from core.cli.shared import JSON, guarded, say, show_json, table
+from core.runs.run import versions
 
 if TYPE_CHECKING:
     import typer
@@ -36,11 +39,6 @@ def doctor(
         import platform  # noqa: PLC0415
 
         import torch  # noqa: PLC0415
-
-        from core.app import app_names  # noqa: PLC0415
-        from core.base.machine import detect, free_disk, total_memory  # noqa: PLC0415
-        from core.data.prepared import cache_home  # noqa: PLC0415
-        from core.runs.run import versions  # noqa: PLC0415
 
         here = detect()
         home = cache_home()

@@ -36,10 +36,9 @@ def export(
     Example: resight export runs/leaves --out leaves-onnx
     """
     with guarded(as_json=as_json):
-        from core.verbs.export import ExportSettings  # noqa: PLC0415  (imports torch)
-        from core.verbs.export import export as work  # noqa: PLC0415
+        from core.verbs import export as verb  # noqa: PLC0415  (imports torch)
 
-        found = work(run, out, ExportSettings(engine, precision, data))
+        found = verb.export(run, out, verb.ExportSettings(engine, precision, data))
         if as_json:
             show_json(found)
             return

@@ -28,6 +28,7 @@ from core.cli import (
     threshold,
     train,
 )
+from core.runs.run import versions
 
 __all__ = ["build", "main"]
 
@@ -80,8 +81,6 @@ def root(
 ) -> None:
     """Options that stand before a command."""
     if version:
-        from core.runs.run import versions  # noqa: PLC0415  (only here)
-
         for name, number in versions().items():
             typer.echo(f"{name} {number}")
         raise typer.Exit

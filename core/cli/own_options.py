@@ -16,6 +16,8 @@ import typer
 import typer.core
 import typer.main
 
+from core.app import app_names, find_app
+from core.base.options import options_of
 from core.errors import ResightError
 
 if TYPE_CHECKING:
@@ -65,8 +67,6 @@ def own_options(context: typer.Context) -> dict[str, Any]:
 
 def _app_named(args: Sequence[str]) -> App | None:
     """The app of the first word that names one, or a run of one."""
-    from core.app import app_names, find_app  # noqa: PLC0415  (only where options are asked for)
-
     names = app_names()
     for word in args:
         name = word if word in names else _app_of_run(Path(word))
@@ -94,8 +94,6 @@ def _parameters(app: App | None, verb: str, known: set[str]) -> dict[str, Any]:
     """Parameters of the app's options for a command, by the option's name."""
     if app is None:
         return {}
-    from core.base.options import options_of  # noqa: PLC0415  (only where options are asked for)
-
     wanted = {n: o for n, o in options_of(app, verb).items() if f"--{n}" not in known}
     if not wanted:
         return {}

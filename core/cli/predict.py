@@ -68,10 +68,9 @@ def predict(
         mistakes.check(lambda: known_run(run))
         paths = mistakes.check(lambda: existing(inputs)) or []
         mistakes.tell()
-        from core.evaluation.doubt import DoubtRule  # noqa: PLC0415  (imports pandas)
-        from core.verbs.predict import predict as work  # noqa: PLC0415  (imports torch)
+        from core.verbs import predict as verb  # noqa: PLC0415  (imports torch)
 
-        result = work(
+        result = verb.predict(
             run,
             paths,
             out,
@@ -79,7 +78,7 @@ def predict(
             workers=workers,
             allow_outside=allow_outside,
             options=own_options(context),
-            doubt=DoubtRule(abstain=abstain, accept=accept_doubtful),
+            doubt=verb.DoubtRule(abstain=abstain, accept=accept_doubtful),
         )
         if as_json:
             show_json(result)

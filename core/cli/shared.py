@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import typer
 
+from core.app import app_names, find_app
 from core.base.extras import advice_for
 from core.base.words import plural
 from core.errors import ConfigError, ResightError
@@ -102,8 +103,6 @@ def known_app(name: str | None) -> str | None:
     """
     if name is None:
         return None
-    from core.app import app_names, find_app  # noqa: PLC0415  (reads what is installed)
-
     if name not in app_names():
         find_app(name)
     return name

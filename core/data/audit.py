@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from core.base.progress import track
 from core.base.tables import SPLITS, check_splits
 from core.base.words import percent, quantity
 from core.data.duplicates import NearPair, exact_copies, near_copies
@@ -84,8 +85,6 @@ def audit(
         ``classes``, ``unreadable``, ``exact``, ``near``, ``conflicts``,
         ``shortcuts``, ``formats``, ``sizes``, ``images`` (one list per fact).
     """
-    from core.base.progress import track  # noqa: PLC0415  (rich is only wanted here)
-
     ok = manifest.table[manifest.table["status"] == "ok"]
     with track("reading", len(ok) if progress else 0) as done:
         measured = measure_all(ok, manifest.root, read=app.read, workers=workers, done=done)

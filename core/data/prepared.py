@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from core.base.machine import cache_home
 from core.base.options import pixel_options
 from core.base.outputs import atomic_file, check_space, sha256_file, write_json
 from core.base.progress import track
@@ -42,7 +42,6 @@ __all__ = [
     "Form",
     "Preparation",
     "Prepared",
-    "cache_home",
     "full_scale",
     "prepare_one",
     "prepare_table",
@@ -232,15 +231,6 @@ class Prepared:
             raise IndexError(msg)
         pixels: NDArray[Any] = self.maps[segment][slot]
         return pixels
-
-
-def cache_home() -> Path:
-    """Where prepared pixels are kept: ``RESIGHT_HOME``, or the user's cache folder."""
-    given = os.environ.get("RESIGHT_HOME")
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(base) if base else Path.home() / ".cache") / "resight"
 
 
 def store_size(size_px: tuple[int, int]) -> tuple[int, int]:

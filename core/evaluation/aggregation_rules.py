@@ -1,4 +1,4 @@
-"""How much does the result depend on how images become one answer: mean, max, noisy-or, attention?
+"""Aggregation of image scores to units compared: mean, max, noisy-or and attention.
 
 Each rule is applied to the same predictions, at each unit that holds several
 images, and the headline is computed there; the difference to the rule in force

@@ -62,12 +62,9 @@ def open_members(run: Run, *, device: str = "auto") -> list[tuple[Member, Engine
     export = run.content.get("export")
     if export is None:
         # Only here: an exported run is scored where torch is not installed.
-        from core.prediction.torch_engine import TorchEngine  # noqa: PLC0415
+        from core.prediction.torch_engine import torch_engines  # noqa: PLC0415
 
-        return [
-            (member, TorchEngine(network, device), familiarity)
-            for member, network, familiarity in run.networks()
-        ]
+        return list(torch_engines(run, device))
     engines = _open_engines(run, export["engine"], export["precision"])
     return [
         (member, engine, _familiarity(run.path / familiarity_file(member.weights)))

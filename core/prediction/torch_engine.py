@@ -9,14 +9,26 @@ import torch
 from core.base.machine import pick_device
 from core.model.inference import run_batch
 from core.prediction.engines import EngineResult
+from core.report.saliency import saliency_map
+from core.runs.networks import load_networks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
     from core.model.network import Network
+    from core.model.out_of_distribution import Familiarity
+    from core.runs.run import Member, Run
 
-__all__ = ["TorchEngine"]
+__all__ = ["TorchEngine", "torch_engines"]
+
+
+def torch_engines(run: Run, device: str) -> Iterator[tuple[Member, TorchEngine, Familiarity]]:
+    """Every network of a run, ready to score on a device (Lightning's accelerator name)."""
+    for member, network, familiarity in load_networks(run):
+        yield member, TorchEngine(network, device), familiarity
 
 
 class TorchEngine:
@@ -49,8 +61,6 @@ class TorchEngine:
 
     def saliency(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         """(h, w) in [0, 1], where the network looked on (C, H, W) stored pixels."""
-        from core.report.saliency import saliency_map  # noqa: PLC0415  (imports MONAI)
-
         batch = torch.from_numpy(pixels)[None].to(self._device)
         layer = self.network.last_stage
         return saliency_map(self.network, batch, class_index=None, target_layer=layer)

@@ -15,6 +15,7 @@ import pandas as pd
 from core.base.tables import decided_classes, score_columns
 from core.blocks import Block, Fold, Pictures, Table, Text
 from core.report.numbers import number
+from core.report.saliency import overlay
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,8 +105,6 @@ def _pictures(title: str, rows: pd.DataFrame, context: ReportContext) -> Picture
         image_id = str(row.image_id)
         shown = [_small(context.picture(image_id))]
         if context.saliency is not None:
-            from core.report.saliency import overlay  # noqa: PLC0415  (only for pictures)
-
             picture = context.picture(image_id)
             shown.append(_small(overlay(picture, context.saliency(image_id))))
         pictures.append((_jpeg(shown), _caption(row, context.task)))

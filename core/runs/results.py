@@ -21,6 +21,7 @@ from core.base.tables import as_text
 from core.errors import OutputError, RunError
 from core.evaluation.verdicts import verdicts
 from core.report.page import write_report
+from core.report.pdf import write_pdf
 from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
@@ -143,8 +144,6 @@ def print_page(out: Path, *, pdf: bool) -> None:
         (out / "report.pdf").unlink(missing_ok=True)
     try:
         if pdf:
-            from core.report.pdf import write_pdf  # noqa: PLC0415  (starts a browser)
-
             write_pdf(out / "report.html", out / "report.pdf")
     finally:
         seal(out)

@@ -10,7 +10,7 @@
     MANIFEST.json        sha256 of every file, written last: its presence means complete
 
 Prediction needs the starred files only. This module reads and checks; it never
-trains, and it imports torch only to load a network.
+trains, and it imports no torch: ``core.runs.networks`` loads networks.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from core.data.prepared import Preparation
-    from core.model.network import Network
-    from core.model.out_of_distribution import Familiarity
 
 __all__ = [
     "SCHEMA",
@@ -111,23 +109,6 @@ class Run:
         """Of the operating point in force; None decides for the highest score."""
         point = self.content.get("operating_point")
         return None if point is None else float(point["threshold"])
-
-    def networks(self) -> list[tuple[Member, Network, Familiarity]]:
-        """Load every member, on the CPU and in evaluation mode.
-
-        Raises:
-            RunError: weights are absent, damaged or not those of ``run.json``.
-        """
-        from core.model.checkpoint import load_member  # noqa: PLC0415  (imports torch)
-
-        loaded = []
-        for member in self.members:
-            file = self.path / member.weights
-            network, familiarity = load_member(
-                file, member.network, n_classes=len(self.task.classes)
-            )
-            loaded.append((member, network, familiarity))
-        return loaded
 
 
 def load_run(path: Path) -> Run:

@@ -16,9 +16,12 @@ import pandas as pd
 import torch
 from torch.utils.data import DataLoader
 
+from core.app import Cases
 from core.base.machine import pick_device
+from core.base.outputs import atomic_file
 from core.base.progress import log, track
 from core.data.loader import StepSampler, TrainImages, eval_batches, train_loader
+from core.errors import MetricError
 from core.model.backbone import LoadedWeights, create_backbone
 from core.model.checkpoint import build_network, load_weights, save_network
 from core.model.fitting import fit
@@ -431,9 +434,6 @@ def _first_metric(
     app: App, task: Task, link: str
 ) -> Callable[[NDArray[np.float64], NDArray[np.int_]], float] | None:
     """The app's first metric as a function of logits, for the progress line."""
-    from core.app import Cases  # noqa: PLC0415  (only needed here)
-    from core.errors import MetricError  # noqa: PLC0415
-
     if not app.metrics:
         return None
     metric = next((m for m in app.metrics if m.name == task.headline), app.metrics[0])
@@ -518,7 +518,5 @@ def _scatter(n: int, rows: NDArray[np.int_], values: NDArray[np.float64]) -> NDA
 
 def _save_array(path: Path, embeddings: NDArray[np.float32]) -> None:
     """Write an array whole or not at all."""
-    from core.base.outputs import atomic_file  # noqa: PLC0415
-
     with atomic_file(path) as stream:
         np.savez(stream, embeddings=embeddings)

@@ -27,8 +27,11 @@ from core.base.outputs import (
 )
 from core.base.tables import check_manifest
 from core.cards.licence_terms import terms_of
+from core.data.audit import audit
 from core.data.recognition import index_with_cards
+from core.data.scan import locate
 from core.errors import OutputError
+from core.report.check_page import check_html
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,8 +88,6 @@ def check(
         ManifestError: the data cannot be used at all.
         OutputError: the output cannot be written, or is not ours to write to.
     """
-    from core.data.audit import audit  # noqa: PLC0415  (scikit-learn, scipy)
-
     app = find_app(app_name)
     data = data.absolute()
     place = (out or Path.cwd() / f"{data.stem if data.is_file() else data.name}-check").absolute()
@@ -144,8 +145,6 @@ def look(
     options: Mapping[str, Any] | None = None,
 ) -> Looked:
     """Index and audit labelled data, and write nothing; arguments as for ``check``."""
-    from core.data.audit import audit  # noqa: PLC0415  (scikit-learn, scipy)
-
     manifest, _, chosen = _indexed(
         app,
         data.absolute(),
@@ -256,7 +255,6 @@ def _page(
     rejected: Sequence[Mapping[str, str]],
 ) -> str:
     """The page to read."""
-    from core.report.check_page import check_html  # noqa: PLC0415  (jinja2)
 
     def pictures(ids: Sequence[str]) -> bytes:
         return _side_by_side(app, manifest, ids)
@@ -285,8 +283,6 @@ def _side_by_side(app: App, manifest: Manifest, ids: Sequence[str]) -> bytes:
 
 def _pixels(app: App, manifest: Manifest, row: Mapping[str, Any]) -> NDArray[Any]:
     """Pixels of a manifest row."""
-    from core.data.scan import locate  # noqa: PLC0415
-
     return app.read({**row, "path": str(locate(manifest.root, str(row["path"])))})
 
 

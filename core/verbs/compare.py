@@ -28,6 +28,7 @@ from core.evaluation.paired import (
 from core.evaluation.stored_thresholds import counted_at, threshold_in_force
 from core.evaluation.threshold_choice import headline_unit
 from core.evaluation.units import decisions_by_unit
+from core.prediction.labelled import score_labelled
 from core.report.comparison import write_comparison
 from core.runs.results import only_ours, print_page, read_table, write_table
 from core.runs.run import load_run, units_of_run
@@ -102,8 +103,6 @@ def compare(
         tables = _shared_rows(runs, notes)
         of = "held-out cases of both"
     else:
-        from core.prediction.labelled import score_labelled  # noqa: PLC0415  (imports torch)
-
         about: dict[str, Any] = {"label": label, "group": group, "card": card}
         about |= {"allow_outside": allow_outside, "options": options or {}}
         scored = [score_labelled(run, data, **about) for run in runs]

@@ -12,6 +12,7 @@ import pandas as pd
 
 from core.base.outputs import claim, unseal
 from core.errors import ConfigError
+from core.prediction.labelled import score_labelled
 from core.runs.predictions import final_split
 from core.runs.results import (
     only_ours,
@@ -88,8 +89,6 @@ def evaluate(
             manifest = pd.read_parquet(run_path / "manifest.parquet")
             picture, saliency, notes = None, None, []
         else:
-            from core.prediction.labelled import score_labelled  # noqa: PLC0415  (imports torch)
-
             scored = score_labelled(
                 run,
                 data,

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import save as save_arrays
 
+from core.app import Cases
 from core.base.outputs import (
     claim,
     is_complete,
@@ -37,6 +38,7 @@ from core.prediction.exported import familiarity_file, probe_scores, processor
 from core.prediction.minimal import minimal_script
 from core.prediction.scorer import Scorer
 from core.prediction.torch_engine import TorchEngine
+from core.runs.networks import load_networks
 from core.runs.predictions import final_split
 from core.runs.results import read_json, read_table
 from core.runs.run import Run, load_run
@@ -99,7 +101,7 @@ def export(run_path: Path, out: Path, settings: ExportSettings | None = None) ->
         if is_complete(out):
             return {**read_json(out / "certificate.json"), "out": str(out)}
         write_json(out / "job.json", job)
-        networks = run.networks()
+        networks = load_networks(run)
         names = [
             "model.onnx" if len(networks) == 1 else f"member-{number}.onnx"
             for number in range(len(networks))
@@ -216,8 +218,6 @@ def _certify(
 
 def _headline(run: Run, table: pd.DataFrame) -> float | None:
     """The task's first metric, images one by one; None where it is undefined."""
-    from core.app import Cases  # noqa: PLC0415
-
     metrics = run.app.metrics_for(run.task)
     known = table[table["label"].fillna("").astype(str) != ""]
     if not metrics or not len(known):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["predict"]
+__all__ = ["DoubtRule", "predict"]
 
 NOT_A_DEVICE = (
     "For research. Not a medical device; no decision about a person may rest on it alone."

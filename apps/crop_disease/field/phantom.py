@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from apps.crop_disease.field.ground import area_perimeter_m, in_degrees
 from core.base.outputs import write_json, write_text
 
 if TYPE_CHECKING:
@@ -122,8 +123,6 @@ class Truth:
 
     def area_m2(self) -> dict[str, float]:
         """Geodesic area of each class."""
-        from apps.crop_disease.field.ground import area_perimeter_m, in_degrees  # noqa: PLC0415
-
         return {
             name: area_perimeter_m(in_degrees(shape, CRS))[0]
             for name, shape in self.shapes().items()

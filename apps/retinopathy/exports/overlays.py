@@ -10,6 +10,7 @@ import numpy as np
 from apps.retinopathy.disc import to_eight_bits
 from apps.retinopathy.exports.worklist import decided
 from core.base.outputs import write_bytes, write_text
+from core.report.saliency import overlay
 from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
@@ -68,8 +69,6 @@ def write_overlays(context: ExportContext) -> Sequence[Path]:
 
 def _overlay(picture: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The photograph as it is, and beside it the map over it."""
-    from core.report.saliency import overlay  # noqa: PLC0415  (imports torch)
-
     return np.concatenate([picture, overlay(picture, heat)], axis=1)
 
 
