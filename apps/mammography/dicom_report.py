@@ -117,7 +117,7 @@ def _units(
 ) -> list[tuple[str, str, Mapping[str, Any]]]:
     """(level, side, decisions row) of the exam and the breasts that these images belong to."""
     rows = [member.row for member in members]
-    found = []
+    found: list[tuple[str, str, Mapping[str, Any]]] = []
     for level, columns in (("exam", ("exam",)), ("breast", ("exam", "laterality"))):
         table = context.decisions.get(level)
         if table is None or any(name not in rows[0] for name in columns):
