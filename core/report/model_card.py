@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 __all__ = ["model_card"]
 
 # Metric types the Hub knows, by our names; any other goes under its own name.
-HUB_NAMES = {"macro_f1": "f1", "accuracy": "accuracy", "balanced_accuracy": "balanced_accuracy"}
+HUB_NAMES = {
+    "macro_f1": "f1",
+    "auroc": "roc_auc",
+    "brier": "brier_score",
+    "matthews": "matthews_correlation",
+    "mean_absolute_error": "mae",
+}
 STATE = "*To be stated by the user.*"
 # What the data's terms leave of the choice of a licence.
 RELEASE_NAMES = {
@@ -102,8 +108,18 @@ def model_card(context: ReportContext, verdict: str, cautions: Sequence[str]) ->
         "",
         "## How to use",
         "",
+        "Download this repository to a folder `RUN`, then, on a command line or in Python:",
+        "",
         "```",
         "resight predict RUN IMAGES --out PREDICTIONS",
+        "```",
+        "",
+        "```python",
+        "from pathlib import Path",
+        "",
+        "from core.verbs.predict import predict",
+        "",
+        'summary = predict(Path("RUN"), [Path("IMAGES")], Path("PREDICTIONS"))',
         "```",
         "",
     ]
@@ -172,7 +188,8 @@ def _front(context: ReportContext, title: str, networks: Sequence[str]) -> dict[
     ]
     terms = context.run.get("terms") or []
     front: dict[str, Any] = {
-        "library_name": "timm",
+        # Weights are read by this program alone: heads, calibration and preparation are its own.
+        "library_name": "resight",
         "pipeline_tag": "image-classification",
         # What the user's data and the starting weights allow, no program can decide.
         "license": "other",

@@ -6,6 +6,7 @@
     manifest.parquet     every input with its split
     predictions.parquet, predictions.csv   the held-out splits, scored
     metrics.json, report.html, model_card.md, audit.json, log.csv
+    tensorboard/         learning curves of each network: tensorboard --logdir RUN/tensorboard
     checkpoints/         only while the training is incomplete
     MANIFEST.json        sha256 of every file, written last: its presence means complete
 

@@ -163,9 +163,23 @@ def finish(
         store=data.store,
         network=members[0].network,
     )
+    keep_tensorboard(out)
     shutil.rmtree(out / "checkpoints", ignore_errors=True)
     (out / LOOKED).unlink(missing_ok=True)
     seal(out)
+
+
+def keep_tensorboard(out: Path) -> None:
+    """Move TensorBoard's files from ``checkpoints`` to ``tensorboard``, one folder per network.
+
+    Their own names hold the name of the machine and of the process, so they get new ones.
+    """
+    for number, folder in enumerate(sorted((out / "checkpoints").rglob("tensorboard"))):
+        files = sorted(folder.glob("events.out.tfevents.*"))
+        target = out / "tensorboard" / f"member-{number}"
+        for part, file in enumerate(files):
+            target.mkdir(parents=True, exist_ok=True)
+            file.replace(target / f"events.out.tfevents.{part}")
 
 
 def units_for(app: App, question: Question) -> list[Unit]:

@@ -166,8 +166,29 @@ def test_overlays_are_drawn_for_gradable_photographs_of_referable_eyes(
         ("overlay-0002.png", "e"),
     ]
     with Image.open(tmp_path / "overlays" / "overlay-0001.png") as image:
-        # The photograph and, right of it, the map.
-        assert image.size == (120, 40)
+        # The photograph and, right of it, the map; below them the words.
+        assert image.size[0] == 120
+        assert image.size[1] > 40
+
+
+def test_a_blob_lands_in_the_disc_where_it_is_and_nowhere_else(
+    context: Made, draw: Callable[..., Any], tmp_path: Path
+) -> None:
+    # A disc left of the middle, a blob above its centre, and heat in the dark beside it.
+    photo = draw((300, 400), 150, 160, 120)
+    heat = np.zeros((300, 400), np.float32)
+    heat[70:110, 190:230] = 1.0
+    heat[:, 370:] = 1.0
+    base = context(overlays=True)
+    write_overlays(
+        ExportContext(**{**base.__dict__, "read": lambda _: photo, "saliency": lambda _: heat})
+    )
+    with Image.open(tmp_path / "overlays" / "overlay-0001.png") as image:
+        shown = np.asarray(image.convert("RGB")).astype(int)
+    right = np.ptp(shown[:300, 400:], axis=2) > 12
+    assert right[80:100, 200:220].all()
+    right[60:120, 180:240] = False
+    assert not right.any()
 
 
 def test_letters_are_plain_and_named_by_number(context: Made, tmp_path: Path) -> None:

@@ -214,6 +214,7 @@ h1 {{ font-size: 1.4rem; margin: 0 0 .3rem; }}
 #map {{ height: 70vh; min-height: 20rem; border: 1px solid #999; background: #fff; }}
 .legend {{ background: #fff; padding: .5rem .7rem; border-radius: 4px;
  box-shadow: 0 0 4px #0006; }}
+.legend summary {{ font-weight: bold; cursor: pointer; }}
 .legend i {{ display: inline-block; width: 1em; height: 1em; margin-right: .5em;
  vertical-align: -.12em; border: 1px solid #333; }}
 .legend label {{ display: block; }}
@@ -250,8 +251,11 @@ const spots = L.layerGroup(content.spots.map((spot, i) => {{
 }})).addTo(map);
 const legend = L.control({{position: "topright"}});
 legend.onAdd = () => {{
-  const box = L.DomUtil.create("div", "legend");
-  L.DomUtil.create("b", "", box).textContent = "Class";
+  // On a narrow screen it opens on a touch, so that it does not hide the field.
+  const frame = L.DomUtil.create("details", "legend");
+  frame.open = window.innerWidth > 600;
+  L.DomUtil.create("summary", "", frame).textContent = "Classes";
+  const box = L.DomUtil.create("div", "", frame);
   for (const entry of content.legend) {{
     const line = L.DomUtil.create("div", "", box);
     const patch = L.DomUtil.create("i", "", line);
@@ -275,8 +279,8 @@ legend.onAdd = () => {{
   Object.assign(range, {{type: "range", min: 0, max: 1, step: 0.05, value: 0.6}});
   range.setAttribute("aria-label", "strength of the class colours");
   control("strength of the colours", range, () => classes.setOpacity(Number(range.value)));
-  L.DomEvent.disableClickPropagation(box);
-  return box;
+  L.DomEvent.disableClickPropagation(frame);
+  return frame;
 }};
 legend.addTo(map);
 document.documentElement.dataset.ready = String(content.spots.length);

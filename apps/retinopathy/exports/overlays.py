@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from apps.retinopathy.disc import to_eight_bits
-from apps.retinopathy.exports.worklist import decided
+from apps.retinopathy.disc import FALLBACKS, find_disc, to_eight_bits
+from apps.retinopathy.exports.worklist import decided, threshold_of
 from core.base.outputs import write_bytes, write_text
+from core.report.overlay import png_bytes, with_legend
 from core.report.saliency import overlay
 from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from core.app import ExportContext
 
-__all__ = ["write_overlays"]
+__all__ = ["inside_disc", "write_overlays"]
 
 # Longer side of an overlay; enough to find a place on the photograph again.
 SIDE_PX = 1024
@@ -52,19 +52,45 @@ def write_overlays(context: ExportContext) -> Sequence[Path]:
     images = images.assign(place=images["patient"].map(order)).sort_values(["place", "image_id"])
     if context.saliency is None or not len(images):
         return []
+    by_id = {row["image_id"]: row for row in images.to_dict("records")}
     folder = context.out / "overlays"
     folder.mkdir(exist_ok=True)
     written, rows = [], []
     for number, image_id in enumerate(images["image_id"], start=1):
         path = folder / f"overlay-{number:04d}.png"
-        picture = _shrunk(to_eight_bits(context.read(str(image_id))))
-        heat = _shrunk_map(context.saliency(str(image_id)), picture.shape[:2])
-        write_bytes(path, _png(_overlay(picture, heat)))
+        source = context.read(str(image_id))
+        picture = _shrunk(to_eight_bits(source))
+        heat = context.saliency(str(image_id)) * inside_disc(source)
+        drawn = _overlay(picture, _shrunk_map(heat, picture.shape[:2]))
+        write_bytes(path, png_bytes(with_legend(drawn, _lines(by_id[image_id], context))))
         written.append(path)
         rows.append({"overlay": path.name, "image_id": image_id})
     table = folder / "overlays.csv"
     write_text(table, csv_text(pd.DataFrame(rows)))
     return [*written, table]
+
+
+def inside_disc(pixels: NDArray[Any]) -> NDArray[np.bool_]:
+    """(H, W) where the disc of the retina is; all of a picture without one."""
+    disc = find_disc(pixels)
+    if disc.rule in FALLBACKS:
+        return np.ones(pixels.shape[:2], dtype=bool)
+    rows, cols = np.ogrid[: pixels.shape[0], : pixels.shape[1]]
+    return np.asarray(np.hypot(rows - disc.row, cols - disc.col) <= disc.radius)
+
+
+def _lines(row: Mapping[Any, Any], context: ExportContext) -> list[str]:
+    """What stands below an overlay."""
+    title = context.task.title
+    threshold = threshold_of(context.run)
+    at = "" if threshold is None else f" at threshold {threshold:.3g}"
+    lines = [
+        f"patient {row['patient']}, {row['eye'] or 'eye not known'}",
+        f"predicted grade: {title(str(row['grade']))}; decision: {row['decision']}{at}; "
+        f"score referable {row['score_referable']:.2f}",
+        f"resight, model {context.run.get('model_id') or 'unknown'}",
+    ]
+    return [f"IN DOUBT: {row['doubt']}", *lines] if row["doubt"] else lines
 
 
 def _overlay(picture: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -91,12 +117,3 @@ def _shrunk_map(heat: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float3
         np.asarray(heat, np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_AREA
     )
     return np.asarray(resized, np.float32)
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    """RGB pixels as PNG bytes."""
-    from PIL import Image  # noqa: PLC0415  (only exports encode)
-
-    stream = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(stream, format="PNG")
-    return stream.getvalue()
