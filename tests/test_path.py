@@ -82,6 +82,18 @@ def test_run_holds_what_it_promises(place: Path) -> None:
     assert not (run / "checkpoints").exists()
 
 
+def test_tensorboard_reads_the_learning_curves_of_a_run(place: Path) -> None:
+    from tensorboard.backend.event_processing import event_accumulator  # noqa: PLC0415  (slow)
+
+    folder = place / "run" / "tensorboard" / "member-0"
+    # Their names are ours: TensorBoard's hold the name of the machine.
+    assert [file.name for file in folder.iterdir()] == ["events.out.tfevents.0"]
+    read = event_accumulator.EventAccumulator(str(folder))
+    read.Reload()
+    assert read.Tags()["scalars"]
+    assert all(len(read.Scalars(tag)) for tag in read.Tags()["scalars"])
+
+
 def test_terms_of_the_data_reach_run_report_model_card_and_prediction(
     place: Path, tmp_path: Path
 ) -> None:
