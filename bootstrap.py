@@ -148,7 +148,10 @@ def step(failure: str, command: "list[str]") -> None:
 
 def advice(output: str) -> str:
     """What to do about the output of a step that failed."""
-    if re.search("ensurepip|no module named '?venv", output, re.IGNORECASE):
+    if shutil.disk_usage(str(ROOT)).free < 100e6:
+        # venv does not show what the pip that it starts says.
+        output = "no space left"
+    if re.search("ensurepip is not|no module named '?(venv|ensurepip)", output, re.IGNORECASE):
         return f"This Python came without its venv module. {PYTHON_ADVICE}"
     for pattern, text in ADVICE:
         if re.search(pattern, output, re.IGNORECASE):

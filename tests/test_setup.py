@@ -239,6 +239,14 @@ def test_the_advice_fits_the_failure(output: str, expected: str) -> None:
     assert expected in bootstrap.advice(output)
 
 
+def test_a_full_disk_is_named_even_where_the_step_does_not_say_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10_000_000))
+    hidden = "Command '[python, -m, ensurepip, --upgrade]' returned non-zero exit status 1."
+    assert "The disk is full" in bootstrap.advice(hidden)
+
+
 # Seconds for one step; a venv takes 3 on a machine that is idle and minutes on one that is not.
 PATIENCE = 900
 
