@@ -30,6 +30,20 @@ HUB_NAMES = {
     "matthews": "matthews_correlation",
     "mean_absolute_error": "mae",
 }
+HOW_TO = """Download this repository to a folder `RUN`, then, on a command line or in Python:
+
+```
+resight predict RUN IMAGES --out PREDICTIONS
+```
+
+```python
+from pathlib import Path
+
+from core.verbs.predict import predict
+
+summary = predict(Path("RUN"), [Path("IMAGES")], Path("PREDICTIONS"))
+```
+"""
 STATE = "*To be stated by the user.*"
 # What the data's terms leave of the choice of a licence.
 RELEASE_NAMES = {
@@ -108,20 +122,7 @@ def model_card(context: ReportContext, verdict: str, cautions: Sequence[str]) ->
         "",
         "## How to use",
         "",
-        "Download this repository to a folder `RUN`, then, on a command line or in Python:",
-        "",
-        "```",
-        "resight predict RUN IMAGES --out PREDICTIONS",
-        "```",
-        "",
-        "```python",
-        "from pathlib import Path",
-        "",
-        "from core.verbs.predict import predict",
-        "",
-        'summary = predict(Path("RUN"), [Path("IMAGES")], Path("PREDICTIONS"))',
-        "```",
-        "",
+        HOW_TO,
     ]
     return f"---\n{front}---\n\n" + "\n".join(lines)
 

@@ -134,7 +134,7 @@ def _write_raster(
         out=folder,
         decide=_decider(task, _threshold(context)),
     )
-    layers = Layers(folder, task)
+    layers = Layers(folder, task, facts.crs)
     layers.add_scores(maps.scores, affected_classes(task))
     layers.add_polygons(_write_tiles(tiles, facts, task, folder), column="predicted")
     if maps.classes is None:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Layers"]
 
+# Longitude and latitude, WGS 84.
+DEGREES = "EPSG:4326"
+
 
 @dataclass(frozen=True)
 class _Layer:
@@ -41,6 +44,7 @@ class _Layer:
     source: str
     kind: str
     renderer: str
+    crs: str
     is_shown: bool = True
 
 
@@ -51,11 +55,13 @@ class Layers:
     Attributes:
         folder: of the map; styles and the project are written to it.
         task: with its class order.
+        crs: of the raster, as WKT.
         files: those that are written.
     """
 
     folder: Path
     task: Task
+    crs: str
     files: list[Path] = field(default_factory=list)
     _found: list[_Layer] = field(default_factory=list)
 
@@ -87,9 +93,10 @@ class Layers:
 
     def write_project(self, raster: Path) -> Path:
         """Write ``map.qgs``; the layers added last lie on top, the raster below all of them."""
-        mosaic = _Layer("mosaic", _relative(raster, self.folder), "raster", "")
+        mosaic = _Layer("mosaic", _relative(raster, self.folder), "raster", "", self.crs)
         layers = [*reversed(self._found), mosaic]
-        ids = [f"{layer.kind}_{number}" for number, layer in enumerate(layers)]
+        # QGIS takes no id of ten signs or fewer for one.
+        ids = [f"resight_{layer.kind}_{number:02d}" for number, layer in enumerate(layers)]
         tree = "".join(
             f"<layer-tree-layer id={quoteattr(name)} name={quoteattr(layer.title)} "
             f"source={quoteattr(layer.source)} providerKey={quoteattr(_provider(layer))} "
@@ -100,7 +107,8 @@ class Layers:
         write_text(
             self.folder / "map.qgs",
             f'{HEAD}<qgis version="3.22" projectname={quoteattr(self.folder.name)}>'
-            f'<homePath path=""/><title>{escape(self.folder.name)}</title>'
+            f"<title>{escape(self.folder.name)}</title>"
+            f"<projectCrs>{_system(self.crs)}</projectCrs>"
             f"<layer-tree-group>{tree}</layer-tree-group>"
             f"<projectlayers>{content}</projectlayers>"
             '<properties><Paths><Absolute type="bool">false</Absolute></Paths></properties>'
@@ -116,7 +124,9 @@ class Layers:
         write_text(style, style_file(renderer))
         # A shapefile and its parts are listed by whoever wrote them.
         self.files += [style] if path.suffix == ".shp" else [path, style]
-        self._found.append(_Layer(title, path.name, kind, renderer, is_shown))
+        # Files for the web and for terminals are in longitude and latitude.
+        crs = DEGREES if path.suffix in {".geojson", ".shp"} else self.crs
+        self._found.append(_Layer(title, path.name, kind, renderer, crs, is_shown))
 
 
 def _provider(layer: _Layer) -> str:
@@ -131,9 +141,20 @@ def _layer_text(name: str, layer: _Layer) -> str:
     return (
         f'<maplayer type="{"raster" if is_raster else "vector"}"{geometry}>'
         f"<id>{escape(name)}</id><datasource>{escape(_located(layer.source))}</datasource>"
-        f"<layername>{escape(layer.title)}</layername><provider>{_provider(layer)}</provider>"
+        f"<layername>{escape(layer.title)}</layername><srs>{_system(layer.crs)}</srs>"
+        f"<provider>{_provider(layer)}</provider>"
         f"{layer.renderer}</maplayer>"
     )
+
+
+def _system(crs: str) -> str:
+    """A coordinate reference system; without one QGIS lays layers beside each other."""
+    from pyproj import CRS  # noqa: PLC0415  (comes with the extra)
+
+    known = CRS.from_user_input(crs)
+    authority = known.to_authority(min_confidence=90)
+    name = f"<authid>{escape(':'.join(authority))}</authid>" if authority else ""
+    return f"<spatialrefsys><wkt>{escape(known.to_wkt())}</wkt>{name}</spatialrefsys>"
 
 
 def _located(source: str) -> str:
