@@ -5,6 +5,8 @@
 #   make check                     linters, types, tests over sources and documents
 #   make matrix                    the core path on every Python, and on the lowest versions
 #   make wheel-check               a wheel, installed elsewhere: the demo of each app
+#   make faults                    a fault at every file operation of every command, in a table
+#   make fuzz                      100,000 drawn inputs of each kind
 #   make docs                      the documentation as a site, in site/
 #   make bench                     the comparisons in bench/, or ARGS=NAME
 #   make lock                      resolve pyproject.toml anew; ARGS=--upgrade moves every pin
@@ -21,7 +23,7 @@ RUN = $(or $(PYTHON),$(error None of python3, python3.13, python3.12, python3.11
 UNIVERSAL = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-emit-find-links --quiet
 
-.PHONY: help install demo test check matrix wheel-check docs bench lock clean
+.PHONY: help install demo test check matrix wheel-check faults fuzz docs bench lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -37,6 +39,12 @@ check: install
 
 matrix wheel-check: install
 	.venv/bin/python .ci/$(subst -,_,$@).py $(ARGS)
+
+faults: install
+	RESIGHT_FAULTS=all .venv/bin/pytest -q -s -n 0 tests/test_faults.py $(ARGS)
+
+fuzz: install
+	RESIGHT_FUZZ=100000 .venv/bin/pytest -q tests/test_fuzz.py $(ARGS)
 
 docs: install
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict $(ARGS)

@@ -21,8 +21,8 @@ import pandas as pd
 
 from core.app import App, Manifest, Source
 from core.base.tables import check_manifest, check_splits
+from core.data.input_files import absolute_rows
 from core.data.prepared import Form, store_size
-from core.prediction.scorer import absolute
 from core.runs.predictions import unit_columns
 from core.runs.run import task_from_dict
 from core.statistics.operating_points import parse_target
@@ -48,6 +48,10 @@ SETTINGS = {
     "workers": 0,
 }
 
+# Columns that people keep beside images, and a word that stands nowhere else.
+PERSONAL = ("full_name", "date_of_birth", "phone", "address", "remarks")
+CANARY = "canary-7f3a"
+
 
 def check_app(app: App, folder: Path, *, n_images: int = 60) -> None:
     """Check that an app keeps its contract.
@@ -66,6 +70,7 @@ def check_app(app: App, folder: Path, *, n_images: int = 60) -> None:
     for target in app.targets:
         parse_target(target)
     data = app.phantom(folder / "phantom", n_images, 1)
+    _add_canaries(folder / "phantom")
     before = _fingerprint(folder / "phantom")
     with _private_cache(folder / "cache"):
         found = _check_index(app, data)
@@ -75,6 +80,31 @@ def check_app(app: App, folder: Path, *, n_images: int = 60) -> None:
     known = {"phantom", "cache", "run", "evaluation", "predictions"}
     strays = sorted(p.name for p in folder.iterdir() if p.name not in known)
     _require(not strays, f"files were written elsewhere: {strays}")
+    told = [p.relative_to(folder).as_posix() for p in _with_canary(folder)]
+    _require(not told, f"what a table says of people was written to {told}")
+
+
+def _add_canaries(folder: Path) -> None:
+    """Give every table of the phantom columns that no output may hold."""
+    for file in sorted(folder.rglob("*.csv")):
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+        for column in PERSONAL:
+            table[column] = [f"{CANARY}-{column}-{row}" for row in range(len(table))]
+        table.to_csv(file, index=False)
+
+
+def _with_canary(folder: Path) -> list[Path]:
+    """Files of the run, the evaluation and the prediction in which such a value stands."""
+    found = []
+    for name in ("run", "evaluation", "predictions"):
+        for file in sorted(p for p in (folder / name).rglob("*") if p.is_file()):
+            data = file.read_bytes()
+            if file.suffix == ".parquet":
+                # Compressed, so its bytes hide the words.
+                data = pd.read_parquet(file).to_csv().encode("utf-8", "replace")
+            if CANARY.encode() in data:
+                found.append(file)
+    return found
 
 
 def _check_index(app: App, data: Path) -> Manifest:
@@ -97,7 +127,7 @@ def _check_index(app: App, data: Path) -> Manifest:
 
 def _check_pixels(app: App, found: Manifest) -> Form:
     """``read`` and ``prepare`` keep shape, dtype and range, and do the same twice."""
-    rows = [row for row in absolute(found) if row["status"] == "ok"][:4]
+    rows = [row for row in absolute_rows(found) if row["status"] == "ok"][:4]
     transform = pickle.loads(pickle.dumps(app.prepare(store_size(SIZE))))
     for row in rows:
         pixels = app.read(row)

@@ -40,7 +40,9 @@ def test_it_writes_a_page_json_and_the_rejected_and_changes_no_input(
     out = tmp_path / "out"
     result = check("crop_disease", data, out)
     assert state(data) == before
-    assert set(state(out)) == {"audit.html", "audit.json", "rejected.csv", "MANIFEST.json"}
+    assert set(state(out)) == {
+        *("audit.html", "audit.json", "rejected.csv", "job.json", "MANIFEST.json")
+    }
     assert is_complete(out)
     assert capsys.readouterr().out == ""
     stored = json.loads((out / "audit.json").read_text(encoding="utf-8"))

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from core.base.lock import LOCK_NAME
 from core.base.outputs import (
-    LOCK_NAME,
     atomic_file,
     check_space,
     claim,
     csv_safe,
     is_complete,
+    replace_sealed,
     seal,
+    settle,
     unseal,
     write_json,
     write_text,
@@ -139,3 +141,45 @@ def test_full_disk_is_said_in_words_whoever_was_writing(tmp_path: Path) -> None:
     assert not out.exists()
     with pytest.raises(FileNotFoundError), claim(out):
         raise FileNotFoundError(errno.ENOENT, "a fault of ours keeps its type")
+
+
+def lock_of(folder: Path, **changed: object) -> dict[str, object]:
+    """A lock as this process would write it, with some of it changed."""
+    with claim(folder):
+        owner = json.loads((folder / LOCK_NAME).read_text())
+    owner.update(changed)
+    (folder / LOCK_NAME).write_text(json.dumps(owner))
+    return dict(owner)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads when a process began from /proc")
+def test_lock_with_our_number_of_another_start_is_taken_over(tmp_path: Path) -> None:
+    # A container that is started again gives its processes the numbers they had before.
+    lock_of(tmp_path, started="12345")
+    with claim(tmp_path):
+        pass
+    # A lock that really is ours keeps a second command of this process out.
+    lock_of(tmp_path)
+    with pytest.raises(LockedError, match="is writing here, for 0 s now"), claim(tmp_path):
+        pass
+
+
+def test_empty_lock_of_a_full_disk_does_not_stay_for_ever(tmp_path: Path) -> None:
+    (tmp_path / LOCK_NAME).write_text("")
+    os.utime(tmp_path / LOCK_NAME, (1, 1))
+    with claim(tmp_path):
+        assert json.loads((tmp_path / LOCK_NAME).read_text())["pid"] == os.getpid()
+
+
+def test_a_replaced_file_is_old_or_new_and_the_rest_stays_sealed(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    write_text(tmp_path / "b.txt", "other")
+    seal(tmp_path)
+    replace_sealed(tmp_path, "a.txt", b"new")
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert is_complete(tmp_path)
+    # Killed before the new one counts: the old one stays.
+    (tmp_path / ".a.txt.pending").write_bytes(b"never meant")
+    settle(tmp_path)
+    assert (tmp_path / "a.txt").read_text() == "new"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["MANIFEST.json", "a.txt", "b.txt"]

@@ -73,7 +73,8 @@ def other(place: Path) -> Path:
     weights[head] = weights[head] + 0.5 * weights[head].std() * noise
     save_file(weights, folder / "model.safetensors")
     content = json.loads((folder / "run.json").read_text())
-    content["model_id"] = sha256_file(folder / "model.safetensors")[:12]
+    content["members"][0]["sha256"] = sha256_file(folder / "model.safetensors")
+    content["model_id"] = content["members"][0]["sha256"][:12]
     write_json(folder / "run.json", content)
     seal(folder)
     predict(folder, [place / "leaves"], place / "scored")

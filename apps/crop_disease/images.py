@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from apps.crop_disease.augmentation import LeafChanges
     from core.app import Manifest, Source
+from core.base.tables import MANIFEST
 
 __all__ = [
     "LEAST_SHARPNESS",
@@ -75,9 +76,22 @@ LEAST_WHITE = 40.0
 LEAST_SHORT_SIDE_PX = 64
 
 
+# Columns of a user's table that a photo keeps: what the app reads, breaks results down by or
+# shows. All others stay where they are.
+KEPT = frozenset(
+    {
+        *(column.name for column in MANIFEST),
+        *("leaf", "severity", "symptoms"),
+        *("crop", "variety", "site", "camera", "field", "flight"),
+    }
+)
+
+
 def index(source: Source) -> Manifest:
     """The manifest of leaf photos: a public set as its data card says, else as it lies there."""
-    return by_layout(source, index_photos) or index_photos(source)
+    found = by_layout(source, index_photos) or index_photos(source)
+    # A user's table may hold names and dates of birth; a run must not carry them on.
+    return replace(found, table=found.table[[c for c in found.table.columns if c in KEPT]])
 
 
 def index_photos(source: Source) -> Manifest:

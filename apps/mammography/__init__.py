@@ -196,6 +196,7 @@ APP = App(
             verbs=_ALL,
             type=bool,
             default=False,
+            scope="command",
         ),
         Option(
             name="keep-identifiers",

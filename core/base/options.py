@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.app import Option
+from core.base.outputs import sha256_file
+from core.base.progress import log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATA_OPTIONS",
+    "may_come_from_run",
+    "of_value",
     "options_of",
     "pixel_options",
     "plain_options",
@@ -101,13 +105,43 @@ def resolve_options(
     """
     known = options_of(app, verb)
     values: dict[str, Any] = {name: option.default for name, option in known.items()}
-    values.update({name: value for name, value in (stored or {}).items() if name in known})
+    for name, value in (stored or {}).items():
+        if name not in known:
+            continue
+        if not may_come_from_run(known[name], value):
+            log.warning(
+                "the run sets --%s, which only you may; it is left out. Pass it if you mean it.",
+                name,
+            )
+            continue
+        values[name] = value
     values.update(given)
     return {
         name: Path(value) if name in known and known[name].type is Path else value
         for name, value in values.items()
         if value is not None and value is not False
     }
+
+
+def may_come_from_run(option: Option, value: Any) -> bool:
+    """Whether a run, which a stranger may have made, decides about this option.
+
+    It does about those that say what a network is shown, given at its training. Whatever
+    concerns the command, names a file or shows an identity comes from the person at
+    the keyboard.
+    """
+    if option.scope == "command" or option.type is Path or "train" not in option.verbs:
+        return False
+    if option.type is float:
+        return type(value) in {int, float}
+    return type(value) is option.type
+
+
+def of_value(value: Any) -> str:
+    """An option's value as text by which a later command is compared; of a file, its content."""
+    if isinstance(value, Path):
+        return sha256_file(value) if value.is_file() else value.name
+    return str(value)
 
 
 def plain_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,12 +156,14 @@ def stored_options(app: App, options: Mapping[str, Any]) -> dict[str, Any]:
     """What of the resolved options travels with a run.
 
     Files are left out, whatever their scope: they belong to the data at hand and
-    to this machine, not to the model.
+    to this machine, not to the model. See ``may_come_from_run``.
     """
-    travels = {
-        o.name for o in (*DATA_OPTIONS, *app.options) if o.scope != "command" and o.type is not Path
+    known = {option.name: option for option in (*DATA_OPTIONS, *app.options)}
+    return {
+        name: value
+        for name, value in sorted(options.items())
+        if name in known and may_come_from_run(known[name], value)
     }
-    return {name: value for name, value in sorted(options.items()) if name in travels}
 
 
 def pixel_options(app: App, options: Mapping[str, Any]) -> dict[str, Any]:

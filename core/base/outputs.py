@@ -14,26 +14,35 @@ import errno
 import hashlib
 import json
 import os
-import socket
+import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from core.base.lock import LOCK_NAME, locked
 from core.base.machine import free_disk
-from core.errors import LockedError, OutputError
+from core.base.parsing import ParsingError, read_json
+from core.errors import OutputError, ResightError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 __all__ = [
     "MANIFEST_NAME",
     "atomic_file",
     "check_space",
     "claim",
+    "copy_file",
     "csv_safe",
+    "explain",
     "is_complete",
+    "json_bytes",
+    "pending_file",
+    "recorded_files",
     "remove_partial",
+    "replace_sealed",
     "seal",
+    "settle",
     "sha256_file",
     "unseal",
     "write_bytes",
@@ -42,9 +51,13 @@ __all__ = [
 ]
 
 MANIFEST_NAME = "MANIFEST.json"
-LOCK_NAME = ".lock"
 _PARTIAL = ".partial"
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+_PENDING = ".pending"
+# What the user can do something about.
+_MENDABLE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS),
+    *(errno.EACCES, errno.EPERM, errno.EIO, errno.ENOTDIR, errno.ENAMETOOLONG),
+}
 
 
 @contextmanager
@@ -67,12 +80,18 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             os.fsync(stream.fileno())
         partial.replace(path)
         _sync_directory(path.parent)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise _explain(path, error) from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not isinstance(error, ResightError):
+            raise explain(path, error) from error
         raise
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's bytes, whole or not at all."""
+    with source.open("rb") as stream, atomic_file(target) as copy:
+        shutil.copyfileobj(stream, copy, 2**20)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -92,10 +111,13 @@ def write_json(path: Path, content: Any) -> None:
     Raises:
         ValueError: the content holds NaN or infinity, which JSON has no word for.
     """
-    write_text(
-        path,
-        json.dumps(content, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n",
-    )
+    write_bytes(path, json_bytes(content))
+
+
+def json_bytes(content: Any) -> bytes:
+    """The bytes that ``write_json`` writes."""
+    text = json.dumps(content, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    return (text + "\n").encode("utf-8", errors="backslashreplace")
 
 
 def sha256_file(path: Path) -> str:
@@ -104,16 +126,75 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def seal(directory: Path) -> None:
-    """Declare the directory complete: write ``MANIFEST.json``, the sha256 of every file."""
+def seal(directory: Path, *, without: Collection[str] = ()) -> None:
+    """Declare the directory complete: write ``MANIFEST.json``, the sha256 of every file.
+
+    Args:
+        directory: whose files are all written.
+        without: names in it that do not belong to the result and are about to go.
+    """
     files = {
         file.relative_to(directory).as_posix(): sha256_file(file)
         for file in sorted(directory.rglob("*"))
         if file.is_file()
-        and file.name not in {MANIFEST_NAME, LOCK_NAME}
-        and not file.name.endswith(_PARTIAL)
+        and file.relative_to(directory).parts[0] not in {MANIFEST_NAME, LOCK_NAME, *without}
+        and not file.name.endswith((_PARTIAL, _PENDING))
     }
     write_json(directory / MANIFEST_NAME, {"files": files})
+
+
+def replace_sealed(directory: Path, name: str, data: bytes) -> None:
+    """Replace one file of a complete directory, which stays complete at every moment.
+
+    The new file is written beside the old one; then ``MANIFEST.json`` is replaced,
+    from where on the new one counts; then it gets its name. ``settle`` does the
+    last step if this process does not live to do it.
+
+    Raises:
+        OutputError: it cannot be written; the old file counts.
+    """
+    pending = pending_file(directory, name)
+    write_bytes(pending, data)
+    files = dict(recorded_files(directory))
+    files[name] = hashlib.sha256(data).hexdigest()
+    write_json(directory / MANIFEST_NAME, {"files": files})
+    settle(directory)
+
+
+def pending_file(directory: Path, name: str) -> Path:
+    """Where the next content of a file of a complete directory waits to be put in its place."""
+    return directory / f".{name}{_PENDING}"
+
+
+def settle(directory: Path) -> None:
+    """End a replacement that was begun: the file that ``MANIFEST.json`` names gets its place."""
+    for pending in sorted(directory.glob(f".*{_PENDING}")):
+        name = pending.name.removeprefix(".").removesuffix(_PENDING)
+        if recorded_files(directory).get(name) == sha256_file(pending):
+            pending.replace(directory / name)
+            _sync_directory(directory)
+        else:
+            pending.unlink(missing_ok=True)
+
+
+def recorded_files(directory: Path) -> dict[str, str]:
+    """Name -> sha256 of every file, as ``MANIFEST.json`` has it; empty if there is none.
+
+    Raises:
+        OutputError: it is damaged.
+    """
+    file = directory / MANIFEST_NAME
+    if not file.is_file():
+        return {}
+    try:
+        files = read_json(file, largest=64 * 2**20).get("files")
+    except ParsingError as error:
+        msg = f"{file}: {error}. Copy the directory again from where it was made."
+        raise OutputError(msg) from error
+    if not isinstance(files, dict) or not all(isinstance(v, str) for v in files.values()):
+        msg = f"{file}: lists no files. Copy the directory again from where it was made."
+        raise OutputError(msg)
+    return files
 
 
 def unseal(directory: Path) -> None:
@@ -134,11 +215,9 @@ def remove_partial(directory: Path) -> None:
 
 @contextmanager
 def claim(directory: Path) -> Iterator[Path]:
-    """Make the directory and hold it for this process alone.
+    """Make the directory and hold it for this process alone; see ``core.base.lock``.
 
-    Held with a lock file that names the process, not with ``flock``, which
-    network file systems do not keep. A lock whose process has ended on this
-    host is taken over.
+    What a killed process left half done is put in order first.
 
     Raises:
         LockedError: another process holds it.
@@ -153,39 +232,16 @@ def claim(directory: Path) -> Iterator[Path]:
     is_new = not directory.exists()
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        with locked(directory):
+            remove_partial(directory)
+            settle(directory)
+            yield directory
     except OSError as error:
-        raise _explain(directory, error) from error
-    lock = directory / LOCK_NAME
-    me = {"pid": os.getpid(), "host": socket.gethostname(), "boot": _boot_id()}
-    for _ in range(3):
-        try:
-            handle = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        except FileExistsError:
-            _refuse_if_held(directory, lock)
-            continue
-        except OSError as error:
-            raise _explain(directory, error) from error
-        with os.fdopen(handle, "w") as stream:
-            json.dump(me, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        break
-    else:
-        msg = (
-            f"{directory}: its lock could not be taken; another process is starting here. Wait "
-            f"for it, or choose another --out."
-        )
-        raise LockedError(msg)
-    try:
-        remove_partial(directory)
-        yield directory
-    except OSError as error:
-        # Whatever wrote here, a library too, a full disk is for the user to mend.
-        if error.errno in _FULL and not isinstance(error, OutputError):
-            raise _explain(directory, error) from error
+        # Whatever wrote here, a library too: a full disk or a refusal is for the user to mend.
+        if error.errno in _MENDABLE and not isinstance(error, ResightError):
+            raise explain(Path(error.filename or directory), error) from error
         raise
     finally:
-        lock.unlink(missing_ok=True)
         if is_new:
             # Only an empty directory goes: one that nothing came of.
             with suppress(OSError):
@@ -225,45 +281,6 @@ def csv_safe(value: Any) -> Any:
     return value
 
 
-def _refuse_if_held(directory: Path, lock: Path) -> None:
-    """Raise if a living process holds the lock; remove the lock if its process has ended."""
-    try:
-        owner = json.loads(lock.read_text())
-    except FileNotFoundError:
-        return
-    except ValueError:
-        owner = {}
-    same_host = owner.get("host") == socket.gethostname()
-    if same_host and (owner.get("boot") != _boot_id() or not _is_alive(owner.get("pid", -1))):
-        with suppress(FileNotFoundError):
-            lock.unlink()
-        return
-    who = f"process {owner.get('pid', '?')} on {owner.get('host', 'an unknown host')}"
-    advice = (
-        "Wait for it, or choose another --out."
-        if same_host
-        else f"If that process has ended, remove {lock} and run the command again."
-    )
-    msg = f"{directory}: {who} is writing here. {advice}"
-    raise LockedError(msg)
-
-
-def _is_alive(pid: int) -> bool:
-    """Whether a process of this number runs on this host."""
-    if pid <= 0:
-        return False
-    import psutil  # noqa: PLC0415  (only needed when a lock is in the way)
-
-    return psutil.pid_exists(pid)
-
-
-def _boot_id() -> str:
-    """Tells one boot of the host from the next; empty where the system has no such file."""
-    with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return ""
-
-
 def _sync_directory(directory: Path) -> None:
     """Make a rename survive a power cut, where the system lets a directory be synced."""
     with suppress(OSError):
@@ -274,8 +291,8 @@ def _sync_directory(directory: Path) -> None:
             os.close(handle)
 
 
-def _explain(path: Path, error: OSError) -> OutputError:
-    """Turn an operating-system error into what to do about it."""
+def explain(path: Path, error: OSError) -> OutputError:
+    """Turn an error of the operating system into what to do about it."""
     advice = {
         errno.ENOSPC: (
             "The disk is full. Free some space, or choose another --out; the same command goes "
@@ -290,5 +307,6 @@ def _explain(path: Path, error: OSError) -> OutputError:
         errno.EPERM: "You may not write there. Change its permissions, or choose another --out.",
         errno.EROFS: "That file system is read-only. Choose another --out.",
         errno.ENOTDIR: "A part of that path is a file. Choose another --out.",
+        errno.EIO: "The disk or the network failed. Repair it; the same command goes on from here.",
     }.get(error.errno or 0, "Choose another --out, or repair the disk.")
     return OutputError(f"{path}: cannot be written ({error.strerror or error}). {advice}")

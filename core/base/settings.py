@@ -12,11 +12,12 @@ comment, and that file is all that ``resight train --plan`` needs.
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from core.base.parsing import parse_yaml
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["PRESETS", "Plan", "Question", "TrainConfig", "read_plan", "write_plan"]
+
+
+Side = Annotated[int, Field(ge=16, le=8192)]
 
 
 class TrainConfig(BaseModel):
@@ -38,7 +42,7 @@ class TrainConfig(BaseModel):
     weights: str = Field(
         "hub", description="hub (timm's own, cached), none, or a .safetensors file"
     )
-    size_px: tuple[int, int] | None = Field(None, description="training size, height and width")
+    size_px: tuple[Side, Side] | None = Field(None, description="training size, height and width")
     head: Literal["auto", "multiclass", "ordinal", "regression"] = Field(
         "auto",
         description="auto: of the task's own kind; multiclass: plain classes; regression: one "
@@ -214,25 +218,28 @@ def read_plan(path: Path) -> tuple[Question, dict[str, Any]]:
         ConfigError: the file is absent, not a plan, or holds unknown settings.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         msg = f"{path}: cannot be read ({error.strerror}). Pass the plan.yaml of a run to --plan."
         raise ConfigError(msg) from error
-    except yaml.YAMLError as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" (line {where.line + 1})" if where else ""
-        msg = f"{path}: is not YAML{line}. Pass the plan.yaml of a run to --plan."
+    except ValueError as error:
+        msg = f"{path}: {error}. Pass the plan.yaml of a run to --plan."
         raise ConfigError(msg) from error
-    if not isinstance(content, dict) or not {"question", "settings"} <= set(content):
+    if not isinstance(content, dict) or not {"question", "settings"} <= set(map(str, content)):
         msg = f"{path}: has no 'question' and 'settings'. Pass the plan.yaml of a run to --plan."
         raise ConfigError(msg)
     try:
         question = Question.model_validate(content["question"])
     except ValidationError as error:
         first = error.errors()[0]
-        msg = f"{path}: question.{first['loc'][0]}: {first['msg'].lower()}. Correct that line."
+        where = ".".join(["question", *map(str, first["loc"])])
+        msg = f"{path}: {where}: {first['msg'].lower()}. Correct that line."
         raise ConfigError(msg) from error
-    return question, check_settings(content["settings"] or {}, str(path))
+    settings = content["settings"] or {}
+    if not isinstance(settings, dict):
+        msg = f"{path}: 'settings' is no table of names and values. Correct it."
+        raise ConfigError(msg)
+    return question, check_settings({str(k): v for k, v in settings.items()}, str(path))
 
 
 def _plain(value: Any) -> str:

@@ -99,7 +99,8 @@ def predict(
                 say(f"note: {note}")
             for line in _what_to_open(out, result["files"]):
                 say(line)
-        if result["n_failed"] or result["decisions_withheld"]:
+        is_partial = result["n_failed"] or not result["n_ok"] or result.get("failed_exports")
+        if is_partial or result["decisions_withheld"]:
             raise typer.Exit(SOME_FAILED)
 
 

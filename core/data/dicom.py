@@ -76,6 +76,9 @@ _JPEG = "1.2.840.10008.1.2.4."
 def is_dicom(path: Path) -> bool:
     """Whether the file begins as DICOM part 10 says: 128 bytes, then ``DICM``."""
     try:
+        # A pipe of that name would be waited for, for ever.
+        if not path.is_file():
+            return False
         with path.open("rb") as stream:
             return stream.read(132)[128:] == b"DICM"
     except OSError:

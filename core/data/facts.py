@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.data.attempt import attempt
 from core.data.image_files import sniff
 from core.data.reading import in_threads, read_apart
 from core.data.scan import locate
-from core.errors import ResightError
+from core.errors import ImageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,6 +31,10 @@ __all__ = ["DETAIL_PX", "Facts", "measure", "measure_all"]
 
 # Side of the map of fine detail by which candidates for copies are compared.
 DETAIL_PX = 64
+
+# Times the full scale of its kind beyond which a value is no brightness; surfaces in
+# degrees, metres or counts stay below.
+LARGEST = 1e9
 
 # Rows and columns, of 8 x 8 patches that cover the image, of twelve on its border.
 _RING = ([0, 0, 0, 0, 2, 2, 5, 5, 7, 7, 7, 7], [0, 2, 5, 7, 0, 7, 0, 7, 0, 2, 5, 7])
@@ -89,23 +94,24 @@ def measure_all(
     rows = table.to_dict("records")
 
     def one(row: dict[Any, Any]) -> Facts:
-        path = locate(root, str(row["path"]))
+        name, path = str(row["image_id"]), locate(root, str(row["path"]))
         try:
-            pixels = read_apart(read, {**row, "path": str(path)})
-        except Exception as error:
-            # One bad file must not end the audit.
-            is_told = isinstance(error, ResightError)
-            words = str(error) if is_told else f"{type(error).__name__}: {error}"
-            return Facts(str(row["image_id"]), reason=" ".join(words.split()))
+            facts, reason = attempt(
+                lambda: measure(name, path, read_apart(read, {**row, "path": str(path)}))
+            )
         finally:
             done(1)
-        return measure(str(row["image_id"]), path, pixels)
+        return facts or Facts(name, reason=reason)
 
     return in_threads(one, rows, workers=workers)
 
 
 def measure(image_id: str, path: Path, pixels: NDArray[Any]) -> Facts:
-    """Facts of decoded pixels (H, W, C) of a file."""
+    """Facts of decoded pixels (H, W, C) of a file.
+
+    Raises:
+        ImageError: the values are no brightness: not a number, or beyond any scale.
+    """
     import cv2  # noqa: PLC0415  (0.1 s to import)
     import imagehash  # noqa: PLC0415  (imports scipy)
     from PIL import Image  # noqa: PLC0415
@@ -116,6 +122,12 @@ def measure(image_id: str, path: Path, pixels: NDArray[Any]) -> Facts:
     full = float(np.iinfo(solid.dtype).max) if solid.dtype.kind in "iu" else 1.0
     small = cv2.resize(solid, (DETAIL_PX, DETAIL_PX), interpolation=cv2.INTER_AREA)
     small = np.asarray(small.reshape(DETAIL_PX, DETAIL_PX, -1), dtype=np.float32)
+    if not np.isfinite(small).all() or float(np.abs(small).max()) > LARGEST * full:
+        msg = (
+            f"holds values from {float(solid.min()):.3g} to {float(solid.max()):.3g}, which are no "
+            "brightness; perhaps a mark for missing pixels that the file does not declare"
+        )
+        raise ImageError(msg)
     grey: NDArray[np.float32] = small.mean(axis=2)
     low, high = float(grey.min()), float(grey.max())
     shown = Image.fromarray(((grey - low) / max(high - low, 1e-6) * 255).astype(np.uint8))

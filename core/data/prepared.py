@@ -26,6 +26,7 @@ from core.base.machine import cache_home
 from core.base.options import pixel_options
 from core.base.outputs import atomic_file, check_space, sha256_file, write_json
 from core.base.progress import track
+from core.data.attempt import attempt
 from core.data.reading import in_threads, read_apart
 from core.errors import ImageError, OutputError, RunError
 
@@ -264,14 +265,15 @@ def prepare_one(
     """
     height, width = store_size(preparation.size_px)
     wanted = {**row, "at_least": (READ_SCALE * height, READ_SCALE * width)}
-    try:
+
+    def work() -> dict[str, Any]:
         pixels = preparation.form.conform(read_apart(app.read, wanted))
         done = {"read_px": pixels.shape[:2], **transform({**row, "image": pixels})}
         done["image"] = _checked(np.asarray(done["image"]), preparation)
-    # Decoders raise anything; one bad file must cost one row, never the batch.
-    except Exception as error:
-        return {"error": one_line(error)}
-    return done
+        return done
+
+    done, reason = attempt(work)
+    return {"error": reason} if done is None else done
 
 
 def _checked(image: NDArray[Any], preparation: Preparation) -> NDArray[Any]:
@@ -284,14 +286,6 @@ def _checked(image: NDArray[Any], preparation: Preparation) -> NDArray[Any]:
         msg = "holds values that are not numbers"
         raise ImageError(msg)
     return np.ascontiguousarray(image)
-
-
-def one_line(error: BaseException) -> str:
-    """A reason that fits in a table cell."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if not isinstance(error, ImageError):
-        text = f"{type(error).__name__}: {text}" if str(error) else text
-    return text[:300]
 
 
 def prepare_table(

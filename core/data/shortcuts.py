@@ -93,6 +93,10 @@ def shortcuts(
     truth = np.array([[name in row for name in names] for row in labels], dtype=bool)
     found = []
     for name, table in features.items():
+        if not np.isfinite(table).all():
+            reason = "some images have values that are no numbers"
+            found.append(Shortcut(name, None, None, None, chance, len(known), reason))
+            continue
         right = _right(table, truth, fold, is_many=is_many, seed=seed)
         value, low, high = _balanced(right, truth, groups, is_many=is_many, seed=seed)
         found.append(Shortcut(name, value, low, high, chance, len(known)))

@@ -349,6 +349,9 @@ def stratified_folds(
         StratifiedKFold,
     )
 
+    if n_folds > max(Counter(strata.tolist()).values()):
+        # scikit-learn refuses where every class has fewer rows than there are folds.
+        return _dealt(strata, groups, n_folds, seed)
     # Where every row stands for itself the plain draw is the same and much faster.
     is_plain = len(set(groups)) == len(groups)
     kind = StratifiedKFold if is_plain else StratifiedGroupKFold
@@ -363,6 +366,22 @@ def stratified_folds(
         for number, (_, held) in enumerate(parts):
             fold[held] = number
     return fold
+
+
+def _dealt(
+    strata: NDArray[np.object_], groups: NDArray[np.object_], n_folds: int, seed: int
+) -> NDArray[np.int_]:
+    """Folds as cards are dealt: the shuffled groups of one class after those of another.
+
+    >>> _dealt(np.array(list("aabb")), np.array(list("1234")), 4, 0).tolist()
+    [1, 0, 3, 2]
+    """
+    class_of = dict(zip(groups.tolist(), strata.tolist(), strict=True))
+    names = sorted(class_of)
+    order = np.random.default_rng(seed % 2**32).permutation(len(names))
+    shuffled = sorted((str(class_of[names[i]]), n, names[i]) for n, i in enumerate(order))
+    fold_of = {name: n % n_folds for n, (_, _, name) in enumerate(shuffled)}
+    return np.array([fold_of[group] for group in groups.tolist()], dtype=np.int_)
 
 
 def _fraction(share: float, n_groups: int, n_rows: int) -> tuple[int, int]:

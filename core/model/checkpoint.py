@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from core.base.outputs import atomic_file, write_bytes
-from core.errors import RunError
+from core.errors import ConfigError, RunError
 from core.model.attention_pooling import AttentionPool
 from core.model.backbone import create_backbone
 from core.model.heads import Head
@@ -145,11 +145,20 @@ def load_member(
     Raises:
         RunError: the file is absent, damaged, or of another network.
     """
-    network = build_network(content, n_classes=n_classes)
+    try:
+        network = build_network(content, n_classes=n_classes)
+    except ConfigError as error:
+        msg = f"{path.parent}: its network cannot be made here ({error})"
+        raise RunError(msg) from error
     load_weights(path, network)
     tensors = {
         key.removeprefix(_FAMILIARITY): value.numpy()
         for key, value in load_file(path).items()
         if key.startswith(_FAMILIARITY)
     }
-    return network.eval(), Familiarity.from_tensors(tensors)
+    try:
+        familiarity = Familiarity.from_tensors(tensors)
+    except (KeyError, ValueError) as error:
+        msg = f"{path}: lacks where its training images lie. Copy the run again, or train anew."
+        raise RunError(msg) from error
+    return network.eval(), familiarity

@@ -20,7 +20,7 @@ import numpy as np
 
 from core.base.progress import log
 from core.data.prepared import full_scale, resize_to, synthetic_pictures
-from core.errors import RunError
+from core.errors import ConfigError, RunError
 from core.model.out_of_distribution import Familiarity
 from core.prediction.engines import Engine, open_engine
 from core.statistics.scores import scores_from_logits
@@ -65,6 +65,9 @@ def open_members(run: Run, *, device: str = "auto") -> list[tuple[Member, Engine
         from core.prediction.torch_engine import torch_engines  # noqa: PLC0415
 
         return list(torch_engines(run, device))
+    if device not in {"auto", "cpu"}:
+        msg = f"--device {device}: an exported model runs on the processor. Leave --device out."
+        raise ConfigError(msg)
     engines = _open_engines(run, export["engine"], export["precision"])
     return [
         (member, engine, _familiarity(run.path / familiarity_file(member.weights)))

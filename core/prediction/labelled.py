@@ -11,8 +11,9 @@ from core.app import Manifest, Source
 from core.base.options import resolve_options
 from core.base.progress import track
 from core.base.tables import check_manifest
+from core.data.input_files import absolute_rows
 from core.data.recognition import index_with_cards
-from core.prediction.scorer import Scorer, absolute
+from core.prediction.scorer import Scorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,7 +86,7 @@ def score_labelled(
             "Numbers of these classes are not estimable here."
         )
     table = found.table.assign(split="new data")
-    rows = absolute(Manifest(table=table, root=found.root))
+    rows = absolute_rows(Manifest(table=table, root=found.root))
     scorer = Scorer(run, options=own)
     by_id = {row["image_id"]: row for row in rows}
     parts = []

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from core.base.machine import readers
-from core.data.manifest import locate
 from core.data.prepared import Preparation, prepare_one, resize_to, store_size
 from core.prediction.exported import open_members
 from core.runs.predictions import predictions_of
@@ -26,11 +25,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from core.app import Manifest
     from core.prediction.engines import EngineResult
     from core.runs.run import Run
 
-__all__ = ["Forwarded", "Scorer", "absolute", "scaled", "to_source"]
+__all__ = ["Forwarded", "Scorer", "scaled", "shown", "to_source"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,12 @@ class Forwarded:
     prepared: Sequence[Mapping[str, Any]]
     good: NDArray[np.int_]
     results: tuple[EngineResult, ...]
+
+
+NO_NUMBER = (
+    "the network gave no number for this image: its weights are damaged, or the image holds "
+    "values far from any it was trained on"
+)
 
 
 class Scorer:
@@ -146,8 +150,13 @@ class Scorer:
                 attended.append(weighed)
             logits.append(z / member.temperature)
             distances.append(d)
-        table = pd.DataFrame(list(rows))
+        table = pd.DataFrame([shown(row) for row in rows])
         errors = [done.get("error", "") for done in found.prepared]
+        scores = np.average(logits, axis=0, weights=[m.weight for m, _, _ in self.members])
+        away = np.mean(distances, axis=0)
+        for place in np.flatnonzero(~(np.isfinite(scores).all(axis=1) & np.isfinite(away))):
+            errors[place] = errors[place] or NO_NUMBER
+            scores[place], away[place] = np.nan, np.nan
         table["status"] = ["failed" if error else "ok" for error in errors]
         table["reason"] = errors
         table["quality"] = [str(done.get("quality", "")) for done in found.prepared]
@@ -155,8 +164,8 @@ class Scorer:
             table[column] = [done.get(column) for done in found.prepared]
         return predictions_of(
             table,
-            np.average(logits, axis=0, weights=[m.weight for m, _, _ in self.members]),
-            np.mean(distances, axis=0),
+            scores,
+            away,
             app=self.run.app,
             task=self.run.task,
             link=self.run.link,
@@ -214,7 +223,7 @@ class Scorer:
             nothing = np.full((len(rest), self.members[0][1].n_logits), np.nan)
             parts.append(
                 predictions_of(
-                    pd.DataFrame(rest).assign(quality=""),
+                    pd.DataFrame([shown(row) for row in rest]).assign(quality=""),
                     nothing,
                     nothing[:, 0],
                     app=self.run.app,
@@ -228,6 +237,11 @@ class Scorer:
             )
         table = pd.concat(parts, ignore_index=True).set_index("image_id")
         return table.loc[[row["image_id"] for row in block]].reset_index()
+
+
+def shown(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as tables have it: the path as text, where the file's own need not be UTF-8."""
+    return {name: value for name, value in row.items() if name != "shown"} | {"path": row["shown"]}
 
 
 def to_source(
@@ -267,12 +281,3 @@ def scaled(small: tuple[int, ...], large: tuple[int, ...]) -> NDArray[np.float64
     scale = np.diag([large[0] / small[0], large[1] / small[1], 1.0])
     scale[:2, 2] = 0.5 * np.diag(scale)[:2] - 0.5
     return scale
-
-
-def absolute(found: Manifest) -> list[dict[str, Any]]:
-    """Manifest rows with an absolute ``path``, and the path to show in ``shown``."""
-    rows = [{str(k): v for k, v in r.items()} for r in found.table.to_dict("records")]
-    for row in rows:
-        row["shown"] = row["path"]
-        row["path"] = str(locate(found.root, str(row["path"])))
-    return rows

@@ -7,18 +7,18 @@ of new data and a report on a table from elsewhere look the same on disk.
 from __future__ import annotations
 
 import io
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from core.app import ReportContext
-from core.base.outputs import is_complete, seal, write_bytes, write_json, write_text
+from core.base import parsing
+from core.base.outputs import seal, write_bytes, write_json, write_text
 from core.base.settings import read_plan_rows
 from core.base.tables import as_text
-from core.errors import OutputError, RunError
+from core.errors import RunError
 from core.evaluation.verdicts import verdicts
 from core.report.page import write_report
 from core.report.pdf import write_pdf
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Look",
-    "only_ours",
     "print_page",
     "read_json",
     "read_table",
@@ -72,7 +71,15 @@ def read_table(stem: Path) -> pd.DataFrame:
             "were copied. Copy the whole run from where it was trained."
         )
         raise RunError(msg)
-    return pd.read_parquet(stem.with_suffix(".parquet"))
+    try:
+        return pd.read_parquet(stem.with_suffix(".parquet"))
+    # What a damaged file makes the reader raise is not documented, and much.
+    except Exception as error:
+        msg = (
+            f"{stem.with_suffix('.parquet')}: is damaged ({type(error).__name__}). Copy it again "
+            "from where it was made."
+        )
+        raise RunError(msg) from error
 
 
 def write_evaluation(
@@ -159,32 +166,19 @@ def visible(pixels: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray(np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255, dtype=np.uint8)
 
 
-def only_ours(out: Path, *, ours: Sequence[str] = ("metrics.json", "predictions.csv")) -> None:
-    """Refuse to write among files that are not an earlier report.
-
-    Args:
-        out: an existing directory, held by the caller.
-        ours: files that an earlier report, perhaps a killed one, leaves; any of them will do.
+def read_json(path: Path) -> dict[str, Any]:
+    """Content of a file that may be absent.
 
     Raises:
-        OutputError: the directory holds something else, or is a run.
+        RunError: it is there and damaged.
     """
-    others = {f.name for f in out.iterdir() if f.name != ".lock"}
-    if others and not set(ours) & others:
-        what = (
-            "a result of another kind" if is_complete(out) else "files that resight did not write"
-        )
-        msg = f"{out}: holds {what} (first: {sorted(others)[0]}). Choose another --out."
-        raise OutputError(msg)
-    for name, what in (("run.json", "a run"), ("job.json", "a prediction")):
-        if name in others:
-            msg = f"{out}: is {what}. Choose another --out for the report."
-            raise OutputError(msg)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Content of a file that may be absent."""
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        return parsing.read_json(path)
+    except parsing.ParsingError as error:
+        msg = f"{path}: {error}. Copy the directory again from where it was made."
+        raise RunError(msg) from error
 
 
 def _csv(path: Path) -> pd.DataFrame | None:

@@ -16,17 +16,19 @@ trains, and it imports no torch: ``core.runs.networks`` loads networks.
 
 from __future__ import annotations
 
-import json
+import hashlib
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from core.app import App, Task, Unit, find_app
-from core.base.outputs import MANIFEST_NAME, sha256_file
+from core.base.outputs import pending_file, recorded_files, sha256_file
+from core.base.progress import log
 from core.errors import RunError
+from core.runs.run_file import SCHEMA, parse_run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from core.data.prepared import Preparation
@@ -36,14 +38,12 @@ __all__ = [
     "Member",
     "Run",
     "load_run",
+    "model_id_of",
     "task_from_dict",
     "task_to_dict",
     "units_of_run",
     "versions",
 ]
-
-# Grows by one whenever an older resight could not read a new run.
-SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -134,18 +134,7 @@ def load_run(path: Path) -> Run:
             "`resight train --out`."
         )
         raise RunError(msg)
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        schema = int(content["schema"])
-    except (ValueError, KeyError, TypeError) as error:
-        msg = f"{file}: is damaged ({error}). Copy the run again from where it was trained."
-        raise RunError(msg) from error
-    if schema > SCHEMA:
-        msg = (
-            f"{path}: was written by resight {content['versions'].get('resight')}, which is newer "
-            "than this one. Update resight."
-        )
-        raise RunError(msg)
+    content = parse_run(sealed_bytes(path, "run.json"), file)
     from core.data.prepared import Preparation  # noqa: PLC0415  (imports numpy)
 
     members = tuple(
@@ -158,8 +147,8 @@ def load_run(path: Path) -> Run:
         )
         for entry in content["members"]
     )
-    _check_files(path, ["run.json", *(member.weights for member in members)])
     app = find_app(content["app"])
+    _check_files(path, content)
     return Run(path, content, app, task_from_dict(content["task"]), members)
 
 
@@ -238,23 +227,70 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _check_files(path: Path, names: list[str]) -> None:
-    """Compare the files prediction needs with their recorded sha256, where it was recorded.
+def _check_files(path: Path, content: Mapping[str, Any]) -> None:
+    """Compare the weights with what was recorded of them.
 
-    A run copied without its ``MANIFEST.json`` is accepted: only run.json and the
-    weights are needed, and safetensors checks its own shape.
+    Of a complete run that is its ``MANIFEST.json``. A run copied without it is
+    accepted if ``run.json`` itself tells which weights belong to it, and that is said.
     """
-    sealed = path / MANIFEST_NAME
-    recorded: dict[str, str] = {}
-    if sealed.is_file():
-        recorded = json.loads(sealed.read_text(encoding="utf-8"))["files"]
-    for name in names:
+    again = "Copy the run again from where it was trained."
+    recorded = recorded_files(path)
+    if not recorded and any((path / name).exists() for name in ("words.json", "checkpoints")):
+        msg = (
+            f"{path}: the training here has not ended. Run the same `resight train` command again; "
+            "it goes on where it stopped."
+        )
+        raise RunError(msg)
+    found = []
+    for member in content["members"]:
+        name = member["weights"]
         if not (path / name).is_file():
-            msg = f"{path}: {name} is missing. Copy the run again from where it was trained."
+            msg = f"{path}: {name} is missing. {again}"
             raise RunError(msg)
-        if name in recorded and sha256_file(path / name) != recorded[name]:
-            msg = (
-                f"{path}: {name} is not the file this run was completed with. Copy the run again "
-                "from where it was trained."
-            )
+        found.append(sha256_file(path / name))
+        known = {recorded.get(name), member.get("sha256")} - {None}
+        if (recorded and name not in recorded) or known - {found[-1]}:
+            msg = f"{path}: {name} is not the file this run was completed with. {again}"
             raise RunError(msg)
+    if recorded:
+        return
+    is_own = not (content.get("ensemble_of") or content.get("export"))
+    if is_own and model_id_of(found) != content["model_id"]:
+        msg = f"{path}: its weights are not those of run.json. {again}"
+        raise RunError(msg)
+    log.warning(
+        "%s: has no MANIFEST.json, so only its weights were checked, not whether run.json is "
+        "as it was written. Copy MANIFEST.json too.",
+        path,
+    )
+
+
+def model_id_of(digests: Sequence[str]) -> str:
+    """The id of a model: 12 hex digits from the sha256 of its weights, one for each member."""
+    if len(digests) == 1:
+        return digests[0][:12]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:12]
+
+
+def sealed_bytes(path: Path, name: str) -> bytes:
+    """The bytes of a file of a run, be they those that a killed command had yet to put there.
+
+    Raises:
+        RunError: they are not those that the run was completed with.
+    """
+    recorded = recorded_files(path).get(name)
+    for file in (path / name, pending_file(path, name)):
+        try:
+            data = file.read_bytes()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            msg = f"{file}: cannot be read ({error.strerror}). Look at its permissions."
+            raise RunError(msg) from error
+        if recorded is None or hashlib.sha256(data).hexdigest() == recorded:
+            return data
+    msg = (
+        f"{path}: {name} is not the file this run was completed with. Copy the run again from "
+        "where it was trained."
+    )
+    raise RunError(msg)

@@ -7,37 +7,55 @@ the same rows. Nothing here knows a network.
 from __future__ import annotations
 
 import io
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from core.app import App, Source, Task
+from core.app import App, Manifest, Source, Task
 from core.base.machine import cores, detect, threads
 from core.base.outputs import write_bytes, write_json
 from core.base.tables import check_manifest, check_splits
 from core.cards.licence_terms import terms_of
 from core.data.audit import audit, image_facts_of, merge_duplicates
 from core.data.corrections import corrected
+from core.data.facts import measure_all
+from core.data.input_files import absolute_rows, stamps_of
 from core.data.recognition import index_with_cards
 from core.data.split import draw_split
-from core.errors import RunError
+from core.errors import ManifestError, RunError
+from core.runs.results import read_json, read_table
 from core.runs.run import task_from_dict, task_to_dict
 from core.statistics.scores import encode
 from core.training.recipe import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
 
     from core.base.settings import Question
+    from core.cards.card import Card
 
-__all__ = ["LOOKED", "chosen_task", "facts_of", "look"]
+__all__ = [
+    "INPUTS",
+    "LOOKED",
+    "RESUMING",
+    "chosen_task",
+    "facts_of",
+    "index_for",
+    "look",
+    "read_manifest",
+    "require_same_data",
+]
 
 # Written last when the data were looked at.
 LOOKED = "words.json"
+# Size and time of change of every input, kept in the run.
+INPUTS = "inputs.json"
+# What only an incomplete run needs.
+RESUMING = ("checkpoints", LOOKED)
 
 
 def look(
@@ -49,32 +67,24 @@ def look(
 ) -> tuple[pd.DataFrame, Task, dict[str, Any]]:
     """Manifest with splits, and the audit: new, or as a killed training left them."""
     task = chosen_task(app, question.task, question.label)
-    source = Source(
-        paths=(Path(question.data),),
-        labelled=True,
-        task=task,
-        label=question.label,
-        group=question.group,
-        allow_outside=question.allow_outside,
-        options=options,
-    )
-    found, cards = index_with_cards(app, source, question.card)
-    if question.corrections:
-        found = corrected(found, Path(question.corrections))
+    found, cards = _indexed(app, question, options)
     check_manifest(found.table, labelled=True)
     check_splits(found.table)
     if (out / LOOKED).is_file():
-        table = pd.read_parquet(out / "manifest.parquet")
-        _same_data(table, found.table, out)
-        words = json.loads((out / LOOKED).read_text(encoding="utf-8"))
-        words["audit"] = json.loads((out / "audit.json").read_text(encoding="utf-8"))
+        table = read_manifest(out)
+        require_same_data(app, found, table, out)
+        words = read_json(out / LOOKED)
+        words["audit"] = read_json(out / "audit.json")
+        # The data may have been moved since.
+        words["root"] = str(found.root)
         return table, task_from_dict(words["task"]), words
     labels = found.table.loc[found.table["status"] == "ok", "label"]
     task = task.with_classes(sorted(set(labels.astype(str))))
     audited = audit(found, app=app, task=task, progress=True, workers=cores())
+    indexed = _without_unreadable(found.table, audited, task)
     folds = int(wanted.get("folds", 1))
     table, sentences = draw_split(
-        merge_duplicates(found.table, audited),
+        merge_duplicates(indexed, audited),
         task=task,
         seed=int(wanted.get("seed", 0)),
         val=float(wanted.get("val", 0.15)),
@@ -110,9 +120,77 @@ def look(
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     write_bytes(out / "manifest.parquet", buffer.getvalue())
+    write_json(out / INPUTS, stamps_of(absolute_rows(found)))
     # Written last: with it the look at the data is finished.
     write_json(out / LOOKED, words)
     return table, task, {**words, "audit": audited}
+
+
+def _without_unreadable(
+    table: pd.DataFrame, audited: Mapping[str, Any], task: Task
+) -> pd.DataFrame:
+    """The manifest in which images that cannot be read have failed, so that none is counted on.
+
+    Raises:
+        ManifestError: no image is left, or none of a class.
+    """
+    reasons = {entry["image_id"]: entry["reason"] for entry in audited["unreadable"]}
+    if not reasons:
+        return table
+    ok, bad = table["status"] == "ok", table["image_id"].isin(reasons)
+    first = next(iter(reasons.values()))
+    if not (ok & ~bad).any():
+        msg = (
+            f"None of {int(ok.sum()):,} images can be read (first: {first}). Look at them with "
+            "`resight check`."
+        )
+        raise ManifestError(msg)
+
+    def named(rows: pd.Series[bool]) -> set[str]:
+        labels = table.loc[rows, "label"].fillna("").astype(str)
+        many = task.kind == "multilabel"
+        parts = (label.split(task.label_separator) if many else [label] for label in labels)
+        return {name for part in parts for name in part if name}
+
+    gone = sorted(named(ok) - named(ok & ~bad))
+    if gone:
+        msg = (
+            f"None of the images of {gone[0]!r} can be read (first: {first}), so the class cannot "
+            "be learned. Look at them with `resight check`, or leave the class out."
+        )
+        raise ManifestError(msg)
+    return table.assign(
+        status=table["status"].where(~(ok & bad), "failed"),
+        reason=table["reason"].where(~(ok & bad), table["image_id"].map(reasons)),
+    )
+
+
+def index_for(app: App, question: Question, options: Mapping[str, Any]) -> Manifest:
+    """The data of a training, as they are now.
+
+    Raises:
+        ManifestError: they are not there, or cannot be used.
+    """
+    return _indexed(app, question, options)[0]
+
+
+def _indexed(
+    app: App, question: Question, options: Mapping[str, Any]
+) -> tuple[Manifest, Sequence[Card]]:
+    """The manifest and its cards."""
+    source = Source(
+        paths=(Path(question.data),),
+        labelled=True,
+        task=chosen_task(app, question.task, question.label),
+        label=question.label,
+        group=question.group,
+        allow_outside=question.allow_outside,
+        options=options,
+    )
+    found, cards = index_with_cards(app, source, question.card)
+    if question.corrections:
+        found = corrected(found, Path(question.corrections))
+    return found, cards
 
 
 def chosen_task(app: App, name: str | None, label: str | None) -> Task:
@@ -123,18 +201,61 @@ def chosen_task(app: App, name: str | None, label: str | None) -> Task:
     return task
 
 
-def _same_data(before: pd.DataFrame, now: pd.DataFrame, out: Path) -> None:
-    """Refuse to resume on other data than the training began with."""
-    old, new = (set(zip(t["image_id"], t["label"].fillna(""), strict=True)) for t in (before, now))
-    if old != new:
-        first = sorted(str(entry[0]) for entry in old ^ new)[0]
+def require_same_data(app: App, found: Manifest, before: pd.DataFrame, out: Path) -> None:
+    """Refuse to go on with other data than the training began with.
+
+    Files that look untouched are taken for the same. Of those copied or touched
+    since, the pixels are compared with the audit's.
+
+    Args:
+        app: whose ``read`` decodes.
+        found: the data now.
+        before: the manifest that the run holds.
+        out: the run.
+
+    Raises:
+        RunError: an image, its label or its pixels changed; the first is named.
+    """
+    old, new = (
+        set(zip(t["image_id"], t["label"].fillna(""), strict=True)) for t in (before, found.table)
+    )
+    changed = {str(entry[0]) for entry in old ^ new}
+    if not changed:
+        changed = _other_pixels(app, found, out)
+    if changed:
         msg = (
-            f"{out}: the data changed since this training began ({len(old ^ new)} differences, "
-            f"first: "
-            f"{first}). Restore the data to resume, or choose another --out to train on it as "
-            f"it is."
+            f"{out}: the data changed since this training began ({len(changed)} differences, "
+            f"first: {min(changed)}). Restore the data to resume, or choose another --out to "
+            "train on it as it is."
         )
         raise RunError(msg)
+
+
+def _other_pixels(app: App, found: Manifest, out: Path) -> set[str]:
+    """Images whose file was changed since the audit and holds other pixels now."""
+    stamps = read_json(out / INPUTS)
+    rows = absolute_rows(found)
+    if not stamps:
+        # A run of a version that kept none.
+        return set()
+    now = stamps_of(rows)
+    touched = {name for name, stamp in now.items() if stamps.get(name) != stamp}
+    if not touched:
+        return set()
+    facts = image_facts_of(read_json(out / "audit.json"))
+    known = dict(zip(facts["image_id"], facts["sha256"], strict=True))
+    table = found.table[found.table["image_id"].isin(touched) & (found.table["status"] == "ok")]
+    measured = measure_all(table, found.root, read=app.read, workers=cores(), done=lambda _: None)
+    return {entry.image_id for entry in measured if entry.sha256 != known.get(entry.image_id, "")}
+
+
+def read_manifest(out: Path) -> pd.DataFrame:
+    """The manifest that a run holds.
+
+    Raises:
+        RunError: it is absent or damaged.
+    """
+    return read_table(out / "manifest")
 
 
 def facts_of(

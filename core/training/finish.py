@@ -10,6 +10,7 @@ import hashlib
 import json
 import shutil
 import warnings
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
@@ -29,11 +30,11 @@ from core.model.checkpoint import save_network
 from core.report.saliency import saliency_map
 from core.runs.predictions import final_split, predictions_of
 from core.runs.results import Look, read_json, visible, write_evaluation, write_table
-from core.runs.run import SCHEMA, task_from_dict, task_to_dict, versions
+from core.runs.run import SCHEMA, model_id_of, task_from_dict, task_to_dict, versions
 from core.runs.run_metrics import compute_metrics, headline_without_flagged
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import cuts_by_frequency, decide, link_of, scores_from_logits
-from core.training.fingerprint import LOOKED
+from core.training.fingerprint import RESUMING
 from core.training.vector_scaling import with_vector_scaling
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from core.model.network import Network
     from core.training.one_network import Data, Trained
 
-__all__ = ["finish", "units_for", "units_of"]
+__all__ = ["finish", "remove_resume_points", "units_for", "units_of"]
 
 
 def finish(
@@ -77,6 +78,7 @@ def finish(
         entries.append(
             {
                 "weights": name,
+                "sha256": sha256_file(out / name),
                 "network": member.description,
                 "preparation": preparation.as_dict(),
                 "kept": member.kept,
@@ -91,7 +93,6 @@ def finish(
     logits, distance, probe_logits, heat, temperature = _calibrate(data, parts, members, link)
     scores = scores_from_logits(logits / heat[:, None], link=link)
     task = _with_cuts(app, task, config, data, parts, scores)
-    digest = hashlib.sha256("".join(sha256_file(out / e["weights"]) for e in entries).encode())
     run = {
         "schema": SCHEMA,
         "contract": CONTRACT,
@@ -116,15 +117,14 @@ def finish(
         "units": [{"name": u.name, "columns": list(u.columns), "rule": u.rule} for u in units],
         "seed": config.seed,
         "n_images": {
-            split: int((ok["split"] == split).sum()) for split in ("train", "val", "test")
+            split: int(((ok["split"] == split) & (ok["status"] == "ok")).sum())
+            for split in ("train", "val", "test")
         },
         "data_sha256": hashlib.sha256(
             manifest.drop(columns=["path"]).to_csv(index=False).encode("utf-8", "surrogateescape")
         ).hexdigest(),
         "versions": versions(),
-        "model_id": sha256_file(out / entries[0]["weights"])[:12]
-        if len(entries) == 1
-        else digest.hexdigest()[:12],
+        "model_id": model_id_of([entry["sha256"] for entry in entries]),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     if len(members) > 1:
@@ -164,9 +164,17 @@ def finish(
         network=members[0].network,
     )
     keep_tensorboard(out)
-    shutil.rmtree(out / "checkpoints", ignore_errors=True)
-    (out / LOOKED).unlink(missing_ok=True)
-    seal(out)
+    # Sealed first: without its resume points an unsealed run could never be ended.
+    seal(out, without=RESUMING)
+    remove_resume_points(out)
+
+
+def remove_resume_points(out: Path) -> None:
+    """Remove what only an incomplete run needs; call once it is sealed."""
+    for name in RESUMING:
+        shutil.rmtree(out / name, ignore_errors=True)
+        with suppress(OSError):
+            (out / name).unlink(missing_ok=True)
 
 
 def keep_tensorboard(out: Path) -> None:

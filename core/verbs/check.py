@@ -14,23 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.app import Source, find_app
+from core.base.jobs import Job, open_output
 from core.base.machine import cores
 from core.base.options import resolve_options
-from core.base.outputs import (
-    MANIFEST_NAME,
-    claim,
-    csv_safe,
-    seal,
-    unseal,
-    write_json,
-    write_text,
-)
+from core.base.outputs import csv_safe, seal, write_json, write_text
 from core.base.tables import check_manifest
 from core.cards.licence_terms import terms_of
 from core.data.audit import audit
+from core.data.input_files import require_apart
 from core.data.recognition import index_with_cards
 from core.data.scan import locate
-from core.errors import OutputError
 from core.report.check_page import check_html
 
 if TYPE_CHECKING:
@@ -44,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Looked", "check", "look"]
 
-_OURS = {"audit.json", "audit.html", "rejected.csv", MANIFEST_NAME, ".lock"}
 
 # Pixels of the longer side of each picture.
 _PICTURE_PX = 360
@@ -91,7 +83,7 @@ def check(
     app = find_app(app_name)
     data = data.absolute()
     place = (out or Path.cwd() / f"{data.stem if data.is_file() else data.name}-check").absolute()
-    _check_place(place, data)
+    require_apart(place, [data])
     manifest, cards, chosen = _indexed(
         app,
         data,
@@ -102,8 +94,7 @@ def check(
         allow_outside=allow_outside,
         options=options or {},
     )
-    with claim(place):
-        unseal(place)
+    with open_output(place, Job("check", replaces=True)):
         audited = audit(
             manifest, app=app, task=chosen, progress=progress, workers=workers or cores()
         )
@@ -201,30 +192,6 @@ def class_rule(manifest: Manifest, task: Task) -> str:
     shown = ", ".join(task.title(label) for label in labels[:8])
     more = ", ..." if len(labels) > 8 else ""
     return f"classes: {len(labels)} ({shown}{more}){by}."
-
-
-def _check_place(place: Path, data: Path) -> None:
-    """Refuse to write among the inputs, or among files that are not ours."""
-    if data.is_dir() and place.resolve().is_relative_to(data.resolve()):
-        msg = (
-            f"{place}: lies inside the data {data}. Inputs are never changed, and the next command "
-            "would take our files for images. Choose another --out."
-        )
-        raise OutputError(msg)
-    others = []
-    if place.is_dir():
-        try:
-            others = sorted(e.name for e in place.iterdir() if e.name not in _OURS)
-        except OSError as error:
-            msg = f"{place}: cannot be opened ({error.strerror}). Choose another --out."
-            raise OutputError(msg) from error
-    others = [name for name in others if not name.endswith(".partial")]
-    if others:
-        msg = (
-            f"{place}: holds {len(others):,} files that are not of a check (first: {others[0]}). "
-            "They would be sealed with it. Choose another --out."
-        )
-        raise OutputError(msg)
 
 
 def _rejected(table: pd.DataFrame, audited: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from core.base.outputs import claim, unseal, write_json
+from core.base.jobs import Job, open_output
+from core.base.outputs import write_json
 from core.base.settings import read_plan_rows
 from core.base.tables import score_columns
 from core.errors import ConfigError, ManifestError
@@ -30,7 +31,7 @@ from core.evaluation.threshold_choice import headline_unit
 from core.evaluation.units import decisions_by_unit
 from core.prediction.labelled import score_labelled
 from core.report.comparison import write_comparison
-from core.runs.results import only_ours, print_page, read_table, write_table
+from core.runs.results import print_page, read_table, write_table
 from core.runs.run import load_run, units_of_run
 
 if TYPE_CHECKING:
@@ -115,9 +116,7 @@ def compare(
     content, cases = _compared(runs, tables, notes, of, margin)
     if out is None:
         return content
-    with claim(out):
-        only_ours(out, ours=("comparison.json",))
-        unseal(out)
+    with open_output(out, Job("comparison", replaces=True)):
         write_json(out / "comparison.json", content)
         for unit, table in cases.items():
             write_table(out / f"cases_{unit}", table)

@@ -10,7 +10,6 @@ may differ. Weights are copied, so that the ensemble stands alone.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from core.base.outputs import claim, is_complete, write_json
+from core.base.jobs import Job, open_output
+from core.base.outputs import copy_file, is_complete, sha256_file, write_json
 from core.base.tables import logits_in
 from core.cards.licence_terms import joined_terms
 from core.errors import ConfigError, LeakageError
 from core.evaluation.threshold_choice import choose_points
 from core.runs.predictions import final_split, predictions_of
 from core.runs.results import (
-    only_ours,
     print_page,
     read_json,
     read_table,
@@ -76,12 +75,11 @@ def ensemble(run_paths: Sequence[Path], out: Path) -> dict[str, Any]:
     _check_alike(runs)
     tables = [read_table(run.path / "predictions") for run in runs]
     _check_splits(runs, tables)
-    with claim(out):
-        before = read_json(out / "run.json")
-        if before.get("ensemble_of") != [run.model_id for run in runs]:
-            only_ours(out)
-        elif is_complete(out):
-            return {"out": str(out), "run": before, "metrics": read_json(out / "metrics.json")}
+    job = Job("ensemble", {"ensemble_of": [run.model_id for run in runs]})
+    with open_output(out, job) as is_made:
+        if is_made:
+            run, metrics = (read_json(out / name) for name in ("run.json", "metrics.json"))
+            return {"out": str(out), "run": run, "metrics": metrics}
         return _join(runs, tables, out)
 
 
@@ -132,7 +130,7 @@ def _join(runs: Sequence[Run], tables: Sequence[pd.DataFrame], out: Path) -> dic
     write_json(out / "run.json", content)
     for name in ("manifest.parquet", "audit.json"):
         if (first.path / name).is_file():
-            shutil.copy(first.path / name, out / name)
+            copy_file(first.path / name, out / name)
     write_table(out / "predictions", predictions)
     evaluation = _report(runs, tables, predictions, content, out)
     print_page(out, pdf=False)
@@ -303,11 +301,12 @@ def _copy_members(runs: Sequence[Run], out: Path) -> list[dict[str, Any]]:
         total = sum(member.weight for member in run.members)
         for member, entry in zip(run.members, run.content["members"], strict=True):
             name = f"member-{len(entries)}.safetensors"
-            shutil.copy(run.path / member.weights, out / name)
+            copy_file(run.path / member.weights, out / name)
             entries.append(
                 {
                     **entry,
                     "weights": name,
+                    "sha256": sha256_file(out / name),
                     "temperature": member.temperature * run.temperature,
                     "weight": member.weight / total,
                     "of_run": run.model_id,

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from core.base.outputs import claim, unseal
+from core.base.jobs import Job, open_output
 from core.errors import ConfigError
 from core.prediction.labelled import score_labelled
 from core.runs.predictions import final_split
 from core.runs.results import (
-    only_ours,
     print_page,
     read_json,
     read_table,
@@ -80,9 +79,7 @@ def evaluate(
         )
         raise ConfigError(msg)
     run = load_run(run_path)
-    with claim(out):
-        only_ours(out)
-        unseal(out)
+    with open_output(out, Job("report", replaces=True)):
         if data is None:
             predictions = read_table(run_path / "predictions")
             split = final_split(predictions)

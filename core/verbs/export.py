@@ -19,8 +19,8 @@ import pandas as pd
 from safetensors.numpy import save as save_arrays
 
 from core.app import Cases
+from core.base.jobs import Job, open_output
 from core.base.outputs import (
-    claim,
     is_complete,
     seal,
     sha256_file,
@@ -91,16 +91,11 @@ def export(run_path: Path, out: Path, settings: ExportSettings | None = None) ->
     if not is_complete(run_path):
         msg = f"{run_path}: is not complete. Train it to the end, then export it."
         raise RunError(msg)
-    job = {"model_id": run.model_id, "engine": settings.engine, "precision": settings.precision}
+    about = {"model_id": run.model_id, "engine": settings.engine, "precision": settings.precision}
     rows, n_held_out = held_out_rows(run, settings.data)
-    with claim(out):
-        before = read_json(out / "job.json")
-        if before and before != job:
-            msg = f"{out}: holds the export of something else. Choose another --out."
-            raise RunError(msg)
-        if is_complete(out):
+    with open_output(out, Job("export", about)) as is_made:
+        if is_made:
             return {**read_json(out / "certificate.json"), "out": str(out)}
-        write_json(out / "job.json", job)
         networks = load_networks(run)
         names = [
             "model.onnx" if len(networks) == 1 else f"member-{number}.onnx"
@@ -178,7 +173,7 @@ def _certify(
     ]
     reported = engines[0].describe()
     entries = [
-        {**entry, "weights": name}
+        {**entry, "weights": name, "sha256": sha256_file(out / name)}
         for entry, name in zip(run.content["members"], names, strict=True)
     ]
     said = {"engine": settings.engine, "precision": settings.precision, "opset": OPSET}

@@ -9,7 +9,6 @@ new data alone, and the report says what could not be compared.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,7 +27,7 @@ from core.evaluation.metric_specs import specs_of
 from core.evaluation.stored_thresholds import threshold_in_force
 from core.evaluation.units import decisions_by_unit, text_of
 from core.runs.predictions import final_split
-from core.runs.results import read_table
+from core.runs.results import read_json, read_table
 from core.runs.run import units_of_run
 from core.statistics.recalibration import local_recalibration
 from core.statistics.weighted import positive_part
@@ -197,7 +196,7 @@ def _training_facts(path: Path) -> pd.DataFrame | None:
     audit, table = path / "audit.json", path / "manifest.parquet"
     if not (audit.is_file() and table.is_file()):
         return None
-    images = json.loads(audit.read_text(encoding="utf-8")).get("images")
+    images = read_json(audit).get("images")
     if not images:
         return None
     splits = pd.read_parquet(table, columns=["image_id", "split"])

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.app import Unit, find_app
-from core.base.outputs import claim, sha256_file, unseal
+from core.base.jobs import Job, open_output
+from core.base.outputs import sha256_file
 from core.data.scored_tables import read_foreign
 from core.errors import ConfigError, ManifestError
 from core.evaluation.summary import summarise
 from core.evaluation.threshold_choice import MAY_CHOOSE, choose_points, explore_points
-from core.runs.results import only_ours, print_page, write_evaluation, write_table
+from core.runs.results import print_page, write_evaluation, write_table
 from core.runs.run import versions
 
 if TYPE_CHECKING:
@@ -102,9 +103,7 @@ def evaluate_table(
         prevalence=prevalence,
     )
     word = app.group if app else (group or "group").removesuffix("_id").replace("_", " ")
-    with claim(out):
-        only_ours(out)
-        unseal(out)
+    with open_output(out, Job("report", replaces=True)):
         evaluation, decisions = summarise(
             judged,
             task=task,

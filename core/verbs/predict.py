@@ -5,26 +5,27 @@ A killed job goes on where it stopped and ends with the same bytes.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from core.app import ExportContext, Manifest, Source, Unit
-from core.base.options import resolve_options
-from core.base.outputs import claim, is_complete, seal, write_json
+from core.base.jobs import Job, open_output
+from core.base.options import of_value, resolve_options
+from core.base.outputs import seal, write_json
 from core.base.words import quantity
 from core.cards.licence_terms import summary_of_terms
-from core.errors import ManifestError, RunError
+from core.data.attempt import one_line
+from core.data.input_files import absolute_rows, require_apart, stamps_of, with_paths
+from core.errors import ManifestError, ResightError
 from core.evaluation.doubt import DoubtRule, doubt_of_images, prevailing_doubt, with_doubt
 from core.evaluation.units import decisions_of, text_of
 from core.prediction.journal import JOURNAL, stream_through
-from core.prediction.scorer import Scorer, absolute
+from core.prediction.scorer import Scorer, shown
 from core.report.predictions_page import Thumbnails, write_predictions_page
 from core.runs.predictions import final_split
-from core.runs.results import read_table, write_table
+from core.runs.results import read_json, read_table, write_table
 from core.runs.run import Run, load_run
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ def predict(
         ResightError: the run or the inputs must change.
     """
     run, doubt = load_run(run_path), doubt or DoubtRule()
+    require_apart(out, [*inputs, run_path])
     own = resolve_options(run.app, "predict", options or {}, stored=run.options)
     found = run.app.index(
         Source(
@@ -87,24 +89,22 @@ def predict(
             f"tables."
         )
         raise ManifestError(msg)
-    with claim(out):
-        job = {
+    rows = absolute_rows(found)
+    job = Job(
+        "prediction",
+        {
             "model_id": run.model_id,
             "threshold": run.threshold,
-            "inputs": hashlib.sha256(
-                "\n".join(sorted(table["image_id"])).encode("utf-8", "surrogateescape")
-            ).hexdigest(),
-            "options": {k: str(v) for k, v in sorted(own.items())},
+            "inputs": stamps_of(rows),
+            "options": {name: of_value(value) for name, value in sorted(own.items())},
             "doubt": asdict(doubt),
-        }
-        _same_job(out, job)
-        if is_complete(out):
-            return {
-                **json.loads((out / "summary.json").read_text(encoding="utf-8")),
-                "out": str(out),
-            }
-        write_json(out / "job.json", job)
-        rows = absolute(found)
+        },
+        begun_by=JOURNAL,
+    )
+    with open_output(out, job) as is_made:
+        if is_made:
+            (out / JOURNAL).unlink(missing_ok=True)
+            return {**read_json(out / "summary.json"), "out": str(out)}
         scorer = Scorer(run, options=own, device=device, workers=workers)
         order = sorted(range(len(rows)), key=lambda i: rows[i]["image_id"])
         ordered = [rows[i] for i in order]
@@ -123,7 +123,7 @@ def predict(
             out=out,
             predictions=predictions,
             decisions=decisions,
-            manifest=pd.DataFrame(ordered).drop(columns=["shown"]),
+            manifest=with_paths(pd.DataFrame([shown(row) for row in ordered]), ordered),
             task=run.task,
             run=run.content,
             options=own,
@@ -134,7 +134,9 @@ def predict(
             accept_doubtful=doubt.accept,
             abstain=doubt.abstain,
         )
-        summary = _summary(run, context, found, _export(run, context))
+        files, failed = _export(run, context)
+        summary = _summary(run, context, found, files)
+        summary["failed_exports"] = failed
         write_predictions_page(
             out,
             predictions,
@@ -145,8 +147,8 @@ def predict(
             thumbnails=thumbnails,
         )
         write_json(out / "summary.json", summary)
+        seal(out, without=(JOURNAL,))
         (out / JOURNAL).unlink(missing_ok=True)
-        seal(out)
     return {**summary, "out": str(out)}
 
 
@@ -177,19 +179,32 @@ def _decided(
     return marked, tables
 
 
-def _export(run: Run, context: ExportContext) -> list[str]:
-    """Write what the app exports beside the tables; returns the names of the files."""
+def _export(run: Run, context: ExportContext) -> tuple[list[str], list[str]]:
+    """Write what the app exports beside the tables; the names of the files, and what failed."""
     out, options = context.out, context.options
     files: list[str] = []
+    failed: list[str] = []
     for export in run.app.exports:
         if export.option and not options.get(export.option):
             continue
-        for path in export.write(context):
+        try:
+            written = export.write(context)
+        except ResightError:
+            raise
+        # An export is made from the table, and costs neither the table nor other exports.
+        except Exception as error:
+            if isinstance(error, OSError) and error.errno:
+                # The output's own disk: whole once there is room.
+                raise
+            failed.append(export.name)
+            context.notes.append(f"The export {export.name} was not made: {one_line(error)}")
+            continue
+        for path in written:
             if not path.resolve().is_relative_to(out.resolve()):
                 msg = f"the export {export.name!r} of {run.app.name} wrote {path}, outside of {out}"
                 raise RuntimeError(msg)
             files.append(path.relative_to(out).as_posix())
-    return sorted(files)
+    return sorted(files), failed
 
 
 def _judged(run: Run) -> pd.DataFrame | None:
@@ -252,25 +267,3 @@ def _summary(
         "versions": run.content["versions"],
         "files": list(files),
     }
-
-
-def _same_job(out: Path, job: Mapping[str, Any]) -> None:
-    """Refuse to mix two predictions in one directory."""
-    file = out / "job.json"
-    others = sorted(f.name for f in out.iterdir() if f.name not in {".lock", "job.json"})
-    if not file.is_file():
-        if others:
-            msg = (
-                f"{out}: holds files of something else (first: {others[0]}). Choose another --out."
-            )
-            raise RunError(msg)
-        return
-    before = json.loads(file.read_text(encoding="utf-8"))
-    changed = [name for name in job if before.get(name) != job[name]]
-    if changed:
-        msg = (
-            f"{out}: holds a prediction that differs in {', '.join(changed)}. Choose another "
-            f"--out, "
-            "or remove that directory."
-        )
-        raise RunError(msg)

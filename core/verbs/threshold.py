@@ -7,11 +7,10 @@ The weights are not touched. Reports made before keep the decisions of their tim
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from core.base.outputs import claim, is_complete, seal, unseal, write_json
+from core.base.outputs import claim, is_complete, json_bytes, replace_sealed
 from core.errors import ConfigError, RunError
 from core.evaluation.threshold_choice import MAY_CHOOSE, choose_points
 from core.runs.results import read_table
@@ -69,9 +68,7 @@ def set_threshold(
         points.append(active)
     content["operating_points"], content["operating_point"] = points, active
     with claim(run_path):
-        unseal(run_path)
-        write_json(run_path / "run.json", content)
-        seal(run_path)
+        replace_sealed(run_path, "run.json", json_bytes(content))
     return {"operating_points": points, "operating_point": active}
 
 
@@ -97,7 +94,7 @@ def _chosen(
         predictions,
         task=run.task,
         targets=[target],
-        units=units_of_run(json.loads((run_path / "run.json").read_text(encoding="utf-8"))),
+        units=units_of_run(run.content),
         metrics=run.app.metrics_for(run.task),
         unit=unit,
         prevalence=prevalence,

@@ -16,27 +16,41 @@ import numpy as np
 import pandas as pd
 import torch
 
-from core.app import App, Task, Unit, find_app
+from core.app import App, Manifest, Task, Unit, find_app
+from core.base.jobs import Job, open_output
 from core.base.machine import cores, freed_memory_kept, threads
-from core.base.options import plain_options, resolve_options
-from core.base.outputs import claim, is_complete, write_json, write_text
+from core.base.options import of_value, plain_options, resolve_options
+from core.base.outputs import write_json, write_text
 from core.base.progress import log
 from core.base.settings import Plan, Question, TrainConfig, check_settings, read_plan, write_plan
-from core.data.manifest import locate
+from core.data.input_files import absolute_rows, require_apart, with_paths
 from core.data.prepared import Form, Preparation, prepare_table
 from core.data.split import draw_folds, draw_split
-from core.errors import ConfigError, ManifestError, ResightError, RunError
+from core.errors import ConfigError, ManifestError, ResightError
 from core.evaluation.attention_units import learned_unit
 from core.model.backbone import require_weights
+from core.runs.results import read_json
 from core.runs.run import load_run
 from core.statistics.scores import encode
 from core.training.attention_fitting import LEAST_UNITS, can_learn
-from core.training.fingerprint import LOOKED, facts_of, look
-from core.training.finish import finish, units_for, units_of
+from core.training.fingerprint import (
+    INPUTS,
+    LOOKED,
+    facts_of,
+    index_for,
+    look,
+    read_manifest,
+    require_same_data,
+)
+from core.training.finish import finish, remove_resume_points, units_for, units_of
+from core.training.machine_check import check_machine
 from core.training.one_network import Data, epochs_within, train_member
 from core.training.recipe import resolve
 
 __all__ = ["train"]
+
+# Settings that change how fast a training is and nothing else.
+NO_DIFFERENCE = {"workers", "checkpoint_minutes"}
 
 Plans = Callable[[Plan, Mapping[str, Any]], None]
 
@@ -98,20 +112,24 @@ def train(
     own = resolve_options(app, "train", {**planned_options, **(options or {})})
     asked = Question.model_validate({**question, "options": plain_options(own)})
     units_of(app, asked.rules)
-    _keep_apart(out, Path(asked.data))
-    with claim(out):
-        wish = json.loads(json.dumps([asked.model_dump(), {**planned, **settings}], sort_keys=True))
-        if is_complete(out):
-            _same_wish(out, wish)
+    require_apart(out, [Path(asked.data)])
+    wanted = {
+        **TrainConfig().model_dump(),
+        **app.config,
+        **app.task(asked.task).config,
+        **planned,
+        **settings,
+    }
+    job = Job("run", _asked(asked, own, {**planned, **settings}), begun_by="plan.yaml")
+    with open_output(out, job) as is_made:
+        if is_made:
+            remove_resume_points(out)
+            _require_same_data(app, asked, own, out)
             log.info("%s is complete already; nothing was done", out)
             return _result(out)
-        if (out / "plan.yaml").is_file():
-            _same_wish(out, wish)
-        else:
+        check_machine(TrainConfig.model_validate(wanted))
+        if not (out / "plan.yaml").is_file():
             _forget(out)
-        write_json(out / "wish.json", wish)
-        domain = {**app.config, **app.task(asked.task).config}
-        wanted = {**TrainConfig().model_dump(), **domain, **planned, **settings}
         try:
             require_weights(str(wanted["backbone"]), str(wanted["weights"]))
             _train(app, asked, own, planned, settings, out, on_plan)
@@ -122,9 +140,33 @@ def train(
         return _result(out)
 
 
+def _asked(
+    question: Question, options: Mapping[str, Any], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the trained weights depend on: neither where files lie nor how they are read."""
+    about = question.model_dump(exclude={"data", "card", "options", "corrections"})
+    if question.corrections:
+        about["corrections"] = of_value(Path(question.corrections))
+    card = Path(question.card).name if question.card else None
+    own = {name: of_value(value) for name, value in sorted(options.items())}
+    values = {name: value for name, value in settings.items() if name not in NO_DIFFERENCE}
+    asked = {**about, "card": card, "options": own, **values}
+    return dict(json.loads(json.dumps(asked, sort_keys=True)))
+
+
+def _require_same_data(app: App, question: Question, options: Mapping[str, Any], out: Path) -> None:
+    """Refuse to pass a complete run for one of the data as they are now, if they are there."""
+    try:
+        found = index_for(app, question, options)
+    except ManifestError as error:
+        log.warning("the data of this run cannot be compared with it: %s", error)
+        return
+    require_same_data(app, found, read_manifest(out), out)
+
+
 def _forget(out: Path) -> None:
     """Remove what precedes a plan, so that a corrected command finds the place free."""
-    for name in ("wish.json", LOOKED, "audit.json", "manifest.parquet"):
+    for name in (LOOKED, INPUTS, "audit.json", "manifest.parquet", "wish.json"):
         (out / name).unlink(missing_ok=True)
 
 
@@ -152,8 +194,8 @@ def _train(
 
     form = Form(*words["form"])
     preparation = Preparation.of(app, config.size_px or (224, 224), form, options)
-    rows = manifest.copy()
-    rows["path"] = [str(locate(Path(words["root"]), path)) for path in rows["path"]]
+    where = absolute_rows(Manifest(table=manifest, root=Path(words["root"])))
+    rows = with_paths(manifest, where)
     store = prepare_table(rows, app=app, preparation=preparation, workers=cores())
     ok = manifest[manifest["status"] == "ok"].reset_index(drop=True)
     ok = ok.merge(
@@ -310,38 +352,10 @@ def _question(
     }
 
 
-def _keep_apart(out: Path, data: Path) -> None:
-    """Refuse to write into the data: the next run would take our files for images."""
-    if data.is_dir() and out.resolve().is_relative_to(data.resolve()):
-        msg = (
-            f"{out}: lies inside the data folder {data}. Inputs are never changed; choose "
-            f"another --out."
-        )
-        raise ManifestError(msg)
-
-
-def _same_wish(out: Path, wish: Any) -> None:
-    """Refuse to mix two different trainings in one directory."""
-    file = out / "wish.json"
-    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-    if before == wish:
-        return
-    changed = "everything"
-    if before is not None:
-        flat = [{**part[0], **part[1]} for part in (before, wish)]
-        names = sorted(n for n in set(flat[0]) | set(flat[1]) if flat[0].get(n) != flat[1].get(n))
-        changed = ", ".join(f"{n} was {flat[0].get(n)!r}, is {flat[1].get(n)!r}" for n in names[:3])
-    msg = (
-        f"{out}: holds a run that was asked for otherwise ({changed}). Choose another --out, or "
-        "remove that directory."
-    )
-    raise RunError(msg)
-
-
 def _result(out: Path) -> dict[str, Any]:
     """What the command shows of a complete run."""
     run = load_run(out)
-    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    metrics = read_json(out / "metrics.json")
     status = pd.read_parquet(out / "predictions.parquet", columns=["status"])["status"]
     return {
         "out": str(out),

@@ -35,6 +35,7 @@ from apps.crop_disease.field.zones import hot_spots, trace_zones, write_layer
 from core.app import Export
 from core.base.outputs import csv_safe, write_text
 from core.base.tables import POSITIVE, score_columns
+from core.data.attempt import attempt
 from core.errors import ManifestError
 from core.evaluation.doubt import prevailing_doubt
 from core.statistics.scores import decide
@@ -147,19 +148,22 @@ def _write_raster(
     withheld = "" if context.accept_doubtful else context.withheld or prevailing_doubt(tiles)
     table, notes = summarise(context, maps, zones, tiles, withheld=withheld)
     notes = [*([withheld] if withheld else []), *_threshold_notes(context, tiles), *notes]
-    page = web_map(
-        f"{facts.path.stem}: {task.name}",
-        intended_use=str(context.run.get("intended_use", "")),
-        raster=facts.path,
-        reading=reading,
-        classes_file=maps.classes,
-        classes=[task.title(name) for name in task.classes],
-        colours=map_colours(task.classes),
-        header=HEADER,
-        rows=cells(table, task),
-        notes=notes,
-        spots=spots,
-        warning=withheld,
+    classes_file = maps.classes
+    page, reason = attempt(
+        lambda: web_map(
+            f"{facts.path.stem}: {task.name}",
+            intended_use=str(context.run.get("intended_use", "")),
+            raster=facts.path,
+            reading=reading,
+            classes_file=classes_file,
+            classes=[task.title(name) for name in task.classes],
+            colours=map_colours(task.classes),
+            header=HEADER,
+            rows=cells(table, task),
+            notes=notes,
+            spots=spots,
+            warning=withheld,
+        )
     )
     tables = {"hotspots.csv": spots.drop(columns="geometry"), "summary.csv": table}
     if within is not None:
@@ -167,9 +171,14 @@ def _write_raster(
     for name, frame in tables.items():
         text = frame.map(csv_safe).to_csv(index=False, lineterminator="\n")
         write_text(folder / name, text)
-    write_text(folder / "map.html", page)
-    written = [write_layer(zones, folder / "zones.geojson"), folder / "map.html"]
+    written = [write_layer(zones, folder / "zones.geojson")]
     written += [folder / name for name in tables]
+    if page is None:
+        # A raster beyond 85 degrees, where the projection of web maps ends, has no such page.
+        context.notes.append(f"{facts.path.name}: no web map, only the files for a GIS ({reason}).")
+    else:
+        write_text(folder / "map.html", page)
+        written.append(folder / "map.html")
     if rates is not None:
         prescribed = _prescribe(context, zones, rates, folder, facts.path.stem, withheld)
         written += prescribed

@@ -19,6 +19,7 @@ import numpy as np
 from apps.crop_disease.field.ground import Ground
 from apps.crop_disease.field.mapping import NODATA
 from apps.crop_disease.field.raster import CACHE_BYTES, open_geotiff
+from core.data.attempt import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +68,11 @@ def web_map(
         warning: a sentence above the map; empty where there is none.
     """
     overlay, bounds = _classes_picture(classes_file, colours)
-    backdrop, back_bounds = _mosaic_picture(raster, reading)
+    # The map counts, not what lies below it: a raster may be damaged where no tile was scored.
+    below, reason = attempt(lambda: _mosaic_picture(raster, reading))
+    if below is None:
+        notes = [*notes, f"The raster itself cannot be shown below the classes ({reason})."]
+    backdrop, back_bounds = below or (BLANK, bounds)
     content = {
         "overlay": overlay,
         "bounds": bounds,
@@ -199,6 +204,9 @@ def _uri(kind: str, data: bytes) -> str:
     """A picture as text."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
 
+
+# One white pixel.
+BLANK = "data:image/gif;base64,R0lGODlhAQABAIAAAP///wAAACwAAAAAAQABAAACAkQBADs="
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8">

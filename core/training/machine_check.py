@@ -1,0 +1,56 @@
+"""Whether this machine can train as asked, found out before anything is written.
+
+Lightning knows which devices, strategies and precisions there are and which go together,
+so it is asked by making the Trainer that would be used.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import TYPE_CHECKING
+
+import pytorch_lightning as pl
+
+from core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from core.base.settings import TrainConfig
+
+__all__ = ["check_machine"]
+
+
+def check_machine(config: TrainConfig) -> None:
+    """Refuse a device, strategy, number of devices or precision that cannot be had here.
+
+    Raises:
+        ConfigError: with Lightning's own reason.
+    """
+    asked = {
+        name: str(getattr(config, name))
+        for name in ("device", "devices", "strategy", "precision")
+        if getattr(config, name) not in {"auto", None}
+    }
+    for noisy in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            pl.Trainer(
+                accelerator=config.device,
+                devices=config.devices,
+                strategy=config.strategy,
+                num_nodes=config.num_nodes,
+                precision=config.precision or "32-true",  # type: ignore[arg-type]
+                logger=False,
+                barebones=False,
+                enable_checkpointing=False,
+                enable_model_summary=False,
+                enable_progress_bar=False,
+            )
+    # Lightning refuses with its own errors, with ValueError, TypeError and with torch's.
+    except Exception as error:
+        given = ", ".join(f"--{name} {value}" for name, value in asked.items())
+        reason = " ".join(str(error).split())[:300]
+        msg = f"{given or 'the device'}: cannot be had on this machine ({reason}). Change it."
+        raise ConfigError(msg) from error

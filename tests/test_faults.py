@@ -1,0 +1,571 @@
+"""A fault at every file operation of every command, then the same command again.
+
+A command runs in a fork of this process. An audit hook counts what it does to files
+in its output, its run and its store, and at the n-th operation the process is
+killed, a write is torn, or the operation fails (disk full, no permission, input or
+output error). What is left must be absent, incomplete, or complete and right; the
+same command must then end with the same bytes as one that nothing happened to.
+
+A part of the places runs with every test; ``make faults`` runs all of them and prints the
+table of docs/guarantees.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import lzma
+import os
+import re
+import shutil
+import signal
+import sys
+import traceback
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import core.data.facts
+import core.data.prepared
+from core.app import find_app
+from core.base.jobs import Job, open_output
+from core.base.outputs import (
+    MANIFEST_NAME,
+    claim,
+    is_complete,
+    seal,
+    sha256_file,
+    unseal,
+    write_bytes,
+    write_json,
+    write_text,
+)
+from core.base.parsing import read_json
+from core.errors import OutputError, ResightError, RunError
+from core.verbs.check import check
+from core.verbs.compare import compare
+from core.verbs.ensemble import ensemble
+from core.verbs.evaluate import evaluate
+from core.verbs.predict import predict
+from core.verbs.threshold import set_threshold
+from core.verbs.train import train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
+
+ALL = os.environ.get("RESIGHT_FAULTS") == "all"
+MODES = ("kill", "torn", "full", "denied", "broken")
+ERRORS = {"full": errno.ENOSPC, "denied": errno.EACCES, "broken": errno.EIO}
+# Places tried of each command and kind of fault when not all are.
+FEW = {"predict": 4, "threshold": 5, "check": 1, "evaluate": 1, "compare": 1, "ensemble": 1}
+# When a page was made.
+MOMENT = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\+00:00|Z| UTC)?")
+REMOVALS = {"os.remove", "os.rmdir"}
+CHANGES = {"os.rename", "os.mkdir", "os.link", "os.truncate", *REMOVALS}
+LEAVES: dict[str, Any] = {
+    "backbone": "test_resnet",
+    "weights": "none",
+    "epochs": 2,
+    "batch": 8,
+    "size_px": (32, 32),
+    "device": "cpu",
+    "precision": "32-true",
+    "workers": 0,
+}
+
+
+@dataclass
+class Injector:
+    """Counts file operations below some folders, and makes one of them fail.
+
+    Attributes:
+        watched: the folders.
+        mode: of ``MODES``; empty only counts.
+        at: number of the operation, from 0.
+        log: what was counted.
+        unsynced: files opened for writing whose bytes may not be on the disk.
+    """
+
+    watched: tuple[str, ...]
+    mode: str = ""
+    at: int = -1
+    log: list[str] = field(default_factory=list)
+    unsynced: set[str] = field(default_factory=set)
+
+    def install(self) -> None:
+        """Begin, for as long as this process lives."""
+        plain = os.fsync
+
+        def fsync(handle: int) -> None:
+            path = os.readlink(f"/proc/self/fd/{handle}")  # noqa: PTH115
+            if self._is_watched(path):
+                self._event("fsync", path)
+            plain(handle)
+            self.unsynced.discard(path)
+
+        os.fsync = fsync
+        sys.addaudithook(self._audit)
+
+    def _audit(self, event: str, args: tuple[Any, ...]) -> None:
+        if event == "open":
+            path, mode, flags = args
+            writes = bool(mode and set(mode) & set("wax+")) or bool(
+                flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+            )
+            path = self._watched(path)
+            if path and (writes or self.mode in {"", "broken"}):
+                self._event("write" if writes else "read", path)
+                if writes:
+                    self.unsynced.add(path)
+        elif event in CHANGES:
+            path = self._watched(args[0])
+            if path:
+                self._event(event, path)
+                if event == "os.rename" and path in self.unsynced:
+                    self.unsynced.discard(path)
+                    self.unsynced.add(os.fspath(args[1]))
+
+    def _watched(self, path: Any) -> str:
+        if isinstance(path, int) or path is None:
+            return ""
+        text = os.path.abspath(os.fsdecode(path))  # noqa: PTH100  (no file operation of its own)
+        return text if self._is_watched(text) else ""
+
+    def _is_watched(self, path: str) -> bool:
+        return path.startswith(self.watched)
+
+    def _event(self, what: str, path: str) -> None:
+        is_read = what == "read"
+        if is_read and self.mode != "broken":
+            self.log.append(f"read {path}")
+            return
+        number = len(self.log) if self.mode == "broken" else self._changes()
+        self.log.append(f"{what} {path}")
+        if not self.mode:
+            return
+        if self.mode in {"kill", "torn"}:
+            if number == self.at:
+                if self.mode == "torn":
+                    self._tear()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return
+        # A full disk stays full and lets files be removed; a refusal stays, too.
+        stays = (self.mode == "full" and what not in REMOVALS) or self.mode == "denied"
+        if number == self.at or (stays and number > self.at >= 0):
+            raise OSError(ERRORS[self.mode], os.strerror(ERRORS[self.mode]), path)
+
+    def _changes(self) -> int:
+        return sum(not line.startswith("read ") for line in self.log)
+
+    def _tear(self) -> None:
+        """Leave half of what was written and not synced, as a power cut does."""
+        for path in self.unsynced:
+            with suppress(OSError):
+                os.truncate(path, os.stat(path).st_size // 2)  # noqa: PTH116
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to be disturbed.
+
+    Attributes:
+        name: of the row in the table.
+        prepare: makes what it needs in an empty folder.
+        run: runs it there.
+        out: its output, below that folder.
+    """
+
+    name: str
+    prepare: Callable[[Path], None]
+    run: Callable[[Path], Any]
+    out: str = "out"
+
+
+def in_fork(work: Callable[[], Any], report: Path) -> tuple[int, str]:
+    """Run in a fork; how it ended, and what it said."""
+    child = os.fork()
+    if child == 0:
+        code = 0
+        try:
+            work()
+        except ResightError as error:
+            report.write_text(f"{type(error).__name__}: {error}")
+            code = error.exit_code
+        except BaseException:
+            report.write_text(traceback.format_exc())
+            code = 1
+        os._exit(code)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return status, report.read_text() if report.is_file() else ""
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Path -> hash of every file, moments of making left out."""
+    found = {}
+    for file in sorted(folder.rglob("*")):
+        if not file.is_file() or file.name == MANIFEST_NAME or "tensorboard" in file.parts:
+            continue
+        data = file.read_bytes()
+        if file.name == "run.json":
+            content = json.loads(data)
+            content.pop("made", None)
+            for point in [content.get("operating_point"), *content.get("operating_points", [])]:
+                (point or {}).pop("set", None)
+            data = json.dumps(content).encode()
+        if file.suffix == ".html":
+            data = MOMENT.sub(b"", data)
+        found[file.relative_to(folder).as_posix()] = hashlib.sha256(data).hexdigest()
+    return found
+
+
+def lies(out: Path, right: dict[str, str]) -> list[str]:
+    """What is wrong with a directory that says it is complete."""
+    if not is_complete(out):
+        return []
+    recorded = read_json(out / MANIFEST_NAME)["files"]
+    wrong = [name for name, digest in recorded.items() if digest not in digests_of(out, name)]
+    return [*wrong, *(name for name in right if name not in recorded)]
+
+
+def digests_of(out: Path, name: str) -> set[str]:
+    """Of the file, and of the one that may wait to take its place."""
+    files = (out / f".{name}.pending", out / name)
+    return {sha256_file(file) for file in files if file.is_file()}
+
+
+class Bench:
+    """Runs commands with and without faults, each time in a folder of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def fresh(self, command: Command) -> Path:
+        """The folder in which the command runs, as it was before the first fault.
+
+        Always the same folder, for reasons name files, and always the same files.
+        """
+        place, template = self.root / command.name, self.root / f"{command.name}-before"
+        if not template.is_dir():
+            template.mkdir(parents=True)
+            command.prepare(template)
+        shutil.rmtree(place, ignore_errors=True)
+        return Path(shutil.copytree(template, place))
+
+    def once(self, command: Command, place: Path, injector: Injector | None) -> tuple[int, str]:
+        """Run the command there."""
+        os.environ["RESIGHT_HOME"] = str(place / "home")
+        watched = place / "watched.json"
+
+        def work() -> None:
+            # Readers are processes of their own, which are disturbed elsewhere.
+            core.data.prepared.read_apart = lambda read, row: read(row)
+            core.data.facts.read_apart = lambda read, row: read(row)
+            if injector is not None:
+                injector.install()
+            try:
+                command.run(place)
+            finally:
+                if injector is not None and not injector.mode:
+                    watched.write_text(json.dumps(injector.log))
+
+        return in_fork(work, place / "said.txt")
+
+    def watch(self, place: Path, command: Command, **how: Any) -> Injector:
+        """An injector for the output and the store of a place."""
+        return Injector((str(place / command.out), str(place / "home")), **how)
+
+    def disturb(self, command: Command) -> Counter[str]:
+        """Faults at many places; the count of each ending."""
+        place = self.fresh(command)
+        code, said = self.once(command, place, self.watch(place, command))
+        assert code == 0, said
+        right = contents(place / command.out)
+        log = json.loads((place / "watched.json").read_text())
+        n = {
+            mode: len(log) if mode == "broken" else sum(not e.startswith("read ") for e in log)
+            for mode in MODES
+        }
+        shutil.rmtree(place)
+        count: Counter[str] = Counter()
+        for mode in MODES:
+            for at in chosen(n[mode], FEW.get(command.name, 1)):
+                ending = self._one(command, mode, at, right)
+                count[ending] += 1
+                count["injections"] += 1
+                if ending not in {"repeated", "finished"}:
+                    sys.stderr.write(f"{command.name} {mode} at {at}: {ending}\n")
+        return count
+
+    def _one(self, command: Command, mode: str, at: int, right: dict[str, str]) -> str:
+        place = self.fresh(command)
+        injector = self.watch(place, command, mode=mode, at=at)
+        code, said = self.once(command, place, injector)
+        ending = "finished" if code == 0 else "repeated"
+        if code == 1:
+            return f"traceback: {said.strip().splitlines()[-1]}\n{said}"
+        wrong = lies(place / command.out, right)
+        if wrong:
+            return f"sealed wrong: {wrong[:3]}"
+        (place / "said.txt").unlink(missing_ok=True)
+        again, said = self.once(command, place, None)
+        if again:
+            return f"stuck: {said}"
+        now = contents(place / command.out)
+        if now != right:
+            names = sorted(k for k in now.keys() | right.keys() if now.get(k) != right.get(k))
+            return f"other bytes: {names[:4]}"
+        shutil.rmtree(place)
+        return ending
+
+
+def chosen(n: int, few: int) -> list[int]:
+    """The places to try: all, or some of them spread evenly."""
+    if ALL or n <= few:
+        return list(range(n))
+    return sorted({int(place) for place in np.linspace(0, n - 1, few + 2)[1:-1]})
+
+
+def report_twice(place: Path) -> None:
+    """A command as all commands are, but of two small files; in a store, too."""
+    store = place / "home" / "store.npy"
+    with open_output(place / "out", Job("report", replaces=True)):
+        store.parent.mkdir(parents=True, exist_ok=True)
+        if not store.is_file():
+            write_bytes(store, b"pixels" * 1000)
+        write_json(place / "out" / "metrics.json", {"n": len(store.read_bytes())})
+        write_text(place / "out" / "page.html", "page" * 2000)
+        seal(place / "out")
+
+
+def unsealed_before_writing(place: Path) -> None:
+    """What ``threshold`` did: nothing goes on from an unsealed run."""
+    with claim(place / "out"):
+        if not is_complete(place / "out"):
+            msg = "is not complete. Train it to the end."
+            raise RunError(msg)
+        unseal(place / "out")
+        write_json(place / "out" / "run.json", {"threshold": 0.5})
+        seal(place / "out")
+
+
+def leftovers_refused(place: Path) -> None:
+    """What ``evaluate`` and ``ensemble`` did: only some of its own files were known."""
+    with claim(place / "out"):
+        names = {f.name for f in (place / "out").iterdir()} - {".lock"}
+        if names and "metrics.json" not in names:
+            msg = "holds files that resight did not write"
+            raise OutputError(msg)
+        unseal(place / "out")
+        write_text(place / "out" / "page.html", "page" * 2000)
+        write_json(place / "out" / "metrics.json", {})
+        seal(place / "out")
+
+
+def removed_before_sealing(place: Path) -> None:
+    """What ``train`` did: the resume points went before the run was sealed."""
+    out = place / "out"
+    with claim(out):
+        if is_complete(out):
+            return
+        if not (out / "checkpoint").is_file():
+            if (out / "run.json").is_file():
+                msg = "cannot be resumed"
+                raise RunError(msg)
+            write_text(out / "checkpoint", "weights")
+        write_json(out / "run.json", {})
+        (out / "checkpoint").unlink()
+        seal(out)
+
+
+def written_in_place(place: Path) -> None:
+    """A file that is not written whole or not at all, and believed when it is there."""
+    out = place / "out"
+    with claim(out):
+        if not (out / "table.csv").is_file():
+            (out / "table.csv").write_text("row\n" * 5000)
+        seal(out)
+
+
+def errors_not_explained(place: Path) -> None:
+    """A full disk that ends in a traceback."""
+    place.joinpath("out").mkdir(exist_ok=True)
+    with suppress(FileExistsError):
+        (place / "out" / "a.txt").write_text("a")
+
+
+def sealed_run(place: Path) -> None:
+    """A complete output."""
+    (place / "out").mkdir()
+    write_json(place / "out" / "run.json", {})
+    seal(place / "out")
+
+
+@pytest.fixture
+def everywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
+    """A bench that tries every place, for commands that take milliseconds."""
+    monkeypatch.setattr(sys.modules[__name__], "ALL", True)
+    return Bench(tmp_path)
+
+
+def test_the_common_steps_hold_at_every_operation(everywhere: Bench) -> None:
+    count = everywhere.disturb(Command("report_twice", lambda _: None, report_twice))
+    n = count.pop("injections")
+    assert n > 100
+    assert count["finished"] + count["repeated"] == n, dict(count)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "run", "ending"),
+    [
+        (sealed_run, unsealed_before_writing, "stuck: RunError: is not complete"),
+        (lambda _: None, leftovers_refused, "stuck: OutputError: holds files"),
+        (lambda _: None, removed_before_sealing, "stuck: RunError: cannot be resumed"),
+        (lambda _: None, written_in_place, "other bytes: "),
+        (lambda _: None, errors_not_explained, "traceback: "),
+    ],
+)
+def test_faults_that_were_mended_would_be_found(
+    everywhere: Bench, prepare: Any, run: Any, ending: str
+) -> None:
+    count = everywhere.disturb(Command(run.__name__, prepare, run))
+    assert any(name.startswith(ending) for name in count), dict(count)
+
+
+OLD = Path(__file__).parent / "fixtures" / "run_of_0_1"
+
+
+def old_run(place: Path) -> None:
+    """The run of the first version, and images for it, one of them damaged."""
+    shutil.copytree(OLD / "run", place / "run")
+    packed = place / "run" / "model.safetensors.xz"
+    (place / "run" / "model.safetensors").write_bytes(lzma.decompress(packed.read_bytes()))
+    packed.unlink()
+    shutil.copytree(OLD / "inputs", place / "inputs")
+    first = min((place / "inputs").iterdir())
+    (place / "inputs" / "cut.jpg").write_bytes(first.read_bytes()[:900])
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory, quick: None) -> Bench:
+    return Bench(tmp_path_factory.mktemp("faults"))
+
+
+@pytest.fixture(scope="module")
+def trained(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labelled leaves and two runs on them with the same split."""
+    folder = tmp_path_factory.mktemp("trained")
+    find_app("crop_disease").phantom(folder / "leaves", 48, 1)
+    table = pd.read_csv(folder / "leaves" / "labels.csv")
+    table["sick"] = np.where(table["label"] == "healthy", "no", "yes")
+    table.to_csv(folder / "leaves" / "sick.csv", index=False)
+    os.environ["RESIGHT_HOME"] = str(folder / "home")
+    for name, flags in (("run", {"epochs": 0}), ("other", {"epochs": 1})):
+        train_leaves(folder, folder / name, {**LEAVES, **flags})
+    return folder
+
+
+def train_leaves(data: Path, out: Path, flags: dict[str, Any]) -> None:
+    train(
+        "crop_disease",
+        data / "leaves" / "sick.csv",
+        out,
+        flags=flags,
+        task="binary",
+        label="sick",
+    )
+
+
+def copy_of(folder: Path, *names: str) -> Callable[[Path], None]:
+    """What prepares a place with copies."""
+
+    def prepare(place: Path) -> None:
+        for name in names:
+            shutil.copytree(folder / name, place / name)
+
+    return prepare
+
+
+def settled(command: Command, bench: Bench) -> None:
+    """Disturb a command and require that nothing is stuck, wrong or unexplained."""
+    count = bench.disturb(command)
+    n = count.pop("injections")
+    well = count["repeated"] + count["finished"]
+    if ALL:
+        sys.stderr.write(
+            f"| {command.name} | {n} | {count['finished']} | {count['repeated']} | {n - well} |\n"
+        )
+    assert n == well, dict(count)
+
+
+def test_a_disturbed_prediction_ends_with_the_same_bytes(bench: Bench) -> None:
+    settled(
+        Command("predict", old_run, lambda p: predict(p / "run", [p / "inputs"], p / "out")), bench
+    )
+
+
+def test_a_disturbed_threshold_leaves_a_complete_run(bench: Bench, trained: Path) -> None:
+    def run(place: Path) -> None:
+        done = set_threshold(place / "run", target="sensitivity=0.9", unit="image")
+        assert done["operating_point"]["threshold"] is not None
+
+    settled(Command("threshold", copy_of(trained, "run"), run, out="run"), bench)
+
+
+def test_a_disturbed_evaluation_is_made_again(bench: Bench, trained: Path) -> None:
+    settled(
+        Command(
+            "evaluate",
+            copy_of(trained, "run"),
+            lambda p: evaluate(p / "run", None, p / "out"),
+        ),
+        bench,
+    )
+
+
+def test_a_disturbed_check_is_made_again(bench: Bench, trained: Path) -> None:
+    def run(place: Path) -> None:
+        check("crop_disease", place / "leaves", place / "out", card="none", workers=1)
+
+    settled(Command("check", copy_of(trained, "leaves"), run), bench)
+
+
+def test_a_disturbed_comparison_is_made_again(bench: Bench, trained: Path) -> None:
+    settled(
+        Command(
+            "compare",
+            copy_of(trained, "run", "other"),
+            lambda p: compare(p / "run", p / "other", p / "out"),
+        ),
+        bench,
+    )
+
+
+def test_a_disturbed_ensemble_is_made_again(bench: Bench, trained: Path) -> None:
+    settled(
+        Command(
+            "ensemble",
+            copy_of(trained, "run", "other"),
+            lambda p: ensemble([p / "run", p / "other"], p / "out"),
+        ),
+        bench,
+    )
+
+
+def test_a_disturbed_training_goes_on(bench: Bench, trained: Path) -> None:
+    settled(
+        Command(
+            "train",
+            copy_of(trained, "leaves"),
+            lambda p: train_leaves(p, p / "out", LEAVES),
+        ),
+        bench,
+    )

@@ -1,0 +1,232 @@
+"""What strangers may hand over, changed at random: it is read, or refused in words, never a crash.
+
+Some hundred examples of each kind run with every test; ``make fuzz`` runs 100,000.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from core.app import Source, find_app
+from core.base.settings import read_plan
+from core.cards.card import read_card
+from core.cli.shared import app_options
+from core.data.manifest import index_images
+from core.data.prepared import Preparation
+from core.data.reading import read_apart
+from core.data.scored_tables import read_foreign
+from core.errors import CardError, ConfigError, ImageError, ManifestError, MetricError, RunError
+from core.runs.run import task_from_dict, units_of_run
+from core.runs.run_file import parse_run
+
+N = int(os.environ.get("RESIGHT_FUZZ", "150"))
+FUZZ = settings(
+    max_examples=N,
+    deadline=None,
+    database=None,
+    derandomize=N < 1000,
+    suppress_health_check=list(HealthCheck),
+)
+SLOW = settings(FUZZ, max_examples=max(N // 3, 1) if N < 1000 else N)
+OLD = Path(__file__).parent / "fixtures" / "run_of_0_1"
+RUN = json.loads((OLD / "run" / "run.json").read_text())
+PLAN = (OLD / "run" / "plan.yaml").read_bytes()
+CARD = min((Path(__file__).parent.parent / "data_cards").glob("[a-z]*.md")).read_bytes()
+TABLE = b"path,label,leaf,split\na.jpg,rust,1,train\nb.jpg,healthy,2,val\nc.jpg,rust,3,test\n"
+SCORES = b"image_id,label,group,score_no,score_yes\na,no,1,0.9,0.1\nb,yes,2,0.2,0.8\nc,yes,3,0,1\n"
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats()
+    | st.sampled_from(["", "..", "../x", "/etc/passwd", "\x00", "a" * 3000, "leaf", "softmax"])
+    | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+def places(content: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every path into a nested value; of long lists the first two entries."""
+    found = [here] if here else []
+    if isinstance(content, dict):
+        for key, value in content.items():
+            found += places(value, (*here, key))
+    elif isinstance(content, list):
+        for number, value in enumerate(content[:2]):
+            found += places(value, (*here, number))
+    return found
+
+
+PLACES = places(RUN)
+CHANGES = st.lists(
+    st.tuples(st.sampled_from(PLACES), st.just("remove") | st.just("set"), VALUES),
+    min_size=1,
+    max_size=3,
+)
+
+
+@st.composite
+def mutated(draw: Any, seed: bytes) -> bytes:
+    """Bytes with some spans overwritten, cut out, doubled or swapped."""
+    data = bytearray(seed)
+    for _ in range(draw(st.integers(1, 6))):
+        at = draw(st.integers(0, max(len(data) - 1, 0)))
+        length = draw(st.sampled_from([1, 1, 2, 4, 16, 200]))
+        how = draw(st.sampled_from(["set", "flip", "cut", "double", "insert", "truncate"]))
+        if how == "set":
+            data[at : at + length] = draw(st.binary(min_size=length, max_size=length))
+        elif how == "flip" and data:
+            data[at] ^= 1 << draw(st.integers(0, 7))
+        elif how == "cut":
+            del data[at : at + length]
+        elif how == "double":
+            data[at:at] = data[at : at + length]
+        elif how == "insert":
+            data[at:at] = draw(st.sampled_from([b"[" * 60, b"\n", b": ", b'"', b",", b"\x00\xff"]))
+        else:
+            del data[at:]
+    return bytes(data)
+
+
+@FUZZ
+@given(CHANGES)
+def test_run_json(changes: list[tuple[tuple[Any, ...], str, Any]]) -> None:
+    content = json.loads(json.dumps(RUN))
+    for path, how, value in changes:
+        part = content
+        with suppress(KeyError, IndexError, TypeError):
+            for step in path[:-1]:
+                part = part[step]
+            if how == "set":
+                part[path[-1]] = value
+            else:
+                del part[path[-1]]
+    try:
+        found = parse_run(json.dumps(content).encode(), Path("run.json"))
+    except RunError:
+        return
+    # What was accepted can be used.
+    task_from_dict(found["task"])
+    units_of_run(found)
+    for member in found["members"]:
+        assert "/" not in member["weights"]
+        Preparation.from_dict(member["preparation"])
+
+
+@FUZZ
+@given(mutated(json.dumps(RUN).encode()))
+def test_bytes_of_run_json(data: bytes) -> None:
+    with suppress(RunError):
+        parse_run(data, Path("run.json"))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fuzz")
+
+
+@FUZZ
+@given(data=mutated(PLAN))
+def test_plans(folder: Path, data: bytes) -> None:
+    (folder / "plan.yaml").write_bytes(data)
+    with suppress(ConfigError):
+        read_plan(folder / "plan.yaml")
+
+
+@FUZZ
+@given(data=mutated(CARD))
+def test_cards(folder: Path, data: bytes) -> None:
+    (folder / "card.md").write_bytes(data)
+    with suppress(CardError):
+        read_card(folder / "card.md")
+
+
+@SLOW
+@given(data=mutated(TABLE), name=st.sampled_from(["t.csv", "t.tsv"]))
+def test_tables_of_images(folder: Path, data: bytes, name: str) -> None:
+    (folder / name).write_bytes(data)
+    task = find_app("crop_disease").tasks[0]
+    for labelled in (True, False):
+        with suppress(ManifestError, ConfigError):
+            found = index_images(Source(paths=(folder / name,), labelled=labelled, task=task))
+            assert found.table["image_id"].is_unique
+
+
+@SLOW
+@given(data=mutated(SCORES))
+def test_tables_of_scores(folder: Path, data: bytes) -> None:
+    (folder / "s.csv").write_bytes(data)
+    with suppress(ManifestError, ConfigError, MetricError):
+        read_foreign(folder / "s.csv")
+
+
+@FUZZ
+@given(
+    st.sampled_from(["crop_disease", "mammography", "retinopathy"]),
+    st.sampled_from(["check", "train", "evaluate", "predict"]),
+    st.lists(
+        st.sampled_from(
+            ["--tile", "--voi", "lut", "--no-overlays", "--spacing-mm", "0.1", "--", "--x=", "-1"]
+        )
+        | st.text(max_size=12),
+        max_size=5,
+    ),
+)
+def test_options(app: str, verb: str, words: list[str]) -> None:
+    with suppress(ConfigError):
+        app_options(find_app(app), verb, words)
+
+
+def picture(kind: str) -> bytes:
+    """A small image with structure."""
+    rng = np.random.default_rng(0)
+    pixels = cv2.resize(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8), (64, 48))
+    return bytes(cv2.imencode(kind, pixels)[1])
+
+
+@pytest.mark.parametrize("kind", [".jpg", ".png", ".tif", ".bmp", ".webp"])
+def test_images_in_their_readers(folder: Path, kind: str) -> None:
+    read = find_app("crop_disease").read
+    file = folder / f"image{kind}"
+
+    @settings(SLOW, max_examples=max(SLOW.max_examples // 5, 10))
+    @given(data=mutated(picture(kind)))
+    def check(data: bytes) -> None:
+        file.write_bytes(data)
+        with suppress(ImageError):
+            pixels = read_apart(read, {"path": str(file), "image_id": "x"})
+            assert pixels.ndim == 3
+
+    check()
+
+
+def test_dicom_in_its_reader(folder: Path, tmp_path: Path) -> None:
+    app = find_app("mammography")
+    app.phantom(tmp_path / "phantom", 4, 0)
+    seed = min((tmp_path / "phantom").rglob("*.dcm"), key=lambda p: (p.stat().st_size, p.name))
+    data = seed.read_bytes()
+    head, file = data[:4096], folder / "image.dcm"
+
+    @SLOW
+    @given(changed=mutated(head))
+    def check(changed: bytes) -> None:
+        file.write_bytes(changed + data[4096:])
+        with suppress(ImageError):
+            pixels = read_apart(app.read, {"path": str(file), "image_id": "x"})
+            assert pixels.ndim == 3
+
+    check()

@@ -1,0 +1,172 @@
+"""A run that a stranger made decides about its network and nothing else."""
+
+import json
+import lzma
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from core.app import find_app
+from core.base.options import resolve_options
+from core.base.outputs import is_complete, seal, sha256_file
+from core.base.parsing import ParsingError, parse_json, parse_yaml
+from core.cards.card import read_card
+from core.errors import CardError, RunError
+from core.prediction.scorer import NO_NUMBER
+from core.runs.run import load_run
+from core.runs.run_file import parse_run
+from core.verbs.predict import predict
+
+OLD = Path(__file__).parent / "fixtures" / "run_of_0_1"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    shutil.copy(OLD / "run" / "run.json", folder)
+    packed = (OLD / "run" / "model.safetensors.xz").read_bytes()
+    (folder / "model.safetensors").write_bytes(lzma.decompress(packed))
+    content = json.loads((folder / "run.json").read_text())
+    content["model_id"] = sha256_file(folder / "model.safetensors")[:12]
+    (folder / "run.json").write_text(json.dumps(content))
+    return folder
+
+
+def edited(*path: str | int, to: Any) -> bytes:
+    """``run.json`` with one value changed."""
+    content = json.loads((OLD / "run" / "run.json").read_text())
+    part = content
+    for step in path[:-1]:
+        part = part[step]
+    part[path[-1]] = to
+    return json.dumps(content).encode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        edited("members", 0, "weights", to="../../../../etc/passwd"),
+        edited("members", 0, "weights", to="/etc/passwd"),
+        edited("members", 0, "weights", to="C:model.safetensors"),
+        edited("members", 0, "weights", to=".model.safetensors"),
+        edited("members", 0, "network", "backbone", to="hf-hub:someone/network"),
+        edited("members", 0, "network", "backbone", to="local-dir:/tmp"),
+        edited("members", 0, "network", "mean", to=[0.5]),
+        edited("members", 0, "network", "std", to=[0.0, 0.5, 0.5]),
+        edited("members", 0, "network", "channels", to=10**9),
+        edited("members", 0, "preparation", "size_px", to=[10**6, 10**6]),
+        edited("members", 0, "preparation", "app", to="mammography"),
+        edited("members", to=[]),
+        edited("members", to={"0": 1}),
+        edited("task", "classes", to=["a", "a", "b", "c"]),
+        edited("task", "classes", to=[1, 2, 3, 4]),
+        edited("task", "positive", to=["x"]),
+        edited("task", "kind", to="binary"),
+        edited("task", "cuts", to=[2.0, 1.0, 0.0]),
+        edited("temperature", to=0.0),
+        edited("temperature", to="1"),
+        edited("units", to=[{"name": "leaf", "columns": [], "rule": "mean"}]),
+        edited("units", to=[{"name": "leaf", "columns": ["leaf"], "rule": "os.system"}]),
+        edited("operating_point", to={"name": "x", "unit": "image", "threshold": None}),
+        edited("options", to={"a": {"b": 1}}),
+        edited("terms", to=[{"card": "x"}]),
+        edited("model_id", to="../../etc"),
+        edited("schema", to="1"),
+        edited("versions", to=[]),
+        edited("schema", to=99),
+        b"[]",
+        b"null",
+        b"",
+        b"\xff\xfe",
+        b'{"schema": NaN}',
+        b'{"schema":' * 5_000,
+        b"[" * 200_000,
+    ],
+)
+def test_what_no_run_may_hold_is_refused_in_words(data: bytes, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"run\.json|newer than this one"):
+        parse_run(data, tmp_path / "run.json")
+
+
+def test_a_run_cannot_switch_on_what_only_the_user_may(caplog: pytest.LogCaptureFixture) -> None:
+    app = find_app("mammography")
+    stored = {"keep-identifiers": True, "identity-key": "/etc/passwd", "dicom": True, "voi": "lut"}
+    stored |= {"include-skipped": True, "spacing-mm": "0.1; rm"}
+    with caplog.at_level("WARNING", logger="resight"):
+        values = resolve_options(app, "predict", {}, stored=stored)
+    assert values == {**resolve_options(app, "predict", {}), "voi": "lut"}
+    assert "keep-identifiers" in caplog.text
+    # The person at the keyboard may.
+    assert resolve_options(app, "predict", {"keep-identifiers": True})["keep-identifiers"] is True
+
+
+def test_weights_must_be_those_that_run_json_names(
+    run: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING", logger="resight"):
+        load_run(run)
+    assert "has no MANIFEST.json" in caplog.text
+    weights = load_file(run / "model.safetensors")
+    weights["head.bias"] = weights["head.bias"] + 1
+    save_file(weights, run / "model.safetensors")
+    with pytest.raises(RunError, match="are not those"):
+        load_run(run)
+    seal(run)
+    content = json.loads((run / "run.json").read_text())
+    content["members"][0]["sha256"] = "0" * 64
+    (run / "run.json").write_text(json.dumps(content))
+    seal(run)
+    assert is_complete(run)
+    with pytest.raises(RunError, match="not the file"):
+        load_run(run)
+
+
+def test_a_run_whose_training_has_not_ended_is_not_used(run: Path) -> None:
+    (run / "checkpoints").mkdir()
+    with pytest.raises(RunError, match="has not ended"):
+        load_run(run)
+
+
+def test_weights_that_give_no_number_give_failed_rows(run: Path, tmp_path: Path) -> None:
+    weights = load_file(run / "model.safetensors")
+    weights["head.bias"] = np.full_like(weights["head.bias"], np.nan)
+    save_file(weights, run / "model.safetensors")
+    content = json.loads((run / "run.json").read_text())
+    content["model_id"] = sha256_file(run / "model.safetensors")[:12]
+    (run / "run.json").write_text(json.dumps(content))
+    done = predict(run, [OLD / "inputs"], tmp_path / "out")
+    assert (done["n_failed"], done["n_ok"]) == (6, 0)
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv", keep_default_na=False)
+    assert set(table["status"]) == {"failed"}
+    assert set(table["reason"]) == {NO_NUMBER}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a: " + "[" * 100_000, "nested more than 40"),
+        ("\n".join(" " * n + "- " for n in range(500)) + "x", "nested more than 40|not YAML"),
+        ("a: &a [1]\nb: [*a, *a]", "alias"),
+        ("a: !!python/object/apply:os.system [id]", "not YAML"),
+        ("a: [1", "not YAML"),
+    ],
+)
+def test_yaml_of_strangers_ends_in_a_sentence(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(ParsingError, match=said):
+        parse_yaml(text)
+    card = tmp_path / "card.md"
+    card.write_text(f"---\n{text}\n---\n")
+    with pytest.raises(CardError, match=said):
+        read_card(card)
+
+
+def test_json_within_the_limits_is_read_as_it_is() -> None:
+    assert parse_json("[" * 40 + "]" * 40) == json.loads("[" * 40 + "]" * 40)
+    with pytest.raises(ParsingError, match="nested"):
+        parse_json("[" * 42 + "]" * 42)
