@@ -113,3 +113,16 @@ def test_too_few_cases_are_not_fitted_on() -> None:
     found = local_recalibration(y, score, groups)
     assert found["rows"] == []
     assert "fewer than" in found["reason"]
+
+
+def test_a_distance_below_that_of_training_is_no_alarm_and_the_tail_names_the_direction() -> None:
+    rng = np.random.default_rng(0)
+    old = rng.normal(1, 0.2, 400)
+    near = rng.normal(0.3, 0.05, 200)
+    assert input_drift(old, near)["words"] == "lower than in training"
+    assert input_drift(old, near, upper_only=True)["words"] == "as in training"
+    # A third far above, the rest a little below: the median is lower, the alarm is above.
+    mixed = np.r_[rng.normal(3, 0.1, 70), rng.normal(0.9, 0.05, 140)]
+    found = input_drift(old, mixed, upper_only=True)
+    assert np.median(mixed) < np.median(old)
+    assert (found["is_far"], found["words"]) == (True, "higher than in training")

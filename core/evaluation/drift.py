@@ -39,6 +39,7 @@ def input_drift(
     groups: NDArray[np.str_] | None = None,
     level: float = 0.95,
     word: str = "group",
+    upper_only: bool = False,
 ) -> dict[str, Any]:
     """One property of the inputs then and now.
 
@@ -48,12 +49,14 @@ def input_drift(
         groups: (N,) groups of the new images; None where each is its own.
         level: confidence level.
         word: what a group is called.
+        upper_only: whether only high values mean unlike, as of a distance: an image
+            nearer to the training than usual is no cause for alarm.
 
     Returns:
         ``before`` and ``now`` (``n``, ``median``, ``low``, ``high``: 5th and 95th percentile),
         ``outside`` (share of new values outside of the middle 98 % of the old ones, with its
-        interval), ``expected`` (0.02), ``distance`` (Kolmogorov and Smirnov: 0 alike, 1 apart),
-        ``words``.
+        interval), ``expected`` (0.02, of one tail 0.01), ``distance`` (Kolmogorov and
+        Smirnov: 0 alike, 1 apart), ``words``.
 
     Raises:
         MetricError: one side has no value.
@@ -64,17 +67,19 @@ def input_drift(
         raise MetricError(msg)
     values = now[new]
     low, high = np.quantile(old, OUTSIDE)
-    is_out = (values < low) | (values > high)
+    above = values > high
+    below = np.zeros_like(above) if upper_only else values < low
+    is_out = above | below
     own = None if groups is None else groups[new]
     rate = proportion(is_out, own, level=level, word=word)
-    expected = 1 - (OUTSIDE[1] - OUTSIDE[0])
-    shift = float(np.median(values) - np.median(old))
+    expected = 1 - OUTSIDE[1] + (0.0 if upper_only else OUTSIDE[0])
     far = rate.low is not None and rate.low > 2 * expected
     words = "as in training"
     if far:
-        words = (
-            f"{'higher' if shift > 0 else 'lower' if shift < 0 else 'more varied'} than in training"
-        )
+        # The tail that gives the alarm gives its direction.
+        over, under = int(above.sum()), int(below.sum())
+        way = "higher" if over > 2 * under else "lower" if under > 2 * over else "more varied"
+        words = f"{way} than in training"
     return {
         "before": _spread(old),
         "now": _spread(values),

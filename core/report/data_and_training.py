@@ -79,7 +79,7 @@ def _class_counts(context: ReportContext) -> pd.DataFrame | None:
     if task.kind == "multilabel" or len(task.classes) > 60:
         return None
     rows = table[(table["status"] == "ok") & table["label"].isin(task.classes)]
-    splits = [name for name in SPLITS if (rows["split"] == name).any()]
+    splits = [name for name in (*SPLITS, "new data") if (rows["split"] == name).any()]
     if not splits:
         return None
     counts = pd.crosstab(rows["label"], rows["split"])

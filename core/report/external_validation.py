@@ -92,9 +92,8 @@ def input_blocks(results: Results) -> list[Block]:
         frame = pd.DataFrame(lines)
         note = (
             "Outside: below the 1st or above the 99th percentile of training, where "
-            f"{number(rows[0]['expected'], percent=True)} are expected. Distance: of Kolmogorov "
-            "and Smirnov, from 0 (alike) to 1 (apart). Of the embedding, training stands for the "
-            "run's held-out images."
+            f"{number(rows[0]['expected'], percent=True)} are expected; of the out-of-distribution "
+            "score above only. Distance: Kolmogorov-Smirnov, from 0 (alike) to 1 (apart)."
         )
         blocks.append(Table(frame, note=note, numeric=tuple(frame.columns[1:5])))
     copies = external.get("copies")

@@ -24,6 +24,7 @@ from core.report.numbers import (
     number,
     pick,
     plural,
+    point_words,
     quantity,
     value_words,
 )
@@ -59,7 +60,8 @@ SPLITS = {"test": "held-out test", "out-of-fold": "cross-validation", "val": "va
 
 def first_screen(context: ReportContext, results: Results) -> list[Block]:
     """Verdict, numbers, answers, picture and cautions, in this order."""
-    told = cautions(context)
+    licence = licence_cautions(context)
+    told = [sentence for sentence in cautions(context) if sentence not in licence]
     shown: list[Block] = [Text(verdict(context), "verdict")]
     entries = _three_numbers(context, results)
     if entries:
@@ -75,10 +77,13 @@ def first_screen(context: ReportContext, results: Results) -> list[Block]:
         shown.append(picture)
     shown += [Text(sentence, "warning") for sentence in told[:SHOWN]]
     folded: list[Block] = [Text(sentence, "warning") for sentence in told[SHOWN:]]
+    folded += [Text(sentence, "warning") for sentence in licence]
     folded += [Text(sentence) for sentence in notes(context)]
     if folded:
         more = len(told) - SHOWN
-        title = f"{quantity(more, 'further caution')}, and notes" if more > 0 else "Notes"
+        words = [quantity(more, "further caution")] if more > 0 else []
+        words += ["what the licences allow"] if licence else []
+        title = f"Notes and {', '.join(words)}" if words else "Notes"
         shown.append(Fold(title, folded))  # type: ignore[arg-type]
     return shown
 
@@ -254,7 +259,8 @@ def _three_numbers(context: ReportContext, results: Results) -> list[tuple[str, 
             rate = {**(point.get(key) or {}), "percent": True}
             if rate.get("value") is not None:
                 of = f"{count(rate['x'])} of {count(rate['n'])}"
-                found.append((words, value_words(rate), f"{interval(rate)}, {of}"))
+                at = "" if point.get("active") else f"; {point_words(point['name'])}"
+                found.append((words, value_words(rate), f"{interval(rate)}, {of}{at}"))
         return found
     overall = pick(results.rows, of="", subgroup="", unit=head.get("unit"))
     found += [_entry(str(r["title"]), r) for r in pick(overall, name="accuracy") if r is not head]
@@ -292,7 +298,7 @@ def _of_thousand(context: ReportContext) -> str:
     if point is None:
         return ""
     name, unit = context.task.positive_name, str(point.get("unit") or "case")
-    where = f"At the operating point {point['name']}"
+    where = f"At the operating point ({point_words(point['name'])})"
     found = point.get("at_prevalence") or {}
     per = found.get("per_1000") or {}
     if per:
@@ -337,9 +343,16 @@ def cautions(context: ReportContext) -> list[str]:
     found += [(2, str(c["words"])) for c in checks if LEAKS.match(str(c["name"]))]
     shortcut = _shortcut_words(context, checks)
     found += [(22, shortcut)] if shortcut else []
+    found += [(70 + i, sentence) for i, sentence in enumerate(licence_cautions(context))]
+    return list(dict.fromkeys(sentence for _, sentence in sorted(found, key=lambda pair: pair[0])))
+
+
+def licence_cautions(context: ReportContext) -> list[str]:
+    """What the terms of the data and the starting weights forbid; behind the fold."""
+    found: list[str] = []
     terms = context.run.get("terms") or []
     if union_of_terms(terms)["weights_release"] in {"forbidden", "unclear"}:
-        found.append((70, may_release(terms)))
+        found.append(may_release(terms))
     start = context.run.get("start") or {}
     licences = {"pretrained weights": start.get("licence"), **(context.run.get("licences") or {})}
     for what, licence in licences.items():
@@ -347,8 +360,8 @@ def cautions(context: ReportContext) -> list[str]:
             words = (
                 f"The licence of the {what} ({licence}) restricts use, and so that of this model."
             )
-            found.append((71, words))
-    return list(dict.fromkeys(sentence for _, sentence in sorted(found, key=lambda pair: pair[0])))
+            found.append(words)
+    return found
 
 
 def _shortcut_words(context: ReportContext, checks: Sequence[Mapping[str, Any]]) -> str:

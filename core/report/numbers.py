@@ -29,6 +29,7 @@ __all__ = [
     "number",
     "pick",
     "plural",
+    "point_words",
     "quantity",
     "reasons",
     "sentences",
@@ -112,6 +113,22 @@ def level_words(rows: Sequence[Mapping[str, Any]], default: float = 0.95) -> str
     """What the intervals of these rows are called: ``95 % interval``."""
     level = next((row["level"] for row in rows if row.get("level")), default)
     return f"{100 * float(level):g}{NBSP}% interval"
+
+
+def point_words(name: str) -> str:
+    """An operating point by what it aims at.
+
+    >>> point_words("sensitivity=0.95").replace(NBSP, " "), point_words("youden")
+    ('aim: sensitivity 95 %', "Youden's index")
+    """
+    aim, equals, value = str(name).partition("=")
+    words = {"recall-rate": "called at most", "youden": "Youden's index"}.get(aim, aim)
+    if aim in {"sensitivity", "specificity", "recall-rate"} and equals:
+        try:
+            return f"aim: {words} {100 * float(value):g}{NBSP}%"
+        except ValueError:
+            return name
+    return f"cost {value}" if aim == "cost" and equals else words
 
 
 def pick(rows: Sequence[Mapping[str, Any]], **wanted: object) -> list[Mapping[str, Any]]:

@@ -1,5 +1,7 @@
 """A PDF copy of a page, by whichever engine this machine has.
 
+What is folded on the screen is printed in an appendix: paper has no fold to open.
+
 WeasyPrint first, because it needs no browser; then Chromium or Chrome. Neither
 is told to fetch anything: a page of ours holds all it shows.
 """
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -20,7 +23,7 @@ from PIL import ImageFile
 from core.base.outputs import write_bytes
 from core.errors import OutputError
 
-__all__ = ["write_pdf"]
+__all__ = ["on_paper", "write_pdf"]
 
 BROWSERS = (
     "chromium",
@@ -48,11 +51,12 @@ def write_pdf(html_path: Path, pdf_path: Path) -> str:
     Raises:
         OutputError: no engine is installed, or the file cannot be written.
     """
-    data = _by_weasyprint(html_path)
+    page = on_paper(html_path.read_text(encoding="utf-8"))
+    data = _by_weasyprint(page)
     if data is not None:
         write_bytes(pdf_path, data)
         return "weasyprint"
-    data = _by_browser(html_path)
+    data = _by_browser(page)
     if data is not None:
         write_bytes(pdf_path, data)
         return "chromium"
@@ -64,7 +68,35 @@ def write_pdf(html_path: Path, pdf_path: Path) -> str:
     raise OutputError(msg)
 
 
-def _by_weasyprint(html_path: Path) -> bytes | None:
+# A fold as the templates write it: its line, and what it holds.
+_FOLD = re.compile(
+    r"<!--fold--><details class=\"fold\"><summary>(.*?)</summary>(.*?)</details><!--/fold-->",
+    re.DOTALL,
+)
+
+
+def on_paper(page: str) -> str:
+    """The page with what is folded moved into an appendix, and a pointer left in its place.
+
+    >>> fold = '<!--fold--><details class="fold"><summary>More</summary>x</details><!--/fold-->'
+    >>> on_paper(f"<main>{fold}</main>").count("Appendix")
+    2
+    """
+    parts: list[str] = []
+
+    def moved(found: re.Match[str]) -> str:
+        parts.append(f"<h3>A{len(parts) + 1}. {found[1]}</h3>\n<div>{found[2]}</div>")
+        return f'<p class="text note">{found[1]}: Appendix A{len(parts)}.</p>'
+
+    body = _FOLD.sub(moved, page)
+    if not parts:
+        return page
+    appendix = "\n".join(['<section id="appendix"><h2>Appendix</h2>', *parts, "</section>"])
+    head, _, tail = body.rpartition("</main>")
+    return f"{head}{appendix}</main>{tail}"
+
+
+def _by_weasyprint(page: str) -> bytes | None:
     """The PDF, or None where WeasyPrint or the libraries it needs are absent."""
     before = ImageFile.LOAD_TRUNCATED_IMAGES
     try:
@@ -81,22 +113,22 @@ def _by_weasyprint(html_path: Path) -> bytes | None:
         ImageFile.LOAD_TRUNCATED_IMAGES = before
     # It tells of every property that a screen has and paper has not.
     logging.getLogger("weasyprint").setLevel(logging.ERROR)
-    text = html_path.read_text(encoding="utf-8")
     # What is stored in the page may be opened, nothing else.
     stored = URLFetcher(allowed_protocols={"data"})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        printed: bytes | None = HTML(string=text, url_fetcher=stored).write_pdf()
+        printed: bytes | None = HTML(string=page, url_fetcher=stored).write_pdf()
     return printed
 
 
-def _by_browser(html_path: Path) -> bytes | None:
+def _by_browser(page: str) -> bytes | None:
     """The PDF, or None where no browser is found or it does not print."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         return None
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        target = Path(folder) / "page.pdf"
+        source, target = Path(folder) / "page.html", Path(folder) / "page.pdf"
+        source.write_text(page, encoding="utf-8")
         command = [
             found,
             "--headless",
@@ -115,7 +147,7 @@ def _by_browser(html_path: Path) -> bytes | None:
             command.append("--no-sandbox")
         with suppress(subprocess.TimeoutExpired, OSError):
             subprocess.run(
-                [*command, html_path.resolve().as_uri()],
+                [*command, source.as_uri()],
                 check=False,
                 capture_output=True,
                 timeout=PATIENCE,

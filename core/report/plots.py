@@ -21,6 +21,7 @@ from core.report.drawing import (
     canvas_of,
     finish,
     fold,
+    legend_below,
     look_of,
     short,
     stack_of,
@@ -80,7 +81,7 @@ def confusion_matrix(
     k = len(names)
     totals = counts.sum(axis=1)
     shares = counts / totals.clip(min=1)[:, None]
-    side = min(WHOLE, max(HALF, 150 + 34 * k))
+    side = min(WHOLE, max(HALF, 170 + 46 * k))
     canvas, axes = canvas_of(side, side - 40)
     is_labelled = k <= 20
     for row in range(k):
@@ -91,7 +92,7 @@ def confusion_matrix(
             count = int(counts[row, column])
             if is_labelled and count:
                 text = f"{count}\n{100 * share:.0f} %" if k <= 10 else str(count)
-                size = 10 if k <= 10 else 8
+                size = 13 if k <= 10 else 11
                 axes.text(column, row, text, ha="center", va="center", fontsize=size)
     axes.set(xlim=(-0.5, k - 0.5), ylim=(k - 0.5, -0.5), xlabel="Decided", ylabel="True")
     axes.set_aspect("equal")
@@ -107,7 +108,7 @@ def confusion_matrix(
             label.set_rotation_mode("anchor")
     axes.set_yticks(range(k), [f"{t} ({n})" for t, n in zip(ticks, totals.tolist(), strict=True)])
     if k > 20:
-        axes.tick_params(labelsize=7)
+        axes.tick_params(labelsize=8)
     axes.spines[:].set_visible(False)
     data = table_of(counts, columns=[f"decided {name}" for name in names])
     data.insert(0, "true", names)
@@ -147,7 +148,8 @@ def curves(
         diagonal: whether to draw what chance gives in a ROC plot.
         levels: name -> height of the horizontal line that chance gives.
     """
-    canvas, axes = canvas_of(HALF, HALF - 10)
+    n_names = len(lines) + len(levels or {})
+    canvas, axes = canvas_of(HALF, HALF - 10 + (20 * n_names if n_names > 1 else 0))
     if diagonal:
         axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle=(0, (2, 2)))
     for i, line in enumerate(lines):
@@ -158,23 +160,36 @@ def curves(
     for i, (name, height) in enumerate((levels or {}).items()):
         label = fold(clean(name), 34)
         axes.axhline(height, label=label, color=SOFT, linewidth=0.8, linestyle=DASHES[i % 4])
-    for name, px, py in points:
-        axes.plot([px], [py], "o", markersize=6, color=INK, markerfacecolor=PAPER)
-        side = "right" if px > 0.6 else "left"
+    for name, px, py in _joined(points):
+        axes.plot([px], [py], "o", markersize=7, color=INK, markerfacecolor=PAPER)
+        side = "right" if px > 0.5 else "left"
+        # Below the point on the right, where no ROC curve above chance runs.
         axes.annotate(
-            clean(name),
+            fold(clean(name), 30),
             (px, py),
-            xytext=(-8 if side == "right" else 8, -12),
+            xytext=(-9 if side == "right" else 9, -9 if py > 0.12 else 5),
             textcoords="offset points",
-            fontsize=10,
             ha=side,
+            va="top" if py > 0.12 else "bottom",
         )
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=x, ylabel=y)
     axes.set_aspect("equal")
     axes.grid()
-    if len(lines) + len(levels or {}) > 1:
-        axes.legend(handlelength=2.4, labelspacing=0.25)
+    if n_names > 1:
+        legend_below(canvas)
     return finish(canvas, title, note, _long(lines, x, y))
+
+
+def _joined(points: Sequence[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
+    """Points with those that lie on one another under one label, so that no two overlap."""
+    found: list[tuple[list[str], float, float]] = []
+    for name, x, y in points:
+        near = [p for p in found if abs(p[1] - x) < 0.06 and abs(p[2] - y) < 0.06]
+        if near:
+            near[0][0].append(name)
+        else:
+            found.append(([name], x, y))
+    return [("; ".join(dict.fromkeys(names)), x, y) for names, x, y in found]
 
 
 @styled
@@ -189,7 +204,8 @@ def reliability(
         title: heading.
         note: what cases these are.
     """
-    canvas, (axes, below) = stack_of(HALF, HALF + 40, (4, 1))
+    extra = 20 * len(bins) if len(bins) > 1 else 0
+    canvas, (axes, below) = stack_of(HALF, HALF + 40 + extra, (4, 1))
     axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle=(0, (2, 2)))
     last = len(bins) - 1
     for i, (name, rows) in enumerate(bins.items()):
@@ -220,7 +236,7 @@ def reliability(
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="Observed share")
     axes.grid()
     if len(bins) > 1:
-        axes.legend(loc="upper left")
+        legend_below(canvas)
     below.set(xlabel="Predicted score", ylabel="Cases")
     below.grid(axis="y")
     shown: list[dict[str, Any]] = [
@@ -251,7 +267,7 @@ def forest(
         note: what the interval is.
         percent: whether the axis shows percentages.
     """
-    height = 70 + 21 * len(rows)
+    height = 80 + 25 * len(rows)
     canvas, axes = canvas_of(WHOLE - 120, height)
     ends = [row[k] for row in rows for k in ("value", "low", "high") if row.get(k) is not None]
     low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
@@ -269,14 +285,11 @@ def forest(
                 ha="right",
                 va="center",
                 fontweight="bold",
-                fontsize=10,
             )
             continue
         label = f"{short(clean(row['label']), 34)}  (n = {row['n']})"
-        axes.text(-0.02, i, label, transform=across, ha="right", va="center", fontsize=10)
-        axes.text(
-            1.03, i, clean(row["text"]), transform=across, ha="left", va="center", fontsize=10
-        )
+        axes.text(-0.02, i, label, transform=across, ha="right", va="center")
+        axes.text(1.03, i, clean(row["text"]), transform=across, ha="left", va="center")
         if row.get("value") is None:
             continue
         if row.get("low") is not None and row.get("high") is not None:
@@ -313,7 +326,7 @@ def decision_curve(
         title: heading.
         note: whose net benefit.
     """
-    canvas, axes = canvas_of(HALF, 330)
+    canvas, axes = canvas_of(HALF, 330 + 20 * len(lines))
     for i, line in enumerate(lines):
         look = (
             look_of(i) if i == 0 else {"color": SOFT, "linestyle": DASHES[i % 4], "linewidth": 1.2}
@@ -328,7 +341,7 @@ def decision_curve(
         ylabel="Net benefit per case",
     )
     axes.grid()
-    axes.legend(loc="best")
+    legend_below(canvas)
     return finish(canvas, title, note, _long(lines, "threshold", "net benefit"))
 
 

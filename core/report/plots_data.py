@@ -87,9 +87,12 @@ def learning_curves(log: pd.DataFrame, *, title: str = "Learning curves", note: 
         panel.grid(axis="y")
         panel.set_ylabel("Loss" if names is losses else "Score")
         if names:
-            panel.legend(loc="best")
+            panel.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
     axes[-1].set_xlabel("Epoch")
     axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    if len(log):
+        # Half an epoch to either side: the ticks of a single epoch would be fractions.
+        axes[-1].set_xlim(float(log["epoch"].min()) - 0.5, float(log["epoch"].max()) + 0.5)
     shown = ["member"] if len(members) > 1 else []
     return finish(canvas, title, note, log[[*shown, "epoch", *losses, *scores]])
 
@@ -124,7 +127,7 @@ def score_distribution(
             edgecolor=PAPER,
             linewidth=0.8,
         )
-        panel.set_title(clean(name), fontsize=10)
+        panel.set_title(clean(name))
         panel.grid(axis="y")
     axes[-1].set_xlabel(x)
     data = table_of(
@@ -145,14 +148,14 @@ def class_counts(
         note: what is counted.
     """
     k, splits = len(counts), list(counts.columns)
-    canvas, axes = canvas_of(HALF, 80 + max(22, 13 * len(splits)) * k)
+    canvas, axes = canvas_of(HALF, 90 + max(26, 17 * len(splits)) * k)
     thick = 0.8 / len(splits)
     for i, split in enumerate(splits):
         at = [row + (i - (len(splits) - 1) / 2) * thick for row in range(k)]
         bars = axes.barh(
             at, counts[split], height=thick * 0.92, color=SERIES[i % 8], label=clean(split)
         )
-        axes.bar_label(bars, fontsize=9, padding=3, color=SOFT)
+        axes.bar_label(bars, fontsize=13, padding=3, color=SOFT)
     axes.set_yticks(range(k), [fold(clean(name), 20) for name in counts.index])
     axes.set(ylim=(k - 0.5, -0.5), xlabel="Images")
     axes.margins(x=0.12)
@@ -176,8 +179,8 @@ def flow(boxes: Sequence[FlowBox], *, title: str = "Flow of cases", note: str = 
 
     aside = any(box.aside for box in boxes)
     wide = 205.0 if aside else 300.0
-    folded = [fold(clean(box.title), 30 if aside else 46) for box in boxes]
-    tall = [44 + 14 * text.count("\n") for text in folded]
+    folded = [fold(clean(box.title), 23 if aside else 34) for box in boxes]
+    tall = [52 + 18 * text.count("\n") for text in folded]
     height = sum(tall) + _GAP * (len(boxes) - 1) + 4
     canvas, axes = canvas_of(HALF, height)
     canvas.set_layout_engine("none")
@@ -198,9 +201,9 @@ def flow(boxes: Sequence[FlowBox], *, title: str = "Flow of cases", note: str = 
         axes.add_patch(
             Rectangle((left, top), wide, high, facecolor=face, edgecolor=SOFT, linewidth=0.8)
         )
-        axes.text(left + 10, top + 10, text, va="top", fontweight="bold", fontsize=10)
-        detail = short(clean(box.detail), 36 if aside else 52)
-        axes.text(left + 10, top + high - 14, detail, va="center", fontsize=10, color=SOFT)
+        axes.text(left + 10, top + 10, text, va="top", fontweight="bold")
+        detail = short(clean(box.detail), 26 if aside else 38)
+        axes.text(left + 10, top + high - 14, detail, va="center", color=SOFT)
         stem = stem if box.aside else top + high
         top += high + _GAP
     data = table_of([(box.title, box.detail) for box in boxes], ["step", "cases"])

@@ -24,6 +24,7 @@ from core.report.numbers import (
     level_words,
     metrics_table,
     pick,
+    point_words,
     quantity,
     reasons,
     value_words,
@@ -325,7 +326,7 @@ class Results:
             sensitivity = (point.get("sensitivity") or {}).get("value")
             specificity = (point.get("specificity") or {}).get("value")
             if sensitivity is not None and specificity is not None:
-                marks.append((str(point["name"]), 1 - specificity, sensitivity))
+                marks.append((point_words(point["name"]), 1 - specificity, sensitivity))
         return marks
 
 

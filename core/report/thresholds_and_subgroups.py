@@ -20,6 +20,7 @@ from core.report.numbers import (
     number,
     pick,
     plural,
+    point_words,
     reasons,
     value_words,
 )
@@ -100,7 +101,7 @@ def _merged(points: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str,
         found.setdefault(key if counts else id(point), []).append(point)
     return [
         (
-            " and ".join(dict.fromkeys(str(point["name"]) for point in same))
+            " and ".join(dict.fromkeys(point_words(point["name"]) for point in same))
             + (" (in force)" if any(point.get("active") for point in same) else ""),
             next((point for point in same if point.get("active")), same[0]),
         )

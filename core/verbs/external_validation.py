@@ -161,7 +161,7 @@ def _inputs(
     distance = table["embedding_distance"].to_numpy(dtype=float)
     if held is not None and np.isfinite(held["embedding_distance"].to_numpy(dtype=float)).any():
         then = held["embedding_distance"].to_numpy(dtype=float)
-        title = "Embedding distance (1: the 95th percentile of validation)"
+        title = "Out-of-distribution score (1: the 95th percentile of validation)"
         rows += _drift("embedding_distance", title, then, distance, own, word)
     return rows, copies
 
@@ -176,9 +176,12 @@ def _drift(
 ) -> list[dict[str, Any]]:
     """One row, or none where there is nothing to compare."""
     try:
-        return [{"name": name, "title": title, **input_drift(then, now, groups=groups, word=word)}]
+        found = input_drift(
+            then, now, groups=groups, word=word, upper_only=name == "embedding_distance"
+        )
     except MetricError:
         return []
+    return [{"name": name, "title": title, **found}]
 
 
 def _far_words(row: Mapping[str, Any]) -> str:
