@@ -567,6 +567,18 @@ def test_a_page_becomes_a_pdf(tmp_path: Path) -> None:
     assert not ImageFile.LOAD_TRUNCATED_IMAGES
 
 
+def test_what_is_folded_is_printed_in_an_appendix(page: str) -> None:
+    paper = pdf.on_paper(page)
+    assert 'class="fold"' not in paper
+    body, _, appendix = paper.partition('<section id="appendix">')
+    assert "How the intervals were made: Appendix A" in body
+    assert "bootstrap of 200 resamples" in appendix
+    # Nothing is lost and nothing is printed twice.
+    assert sorted(re.findall(r"<td[^>]*>[^<]*", paper)) == sorted(
+        re.findall(r"<td[^>]*>[^<]*", page)
+    )
+
+
 def test_a_system_without_a_library_of_weasyprint_prints_without_a_warning(tmp_path: Path) -> None:
     # The Pango of Debian 12 comes without HarfBuzz-Subset, of which WeasyPrint warns when imported.
     source, target = tmp_path / "a.html", tmp_path / "a.pdf"
@@ -583,7 +595,7 @@ def without_subset(self, name, *flags):
 cffi.FFI.dlopen = without_subset
 from core.report import pdf
 warnings.simplefilter("error")
-assert pdf._by_weasyprint(Path(sys.argv[1]))[:5] == b"%PDF-"
+assert pdf._by_weasyprint(Path(sys.argv[1]).read_text(encoding="utf-8"))[:5] == b"%PDF-"
 """
     try:
         importlib.import_module("weasyprint")

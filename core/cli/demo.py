@@ -23,12 +23,17 @@ def demo(
     images: int = typer.Option(240, "--images", min=60, help="How many synthetic images to make."),
     as_json: bool = JSON,
 ) -> None:
-    """Run the whole path on synthetic images, offline, in a minute or two."""
+    """Run the whole path on synthetic images, offline, in a few minutes.
+
+    Example: resight demo retinopathy
+    """
     with guarded(as_json=as_json, quiet=True):
         from core.verbs import demo as verb  # noqa: PLC0415  (imports torch)
 
         start = time.monotonic()
         place = out or Path("demo") / app
+        if not as_json:
+            say(verb.how_long(images))
         result = verb.demo(
             app, place.absolute(), n_images=images, say=(lambda _: None) if as_json else say
         )

@@ -33,7 +33,10 @@ def register(cli: typer.Typer) -> None:
 def doctor(
     as_json: bool = JSON,
 ) -> None:
-    """Tell what is installed and found, and what to do about what is not."""
+    """Tell what is installed and found, and what to do about what is not.
+
+    Example: resight doctor --json
+    """
     with guarded(as_json=as_json):
         import importlib.util  # noqa: PLC0415  (only here)
         import platform  # noqa: PLC0415
@@ -64,7 +67,9 @@ def doctor(
             (
                 "apps",
                 ", ".join(app_names()) or "none",
-                "" if app_names() else "install resight again",
+                ""
+                if app_names()
+                else "no app is installed; run `make install` in resight's folder",
             ),
             (
                 "prepared images",
@@ -79,7 +84,7 @@ def doctor(
         ]
         for extra, (module, purpose) in EXTRAS.items():
             present = importlib.util.find_spec(module) is not None
-            advice = "" if present else f"pip install 'resight[{extra}]'"
+            advice = "" if present else _install(extra)
             rows.append(
                 (f"extra {extra}", f"{'present' if present else 'absent'}: {purpose}", advice)
             )
@@ -87,6 +92,29 @@ def doctor(
             show_json([{"what": a, "found": b, "advice": c} for a, b, c in rows])
         else:
             say(table(rows, ("what", "found", "what to do")))
+
+
+def _install(extra: str) -> str:
+    """The command that installs what an extra needs, here and now."""
+    import importlib.util  # noqa: PLC0415  (only here)
+    import shlex  # noqa: PLC0415
+    import shutil  # noqa: PLC0415
+    import sys  # noqa: PLC0415
+    from importlib.metadata import requires  # noqa: PLC0415
+
+    mark = f"extra == {extra!r}"
+    needed = [
+        line.partition(";")[0].strip()
+        for line in requires("resight") or []
+        if mark in line.replace('"', "'")
+    ]
+    if not needed:
+        return f"add the extra {extra} when resight is installed"
+    # An environment made by uv holds no pip.
+    has_pip = importlib.util.find_spec("pip") is not None
+    with_uv = ["uv", "pip", "install", "--python", sys.executable]
+    tool = [sys.executable, "-m", "pip", "install"]
+    return shlex.join([*(with_uv if not has_pip and shutil.which("uv") else tool), *needed])
 
 
 def _weights() -> list[tuple[str, str, str]]:

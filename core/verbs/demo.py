@@ -13,7 +13,9 @@ import pandas as pd
 
 from core.app import find_app
 from core.base.extras import advice_for
+from core.base.machine import detect
 from core.base.outputs import write_text
+from core.base.words import quantity
 from core.verbs.check import check
 from core.verbs.evaluate import evaluate
 from core.verbs.predict import predict
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from core.app import App, Tour
 
-__all__ = ["demo"]
+__all__ = ["demo", "how_long", "summary_rows"]
 
 IMAGES = 240
 SEED = 7
@@ -112,6 +114,17 @@ def _small(app: App) -> dict[str, Any]:
     return {"size_px": tuple(max(32, 32 * round(side * scale / 32)) for side in (height, width))}
 
 
+def how_long(n_images: int) -> str:
+    """What to expect of the demo on this machine, in a sentence."""
+    cores = detect().cores
+    # Two cores take about five minutes for 240 images; more than eight help little.
+    minutes = max(1, round(1 + 8 / min(cores, 8) * n_images / IMAGES))
+    return (
+        f"About {quantity(minutes, 'minute')} on {quantity(cores, 'core')}, most of it training; "
+        "each step says what it does. The same command again goes on where it stopped."
+    )
+
+
 def summary_rows(out: Path) -> pd.DataFrame:
     """What to open, and why."""
     tours = [p.parent for p in sorted(out.glob("*/phantom.done"))]
@@ -120,7 +133,7 @@ def summary_rows(out: Path) -> pd.DataFrame:
         (out / "run" / "report.html", "how good the model is on what was held out"),
         (out / "run" / "plan.yaml", "every setting and why it has its value"),
         (out / "evaluation" / "report.html", "how good it is on images from elsewhere"),
-        (out / "predictions" / "predictions.csv", "one row per new image"),
+        (out / "predictions" / "predictions.html", "every new image, to look through and correct"),
         *((tour / "run" / "report.html", f"the same for a {tour.name}") for tour in tours),
         *(
             (page, f"what became of the new {tour.name}")
