@@ -113,13 +113,8 @@ def train(
     asked = Question.model_validate({**question, "options": plain_options(own)})
     units_of(app, asked.rules)
     require_apart(out, [Path(asked.data)])
-    wanted = {
-        **TrainConfig().model_dump(),
-        **app.config,
-        **app.task(asked.task).config,
-        **planned,
-        **settings,
-    }
+    own_config = {**app.config, **app.task(asked.task).config}
+    wanted = {**TrainConfig().model_dump(), **own_config, **planned, **settings}
     job = Job("run", _asked(asked, own, {**planned, **settings}), begun_by="plan.yaml")
     with open_output(out, job) as is_made:
         if is_made:

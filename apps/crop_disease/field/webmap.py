@@ -68,11 +68,8 @@ def web_map(
         warning: a sentence above the map; empty where there is none.
     """
     overlay, bounds = _classes_picture(classes_file, colours)
-    # The map counts, not what lies below it: a raster may be damaged where no tile was scored.
-    below, reason = attempt(lambda: _mosaic_picture(raster, reading))
-    if below is None:
-        notes = [*notes, f"The raster itself cannot be shown below the classes ({reason})."]
-    backdrop, back_bounds = below or (BLANK, bounds)
+    backdrop, back_bounds, more = _below(raster, reading, bounds)
+    notes = [*notes, *more]
     content = {
         "overlay": overlay,
         "bounds": bounds,
@@ -117,6 +114,19 @@ def web_map(
         notes=said,
         warning=f'<p class="warning" role="alert">{html.escape(warning)}</p>' if warning else "",
     )
+
+
+def _below(
+    raster: Path, reading: Reading, bounds: list[list[float]]
+) -> tuple[str, list[list[float]], list[str]]:
+    """The picture below the classes, its corners, and a sentence where there is none.
+
+    The map counts, not what lies below it: a raster may be damaged where no tile was scored.
+    """
+    found, reason = attempt(lambda: _mosaic_picture(raster, reading))
+    if found is None:
+        return BLANK, bounds, [f"The raster itself cannot be shown below the classes ({reason})."]
+    return (*found, [])
 
 
 def _classes_picture(
