@@ -64,7 +64,8 @@ class Task:
         kind: ``binary`` (two classes, the second counts as positive),
             ``multiclass``, ``ordinal`` (classes in rising order) or
             ``multilabel`` (any number of classes per image, joined by
-            ``label_separator`` in the label column).
+            ``label_separator`` in the label column; the separator alone says that the
+            image has none of them, an empty label that they are not known).
         classes: names in index order; empty means "from the training manifest,
             sorted" (numbers by value).
         positive: the classes that together count as positive where a

@@ -80,3 +80,27 @@ def test_training_in_another_thread_leaves_signals_alone() -> None:
     thread.start()
     thread.join()
     assert seen == [before]
+
+
+@pytest.mark.parametrize("settings", [{}, {"mixup": 0.4}])
+def test_priors_of_drawing_are_taken_back_in_the_loss_and_nowhere_else(
+    settings: dict[str, float],
+) -> None:
+    shift = torch.tensor([1.5, -0.5])
+    plain, shifted = classifier(ema=False, **settings), classifier(ema=False, **settings)
+    shifted.prior_shift = shift
+    pixels, y = torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 1, 0])
+    losses = []
+    for module in (plain, shifted):
+        module.eval()
+        module.log = lambda *_a, **_k: None  # type: ignore[method-assign]
+        torch.manual_seed(3)
+        losses.append(float(module.training_step({"pixels": pixels, "y": y}, 0).detach()))
+    logits = plain.network(pixels).detach()
+    assert torch.equal(logits, shifted.network(pixels).detach())
+    if not settings:
+        # Written out: minus the log of the share of the true class among shifted logits.
+        moved = (logits + shift).exp()
+        wanted = -(moved[torch.arange(4), y] / moved.sum(dim=1)).log().mean()
+        assert losses[1] == pytest.approx(float(wanted), abs=1e-5)
+    assert abs(losses[0] - losses[1]) > 0.05

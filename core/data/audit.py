@@ -30,7 +30,15 @@ if TYPE_CHECKING:
 
     from core.app import App, Manifest, Task
 
-__all__ = ["PASSED", "UNKNOWN", "WARNING", "audit", "image_facts_of", "merge_duplicates"]
+__all__ = [
+    "PASSED",
+    "UNKNOWN",
+    "WARNING",
+    "audit",
+    "image_facts_of",
+    "joined_groups",
+    "merge_duplicates",
+]
 
 PASSED, WARNING, UNKNOWN = "passed", "warning", "cannot be checked"
 
@@ -156,6 +164,34 @@ def merge_duplicates(table: pd.DataFrame, audited: Mapping[str, Any]) -> pd.Data
     pairs = [(copies[0], other) for copies in audited["exact"] for other in copies[1:]]
     pairs += [(pair["first"], pair["second"]) for pair in audited["near"]]
     return merge_groups(table, pairs)
+
+
+def joined_groups(
+    before: pd.DataFrame, after: pd.DataFrame, audited: Mapping[str, Any], word: str
+) -> str:
+    """In words, how many given groups copies have joined; empty where they joined none.
+
+    Args:
+        before: the manifest as indexed.
+        after: what ``merge_duplicates`` made of it.
+        audited: the content of ``audit.json``.
+        word: what the group is called.
+    """
+    group = before["group"].fillna("").astype(str)
+    known = (before["status"] == "ok") & (group != "")
+    n_before, n_after = group[known].nunique(), after.loc[known, "group"].nunique()
+    if n_after >= n_before:
+        return ""
+    of = dict(zip(before["image_id"][known], group[known], strict=True))
+    pairs = [(copies[0], other) for copies in audited["exact"] for other in copies[1:]]
+    pairs += [(pair["first"], pair["second"]) for pair in audited["near"]]
+    first, second = next(p for p in pairs if of.get(p[0], "") != of.get(p[1], ""))
+    return (
+        f"Copies join groups that were given: {quantity(n_before, word)} became {n_after:,} "
+        f"(first: {first} and {second} look the same), so that no split holds one copy and "
+        "tests on the other. `resight check` shows them side by side; remove the copies to "
+        f"keep each {word} apart."
+    )
 
 
 def _readable(n: int, bad: Sequence[Facts]) -> _Check:

@@ -1,0 +1,36 @@
+"""What of a manifest may stand in a table of predictions: what the app allows, and no more."""
+
+import numpy as np
+import pandas as pd
+
+from apps.mammography import APP
+from core.runs.predictions import predictions_of
+
+FILLED = {"image_id": "a", "path": "a.png", "label": "", "group": "p1", "split": "", "fold": ""}
+
+
+def test_only_listed_columns_leave_the_manifest() -> None:
+    allowed = {c for unit in APP.units for c in unit.columns}
+    allowed |= {*APP.subgroups, *APP.output_columns, *APP.prepared_columns}
+    secret = {"patient_name": "Doe^Jane", "PatientBirthDate": "19600101", "institution": "St. X"}
+    assert not allowed & set(secret)
+    rows = pd.DataFrame([FILLED | secret | dict.fromkeys(allowed, "1")])
+    rows = rows.assign(status="ok", reason="", quality="")
+    task = APP.tasks[0].with_classes(APP.tasks[0].classes or ("0", "1"))
+    table = predictions_of(
+        rows,
+        np.zeros((1, len(task.classes))),
+        np.zeros(1),
+        app=APP,
+        task=task,
+        link="softmax",
+        temperature=1.0,
+        threshold=None,
+        unfamiliar_above=1.0,
+        model_id="m",
+    )
+    made = {"status", "reason", "quality", "predicted", "decision", "embedding_distance"}
+    made |= {"unfamiliar", "model_id"}
+    others = {c for c in table.columns if not c.startswith(("score_", "logit_"))}
+    assert others == set(FILLED) | allowed | made
+    assert not table.isin(list(secret.values())).any(axis=None)
