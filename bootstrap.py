@@ -123,7 +123,7 @@ def make(found: str, wanted: str) -> None:
     step("uv could not be installed", [*pip, *quiet, *hashed, str(LOCKS[0])])
     say(f"installing requirements.lock into .venv (about {NEEDED_GB} GB; minutes at first)")
     failure = "The dependencies could not be installed"
-    step(failure, [*uv, "--compile-bytecode", *hashed, str(LOCKS[1])])
+    step(failure, [*uv, *hashed, str(LOCKS[1])])
     # The lock holds what the build needs, so nothing without a hash is fetched.
     alone = ["--no-deps", "--no-build-isolation", "--no-index", "--editable", str(ROOT)]
     step("The project itself could not be installed", [*uv, *alone])
@@ -164,10 +164,8 @@ def environment() -> "dict[str, str]":
     env = {n: value for n, value in os.environ.items() if not re.fullmatch(REDIRECTING, n)}
     # The system knows a network's own certificate authority, uv's built-in list does not.
     env.setdefault("UV_SYSTEM_CERTS", "1")
-    # Single wheels of PyTorch's libraries are over half a gigabyte, and compiling 15,000 files
-    # takes a minute of two idle cores, and many of busy ones.
+    # Single wheels of PyTorch's libraries are over half a gigabyte.
     env.setdefault("UV_HTTP_TIMEOUT", "300")
-    env.setdefault("UV_COMPILE_BYTECODE_TIMEOUT", "900")
     return env
 
 

@@ -96,8 +96,10 @@ def prepare(name: str, python: str, place: Path) -> Path:
     check([uv, "venv", "--quiet", "--no-project", "--clear", "--python", python, str(env)])
     inside = ["--quiet", "--python", str(env)]
     check([uv, "pip", "sync", *inside, str(lock)])
-    ignored = shutil.ignore_patterns(".venv", ".git", ".matrix", "runs", "demo", "*.egg-info")
-    shutil.copytree(ROOT, tree, ignore=ignored)
+    beside = {".venv", ".git", ".matrix", "runs", "demo", "build", "dist", "resight.egg-info"}
+    shutil.copytree(
+        ROOT, tree, ignore=lambda folder, _: beside if Path(folder) == ROOT else {"__pycache__"}
+    )
     alone = ["--no-deps", "--no-build-isolation", "--no-index", "--editable", str(tree)]
     check([uv, "pip", "install", *inside, *alone])
     (place / name / "hidden").mkdir()
