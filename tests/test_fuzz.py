@@ -29,7 +29,7 @@ from core.errors import CardError, ConfigError, ImageError, ManifestError, Metri
 from core.runs.run import task_from_dict, units_of_run
 from core.runs.run_file import parse_run
 
-N = int(os.environ.get("RESIGHT_FUZZ", "150"))
+N = int(os.environ.get("RESIGHT_FUZZ", "60"))
 FUZZ = settings(
     max_examples=N,
     deadline=None,
