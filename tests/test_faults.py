@@ -514,6 +514,7 @@ def test_a_disturbed_prediction_ends_with_the_same_bytes(bench: Bench) -> None:
     )
 
 
+@whole_only
 def test_a_disturbed_threshold_leaves_a_complete_run(bench: Bench, trained: Path) -> None:
     def run(place: Path) -> None:
         done = set_threshold(place / "run", target="sensitivity=0.9", unit="image")
