@@ -236,6 +236,11 @@ def test_runs_are_compared_on_cases_that_neither_was_trained_on(
         test = table[table["split"] == "test"]
         expected = roc_auc_score(test["label"] == "yes", test["score_yes"])
         assert rows["auroc", "image"][which] == pytest.approx(expected)
+    side = pd.read_csv(tmp_path / "cmp" / "cases_image.csv", keep_default_na=False)
+    flipped = side["decision_first"] != side["decision_second"]
+    moved = (side["score_yes_first"] - side["score_yes_second"]).abs()
+    assert done["agreement"]["image"]["flipped"] == flipped.sum()
+    assert done["agreement"]["image"]["flipped_near"] == (flipped & (moved <= 0.05)).sum()
     page = (tmp_path / "cmp" / "report.html").read_text()
     assert "Second minus first" in page
     assert is_complete(tmp_path / "cmp")

@@ -196,6 +196,11 @@ def _decisions(
             }
         )
         same = f"Same decision: {count(found['same_decision'])} of {count(found['n'])}."
+        if found["flipped"]:
+            same += (
+                f" Of {count(found['flipped'])} that differ, {count(found['flipped_near'])} lie "
+                "near the threshold: no score moved by more than 0.05."
+            )
         numeric = ("Second right", "Second wrong")
         blocks.append(Table(frame, title=f"Decisions by {unit}", note=same, numeric=numeric))
     table = cases.get(str(content["unit"]))

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 RESAMPLES = 2000
+# Scores that moved by no more are near to each other: a flip between them is one of the threshold.
+NEAR = 0.05
 # Facts of a run that may differ beside the settings of its plan.
 FACTS = (
     ("data_sha256", "data, sha256"),
@@ -294,7 +296,16 @@ def _shared_rows(runs: tuple[Run, Run], notes: list[str]) -> tuple[pd.DataFrame,
 
 
 def _agreement(side: pd.DataFrame) -> dict[str, int]:
-    """How often both, one or neither decide right, and how often they decide alike."""
+    """How often both, one or neither decide right, how often they decide alike, and how near.
+
+    A flip is near the threshold where no score moved by more than ``NEAR``: such decisions
+    change with the precision or the machine, and say little about either run.
+    """
+    flipped = (side["decision_first"] != side["decision_second"]).to_numpy()
+    moved = np.abs(
+        side.filter(regex="^score_.*_first$").to_numpy(dtype=float)
+        - side.filter(regex="^score_.*_second$").to_numpy(dtype=float)
+    ).max(axis=1, initial=0.0)
     one = (side["decision_first"] == side["label"]).to_numpy()
     other = (side["decision_second"] == side["label"]).to_numpy()
     return {
@@ -303,7 +314,9 @@ def _agreement(side: pd.DataFrame) -> dict[str, int]:
         "first_only": int((one & ~other).sum()),
         "second_only": int((~one & other).sum()),
         "both_wrong": int((~one & ~other).sum()),
-        "same_decision": int((side["decision_first"] == side["decision_second"]).sum()),
+        "same_decision": int((~flipped).sum()),
+        "flipped": int(flipped.sum()),
+        "flipped_near": int((flipped & (moved <= NEAR)).sum()),
     }
 
 

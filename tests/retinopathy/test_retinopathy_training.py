@@ -40,7 +40,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pa
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RESIGHT_HOME", str(folder / "home"))
         patch.setattr(core.training.one_network, "run_batches", counted)
-        flags = {**TINY, "folds": 2, "head": "regression"}
+        flags = {**TINY, "folds": 2, "head": "regression", "decide": "frequencies"}
         train("retinopathy", data, folder / "run", flags=flags, options=COLOURS)
         yield data, folder / "run", seen
 
