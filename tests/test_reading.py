@@ -1,7 +1,10 @@
 """Files that break their decoder cost one row, never the job."""
 
 import os
+import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -13,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.app import find_app
+from core.app import app_names, find_app
 from core.data import reading
 from core.data.images import read_image
 from core.data.reading import read_apart
@@ -190,3 +193,22 @@ def test_function_that_cannot_be_sent_is_called_here() -> None:
         return np.full((1, 1, 1), os.getpid())
 
     assert read_apart(read_here, {"path": "x"})[0, 0, 0] == os.getpid()
+
+
+def test_reader_of_an_app_loads_neither_tables_nor_statistics() -> None:
+    # Each reader is a process of its own, and what it imports is paid for by every one.
+    reads = [pickle.dumps(find_app(name).read) for name in app_names()]
+    program = (
+        "import pickle, sys\n"
+        f"for read in {reads!r}: pickle.loads(read)\n"
+        "heavy = {'pandas', 'scipy', 'torch', 'sklearn', 'matplotlib', 'pydicom', 'rasterio'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).resolve().parent.parent,
+    )
+    assert done.stdout.strip() == "[]"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
-from core.base.machine import pick_device
+from core.base.machine import pick_device, scoring_batch, threads
 from core.model.inference import run_batch
 from core.prediction.engines import EngineResult
 from core.report.saliency import saliency_map
@@ -15,7 +16,6 @@ from core.runs.networks import load_networks
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from core.model.network import Network
@@ -41,13 +41,20 @@ class TorchEngine:
 
     def __init__(self, network: Network, device: str) -> None:
         self._device = pick_device(device)
+        torch.set_num_threads(threads())
         self.network = network.to(self._device)
         self.n_logits = int(network.head.bias.numel())
         self.has_attention = network.attention is not None
 
     def run(self, pixels: NDArray[Any]) -> EngineResult:
         """Score (N, C, H, W) stored pixels."""
-        logits, embeddings = run_batch(self.network, torch.from_numpy(pixels))
+        size = scoring_batch(self._device.type)
+        parts = [
+            run_batch(self.network, torch.from_numpy(pixels[start : start + size]))
+            for start in range(0, len(pixels), size)
+        ]
+        logits = np.concatenate([z for z, _ in parts])
+        embeddings = np.concatenate([e for _, e in parts])
         pool = self.network.attention
         return EngineResult(logits, embeddings, pool.of_images(embeddings) if pool else None)
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from core.app import ExportContext, Manifest, Source, Unit
 from core.base.jobs import Job, open_output
+from core.base.machine import readers
 from core.base.options import of_value, resolve_options
 from core.base.outputs import seal, write_json
 from core.base.words import quantity
@@ -105,7 +106,7 @@ def predict(
         if is_made:
             (out / JOURNAL).unlink(missing_ok=True)
             return {**read_json(out / "summary.json"), "out": str(out)}
-        scorer = Scorer(run, options=own, device=device, workers=workers)
+        scorer = Scorer(run, options=own, device=device, workers=workers or readers(len(rows)))
         order = sorted(range(len(rows)), key=lambda i: rows[i]["image_id"])
         ordered = [rows[i] for i in order]
         by_id = {row["image_id"]: row for row in ordered}
