@@ -60,7 +60,7 @@ PROGRAM = textwrap.dedent(
                          precision=asked["precision"], checkpoint_minutes=0.0, patience=1.0)
     small = (32, 32) if asked["small_first"] else (side, side)
     def size_of(epoch): return small if epoch < 1 else (side, side)
-    def training(folder, at=-1, how=signal.SIGKILL, workers=0):
+    def training(folder, at=-1, how=signal.SIGKILL, workers=0, seconds=1e9):
         torch.manual_seed(0)
         backbone, weights = create_backbone("test_resnet", weights="none", in_channels=3)
         network = build_network(
@@ -82,15 +82,16 @@ PROGRAM = textwrap.dedent(
             return train_loader(images, sampler, workers=workers, pin=False)
         done = fit(network, config, groups=parameter_groups(network, config), train=loader,
                    val=DataLoader(Val(), batch_size=None), steps_per_epoch=4, folder=folder,
-                   start_log_loss=1e9, score=None)
-        return hashlib.sha256(done.best.read_bytes()).hexdigest() + " " + str(len(done.log))
+                   start_log_loss=1e9, score=None, seconds=seconds)
+        digest = hashlib.sha256(done.best.read_bytes()).hexdigest()
+        return f"{digest} {len(done.log)} {done.stopped}".rstrip()
 
-    def forked(name, folder, at=-1, how=signal.SIGKILL, workers=0):
+    def forked(name, folder, at=-1, how=signal.SIGKILL, workers=0, seconds=1e9):
         child = os.fork()
         if child == 0:
             code = 0
             try:
-                (root / name).write_text(training(root / folder, at, how, workers))
+                (root / name).write_text(training(root / folder, at, how, workers, seconds))
             except StoppedError as stopped:
                 (root / name).write_text(str(stopped))
                 code = stopped.exit_code
@@ -103,6 +104,8 @@ PROGRAM = textwrap.dedent(
         if asked["one_core"] and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         forked("whole", "a")
+        if len(asked["killed"]) > 1:
+            forked("short", "short", seconds=0.0)
         if asked["workers"]:
             forked("loaded apart", "apart", workers=asked["workers"])
         for step in asked["killed"]:
@@ -190,6 +193,16 @@ def test_stopped_training_says_so_and_ends_with_the_same_bits(trainings: Path, h
     said = (trainings / f"said-{how}").read_text()
     assert said == "Stopped, the run is kept. The same command goes on from step 6."
     assert (trainings / f"resumed-{how}").read_text() == (trainings / "whole").read_text()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork is POSIX")
+def test_epoch_that_does_not_fit_into_the_time_is_not_begun(trainings: Path) -> None:
+    said = (trainings / "short").read_text().split(" ", 2)
+    assert said[1:] == [
+        "1",
+        "stopped after epoch 1 of 3: the next would not have fitted into the time given",
+    ]
+    assert (trainings / "whole").read_text().split()[1:] == ["3"]
 
 
 def test_torn_resume_point_is_passed_over(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from core.base.outputs import atomic_file
 from core.base.progress import log, track
 from core.model.checkpoint import AtomicCheckpointIO, latest_resume_point, save_network
 from core.model.classifier import Classifier
+from core.model.patience import Patience
 from core.model.stopping import StoppedError, StopSign
 
 if TYPE_CHECKING:
@@ -57,50 +58,6 @@ class Fitted:
     stopped: str
 
 
-@dataclass(frozen=True)
-class Patience:
-    """When a training that does not get better is given up.
-
-    Epochs at a smaller size than the one that is judged, and those of the warm-up, prepare
-    for better ones and are no failure: counting begins behind them.
-
-    Attributes:
-        epochs: without a lower validation log-loss, after which it ends.
-        begins: epochs at the start that do not count.
-    """
-
-    epochs: int
-    begins: int = 0
-
-    @classmethod
-    def of(cls, config: TrainConfig, small_epochs: int) -> Patience:
-        """That of the settings, where so many epochs are trained at the smaller size."""
-        epochs = config.epochs or 1
-        warming = math.ceil(config.warmup * epochs)
-        return cls(max(2, round(config.patience * epochs)), max(small_epochs, warming))
-
-    def is_over(self, epoch: int, best_epoch: int) -> bool:
-        """Whether to stop after an epoch (1-based), the best one being ``best_epoch``.
-
-        >>> patience = Patience(epochs=5, begins=6)
-        >>> [patience.is_over(epoch, 0) for epoch in (5, 10, 11)]
-        [False, False, True]
-        >>> patience.is_over(12, best_epoch=8)
-        False
-        """
-        return epoch - max(best_epoch, self.begins) >= self.epochs
-
-    def reason(self, epoch: int, of: int) -> str:
-        """Why a training ended after an epoch, for people."""
-        text = (
-            f"stopped after epoch {epoch} of {of}: validation log-loss had not fallen for "
-            f"{self.epochs} epochs"
-        )
-        if self.begins:
-            text += f", not counting the first {self.begins} (warm-up and smaller size)"
-        return text
-
-
 class _Keeper(Callback):
     """Keeps the best averaged weights, writes resume points, records the learning curve."""
 
@@ -111,6 +68,7 @@ class _Keeper(Callback):
         start: float,
         every_s: float,
         patience: Patience,
+        seconds: float,
         score_title: str,
         sign: StopSign,
     ) -> None:
@@ -120,6 +78,8 @@ class _Keeper(Callback):
         self.last_point = 0
         self.every_s = every_s
         self.patience = patience
+        self.seconds = seconds
+        self.is_out_of_time = False
         self.best_epoch = 0
         self.best_loss = start
         self.rows: list[dict[str, float]] = []
@@ -135,6 +95,7 @@ class _Keeper(Callback):
             "rows": self.rows,
             "loss_sum": self.loss_sum,
             "batches": self.batches,
+            "is_out_of_time": self.is_out_of_time,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -142,6 +103,7 @@ class _Keeper(Callback):
         self.best_epoch = state_dict["best_epoch"]
         self.best_loss = state_dict["best_loss"]
         self.rows = list(state_dict["rows"])
+        self.is_out_of_time = state_dict.get("is_out_of_time", False)
         self.loss_sum, self.batches = state_dict["loss_sum"], state_dict["batches"]
 
     def best_file(self) -> Path:
@@ -190,6 +152,10 @@ class _Keeper(Callback):
                 save_network(self.best_file(), pl_module.judged)
         elif self.patience.is_over(epoch, self.best_epoch):
             trainer.should_stop = True
+        # Those of a killed training count as well.
+        spent = sum(row["seconds"] for row in self.rows)
+        if spent + self.rows[-1]["seconds"] > self.seconds and epoch != trainer.max_epochs:
+            self.is_out_of_time = trainer.should_stop = True
         log.info(
             "epoch %d/%s: train loss %.4f, validation log-loss %.4f, %s %.4f%s, %.0f s",
             epoch,
@@ -275,6 +241,7 @@ def fit(
     val: DataLoader[Any],
     steps_per_epoch: int,
     small_epochs: int = 0,
+    seconds: float = math.inf,
     folder: Path,
     start_log_loss: float,
     score: Callable[[np.ndarray, np.ndarray], float] | None,
@@ -291,6 +258,7 @@ def fit(
         val: whole validation images.
         steps_per_epoch: batches of an epoch.
         small_epochs: at the start, trained at a smaller size than the one judged.
+        seconds: that it may take; an epoch that would not fit is not begun.
         folder: of resume points and logs, kept until the run is complete.
         start_log_loss: of the starting point on validation.
         score: the app's first metric, for people to look at.
@@ -316,6 +284,7 @@ def fit(
         start=start_log_loss,
         every_s=60 * config.checkpoint_minutes,
         patience=Patience.of(config, small_epochs),
+        seconds=seconds,
         score_title=score_title,
         sign=StopSign(),
     )
@@ -376,7 +345,14 @@ def fit(
     table = pd.DataFrame(keeper.rows)
     with atomic_file(folder / "log.csv") as stream:
         table.to_csv(stream, index=False, lineterminator="\n")
-    stopped = keeper.patience.reason(len(table), epochs) if len(table) < epochs else ""
+    stopped = ""
+    if keeper.is_out_of_time:
+        stopped = (
+            f"stopped after epoch {len(table)} of {epochs}: the next would not have fitted into "
+            "the time given"
+        )
+    elif len(table) < epochs:
+        stopped = keeper.patience.reason(len(table), epochs)
     if stopped:
         log.info("fine-tuning %s", stopped)
     best = keeper.best_file() if keeper.best_epoch else None

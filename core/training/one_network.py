@@ -147,6 +147,7 @@ def train_member(
         rows: train, val, held: row numbers without failures.
         work: folder of resume points; may hold those of a killed training.
     """
+    began = time.monotonic()
     work.mkdir(parents=True, exist_ok=True)
     size_px = preparation.size_px
     network, description, weights = _new_network(task, config, preparation)
@@ -179,7 +180,9 @@ def train_member(
             # The probe of a random backbone knows features that will not stay; its large
             # weights would only throw the first steps about.
             network.start_from(*_blank(network))
-        fitted = _fine_tune(app, task, config, data, network, rows, work, size_px, start)
+        # All images are scored once more at the end, which takes as long as their frozen features.
+        left = _share_of_time(config) - 2 * (time.monotonic() - began)
+        fitted = _fine_tune(app, task, config, data, network, rows, work, size_px, start, left)
         curve, stopped = fitted.log, fitted.stopped
         if fitted.best is not None:
             kept, best_epoch = "fine-tuned", fitted.best_epoch
@@ -259,6 +262,11 @@ def _weigh(
     return pooled.facts, pooled.pool.of_images(embeddings)
 
 
+def _share_of_time(config: TrainConfig) -> float:
+    """Seconds that one member may take; infinity without a budget."""
+    return math.inf if config.minutes is None else 60 * config.minutes / config.folds
+
+
 def epochs_within(
     task: Task,
     config: TrainConfig,
@@ -300,8 +308,10 @@ def epochs_within(
     n_train, n_val = len(rows["train"]), len(rows["val"])
     everything = n_train + n_val + len(rows["held"])
     fixed = 2 * everything * seconds["score"]
-    # A tenth on top of the step: loading, augmentation, the optimiser.
-    epoch = 1.1 * n_train * seconds["step"] + n_val * seconds["score"]
+    # A tenth on top of the step: loading, augmentation, the optimiser. An epoch at the smaller
+    # size takes less by the pixels.
+    saved = config.small_share * (1 - config.small_scale**2)
+    epoch = 1.1 * n_train * seconds["step"] * (1 - saved) + n_val * seconds["score"]
     left = 60.0 * (config.minutes or 0.0) / members - fixed
     return max(0, int(left / epoch))
 
@@ -386,6 +396,7 @@ def _fine_tune(
     work: Path,
     size_px: tuple[int, int],
     start: float,
+    seconds: float,
 ) -> Any:
     """Run the fitting on these rows."""
     images = TrainImages(data.store, data.y, app=app, augment=config.augment, seed=config.seed)
@@ -422,6 +433,7 @@ def _fine_tune(
         val=DataLoader(_Whole(data, rows["val"], size_px), batch_size=None),
         steps_per_epoch=len(sampler(lambda: 0)),
         small_epochs=small_until if small != tuple(size_px) else 0,
+        seconds=seconds,
         folder=work,
         start_log_loss=start,
         score=_first_metric(app, task, network.head.link),
