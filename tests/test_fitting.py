@@ -18,104 +18,113 @@ from core.model.classifier import learning_rate
 # that has done the imports, which cost far more than the trainings.
 PROGRAM = textwrap.dedent(
     """
-    import hashlib, json, os, signal, sys
-    from pathlib import Path
-    import numpy as np, pandas as pd, torch
+    import sys
+    import numpy as np
     import albumentations as A
-    from torch.utils.data import DataLoader, Dataset
-    from core.base.settings import TrainConfig
     from core.data.loader import StepSampler, TrainImages, eval_batches, train_loader
     from core.data.prepared import Prepared
-    from core.model.backbone import create_backbone
-    from core.model.checkpoint import build_network
-    from core.model.classifier import Classifier
-    from core.model.fitting import fit
-    from core.training.recipe import parameter_groups
-    from core.model.stopping import StoppedError
-
-    root, asked = Path(sys.argv[1]), json.loads(sys.argv[2])
 
     class App:
         @staticmethod
         def augment(size):
             return A.Compose([A.Resize(*size), A.HorizontalFlip(), A.RandomBrightnessContrast(p=1)])
 
-    class Val(Dataset):
-        def __len__(self): return 1
-        def __getitem__(self, i):
-            return {"pixels": pixels_val, "y": torch.from_numpy(y[:8])}
-
-    rng, side = np.random.default_rng(0), asked["side"]
-    n = 32
-    pixels = rng.integers(0, 255, (n, 40, 40, 3), dtype=np.uint8)
-    y = np.arange(n) % 2
-    pixels[y == 1, :20] //= 3
-    table = pd.DataFrame({"image_id": [f"i{k}" for k in range(n)], "reason": ""})
-    where = np.stack([np.zeros(n, int), np.arange(n)], 1)
-    store = Prepared(table, (40, 40, 3), [pixels], where)
-    pixels_val = next(iter(eval_batches(store, np.arange(8), size_px=(side, side), batch=8)))[1]
-    config = TrainConfig(backbone="test_resnet", weights="none", epochs=3, batch=8, device="cpu",
-                         lr_head=1e-3, lr_backbone=1e-3, dropout=0.2,
-                         batchnorm="frozen" if asked["frozen"] else "train",
-                         precision=asked["precision"], checkpoint_minutes=0.0, patience=1.0)
-    small = (32, 32) if asked["small_first"] else (side, side)
-    def size_of(epoch): return small if epoch < 1 else (side, side)
-    def training(folder, at=-1, how=signal.SIGKILL, workers=0, seconds=1e9):
-        torch.manual_seed(0)
-        backbone, weights = create_backbone("test_resnet", weights="none", in_channels=3)
-        network = build_network(
-            {"channels": 3, "dtype": "uint8", "pool": "last_two", "link": "softmax",
-             "mean": weights.mean, "std": weights.std, "dropout": 0.2,
-             "norms": config.batchnorm, "frozen_stages": asked["frozen"]},
-            n_classes=2, backbone=backbone)
-        if at >= 0:
-            plain = Classifier.on_train_batch_start
-            def deadly(self, batch, batch_idx):
-                if self.global_step == at:
-                    os.kill(os.getpid(), how)
-                plain(self, batch, batch_idx)
-            Classifier.on_train_batch_start = deadly
-        images = TrainImages(store, y, app=App, augment=True, seed=0)
-        def loader(step):
-            sampler = StepSampler(np.arange(n), batch=8, seed=0, weights=None,
-                                  size_of=size_of, step=step)
-            return train_loader(images, sampler, workers=workers, pin=False)
-        done = fit(network, config, groups=parameter_groups(network, config), train=loader,
-                   val=DataLoader(Val(), batch_size=None), steps_per_epoch=4, folder=folder,
-                   start_log_loss=1e9, score=None, seconds=seconds)
-        digest = hashlib.sha256(done.best.read_bytes()).hexdigest()
-        return f"{digest} {len(done.log)} {done.stopped}".rstrip()
-
-    def forked(name, folder, at=-1, how=signal.SIGKILL, workers=0, seconds=1e9):
-        child = os.fork()
-        if child == 0:
-            code = 0
-            try:
-                (root / name).write_text(training(root / folder, at, how, workers, seconds))
-            except StoppedError as stopped:
-                (root / name).write_text(str(stopped))
-                code = stopped.exit_code
-            os._exit(code)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        assert code == (0 if at < 0 else -9 if how == signal.SIGKILL else 130), code
-
-    # A loader process imports this file as well.
+    # A process that loads images imports this file as well, and only what stands above.
     if __name__ == "__main__":
-        if asked["one_core"] and hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-        forked("whole", "a")
-        if len(asked["killed"]) > 1:
+        import hashlib, json, os, signal
+        from pathlib import Path
+        import pandas as pd, torch
+        from torch.utils.data import DataLoader, Dataset
+        from core.base.settings import TrainConfig
+        from core.model.backbone import create_backbone
+        from core.model.checkpoint import build_network
+        from core.model.classifier import Classifier
+        from core.model.fitting import fit
+        from core.model.stopping import StoppedError
+        from core.training.recipe import parameter_groups
+
+        class Val(Dataset):
+            def __len__(self): return 1
+            def __getitem__(self, i):
+                block = eval_batches(store, np.arange(8), size_px=(side, side), batch=8)
+                return {"pixels": next(iter(block))[1], "y": torch.from_numpy(y[:8])}
+
+        rng, n = np.random.default_rng(0), 32
+        pixels = rng.integers(0, 255, (n, 40, 40, 3), dtype=np.uint8)
+        y = np.arange(n) % 2
+        pixels[y == 1, :20] //= 3
+        table = pd.DataFrame({"image_id": [f"i{k}" for k in range(n)], "reason": ""})
+        where = np.stack([np.zeros(n, int), np.arange(n)], 1)
+        store = Prepared(table, (40, 40, 3), [pixels], where)
+
+        def training(folder, at, how, workers, seconds):
+            config = TrainConfig(
+                backbone="test_resnet", weights="none", epochs=3, batch=8, device="cpu",
+                lr_head=1e-3, lr_backbone=1e-3, dropout=0.2, precision=asked["precision"],
+                batchnorm="frozen" if asked["frozen"] else "train",
+                checkpoint_minutes=0.0, patience=1.0)
+            torch.manual_seed(0)
+            backbone, weights = create_backbone("test_resnet", weights="none", in_channels=3)
+            network = build_network(
+                {"channels": 3, "dtype": "uint8", "pool": "last_two", "link": "softmax",
+                 "mean": weights.mean, "std": weights.std, "dropout": 0.2,
+                 "norms": config.batchnorm, "frozen_stages": asked["frozen"]},
+                n_classes=2, backbone=backbone)
+            if at >= 0:
+                plain = Classifier.on_train_batch_start
+                def deadly(self, batch, batch_idx):
+                    if self.global_step == at:
+                        os.kill(os.getpid(), how)
+                    plain(self, batch, batch_idx)
+                Classifier.on_train_batch_start = deadly
+            images = TrainImages(store, y, app=App, augment=True, seed=0)
+            def size_of(epoch):
+                return (32, 32) if asked["small_first"] and epoch < 1 else (side, side)
+            def loader(step):
+                sampler = StepSampler(np.arange(n), batch=8, seed=0, weights=None,
+                                      size_of=size_of, step=step)
+                return train_loader(images, sampler, workers=workers, pin=False)
+            done = fit(network, config, groups=parameter_groups(network, config), train=loader,
+                       val=DataLoader(Val(), batch_size=None), steps_per_epoch=4, folder=folder,
+                       start_log_loss=1e9, score=None, seconds=seconds)
+            digest = hashlib.sha256(done.best.read_bytes()).hexdigest()
+            return f"{digest} {len(done.log)} {done.stopped}".rstrip()
+
+        def forked(name, folder, at=-1, how=signal.SIGKILL, workers=0, seconds=1e9):
+            child = os.fork()
+            if child == 0:
+                code = 1
+                try:
+                    (root / name).write_text(training(root / folder, at, how, workers, seconds))
+                    code = 0
+                except StoppedError as stopped:
+                    (root / name).write_text(str(stopped))
+                    code = stopped.exit_code
+                finally:
+                    os._exit(code)
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            assert code == (0 if at < 0 else -9 if how == signal.SIGKILL else 130), code
+
+        allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+        for title, asked in json.loads(sys.argv[2]).items():
+            root, side = Path(sys.argv[1]) / title, asked["side"]
+            root.mkdir()
+            if allowed:
+                os.sched_setaffinity(0, {min(allowed)} if asked["one_core"] else allowed)
+            forked("whole", "a")
+            if asked["workers"]:
+                forked("loaded apart", "apart", workers=asked["workers"])
+            for step in asked["killed"]:
+                forked("none", f"killed-{step}", step)
+                points = sorted(p.name for p in (root / f"killed-{step}").glob("step-*.ckpt"))
+                (root / f"points-{step}").write_text(" ".join(points))
+                forked(f"resumed-{step}", f"killed-{step}")
+            if len(asked["killed"]) == 1:
+                continue
             forked("short", "short", seconds=0.0)
-        if asked["workers"]:
-            forked("loaded apart", "apart", workers=asked["workers"])
-        for step in asked["killed"]:
-            forked("none", f"killed-{step}", step)
-            points = sorted(p.name for p in (root / f"killed-{step}").glob("step-*.ckpt"))
-            (root / f"points-{step}").write_text(" ".join(points))
-            forked(f"resumed-{step}", f"killed-{step}")
-        for how in (signal.SIGINT, signal.SIGTERM) if len(asked["killed"]) > 1 else ():
-            forked(f"said-{how.name}", how.name, 5, how)
-            forked(f"resumed-{how.name}", how.name)
+            for how in (signal.SIGINT, signal.SIGTERM):
+                forked(f"said-{how.name}", how.name, 5, how)
+                forked(f"resumed-{how.name}", how.name)
     """
 )
 
@@ -131,22 +140,21 @@ PLAIN: dict[str, Any] = {
     "one_core": False,
     "killed": [4, 6],
 }
-OTHERS: dict[str, dict[str, Any]] = {
-    "bfloat16 on one core": {"precision": "bf16-mixed", "one_core": True},
-    "frozen stages, small first": {"frozen": 3, "side": 64, "small_first": True},
-    "bfloat16 as on an accelerator": {
-        "precision": "bf16-mixed",
-        "side": 64,
-        "small_first": True,
-        "workers": 2,
-    },
+VARIANTS: dict[str, dict[str, Any]] = {
+    "plain": PLAIN,
+    "bfloat16 on one core": {"precision": "bf16-mixed", "one_core": True, "killed": [6]},
+    "frozen stages, small first": {"frozen": 3, "side": 64, "small_first": True, "killed": [6]},
+    "as on an accelerator": {"precision": "bf16-mixed", "side": 96, "workers": 2, "killed": [6]},
 }
 
 
-def run_trainings(root: Path, asked: dict[str, Any]) -> Path:
+@pytest.fixture(scope="module")
+def every(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("trainings")
     (root / "training.py").write_text(PROGRAM)
+    asked = json.dumps({name: {**PLAIN, **variant} for name, variant in VARIANTS.items()})
     done = subprocess.run(
-        [sys.executable, str(root / "training.py"), str(root), json.dumps(asked)],
+        [sys.executable, str(root / "training.py"), str(root), asked],
         capture_output=True,
         text=True,
         check=False,
@@ -157,20 +165,19 @@ def run_trainings(root: Path, asked: dict[str, Any]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trainings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_trainings(tmp_path_factory.mktemp("trainings"), PLAIN)
+def trainings(every: Path) -> Path:
+    return every / "plain"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and fork are POSIX")
-@pytest.mark.parametrize("asked", [pytest.param(v, id=name) for name, v in OTHERS.items()])
+@pytest.mark.parametrize("name", VARIANTS)
 def test_every_choice_of_a_machine_trains_and_resumes_to_the_same_bits(
-    tmp_path: Path, asked: dict[str, Any]
+    every: Path, name: str
 ) -> None:
-    root = run_trainings(tmp_path, {**PLAIN, "killed": [6], **asked})
-    whole = (root / "whole").read_text()
-    assert (root / "resumed-6").read_text() == whole
-    if asked.get("workers"):
-        assert (root / "loaded apart").read_text() == whole
+    whole = (every / name / "whole").read_text()
+    assert (every / name / "resumed-6").read_text() == whole
+    if VARIANTS[name].get("workers"):
+        assert (every / name / "loaded apart").read_text() == whole
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and fork are POSIX")
