@@ -36,9 +36,9 @@ def cpu_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def steps(steps_each: int, rounds: int) -> None:
+def steps(steps_each: int, rounds: int, size_px: tuple[int, int]) -> None:
     """Print the time of a step and of its optimiser, fused and plain, in two precisions."""
-    pixels, y = torch.randn(BATCH, 3, *SIZE), torch.arange(BATCH) % 5
+    pixels, y = torch.randn(BATCH, 3, *size_px), torch.arange(BATCH) % 5
     best: dict[tuple[str, str], tuple[float, float]] = {}
     made = {}
     for name in ("fused", "plain"):
@@ -130,9 +130,10 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--size", type=int, nargs=2, default=SIZE, help="of the timed step")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    steps(asked.steps, asked.rounds)
+    steps(asked.steps, asked.rounds, tuple(asked.size))
     if asked.leaves is None or asked.weights is None:
         return
     with tempfile.TemporaryDirectory() as name:

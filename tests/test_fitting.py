@@ -31,7 +31,7 @@ PROGRAM = textwrap.dedent(
 
     # A process that loads images imports this file as well, and only what stands above.
     if __name__ == "__main__":
-        import hashlib, json, os, signal
+        import hashlib, json, os, signal, traceback
         from pathlib import Path
         import pandas as pd, torch
         from torch.utils.data import DataLoader, Dataset
@@ -100,8 +100,9 @@ PROGRAM = textwrap.dedent(
                 except StoppedError as stopped:
                     (root / name).write_text(str(stopped))
                     code = stopped.exit_code
-                finally:
-                    os._exit(code)
+                except BaseException:
+                    traceback.print_exc()
+                os._exit(code)
             code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             assert code == (0 if at < 0 else -9 if how == signal.SIGKILL else 130), code
 
@@ -121,7 +122,8 @@ PROGRAM = textwrap.dedent(
                 forked(f"resumed-{step}", f"killed-{step}")
             if len(asked["killed"]) == 1:
                 continue
-            forked("short", "short", seconds=0.0)
+            # Less than nothing, since a tiny epoch may take 0.0 s.
+            forked("short", "b", seconds=-1.0)
             for how in (signal.SIGINT, signal.SIGTERM):
                 forked(f"said-{how.name}", how.name, 5, how)
                 forked(f"resumed-{how.name}", how.name)

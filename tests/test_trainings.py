@@ -111,17 +111,17 @@ def test_time_budget_sets_the_epochs_once_and_says_so(
     def killed(*_: Any, **__: Any) -> Any:
         raise KeyboardInterrupt
 
-    flags = {**TINY, "preset": "fast", "minutes": 5.0}
+    flags = {**TINY, "preset": "fast", "minutes": 500.0}
     monkeypatch.setattr(core.verbs.train, "train_member", killed)
     with pytest.raises(KeyboardInterrupt):
         train("crop_disease", leaves, out, flags=flags)
     monkeypatch.setattr(core.verbs.train, "train_member", member)
     train("crop_disease", leaves, out, flags=flags)
-    # Five minutes hold at least one epoch of a network for tests.
+    # So many minutes hold at least one epoch of a network for tests.
     assert measured[0] >= 1
     text = (out / "plan.yaml").read_text()
     assert yaml.safe_load(text)["settings"]["epochs"] == 2
-    assert "what fits into 5 minutes on this machine" in text
+    assert "what fits into 500 minutes on this machine" in text
     assert len(pd.read_csv(out / "log.csv")) == 2
 
 
