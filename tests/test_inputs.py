@@ -625,6 +625,31 @@ GROUPS = (
         groups=1,
     ),
     Case(
+        "crops named leaf_x_y_w_h",
+        lambda root: (
+            put(
+                root,
+                *(f"{c}/{leaf}_{x}_2_30_40.png" for c, leaf in ("a1", "a2", "b3") for x in (1, 9)),
+            )
+            and None
+        ),
+        {"a": 4, "b": 2},
+        ("leaf_x_y_w_h", "--group image_id"),
+        groups=3,
+    ),
+    Case(
+        "copies of Roboflow (.rf.)",
+        lambda root: (
+            put(
+                root, *(f"{c}/{k}_jpg.rf.{x}00000.png" for c, k in ("a1", "a2", "b3") for x in "cd")
+            )
+            and None
+        ),
+        {"a": 4, "b": 2},
+        (".rf.",),
+        groups=3,
+    ),
+    Case(
         "a group column with gaps",
         table(rows_of("path,label,group", "a,1", "b,", "a,2", "b,3")),
         says=("1 of 4 rows have no group", "--group image_id"),

@@ -171,17 +171,21 @@ def _read_rows(reading: Reading) -> list[Record]:
     """Sets with a row per image, lesion or breast."""
     layout = reading.layout
     rows: dict[str, list[Row]] = {}
+    names: dict[str, str] = {}
     for table in reading.tables:
         for row in read_sheet(table).rows:
             key = layout.row_key(row) if callable(layout.row_key) else row[plain(layout.row_key)]
             rows.setdefault(key, []).append(row)
+            for _, other_key in layout.copies:
+                if other := other_key(row):
+                    names[other] = key
     records: list[Record] = []
     seen: set[str] = set()
     for path in reading.files:
-        found = re.search(layout.file_key, path.relative_to(reading.root).as_posix())
-        mine = rows.get(found[1], []) if found else []
-        if mine and found:
-            seen.add(found[1])
+        key = _key_of(layout, path.relative_to(reading.root).as_posix(), names)
+        mine = rows.get(key, []) if key else []
+        if mine:
+            seen.add(key)
         if layout.by_side and mine:
             side = reading.header_of(path)[1]
             mine = [row for row in mine if SIDES.get(row[plain(layout.side)].upper()) == side]
@@ -194,6 +198,18 @@ def _read_rows(reading: Reading) -> list[Record]:
         layout.name, missing, len(rows), str(reading.root), is_part_fine=True
     )
     return records
+
+
+def _key_of(layout: Layout, relative: str, names: Mapping[str, str]) -> str:
+    """The key of a file, by its path as published or as a known copy has it; empty if none."""
+    found = re.search(layout.file_key, relative)
+    if found:
+        return found[1]
+    for pattern, _ in layout.copies:
+        found = re.search(pattern, relative)
+        if found and found[1] in names:
+            return names[found[1]]
+    return ""
 
 
 def _record(reading: Reading, path: Path, rows: Sequence[Row]) -> Record:
@@ -217,7 +233,7 @@ def _record(reading: Reading, path: Path, rows: Sequence[Row]) -> Record:
     }
     split = {"training": "train", "test": "test"}.get(cell(layout.split), "")
     if layout.card == "cbis_ddsm":
-        split = "train" if "-Training_" in path.as_posix() else "test"
+        split = "train" if "-Training_" in cell("image file path") else "test"
     return Record(
         path=path,
         patient=patient or path.stem,

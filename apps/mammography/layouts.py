@@ -42,6 +42,7 @@ class Layout:
         file_key: regular expression found in a file's relative path; its first
             group is the key.
         row_key: the row's key; rows and files meet where keys are equal.
+        copies: the same pair for re-published copies, tried where the first finds nothing.
         patient: column of the patient.
         labels: by task, the column, and what its cells mean, in rising order of
             severity: of several rows for one image the last in this order counts.
@@ -63,6 +64,7 @@ class Layout:
     columns: tuple[str, ...]
     file_key: str = ""
     row_key: Callable[[Mapping[str, str]], str] | str = ""
+    copies: tuple[tuple[str, Callable[[Mapping[str, str]], str]], ...] = ()
     patient: str = ""
     labels: Mapping[str, tuple[str, Mapping[str, str]]]
     side: str = ""
@@ -142,6 +144,12 @@ def _first_folder(row: Mapping[str, str]) -> str:
     return row.get(plain("image file path"), "").strip().split("/")[0]
 
 
+def _series(row: Mapping[str, str]) -> str:
+    """The series in CBIS-DDSM's tables: a copy as JPEG has one folder for each."""
+    parts = row.get(plain("image file path"), "").strip().split("/")
+    return parts[2] if len(parts) > 2 else ""
+
+
 _CBIS = {"BENIGN_WITHOUT_CALLBACK": "benign", "BENIGN": "benign", "MALIGNANT": "malignant"}
 _BIRADS_4 = ("4", "4a", "4b", "4c")
 
@@ -165,6 +173,7 @@ LAYOUTS: tuple[Layout, ...] = (
         # Folders of cut-outs end in _1, _2 ... and do not match.
         file_key=r"((?:Mass|Calc)-(?:Training|Test)_P_\d+_(?:LEFT|RIGHT)_(?:CC|MLO))(?:/|\.|$)",
         row_key=_first_folder,
+        copies=((r"(1\.3\.6\.1\.4\.1\.[\d.]+)/[^/]+\.(?:jpe?g|png)$", _series),),
         patient="patient_id",
         labels={
             "cancer": (

@@ -263,7 +263,8 @@ def check_splits(table: pd.DataFrame) -> None:
         f"{len(crossing):,} of {len(spread):,} groups stand in more than one split (first: "
         f"{first!r}: {where}). "
         "Images of one group resemble each other, so the result would look better than it is. "
-        "Correct the split column or folders, or remove them and let resight draw the split."
+        "Correct the split column or folders, remove them and let resight draw the split, or name "
+        "another group with --group."
     )
     raise LeakageError(msg)
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from core.base.progress import track
 from core.base.tables import SPLITS, check_splits
 from core.base.words import percent, quantity
-from core.data.duplicates import NearPair, exact_copies, near_copies
-from core.data.facts import Facts, measure_all
+from core.data.duplicates import NearPair, exact_copies, is_tiny, near_copies
+from core.data.facts import TINY_PX, Facts, measure_all
+from core.data.moved_copies import moved_copies
 from core.data.shortcuts import Shortcut, shortcuts
 from core.data.split import FEW_IMAGES, LEAST_GROUPS, merge_groups
 from core.errors import LeakageError, ManifestError
@@ -101,6 +102,14 @@ def audit(
     rows = ok[~ok["image_id"].isin([entry.image_id for entry in bad])]
     exact = exact_copies(measured)
     near, is_complete = near_copies(measured)
+    # Tiles of a few rasters share borders with their neighbours, and are no copies.
+    is_cut = 2 * ok["path"].nunique() < len(ok)
+    moved, are_all = moved_copies(
+        [] if is_cut else [entry for entry in measured if not is_tiny(entry)],
+        known={(pair.first, pair.second) for pair in near},
+        workers=workers,
+    )
+    near, is_complete = [*near, *moved], is_complete and are_all
     # Two parts of one file, such as tiles of a raster, may look alike; they are not one picture.
     file = dict(zip(ok["image_id"], ok["path"], strict=True))
     near = [pair for pair in near if file[pair.first] != file[pair.second]]
@@ -117,7 +126,7 @@ def audit(
         _classes(rows, task, word) if has_labels else _no_labels("classes"),
         _labels(conflicts) if has_labels else _no_labels("labels"),
         _exact(exact),
-        _near(near, is_complete=is_complete),
+        _near(near, is_complete=is_complete, n_tiny=sum(map(is_tiny, measured))),
         _copies_across(rows, exact, near),
         _groups_across(rows, manifest, word),
         _forms([entry for entry in measured if not entry.reason]),
@@ -269,12 +278,17 @@ def _exact(exact: Sequence[Sequence[str]]) -> _Check:
     return _Check("exact", title, WARNING, words)
 
 
-def _near(near: Sequence[NearPair], *, is_complete: bool) -> _Check:
+def _near(near: Sequence[NearPair], *, is_complete: bool, n_tiny: int) -> _Check:
     title = "No picture twice"
     limit = "" if is_complete else " Only the closest candidates were compared; there may be more."
+    if n_tiny:
+        limit += (
+            f" {_n(n_tiny, 'image')} with a side below {TINY_PX} px have no fine structure and are "
+            "compared by their pixels, upright only."
+        )
     if not near:
         verdict = PASSED if is_complete else UNKNOWN
-        words = f"No two images show the same thing; mirrored copies are not looked for.{limit}"
+        words = f"No two images show the same thing, mirrored, turned or cropped.{limit}"
         return _Check("near", title, verdict, words)
     words = (
         f"{_n(len(near), 'pair')} of images of the same thing, re-saved or taken again (first: "
@@ -318,7 +332,7 @@ def _groups_across(rows: pd.DataFrame, manifest: Manifest, group: str) -> _Check
     try:
         check_splits(rows)
     except LeakageError as error:
-        return _Check("groups_across", title, WARNING, str(error))
+        return _Check("groups_across", title, WARNING, f"{_leaking(known)}{error}")
     bare = len(rows) - len(known)
     note = f" {bare:,} images have none and count as their own." if bare else ""
     done = (
@@ -336,6 +350,15 @@ def _groups_across(rows: pd.DataFrame, manifest: Manifest, group: str) -> _Check
         return _Check("groups_across", title, WARNING, words)
     words = f"{n_groups:,} groups of {len(known):,} images, {done}. {manifest.group_rule}{note}"
     return _Check("groups_across", title, PASSED if not bare else UNKNOWN, words)
+
+
+def _leaking(known: pd.DataFrame) -> str:
+    """How many images outside of training have a group that trains as well."""
+    split = known["split"].fillna("")
+    trained = set(known.loc[split == "train", "group"])
+    held = known[split.isin(["val", "test"])]
+    n = int(held["group"].isin(trained).sum())
+    return f"{n:,} of {len(held):,} images that judge are of a group that trains. " if n else ""
 
 
 def _forms(read: Sequence[Facts]) -> _Check:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["DETAIL_PX", "Facts", "measure", "measure_all"]
+__all__ = ["DETAIL_PX", "GREY_PX", "TINY_PX", "Facts", "measure", "measure_all"]
 
 # Side of the map of fine detail by which candidates for copies are compared.
 DETAIL_PX = 64
@@ -35,6 +35,12 @@ DETAIL_PX = 64
 # Times the full scale of its kind beyond which a value is no brightness; surfaces in
 # degrees, metres or counts stay below.
 LARGEST = 1e9
+
+# Longer side of the grey picture by which mirrored, turned and cropped copies are found.
+GREY_PX = 96
+
+# Shorter side in pixels below which an image has no fine structure of its own.
+TINY_PX = 40
 
 # Rows and columns, of 8 x 8 patches that cover the image, of twelve on its border.
 _RING = ([0, 0, 0, 0, 2, 2, 5, 5, 7, 7, 7, 7], [0, 2, 5, 7, 0, 7, 0, 7, 0, 2, 5, 7])
@@ -51,6 +57,8 @@ class Facts:
         phash: 64 bits, see ``imagehash.phash``.
         dhash: 64 bits, see ``imagehash.dhash``.
         detail: (64, 64) int8, fine structure with its local contrast taken out.
+        grey: (H, W) uint8 from black to white, sides in proportion, the longer one 96; of an
+            image with a side below ``TINY_PX`` its own pixels.
         colour: (6,) mean and standard deviation of red, green, blue.
         border: (48,) of 12 patches along the border: mean of red, green, blue,
             and standard deviation.
@@ -70,6 +78,7 @@ class Facts:
     phash: int = 0
     dhash: int = 0
     detail: NDArray[np.int8] | None = None
+    grey: NDArray[np.uint8] | None = None
     colour: NDArray[np.float32] | None = None
     border: NDArray[np.float32] | None = None
 
@@ -149,6 +158,7 @@ def measure(image_id: str, path: Path, pixels: NDArray[Any]) -> Facts:
         phash=_pack(imagehash.phash(shown)),
         dhash=_pack(imagehash.dhash(shown)),
         detail=_detail(np.asarray(shown, dtype=np.float32)),
+        grey=_grey(solid),
         colour=np.concatenate([colour.mean(axis=(0, 1)), colour.std(axis=(0, 1))]),
         border=_border(colour),
     )
@@ -166,6 +176,20 @@ def _detail(grey: NDArray[np.float32]) -> NDArray[np.int8]:
     local = np.sqrt(cv2.GaussianBlur(fine * fine, (0, 0), 2.0))
     # Two grey levels: below that structure is noise, and must not be blown up.
     return np.asarray(np.clip(fine / (local + 2.0) * 32, -127, 127), dtype=np.int8)
+
+
+def _grey(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Pixels (H, W, C) in grey, stretched to 8 bits, sides in proportion."""
+    import cv2  # noqa: PLC0415
+
+    height, width = pixels.shape[:2]
+    by = 1.0 if min(height, width) < TINY_PX else GREY_PX / max(height, width)
+    size = (max(8, round(width * by)), max(8, round(height * by)))
+    how = cv2.INTER_AREA if by < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(pixels, size, interpolation=how) if by != 1 else pixels
+    grey = np.asarray(small, dtype=np.float32).reshape(*small.shape[:2], -1).mean(axis=2)
+    low, high = float(grey.min()), float(grey.max())
+    return np.asarray((grey - low) / max(high - low, 1e-6) * 255).astype(np.uint8)
 
 
 def _border(colour: NDArray[np.float32]) -> NDArray[np.float32]:

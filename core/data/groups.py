@@ -8,6 +8,7 @@ Without one, nothing can be said about leakage, and nothing is invented.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,32 @@ class GroupRule:
 
 _TABLE_RULE = GroupRule(words="as the table says", columns=GROUP_NAMES)
 _ID_RULE = GroupRule(words="as the table says", columns=ID_NAMES)
+# File names that say which picture an image was cut or made from, the surest first.
+_NAME_RULES = (
+    GroupRule(
+        words="the picture it was cut from: what stands before the four numbers of its place in "
+        "the file name, as in leaf_x_y_w_h",
+        pattern=r"(?i)^(.+?)(?:[_-][xywh]?\d+){4}\.[a-z]+$",
+    ),
+    GroupRule(
+        words="the picture it was cut from: what stands before tile, patch or crop and its number "
+        "in the file name",
+        pattern=r"(?i)^(.+?)[_-](?:tile|patch|crop|window|slice|frame)s?[_-]?\d+(?:[_-]\d+)*\.[a-z]+$",
+    ),
+    GroupRule(
+        words="the picture it was cut from: what stands before x and y in the file name",
+        pattern=r"(?i)^(.+?)[_-]x[_-]?\d+[_-]y[_-]?\d+.*\.[a-z]+$",
+    ),
+    GroupRule(
+        words="the picture it was made from: what stands before .rf. in the file name (Roboflow)",
+        pattern=r"(?i)^(.+?)(?:_(?:jpe?g|png|tiff?|bmp))?\.rf\.[0-9a-z]{5,}\.[a-z]+$",
+    ),
+    GroupRule(
+        words="the picture it was made from: what stands before the change in the file name",
+        pattern=r"(?i)^(.+?)[_-](?:aug\w*|[hv]?flip\w*|rot\w*|mirror\w*|bright\w*|noise\w*|blur\w*|"
+        r"new[\d ]+degfliplr|zoom\w*|shear\w*)(?:[_-]?\d+)?\.[a-z]+$",
+    ),
+)
 # Words that mean a place in one table and a part of the body or a treatment in another.
 _WEAK = frozenset({"site", "farm", "field", "plot", "plant", "block", "location"})
 # Images of a group on average, and groups, from which a guess of the group is questioned.
@@ -123,6 +150,8 @@ def set_groups(
         # A file name may fit a rule by chance; a column that exists is meant.
         if len(bare) == len(found) or (len(bare) * 2 > len(found) and not rule.columns):
             continue
+        if rule in _NAME_RULES and _is_chance(found):
+            continue
         column = column_named(columns, *rule.columns) if rule.columns else None
         if bare and column and source.labelled:
             tables = ", ".join(readable(one.file.name) for one in listings)
@@ -146,7 +175,9 @@ def set_groups(
         notes.extend(_questions(n_groups, len(found) - len(bare), column if is_guess else None))
         if n_groups == 1 and len(found) > 1 and source.labelled and not wish:
             notes.append(_one_for_all(found, column or "group", len(found)))
-        return f"The group is {words}: {n_groups:,} groups of {len(found):,} images."
+        # A pattern of names is a guess that a user must be able to refuse.
+        refuse = " Pass --group image_id if that is not so." if rule in _NAME_RULES else ""
+        return f"The group is {words}: {n_groups:,} groups of {len(found):,} images.{refuse}"
     if wish:
         msg = (
             f"--group {wish}: it says nothing of most of the {len(usable):,} images. Correct it, "
@@ -167,7 +198,14 @@ def _ordered(rules: Sequence[GroupRule], columns: Collection[str]) -> list[Group
         for rule in rules
         if rule.columns and (column_named(columns, *rule.columns) or "site").casefold() not in _WEAK
     ]
-    return [*dict.fromkeys([_TABLE_RULE, *strong, _ID_RULE, *rules])]
+    return [*dict.fromkeys([_TABLE_RULE, *strong, _ID_RULE, *rules, *_NAME_RULES])]
+
+
+def _is_chance(found: Sequence[str]) -> bool:
+    """Whether what a pattern finds in file names groups nothing, or nearly everything."""
+    counts = Counter(text for text in found if text)
+    n = sum(counts.values())
+    return not 1 < len(counts) < n or max(counts.values()) > max(60, 0.2 * n)
 
 
 def _questions(n_groups: int, n_images: int, column: str | None) -> list[str]:

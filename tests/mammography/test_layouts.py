@@ -331,6 +331,36 @@ def test_a_table_that_is_a_spreadsheet_is_named(name: str, tmp_path: Path) -> No
         look(tmp_path)
 
 
+def test_the_copy_of_cbis_ddsm_as_jpeg_is_the_set(tmp_path: Path) -> None:
+    cbis_ddsm(tmp_path / "published")
+    before = look(tmp_path / "published")
+    uid = "1.3.6.1.4.1.9590.100.1.2.{}"
+    (tmp_path / "copy" / "csv").mkdir(parents=True)
+    n = 0
+    for file in sorted((tmp_path / "published").glob("*.csv")):
+        heading, *rows = file.read_text().splitlines()
+        lines = [heading]
+        for row in rows:
+            n += 1
+            lines.append(row.replace("/1/2/0.dcm", f"/{uid.format(n)}0/{uid.format(n)}/0.dcm"))
+            # The full film, and a cut-out in a series of its own that no row names.
+            for name, value in ((uid.format(n), n), (f"{uid.format(n)}9", n + 50)):
+                place = tmp_path / "copy" / "jpeg" / name / "1-1.jpg"
+                place.parent.mkdir(parents=True)
+                Image.fromarray(np.full((8, 8), value, np.uint8)).save(place)
+        (tmp_path / "copy" / "csv" / file.name).write_text("\n".join(lines))
+    after = look(tmp_path / "copy")
+    assert after.cards == ("cbis_ddsm",)
+
+    def known(found: Manifest) -> list[tuple[str, ...]]:
+        ok = found.table[found.table["status"] == "ok"]
+        names = ["label", "laterality", "view", "split"]
+        return sorted(tuple(row) for row in ok[names].itertuples(index=False))
+
+    assert known(after) == known(before)
+    assert (after.table["status"] == "skipped").sum() == n
+
+
 def test_what_counts_as_cancer_in_birads_is_a_choice(tmp_path: Path) -> None:
     vindr_mammo(tmp_path / "v")
     inbreast(tmp_path / "i")

@@ -252,6 +252,35 @@ def test_the_later_labels_of_eyepacs_are_its_test_set(tmp_path: Path) -> None:
     assert splits == {"1": "test", "10": "train", "13": "train", "15": "train", "16": "train"}
 
 
+def test_the_copy_of_eyepacs_with_two_tables_is_read_once(tmp_path: Path) -> None:
+    eyepacs(tmp_path)
+    rows = (tmp_path / "trainLabels.csv").read_text().splitlines()[1:]
+    more = [f"{i},{i},{row}" for i, row in enumerate(rows)]
+    file = tmp_path / "trainLabels_cropped.csv"
+    table(file, "Unnamed: 0.1,Unnamed: 0,image,level", *more)
+    assert len(labels(look(tmp_path))) == 8
+    more[3] = "3,3,13_right,4"
+    table(file, "Unnamed: 0.1,Unnamed: 0,image,level", *more)
+    with pytest.raises(ManifestError, match=r"differ in level \(the other in trainLabels\.csv\)"):
+        look(tmp_path)
+
+
+def test_the_copy_of_aptos_with_three_tables_gives_its_split(tmp_path: Path) -> None:
+    for k, (name, n) in enumerate((("train_1", 6), ("valid", 3), ("test", 3))):
+        ids = [f"{k}00c1434d8d{i}" for i in range(n)]
+        rows = [f"{image},{i % 5}" for i, image in enumerate(ids)]
+        table(tmp_path / f"{name}.csv", "id_code,diagnosis", *rows)
+        for image in ids:
+            photo(tmp_path / f"{name}_images" / f"{name}_images" / f"{image}.png")
+    found = look(tmp_path)
+    assert found.cards == ("aptos2019",)
+    assert found.table["split"].value_counts().to_dict() == {"train": 6, "val": 3, "test": 3}
+    # As Kaggle publishes it, the images to be graded have a list without grades.
+    (tmp_path / "valid.csv").unlink()
+    table(tmp_path / "test.csv", "id_code", *(f"200c1434d8d{i}" for i in range(3)))
+    assert len(labels(look(tmp_path))) == 6
+
+
 def test_odir_grades_come_from_the_words_of_each_eye(tmp_path: Path) -> None:
     odir5k(tmp_path)
     found = look(tmp_path)

@@ -1,0 +1,223 @@
+"""Copies that were mirrored, turned or cropped, found by registering pairs of images.
+
+Candidates are nearest neighbours by what does not change when a picture is mirrored,
+turned or shifted: the radial spectrum of its fine structure and the grey levels of its
+middle. A tree finds them in near-linear time. A candidate counts only if one picture,
+laid over the other by the turn and scale that their spectra tell (Fourier-Mellin,
+Reddy and Chatterji 1996, doi:10.1109/83.506761), shows the same fine structure.
+
+On leaf photos, fundus photographs, mammograms and chest films copies that were mirrored,
+turned by 5, 10, 90 or 180 degrees, or cropped by 5 % agree by 0.77 to 1.00 (25 of each
+kind and set); of 3,800 pairs of different pictures the highest agreement is 0.79, of a
+film shrunk by 14 %, which is not looked for, and else 0.72.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.data.duplicates import NearPair
+from core.data.facts import GREY_PX
+from core.data.reading import in_threads
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from numpy.typing import NDArray
+
+    from core.data.facts import Facts
+
+    Floats = NDArray[np.float32]
+
+__all__ = ["MOVED", "moved_copies", "register"]
+
+# Agreement of fine structure from which two registered pictures are one; see above.
+MOVED = 0.77
+# Neighbours of each image that are compared, and pairs in all, the closest first.
+_NEIGHBOURS, _MOST_PAIRS = 4, 20_000
+# Response of the phase correlation of two spectra below which no turn is known; copies have 0.14.
+_LEAST_RESPONSE = 0.12
+_ANGLES, _RADII = 180, 64
+_MOST_SCALE, _MOST_SHIFT = 1.13, 14.0
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """Fine structure (S, S) of a picture in the middle of a square, where it is, and its spectra.
+
+    ``window`` fades to the edges of the picture; ``turned`` is the spectrum of the mirrored one.
+    """
+
+    detail: Floats
+    mask: Floats
+    window: Floats
+    spectrum: Floats
+    turned: Floats
+    traits: Floats
+
+    def seen(self, *, mirrored: bool) -> tuple[Floats, Floats, Floats]:
+        """Detail, mask and spectrum, as they are or mirrored."""
+        if mirrored:
+            return self.detail[:, ::-1], self.mask[:, ::-1], self.turned
+        return self.detail, self.mask, self.spectrum
+
+
+def moved_copies(
+    facts: Sequence[Facts], *, known: Collection[tuple[str, str]] = (), workers: int = 1
+) -> tuple[list[NearPair], bool]:
+    """Pairs of images that show the same picture, mirrored, turned or cropped.
+
+    Args:
+        facts: of images; those without ``grey`` are passed over.
+        known: pairs found otherwise, ids in order; they are not looked at again.
+        workers: threads.
+
+    Returns:
+        Pairs, ids in order, and whether all candidates were compared.
+    """
+    from scipy.spatial import cKDTree  # noqa: PLC0415  (0.2 s to import)
+
+    by_pixels = {entry.sha256: entry for entry in reversed(facts) if entry.grey is not None}
+    kept = sorted(by_pixels.values(), key=lambda entry: entry.image_id)
+    if len(kept) < 2:
+        return [], True
+    pictures = in_threads(lambda e: _picture(e.grey), kept, workers=workers)
+    traits = np.stack([picture.traits for picture in pictures])
+    traits = (traits - traits.mean(axis=0)) / (traits.std(axis=0) + 1e-6)
+    n = min(_NEIGHBOURS + 1, len(kept))
+    far, near = cKDTree(traits).query(traits, k=n)
+    found: dict[tuple[int, int], float] = {}
+    done = set(known)
+    for i in range(len(kept)):
+        for distance, j in zip(far[i], near[i], strict=True):
+            pair = (min(i, int(j)), max(i, int(j)))
+            ids = (kept[pair[0]].image_id, kept[pair[1]].image_id)
+            if pair[0] != pair[1] and ids not in done:
+                found[pair] = float(distance)
+    pairs = sorted(found, key=lambda pair: (found[pair], pair))
+    chosen = pairs[:_MOST_PAIRS]
+    scores = in_threads(
+        lambda pair: register(pictures[pair[0]], pictures[pair[1]]), chosen, workers=workers
+    )
+    copies = [
+        NearPair(kept[i].image_id, kept[j].image_id, round(score, 3))
+        for (i, j), score in zip(chosen, scores, strict=True)
+        if score >= MOVED
+    ]
+    return copies, len(chosen) == len(pairs)
+
+
+def register(one: _Picture, other: _Picture) -> float:
+    """Agreement of the fine structure of two pictures at the best turn and scale, up to 1."""
+    best, at = 0.0, (False, 0.0, 1.0)
+    for mirrored in (False, True):
+        turn = _turn(one.spectrum, other.seen(mirrored=mirrored)[2])
+        if turn is None:
+            continue
+        angle, scale = turn
+        for half in (0.0, 180.0):
+            for size in {1.0, scale}:
+                score = _agreement(one, other, mirrored, angle + half, size)
+                if score > best:
+                    best, at = score, (mirrored, angle + half, size)
+    if not 0.25 < best < 0.95:
+        return best
+    # The spectra tell turn and scale to about 2 degrees and 3 %.
+    for step in (0.04, 0.02, 0.01):
+        mirrored, angle, scale = at
+        for turned, size in (
+            *((angle, scale * (1 + sign * step)) for sign in (-1, 1)),
+            *((angle + sign * 50 * step, scale) for sign in (-1, 1)),
+        ):
+            score = _agreement(one, other, mirrored, turned, size)
+            if score > best:
+                best, at = score, (mirrored, turned, size)
+    return best
+
+
+def _turn(one: Floats, other: Floats) -> tuple[float, float] | None:
+    """Degrees and scale by which one spectrum is that of the other; None if it is none."""
+    import cv2  # noqa: PLC0415  (0.1 s to import)
+
+    (dx, dy), response = cv2.phaseCorrelate(one, other)
+    if response < _LEAST_RESPONSE:
+        return None
+    scale = float(np.exp(dx * np.log(GREY_PX / 2) / _RADII))
+    is_far = not 1 / _MOST_SCALE < scale < _MOST_SCALE
+    return dy * 360 / _ANGLES, 1.0 if is_far else scale
+
+
+def _agreement(one: _Picture, other: _Picture, mirrored: bool, angle: float, scale: float) -> float:
+    """Correlation of the details where both pictures are, the other turned onto the one."""
+    import cv2  # noqa: PLC0415
+
+    if not 1 / _MOST_SCALE < scale < _MOST_SCALE:
+        return 0.0
+    detail, mask, _ = other.seen(mirrored=mirrored)
+    size, middle = (GREY_PX, GREY_PX), GREY_PX / 2 - 0.5
+    matrix = cv2.getRotationMatrix2D((middle, middle), angle, scale)
+    shift, _ = cv2.phaseCorrelate(
+        cv2.warpAffine(detail, matrix, size) * one.window, one.detail * one.window
+    )
+    if max(map(abs, shift)) > _MOST_SHIFT:
+        return 0.0
+    matrix[:, 2] += shift
+    moved = cv2.warpAffine(detail, matrix, size)
+    both = (cv2.warpAffine(mask, matrix, size) > 0.5) & (one.mask > 0.5)
+    if both.sum() < 0.5 * min(one.mask.sum(), other.mask.sum()):
+        return 0.0
+    a, b = one.detail[both], moved[both]
+    a, b = a - a.mean(), b - b.mean()
+    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum() + 1e-6))
+
+
+def _picture(grey: NDArray[np.uint8] | None) -> _Picture:
+    """What is compared of a grey picture (H, W), its longer side ``GREY_PX``."""
+    import cv2  # noqa: PLC0415
+
+    solid = np.asarray(grey, np.float32)
+    fine = solid - cv2.GaussianBlur(solid, (0, 0), 2.0)
+    local = np.sqrt(cv2.GaussianBlur(fine * fine, (0, 0), 4.0))
+    height, width = solid.shape
+    top, left = (GREY_PX - height) // 2, (GREY_PX - width) // 2
+    place = (slice(top, top + height), slice(left, left + width))
+    detail, mask, window = (np.zeros((GREY_PX, GREY_PX), np.float32) for _ in range(3))
+    # Two grey levels: below that structure is noise, and must not be blown up.
+    detail[place], mask[place] = fine / (local + 2.0), 1
+    window[place] = np.outer(np.hanning(height), np.hanning(width))
+    shown = detail * window
+    amplitude = np.abs(np.fft.fftshift(np.fft.fft2(shown))).astype(np.float32)
+    return _Picture(
+        detail,
+        mask,
+        window,
+        _log_polar(amplitude),
+        _log_polar(np.abs(np.fft.fftshift(np.fft.fft2(shown[:, ::-1]))).astype(np.float32)),
+        _traits(solid, amplitude),
+    )
+
+
+def _log_polar(amplitude: Floats) -> Floats:
+    """A spectrum by angle and logarithm of the frequency: turn and scale become shifts."""
+    import cv2  # noqa: PLC0415
+
+    centre = (GREY_PX / 2, GREY_PX / 2)
+    flags = cv2.WARP_POLAR_LOG + cv2.INTER_LINEAR
+    polar = cv2.warpPolar(np.log1p(amplitude), (_RADII, _ANGLES), centre, GREY_PX / 2, flags)
+    return np.asarray(polar * np.hanning(_RADII).astype(np.float32))
+
+
+def _traits(grey: Floats, amplitude: Floats) -> Floats:
+    """What a turn, a mirror and a small shift leave alone: rings of the spectrum, grey levels."""
+    rows, cols = np.ogrid[:GREY_PX, :GREY_PX]
+    radius = np.hypot(rows - GREY_PX / 2, cols - GREY_PX / 2)
+    rings = [np.log1p(amplitude[(radius >= r) & (radius < r + 2)].mean()) for r in range(2, 44, 2)]
+    height, width = grey.shape
+    y, x = np.ogrid[:height, :width]
+    disc = (y - height / 2) ** 2 + (x - width / 2) ** 2 < (0.45 * min(height, width)) ** 2
+    levels = np.quantile(grey[disc], np.linspace(0.05, 0.95, 9))
+    levels = (levels - levels.mean()) / (levels.std() + 1)
+    return np.concatenate([2 * np.array(rings), levels]).astype(np.float32)
