@@ -176,8 +176,8 @@ class Task:
 def class_key(label: str) -> tuple[int, float, str]:
     """Sort key of class names: numbers by value first, then words.
 
-    >>> sorted(["10", "2", "b", "a"], key=class_key)
-    ['2', '10', 'a', 'b']
+    >>> sorted(["10", "2", "b", "a", "nan", "inf"], key=class_key)
+    ['2', '10', 'a', 'b', 'inf', 'nan']
     """
     # Only digits: float() would take "nan", which has no place in any order, "inf" and "1_0".
     if re.fullmatch(r"[+-]?[0-9]+(\.[0-9]*)?", label):

@@ -563,6 +563,20 @@ TABLES = (
         ("form for answers",),
     ),
     Case(
+        "class folders with a table of boxes",
+        both(
+            folders("x", "y"),
+            lambda root: (
+                _written(
+                    root / "t.csv", "filename,class,xmin\nx/0.png,a,1\nx/0.png,b,2\ny/0.png,b,3\n"
+                )
+                and None
+            ),
+        ),
+        {"x": 2, "y": 2},
+        ("boxes are not read",),
+    ),
+    Case(
         "a split column",
         table(rows_of("path,label,split", "a,train", "b,valid", "a,holdout", "b,train")),
         {"a": 2, "b": 2},
@@ -740,6 +754,29 @@ def test_a_format_that_is_not_read_is_refused_by_name(
     assert len(answer(Case("", lambda _: None), tmp_path).table) == 3  # type: ignore[union-attr]
 
 
+def test_a_heic_photograph_is_read() -> None:
+    # Written by libheif's heif-enc: black, 20 red rows, and 10 columns with blue.
+    read = read_image(Path(__file__).parent / "fixtures" / "photo.heic")
+    assert (read.shape, read.dtype) == ((64, 48, 3), np.uint8)
+    assert [tuple(read[place]) for place in ((5, 30), (40, 30), (40, 3))] == [
+        (200, 0, 0),
+        (0, 0, 0),
+        (0, 0, 150),
+    ]
+
+
+def test_an_avif_photograph_is_read_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    rows = np.linspace(0, 255, 64).astype(np.uint8)
+    pixels = np.repeat(np.tile(rows[:, None], (1, 48))[..., None], 3, axis=2)
+    Image.fromarray(pixels).save(tmp_path / "x.avif", quality=90)
+    read = read_image(tmp_path / "x.avif")
+    assert read.shape == pixels.shape
+    assert np.abs(read.astype(int) - pixels).mean() < 3
+    (tmp_path / "y.avif").write_bytes((tmp_path / "x.avif").read_bytes()[:150])
+    with pytest.raises(ResightError, match="AVIF"):
+        read_image(tmp_path / "y.avif")
+
+
 @pytest.mark.parametrize("kind", ["dng", "preview with a SubIFD"])
 def test_the_preview_of_a_camera_raw_file_is_never_taken_for_the_photo(
     tmp_path: Path, kind: str
@@ -827,9 +864,10 @@ as a list; which it was is said. A blank or `-1` in a column of zeros and ones i
 TAIL = """
 ## Photos
 
-Read: JPEG, PNG, TIFF (one page, 8 or 16 bits), BMP, WEBP, PPM. Refused by name, as inputs that
-failed: raw files of cameras (DNG, NEF, CR2, CR3, ARW, PEF, ORF, RW2, RAF ...: only their preview
-could be read), HEIC, AVIF, JPEG XL, JPEG 2000, GIF, PDF, animated or cut files.
+Read: JPEG, PNG, TIFF (one page, 8 or 16 bits), BMP, WEBP, PPM, AVIF, and HEIC with the extra
+`heic`. Refused by name, as inputs that failed: raw files of cameras (DNG, NEF, CR2, CR3, ARW, PEF,
+ORF, RW2, RAF ...: only their preview could be read), JPEG XL, JPEG 2000, GIF, PDF, animated or cut
+files.
 
 ## DICOM
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.data.folder_words import is_form, split_word
-from core.data.manifest_tables import Listing, list_images, option
+from core.data.manifest_tables import Listing, column_named, list_images, option
 from core.data.scan import Found, readable
 from core.data.table_labels import label_columns, labels_of, possible_labels
 from core.data.tables_in import SUFFIXES
@@ -107,6 +107,10 @@ def tables_of(
             continue
         if isinstance(listing, str):
             tables.passed_over.append(listing)
+        elif _is_of_boxes(listing):
+            tables.passed_over.append(
+                f"{name} has a row for each box, several of an image; boxes are not read."
+            )
         elif listing.share < 0.5:
             tables.passed_over.append(too_many_missing(listing))
         else:
@@ -124,6 +128,13 @@ def tables_of(
         if doubtful := possible_labels(listing):
             tables.doubts.append((listing, doubtful))
     return tables
+
+
+def _is_of_boxes(listing: Listing) -> bool:
+    """Whether a table has a row for each box that was drawn, and not for each image."""
+    names = ("xmin", "x_min", "bbox", "x1", "bbox_x", "left")
+    n_files = len({found.path for found in listing.files})
+    return n_files < len(listing.files) and column_named(listing.table.columns, *names) is not None
 
 
 def too_many_missing(listing: Listing) -> str:

@@ -14,7 +14,7 @@ name. What each stored mode becomes:
     any of them with alpha or a key colour  laid over black: v * alpha / highest, rounded
     grey TIFF where zero is white           turned over, so that zero is black
     TIFF with further bands, Lab, 32-bit    refused: they are not photographs
-    integers beyond 16 bits, GIF, HEIC
+    integers beyond 16 bits, GIF
 
 The orientation of EXIF (or of XMP where there is no EXIF) is applied. Colour
 profiles are not. Of a JPEG with several pictures, as some telephones write, the

@@ -131,7 +131,9 @@ def read_foreign(
         scores = _summed_to_one(scores, file, notes)
     _require_known(table["label"], classes, kind, file)
     order = [classes.index(name) for name in task.classes]
-    table[score_columns(task.classes)] = scores[:, order]
+    # At once: pandas warns of a hundred columns that are added one by one.
+    given_scores = pd.DataFrame(scores[:, order], columns=score_columns(task.classes))
+    table = pd.concat([table, given_scores], axis=1)
     status = raw["status"] if "status" in raw else pd.Series("", index=raw.index)
     given = status.where(status.isin(["failed", "skipped"]), "ok")
     bare: NDArray[np.bool_] = np.asarray(~np.isfinite(scores).all(axis=1))
@@ -141,10 +143,12 @@ def read_foreign(
     table["reason"] = reason.where(~silent, "the table has no score for it")
     table["quality"] = raw.get("quality", "")
     taken = {*table.columns, truth, "id", "score", *MADE_ANEW}
-    for column in raw.columns:
-        if column not in taken and not column.startswith(("score_", "logit_")):
-            table[column] = raw[column]
-    return Foreign(table, task, tuple(notes))
+    others = [
+        column
+        for column in raw.columns
+        if column not in taken and not column.startswith(("score_", "logit_"))
+    ]
+    return Foreign(pd.concat([table, raw[others]], axis=1), task, tuple(notes))
 
 
 def _checked(cells: Cells) -> pd.DataFrame:

@@ -370,9 +370,14 @@ def _from_json_lines(file: Path) -> Cells:
 def _from_excel(file: Path) -> Cells:
     """The first sheet of a workbook that holds something."""
     import warnings  # noqa: PLC0415
+    import zipfile  # noqa: PLC0415
 
     from openpyxl import load_workbook  # noqa: PLC0415  (0.3 s to import)
 
+    with zipfile.ZipFile(file) as packed:
+        if sum(entry.file_size for entry in packed.infolist()) > _LARGEST:
+            msg = "it unpacks to more than 1 GB"
+            raise ValueError(msg)
     with warnings.catch_warnings():
         # Of styles and validation rules, which have no bearing on cells.
         warnings.simplefilter("ignore")

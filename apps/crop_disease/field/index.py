@@ -43,6 +43,7 @@ from apps.crop_disease.field.spatial import DRIVERS, Shapes, label_of_tiles, rea
 from apps.crop_disease.field.tile_pixels import field_mask
 from apps.crop_disease.field.tiles import valid_fractions
 from core.app import Manifest
+from core.data.folder_words import split_word
 from core.data.label_map import label_map
 from core.data.scan import readable
 from core.errors import ImageError, ManifestError
@@ -61,7 +62,6 @@ LEAST_VALID = 0.5
 LEAST_SHARE = 0.5
 # Column of labels that travels along beside the class.
 SEVERITY = "severity"
-SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 # The app's own size and epochs are those of photos; tiles get what the rules say of tiles.
 SETTINGS = {"size_px": None, "side_px": None, "epochs": None}
 
@@ -242,7 +242,7 @@ def _rows(
     x, y = ground.xy(middle[:, 0], middle[:, 1])
     lon, lat = ground.lonlat(middle[:, 0], middle[:, 1])
     fields = within.at(middle[:, 0], middle[:, 1]) if within else [""] * len(windows)
-    split = SPLITS.get(Path(text).parts[0].lower(), "") if labels and "/" in text else ""
+    split = split_word(Path(text).parts[0]) if labels and "/" in text else ""
     rows = []
     for i, (window, reason) in enumerate(zip(windows, reasons, strict=True)):
         label, unlabelled = labels[i] if labels else ("", "")
