@@ -164,7 +164,7 @@ def _agreement(one: _Picture, other: _Picture, mirrored: bool, angle: float, sca
     )
     if max(map(abs, shift)) > _MOST_SHIFT:
         return 0.0
-    matrix[:, 2] += shift
+    matrix[:, 2] += np.asarray(shift)
     moved = cv2.warpAffine(detail, matrix, size)
     both = (cv2.warpAffine(mask, matrix, size) > 0.5) & (one.mask > 0.5)
     if both.sum() < 0.5 * min(one.mask.sum(), other.mask.sum()):
