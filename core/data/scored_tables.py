@@ -99,15 +99,7 @@ def read_foreign(
     raw = _checked(cells)
     notes = list(cells.notes)
     chosen = label_map(wanted.get("label-map"))
-    truth = column_named(raw.columns, label) if label else column_named(raw.columns, *TRUTHS)
-    if truth is None:
-        msg = (
-            f"{file}: has no column {label or 'label'!r} (it has: {', '.join(raw.columns[:12])}). "
-            "Without labels nothing can be judged. Name the column with --label."
-        )
-        raise ManifestError(msg)
-    if truth.casefold() != (label or "label").casefold():
-        notes.append(f"The label is the column {truth}.")
+    truth = _truth_of(raw, label, file, notes)
     grouped = column_named(raw.columns, group or "group")
     if group and grouped is None:
         msg = f"{file}: has no column {group!r} (it has: {', '.join(raw.columns[:12])})."
@@ -149,6 +141,20 @@ def read_foreign(
         if column not in taken and not column.startswith(("score_", "logit_"))
     ]
     return Foreign(pd.concat([table, raw[others]], axis=1), task, tuple(notes))
+
+
+def _truth_of(raw: pd.DataFrame, label: str | None, file: Path, notes: list[str]) -> str:
+    """The column of the label: the one named, or one that is called so."""
+    truth = column_named(raw.columns, label) if label else column_named(raw.columns, *TRUTHS)
+    if truth is None:
+        msg = (
+            f"{file}: has no column {label or 'label'!r} (it has: {', '.join(raw.columns[:12])}). "
+            "Without labels nothing can be judged. Name the column with --label."
+        )
+        raise ManifestError(msg)
+    if truth.casefold() != (label or "label").casefold():
+        notes.append(f"The label is the column {truth}.")
+    return truth
 
 
 def _checked(cells: Cells) -> pd.DataFrame:
