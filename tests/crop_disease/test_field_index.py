@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -308,6 +309,84 @@ def test_boundaries_that_cannot_be_read_are_named(
         (tmp_path / name).write_text(content)
     with pytest.raises(ManifestError, match=word):
         index_field(source(phantom / "mosaic.tif", within=tmp_path / name))
+
+
+def test_shapes_that_cannot_be_laid_over_the_raster_are_refused_with_the_way_out(
+    tmp_path: Path, phantom: Path
+) -> None:
+    shapes = geopandas.read_file(phantom / "labels.gpkg")
+    metres = json.loads(shapes.to_json())
+    metres.pop("crs", None)
+    (tmp_path / "metres.geojson").write_text(json.dumps(metres))
+    local = shapes.set_crs('LOCAL_CS["farm",UNIT["metre",1]]', allow_override=True)
+    local.to_file(tmp_path / "local.gpkg", engine="pyogrio")
+    shapes.to_file(tmp_path / "two.gpkg", layer="plots", engine="pyogrio")
+    shapes.to_file(tmp_path / "two.gpkg", layer="roads", engine="pyogrio")
+    for name, word in (
+        ("metres.geojson", "are no degrees"),
+        ("local.gpkg", "no known place on the Earth"),
+        ("two.gpkg", "--layer plots"),
+    ):
+        for option in ("within", "labels"):
+            asked = source(phantom / "mosaic.tif", labelled=True, **{option: tmp_path / name})
+            with pytest.raises(ManifestError, match=word):
+                index_field(asked)
+    chosen = {"labels": tmp_path / "two.gpkg", "layer": "roads", "label_column": "label"}
+    assert index_field(source(phantom / "mosaic.tif", labelled=True, **chosen)).class_rule
+
+
+def test_a_raster_of_another_depth_asks_for_its_white(tmp_path: Path, phantom: Path) -> None:
+    with rasterio.open(phantom / "mosaic.tif") as raster:
+        pixels, profile = raster.read([1, 2, 3]), raster.profile
+    profile.update(count=3, photometric="RGB")
+    files = {"uint16": pixels.astype("uint16") * 39, "float32": pixels.astype("float32") / 255}
+    for dtype, values in files.items():
+        with rasterio.open(tmp_path / f"{dtype}.tif", "w", **{**profile, "dtype": dtype}) as out:
+            out.write(values)
+    trained = {"reading": "R=1 G=2 B=3", "depth": "uint8"}
+    eight = index_field(source(phantom / "mosaic.tif", tile="64px")).table
+    for dtype, white in (("uint16", 39 * 255), ("float32", 1)):
+        asked = replace(source(tmp_path / f"{dtype}.tif", tile="64px"), trained=trained)
+        with pytest.raises(ImageError, match="--full-scale"):
+            index_field(asked)
+        scaled = replace(asked, options={**asked.options, "full-scale": white})
+        row = index_field(scaled).table.iloc[60]
+        twin = eight.set_index("image_id").loc[row["image_id"].replace(dtype, "mosaic")]
+        mine = read_tile({**row, "path": tmp_path / f"{dtype}.tif"})
+        theirs = read_tile({**twin, "path": phantom / "mosaic.tif"})
+        assert mine.dtype == np.uint8
+        valid = (theirs != theirs[0, 0]).any(axis=2)
+        assert np.abs(mine.astype(int) - theirs)[valid].max() <= 1
+
+
+def test_fields_with_other_bands_are_not_one_training(tmp_path: Path, phantom: Path) -> None:
+    for name, bands in (("a", [1, 2, 3]), ("b", [1])):
+        (tmp_path / name).mkdir()
+        shutil.copy(phantom / "labels.gpkg", tmp_path / name / "labels.gpkg")
+        with rasterio.open(phantom / "mosaic.tif") as raster:
+            pixels, profile = raster.read(bands), raster.profile
+        profile.update(count=len(bands), photometric="RGB" if len(bands) > 1 else "MINISBLACK")
+        with rasterio.open(tmp_path / name / "mosaic.tif", "w", **profile) as out:
+            out.write(pixels)
+    found = index_field(source(tmp_path, labelled=True, label_column="label", tile="32px"))
+    refused = found.table[found.table["image_id"].eq("b/mosaic.tif")]
+    assert "one model needs one reading" in refused["reason"].iloc[0]
+
+
+def test_control_points_are_told_from_no_place_at_all(tmp_path: Path, phantom: Path) -> None:
+    from rasterio.control import GroundControlPoint  # noqa: PLC0415
+
+    points = [GroundControlPoint(r, c, 9 + c / 1e5, 48 - r / 1e5) for r in (0, 8) for c in (0, 8)]
+    with rasterio.open(
+        tmp_path / "g.tif",
+        "w",
+        **{"driver": "GTiff", "height": 8, "width": 8, "count": 3, "dtype": "uint8"},
+        gcps=points,
+        crs="EPSG:4326",
+    ) as out:
+        out.write(np.zeros((3, 8, 8), np.uint8))
+    with pytest.raises(ImageError, match=r"4 ground control points.*gdalwarp -t_srs EPSG:32632"):
+        index_field(source(tmp_path / "g.tif", crs="EPSG:32632"))
 
 
 def test_a_boundary_elsewhere_and_a_column_that_is_not_there(tmp_path: Path, phantom: Path) -> None:
