@@ -1,35 +1,35 @@
 """Do the intervals cover what they claim? Simulated studies whose truth is known.
 
-Each study has 200 patients with one to four images; images of a patient share a
-random effect of standard deviation 1.2 on the logit scale. Sensitivity and the
-area under the ROC curve are those of images of new patients, and known exactly
-by quadrature. The short version runs always; the full one, 1,000 studies of
-2,000 resamples, takes minutes: ``RESIGHT_SLOW=1 pytest tests/test_coverage.py``.
+The quick form of ``bench/coverage.py``, which measures each number in each kind of study and
+writes docs/coverage.md. Here all kinds of studies are taken together. The first part has
+patients with one to four images that share a random effect of standard deviation 1.2 on the
+logit scale; sensitivity and area are known by quadrature.
 """
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from scipy.special import expit
+from scipy.stats import binom
 
+from bench.coverage import measure, truth_of
+from bench.studies import TASKS, Study
+from core.app import Cases
 from core.errors import MetricError
+from core.evaluation.cases import Level
+from core.evaluation.metric_specs import specs_of
+from core.evaluation.paired import compare_levels, hold_family
 from core.statistics.delong import delong, newcombe_auroc
-from core.statistics.discrimination import Ranking, auroc
+from core.statistics.discrimination import auroc
 from core.statistics.intervals import cluster_proportion, wilson
-from core.statistics.resampling import bootstrap, percentile_interval, resample_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
-
-slow = pytest.mark.skipif(
-    not os.environ.get("RESIGHT_SLOW"), reason="takes minutes; set RESIGHT_SLOW=1 to run it"
-)
 
 PATIENTS = 200
 EFFECT = 1.2
@@ -61,67 +61,113 @@ def study(
     return y, score, patient
 
 
-def coverage(studies: int, resamples: int, seed: int) -> dict[str, float]:
-    """Share of studies whose 95 % interval holds the truth, by method."""
-    rng = np.random.default_rng(seed)
-    held: dict[str, int] = {}
-
-    def note(name: str, ends: tuple[float, float], truth: float) -> None:
-        held[name] = held.get(name, 0) + (ends[0] <= truth <= ends[1])
-
-    for i in range(studies):
+def test_images_taken_as_independent_do_not_cover_and_patients_do() -> None:
+    rng, held, n = np.random.default_rng(7), {"images": 0, "patients": 0, "area": 0}, 120
+    for _ in range(n):
         y, score, patient = study(rng)
-        hit = (score > 0)[y == 1]
-        of = patient[y == 1]
-        note("sensitivity, Wilson over images", wilson(hit.sum(), len(hit)).ends, TRUE_SENSITIVITY)
-        for scale in ("wald", "wilson"):
-            found = cluster_proportion(hit, of, scale=scale).ends
-            note(f"sensitivity, ratio estimator ({scale})", found, TRUE_SENSITIVITY)
-        ranking = Ranking(y, score)
-        for name, groups in (("patients", patient), ("images", None)):
-            plan = resample_groups(groups, n=len(y), outcome=y, resamples=resamples, seed=i)
-            positive = (y == 1).astype(float)
-            called = positive * (score > 0)
+        hit, of = (score > 0)[y == 1], patient[y == 1]
+        for name, ends in (
+            ("images", wilson(hit.sum(), len(hit)).ends),
+            ("patients", cluster_proportion(hit, of, scale="wilson").ends),
+        ):
+            held[name] += ends[0] <= TRUE_SENSITIVITY <= ends[1]
+        low, high = delong(y, score).ends
+        held["area"] += low <= TRUE_AREA <= high
+    # 120 studies tell a coverage to 2 points.
+    assert held["patients"] / n >= 0.92
+    # The planted fault: images counted as if they were independent.
+    assert held["images"] / n < 0.92
+    assert held["area"] / n < 0.90
 
-            def both(
-                w: NDArray[np.float64],
-                p: NDArray[np.float64] = positive,
-                c: NDArray[np.float64] = called,
-                r: Ranking = ranking,
-            ) -> NDArray[np.float64]:
-                return np.stack([(w @ c) / (w @ p), r.auroc(w)], axis=1)
 
-            drawn = bootstrap(both, plan)
-            note(
-                f"sensitivity, bootstrap of {name}",
-                percentile_interval(drawn[:, 0]),
-                TRUE_SENSITIVITY,
+# --------------------------------------------------------------------------- every number
+
+# A quick form of bench/coverage.py, whose full table is docs/coverage.md: few studies of each
+# kind, so that together they tell a coverage.
+QUICK = (
+    Study(patients=60, prevalence=0.1, icc=0.3),
+    Study(patients=30, prevalence=0.3, icc=0.8),
+    Study(patients=60, prevalence=0.2, icc=0.5, shift=3.5),
+    Study("ordinal", patients=60, icc=0.8),
+    Study("multiclass", patients=60, icc=0.5),
+    Study("multilabel", patients=60, icc=0.3),
+)
+STUDIES = 6
+
+
+@pytest.fixture(scope="module")
+def measured() -> dict[str, list[float]]:
+    """Name -> shown, of, covered, width, over all kinds of studies."""
+    counts: dict[str, list[float]] = {}
+    for one in QUICK:
+        truth = truth_of(one, patients=15_000)
+        measure(one, range(STUDIES), counts, resamples=100, truth=truth)
+    return counts
+
+
+def test_every_number_that_a_report_shows_is_covered(measured: dict[str, list[float]]) -> None:
+    fell_short = {}
+    for name, (shown, _, covered, _) in measured.items():
+        if name.startswith("any") or not shown:
+            continue
+        # So few studies may miss a true 94 % by chance: less than one in a thousand.
+        least = binom.ppf(0.001, int(shown), 0.94) / shown
+        if covered / shown < least:
+            fell_short[name] = (covered / shown, least, shown)
+    assert not fell_short
+    kinds = {"accuracy", "f1 of a class", "macro_f1", "quadratic_kappa", "brier", "log_loss"}
+    assert kinds | {"expected_calibration_error", "slope", "auroc", "macro_auroc"} <= set(measured)
+    assert any(name.startswith("paired difference of") for name in measured)
+    assert any(name.startswith("external difference of") for name in measured)
+
+
+def test_numbers_that_were_far_too_sure_cover_together(measured: dict[str, list[float]]) -> None:
+    # With the share of classes held fixed these covered 52 to 77, 55 to 77 and 64 to 88 %.
+    for names in (
+        ("precision of a class", "f1 of a class"),
+        ("macro_f1", "macro_average_precision", "average_precision"),
+        ("brier", "log_loss"),
+    ):
+        shown, covered = (sum(measured[name][i] for name in names) for i in (0, 2))
+        assert covered / shown >= 0.90, names
+
+
+def test_a_difference_that_is_not_there_is_called_in_one_study_of_twenty_at_most(
+    measured: dict[str, list[float]],
+) -> None:
+    for what in ("paired", "external"):
+        _, of, called, _ = measured[f"any {what} difference called"]
+        assert called <= binom.ppf(0.999, int(of), 0.05), what
+
+
+def test_a_planted_difference_is_called() -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(400) // 2 % 2
+    found = []
+    for right in (0.302, 0.985):
+        decided = np.where(rng.random(400) < right, y, 1 - y)
+        score = np.where(decided == 1, 0.9, 0.1)
+        cases = Cases(y, np.column_stack([1 - score, score]), decided, np.ones(400), (1,))
+        groups = np.array([f"p{i // 2}" for i in range(400)])
+        found.append(
+            Level.of(
+                "image",
+                cases,
+                groups,
+                task=TASKS["binary"],
+                confidence=0.95,
+                resamples=100,
+                seed=0,
+                word="patient",
             )
-            note(f"AUROC, bootstrap of {name}", percentile_interval(drawn[:, 1]), TRUE_AREA)
-        note("AUROC, DeLong over images", delong(y, score).ends, TRUE_AREA)
-    return {name: count / studies for name, count in held.items()}
-
-
-def test_bootstrap_by_patient_covers_and_by_image_does_not() -> None:
-    found = coverage(studies=120, resamples=200, seed=7)
-    for number in ("sensitivity", "AUROC"):
-        # 120 studies tell a coverage to 2 points, 200 resamples cost another.
-        assert found[f"{number}, bootstrap of patients"] >= 0.90
-        # The planted fault: images drawn as if they were independent.
-        assert found[f"{number}, bootstrap of images"] < 0.90
-    assert found["sensitivity, ratio estimator (wilson)"] >= 0.92
-    assert found["sensitivity, Wilson over images"] < 0.92
-    assert found["AUROC, DeLong over images"] < 0.90
-
-
-@slow
-def test_full_coverage_simulation() -> None:
-    found = coverage(studies=1000, resamples=2000, seed=2026)
-    report = "\n".join(f"{name:45s} {share:.3f}" for name, share in found.items())
-    for number in ("sensitivity", "AUROC"):
-        assert 0.93 <= found[f"{number}, bootstrap of patients"] <= 0.97, report
-        assert found[f"{number}, bootstrap of images"] < 0.92, report
-    assert 0.93 <= found["sensitivity, ratio estimator (wilson)"] <= 0.97, report
+        )
+    specs = [spec for spec in specs_of(found[0], []) if not spec.of]
+    rows = compare_levels(*found, specs, headline="auroc")
+    hold_family(rows)
+    row = next(row for row in rows if row["name"] == "accuracy")
+    assert row["difference"] > 0.6
+    assert row["low"] > 0.5
+    assert row["verdict"].startswith("higher for the second (p < 0.0001")
 
 
 def independent(
@@ -164,8 +210,6 @@ def test_few_positives_break_delong_but_not_newcombe(n_positive: int) -> None:
 @pytest.mark.parametrize("n_positive", [3, 5, 10, 30])
 def test_wilson_covers_on_average_over_proportions(n_positive: int) -> None:
     # Exact: the binomial chance of every count whose interval holds the proportion.
-    from scipy.stats import binom  # noqa: PLC0415
-
     shares = np.linspace(0.02, 0.98, 97)
     ends = [wilson(x, n_positive).ends for x in range(n_positive + 1)]
     chance = [
