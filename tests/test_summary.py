@@ -520,3 +520,18 @@ def test_a_share_that_strata_hold_still_has_the_interval_of_its_groups() -> None
     row = row_of(content, "accuracy")
     assert row["low"] < row["value"] < row["high"]
     assert "design effect" in row["method"]
+
+
+def test_a_case_control_design_holds_the_mix_of_classes_and_says_so() -> None:
+    rows = predictions(BINARY)
+    free, fixed = (
+        summarise(rows, task=BINARY, design=design, **FAST)[0]
+        for design in ("cohort", "case-control")
+    )
+    one, other = row_of(free, "macro_f1"), row_of(fixed, "macro_f1")
+    assert one["value"] == other["value"]
+    assert "within classes" in other["method"]
+    assert "within classes" not in one["method"]
+    assert any("fixed by the design" in words for words in fixed["cautions"])
+    wide = [row["high"] - row["low"] for row in (one, other)]
+    assert wide[1] < wide[0] * 1.1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import typer
 
@@ -56,6 +56,12 @@ def evaluate(
         "--card",
         help="Name of a data card, a card file, or none; see `resight cards`.",
         autocompletion=cards,
+    ),
+    design: Literal["cohort", "case-control"] = typer.Option(
+        "cohort",
+        "--design",
+        help="cohort: how many cases of each class there are is chance. case-control: it was "
+        "fixed, so intervals hold within classes.",
     ),
     prevalence: float = typer.Option(
         None, "--prevalence", help="Of the positive classes where the model will be used."
@@ -139,6 +145,7 @@ def evaluate(
             "label": label or label_column,
             "group": group or group_column,
             "prevalence": prevalence,
+            "design": design,
             "targets": target,
             "exploratory": exploratory,
             "pdf": pdf,

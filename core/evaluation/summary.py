@@ -84,6 +84,7 @@ def summarise(
     seed: int = 0,
     group_word: str = "group",
     prevalence: float | None = None,
+    design: str = "cohort",
 ) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
     """Everything a report says, and the decisions it is computed on.
 
@@ -105,6 +106,8 @@ def summarise(
         seed: of the bootstrap.
         group_word: what a group is called.
         prevalence: of the positive classes where the model will be used.
+        design: ``cohort``: how many cases of each class there are is a matter of chance;
+            ``case-control``: it was fixed, and intervals hold within classes.
 
     Returns:
         the content of ``metrics.json`` (plain JSON types, None where undefined), and
@@ -139,7 +142,14 @@ def summarise(
         "resamples": resamples,
         "seed": seed,
         "word": group_word,
+        "within_classes": design == "case-control",
     }
+    if design == "case-control":
+        notes.append(
+            "The number of cases of each class was fixed by the design (case-control): intervals "
+            "are resampled within classes, and predictive values, accuracy and calibration are "
+            "those of this mix alone. State --prevalence for those of a place of use."
+        )
     levels = {
         name: Level.of(name, cases_of(table, task), groups_of(table), **settings)
         for name, table in judged.items()
@@ -194,6 +204,7 @@ def summarise(
             "level": level,
             "resamples": resamples,
             "seed": seed,
+            "design": design,
             "group": group_word,
             "temperature": temperature,
             "threshold": None if active is None else float(active["threshold"]),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.blocks import Table, Text
-from core.report.numbers import NBSP, count, pick, quantity, sentences
+from core.report.numbers import NBSP, count, pick, plural, quantity, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -130,11 +130,14 @@ def _weights(context: ReportContext, _headings: Sequence[str]) -> str:
 def _intervals(context: ReportContext, _headings: Sequence[str]) -> str:
     rows = context.evaluation.get("metrics", [])
     about = _about(context)
-    if not any(row.get("low") is not None for row in rows):
+    rows = [row for row in rows if row.get("value") is not None and row.get("name") != "support"]
+    shown = sum(row.get("low") is not None for row in rows)
+    if not shown:
         return ""
     group = about.get("group")
-    by = f" resampled by {group}" if group else ""
-    return f"every number has an interval{by}; seed {about.get('seed', 0)}."
+    over = f" over {plural(str(group))}" if group and about.get("grouped") else ""
+    rest = "" if shown == len(rows) else "; the others say why they have none"
+    return f"{count(shown)} of {count(len(rows))} numbers have an interval{over}{rest}."
 
 
 def _subgroups(context: ReportContext, headings: Sequence[str]) -> str:

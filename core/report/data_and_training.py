@@ -325,7 +325,7 @@ def provenance_blocks(context: ReportContext) -> list[Block]:
         "Temperature": None if run.get("temperature") is None else number(run["temperature"]),
         "Vector scaling": _vector_words(run.get("vector_scaling")),
         "Seed": about.get("seed", run.get("seed")),
-        "Bootstrap resamples": about.get("resamples"),
+        "Resamples, of numbers that need them": about.get("resamples"),
     }
     for package, version in (run.get("versions") or {}).items():
         lines[f"Version of {package}"] = version

@@ -31,6 +31,7 @@ def compute_metrics(
     run: Mapping[str, Any],
     split: str,
     prevalence: float | None = None,
+    design: str = "cohort",
     plain: bool = False,
     explore: Sequence[str] = (),
     resamples: int = 2000,
@@ -44,6 +45,7 @@ def compute_metrics(
         run: the content of ``run.json``.
         split: whose rows are judged.
         prevalence: see ``evaluate``.
+        design: see ``core.evaluation.summary.summarise``.
         plain: leave out subgroups and units, for a baseline beside the headline.
         explore: targets of operating points chosen on the judged rows, and marked so.
         resamples: of the bootstrap.
@@ -79,6 +81,7 @@ def compute_metrics(
         seed=int(run["seed"]),
         group_word=run["group"],
         prevalence=prevalence,
+        design=design,
         resamples=200 if plain else resamples,
     )
 

@@ -43,6 +43,7 @@ def evaluate(
     allow_outside: bool = False,
     options: Mapping[str, Any] | None = None,
     prevalence: float | None = None,
+    design: str = "cohort",
     targets: Sequence[str] = (),
     exploratory: bool = False,
     pdf: bool = False,
@@ -59,6 +60,7 @@ def evaluate(
         allow_outside: whether a table may name files outside of its folder.
         options: the app's own.
         prevalence: of the positive classes where the model will be used, in (0, 1).
+        design: ``cohort``, or ``case-control``: see ``core.evaluation.summary.summarise``.
         targets: operating points to look at beside those of the run; ``exploratory`` only.
         exploratory: choose ``targets`` on the judged cases themselves, and mark the page.
         pdf: print the page to ``report.pdf`` as well.
@@ -100,7 +102,12 @@ def evaluate(
             split = "new data"
             write_table(out / "predictions", predictions)
         evaluation, decisions = compute_metrics(
-            predictions, run=run.content, split=split, prevalence=prevalence, explore=targets
+            predictions,
+            run=run.content,
+            split=split,
+            prevalence=prevalence,
+            design=design,
+            explore=targets,
         )
         evaluation["about"]["model_id"] = run.model_id
         if data is None:

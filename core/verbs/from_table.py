@@ -48,6 +48,7 @@ def evaluate_table(
     targets: Sequence[str] = (),
     exploratory: bool = False,
     prevalence: float | None = None,
+    design: str = "cohort",
     seed: int = 0,
     pdf: bool = False,
     columns: Mapping[str, str] | None = None,
@@ -70,6 +71,7 @@ def evaluate_table(
         targets: operating points to choose on ``val`` or ``out-of-fold`` rows.
         exploratory: choose ``targets`` on the judged rows instead, and mark the page.
         prevalence: of the positive classes where the model will be used.
+        design: ``cohort``, or ``case-control``: see ``core.evaluation.summary.summarise``.
         seed: of the bootstrap.
         pdf: print the page to ``report.pdf`` as well.
         columns: which columns are what, and the label map; see ``read_foreign``.
@@ -115,6 +117,7 @@ def evaluate_table(
             seed=seed,
             group_word=word,
             prevalence=prevalence,
+            design=design,
         )
         evaluation["cautions"] = [
             *_upside_down(evaluation["metrics"]),
