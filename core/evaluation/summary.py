@@ -283,7 +283,8 @@ def _at_prevalence(metric: Metric, prevalence: float | None) -> Metric:
     function = getattr(metric.compute, "func", None)
     if prevalence is None or function is not named.sensitivity_at_recall_rate:
         return metric
-    return replace(metric, compute=partial(metric.compute, prevalence=prevalence))
+    compute: Any = metric.compute
+    return replace(metric, compute=partial(compute, prevalence=prevalence))
 
 
 def _named(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
