@@ -63,6 +63,7 @@ LONG: dict[str, str] = {
     "core.verbs.predict.predict": "to be divided",
 }
 MANY: dict[str, str] = {
+    "core.runs.run_metrics.compute_metrics": "to be divided",
     "apps.crop_disease.field.index._rows": "to be divided",
     "apps.crop_disease.field.mapping._write": "to be divided",
     "apps.crop_disease.field.webmap.web_map": "to be divided",

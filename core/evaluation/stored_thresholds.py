@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 __all__ = ["counted_at", "reached", "threshold_in_force", "thresholds_of"]
 
+# Rates of an operating point and their words.
+NAMES = {
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "Positive predictive value",
+    "npv": "Negative predictive value",
+    "recall_rate": "Called positive",
+}
 # From screening a population to a clinic of the referred.
 PREVALENCES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
@@ -73,16 +81,9 @@ def reached(
         word=level.plan.word,
     )
     entry["counts"] = {"tp": table.tp, "fp": table.fp, "fn": table.fn, "tn": table.tn}
-    names = {
-        "sensitivity": "Sensitivity",
-        "specificity": "Specificity",
-        "ppv": "Positive predictive value",
-        "npv": "Negative predictive value",
-        "recall_rate": "Called positive",
-    }
     content = table.as_dict()
     rows = []
-    for name, title in names.items():
+    for name, title in NAMES.items():
         rate = content[name]
         entry[name] = rate
         among = {"sensitivity": truth == 1, "specificity": truth == 0}.get(name)
