@@ -4,7 +4,8 @@
     def test_contract(tmp_path): check_app(APP, tmp_path)
 
 It runs the app on its own phantom, from the index to the exports, with a tiny
-network from random weights, and raises ``AssertionError`` with what is broken.
+network from random weights, and raises ``AssertionError`` with what is broken. Each
+of ``CHECKS`` has a name and can be run alone: ``check_app(APP, tmp_path, only=["index"])``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import os
 import pickle
 import random
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,15 +29,16 @@ from core.data.prepared import Form, store_size
 from core.runs.predictions import unit_columns
 from core.runs.run import task_from_dict
 from core.statistics.operating_points import parse_target
+from core.statistics.scores import encode
 from core.verbs.evaluate import evaluate
 from core.verbs.predict import predict
 from core.verbs.train import train
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["check_app"]
+__all__ = ["CHECKS", "check_app"]
 
 SIZE = (64, 64)
 SETTINGS = {
@@ -53,35 +57,77 @@ PERSONAL = ("full_name", "date_of_birth", "phone", "address", "remarks")
 CANARY = "canary-7f3a"
 
 
-def check_app(app: App, folder: Path, *, n_images: int = 60) -> None:
+@dataclass
+class Bench:
+    """An app on its phantom; what several checks need is made once, when it is asked for."""
+
+    app: App
+    folder: Path
+    n_images: int
+
+    @cached_property
+    def data(self) -> Path:
+        """The phantom's images."""
+        data = self.app.phantom(self.folder / "phantom", self.n_images, 1)
+        _add_canaries(self.folder / "phantom")
+        return data
+
+    @cached_property
+    def found(self) -> Manifest:
+        """The manifest of the phantom, labelled for the first task."""
+        return self.app.index(Source(paths=(self.data,), labelled=True, task=self.app.tasks[0]))
+
+    @cached_property
+    def form(self) -> Form:
+        """Channels and dtype of its images."""
+        row = next(row for row in absolute_rows(self.found) if row["status"] == "ok")
+        pixels = self.app.read(row)
+        return Form(pixels.shape[2], pixels.dtype.name)
+
+    @cached_property
+    def trained(self) -> dict[str, Any]:
+        """The result of a training of two epochs."""
+        return train(self.app.name, self.data, self.folder / "run", flags=SETTINGS)
+
+
+def check_app(app: App, folder: Path, *, n_images: int = 60, only: Sequence[str] = ()) -> None:
     """Check that an app keeps its contract.
 
     Args:
         app: the app; must be installed under its name.
         folder: an empty directory to work in.
         n_images: of the phantom.
+        only: names of ``CHECKS``; empty runs all of them.
 
     Raises:
-        AssertionError: what is broken, in words.
+        AssertionError: the name of the check and what is broken, in words.
+        KeyError: ``only`` names no check.
     """
-    pickle.loads(pickle.dumps(app))
+    chosen = {name: CHECKS[name] for name in only or CHECKS}
+    bench = Bench(app, folder, n_images)
+    with _private_cache(folder / "cache"):
+        before = _fingerprint(bench.data)
+        for name, check in chosen.items():
+            try:
+                check(bench)
+            except AssertionError as error:
+                msg = f"{name}: {error}"
+                raise AssertionError(msg) from error
+    _require(_fingerprint(bench.data) == before, "inputs: a file was changed")
+    known = {"phantom", "cache", "run", "evaluation", "predictions"}
+    strays = sorted(p.name for p in folder.iterdir() if p.name not in known)
+    _require(not strays, f"inputs: files were written elsewhere: {strays}")
+    told = [p.relative_to(folder).as_posix() for p in _with_canary(folder)]
+    _require(not told, f"privacy: what a table says of people was written to {told}")
+
+
+def _check_description(bench: Bench) -> None:
+    """It pickles, says what it is for, and names tasks, metrics and targets that exist."""
+    app = pickle.loads(pickle.dumps(bench.app))
     _require(app.intended_use.strip().endswith("."), "intended_use is not a sentence")
     _require(bool(app.tasks) and bool(app.metrics), "an app needs a task and a metric")
     for target in app.targets:
         parse_target(target)
-    data = app.phantom(folder / "phantom", n_images, 1)
-    _add_canaries(folder / "phantom")
-    before = _fingerprint(folder / "phantom")
-    with _private_cache(folder / "cache"):
-        found = _check_index(app, data)
-        _check_augment(app, _check_pixels(app, found))
-        _check_path(app, data, folder, len(found.table))
-    _require(_fingerprint(folder / "phantom") == before, "an input was changed")
-    known = {"phantom", "cache", "run", "evaluation", "predictions"}
-    strays = sorted(p.name for p in folder.iterdir() if p.name not in known)
-    _require(not strays, f"files were written elsewhere: {strays}")
-    told = [p.relative_to(folder).as_posix() for p in _with_canary(folder)]
-    _require(not told, f"what a table says of people was written to {told}")
 
 
 def _add_canaries(folder: Path) -> None:
@@ -107,10 +153,10 @@ def _with_canary(folder: Path) -> list[Path]:
     return found
 
 
-def _check_index(app: App, data: Path) -> Manifest:
+def _check_index(bench: Bench) -> None:
     """The manifest is valid, complete, and the same when made again."""
-    source = Source(paths=(data,), labelled=True, task=app.tasks[0])
-    found, again = app.index(source), app.index(source)
+    app, data, found = bench.app, bench.data, bench.found
+    again = app.index(Source(paths=(data,), labelled=True, task=app.tasks[0]))
     check_manifest(found.table, labelled=True)
     check_splits(found.table)
     pd.testing.assert_frame_equal(found.table, again.table)
@@ -122,12 +168,32 @@ def _check_index(app: App, data: Path) -> Manifest:
     )
     bare = app.index(Source(paths=(data,), labelled=False, task=app.tasks[0]))
     _require(len(bare.table) >= len(found.table), "an unlabelled index must list every image")
-    return found
 
 
-def _check_pixels(app: App, found: Manifest) -> Form:
+def _check_labels(bench: Bench) -> None:
+    """Labels are classes of the task; several classes of one image are joined, none is said."""
+    task = bench.app.tasks[0]
+    labels = bench.found.table.loc[bench.found.table["status"] == "ok", "label"].astype(str)
+    resolved = task.with_classes(sorted(set(labels)))
+    y = encode(list(labels), resolved)
+    _require(len(y) == len(labels), "not one label per image")
+    if task.kind == "multilabel":
+        _require(y.shape == (len(labels), len(resolved.classes)), f"labels gave {y.shape}")
+        _require(bool((y.sum(axis=0) > 0).any()), "no image of the phantom has any class")
+        several = labels.str.strip(task.label_separator).str.contains(
+            task.label_separator, regex=False
+        )
+        _require(bool(several.any()), "the phantom must have images of several classes")
+        none = labels == task.label_separator
+        _require(bool(none.any()), "the phantom must have images of no class")
+    else:
+        _require(len(np.unique(y)) > 1, "the phantom must have several classes")
+
+
+def _check_pixels(bench: Bench) -> None:
     """``read`` and ``prepare`` keep shape, dtype and range, and do the same twice."""
-    rows = [row for row in absolute_rows(found) if row["status"] == "ok"][:4]
+    app = bench.app
+    rows = [row for row in absolute_rows(bench.found) if row["status"] == "ok"][:4]
     transform = pickle.loads(pickle.dumps(app.prepare(store_size(SIZE))))
     for row in rows:
         pixels = app.read(row)
@@ -149,11 +215,11 @@ def _check_pixels(app: App, found: Manifest) -> Form:
         np.testing.assert_array_equal(image, again, err_msg="prepare is not deterministic")
         for column in app.prepared_columns:
             _require(column in done, f"prepare did not add {column!r}")
-    return Form(pixels.shape[2], pixels.dtype.name)
 
 
-def _check_augment(app: App, form: Form) -> None:
+def _check_augment(bench: Bench) -> None:
     """``augment`` gives the size asked for, and the same for the same seed."""
+    app, form = bench.app, bench.form
     full = {"uint8": 255, "uint16": 65535, "float32": 1}[form.dtype]
     image = np.random.default_rng(0).random((*store_size(SIZE), form.channels)) * full
     image = image.astype(form.dtype)
@@ -162,7 +228,8 @@ def _check_augment(app: App, form: Form) -> None:
     for _ in range(2):
         pipeline.set_random_state(np.random.default_rng(5), random.Random(5))
         results.append(pipeline(image=image)["image"])
-    _require(results[0].shape[:2] == SIZE, f"augment gave {results[0].shape} for {SIZE}")
+    wanted = (*SIZE, form.channels)
+    _require(results[0].shape == wanted, f"augment gave {results[0].shape}, not {wanted}")
     _require(
         results[0].dtype == image.dtype, f"augment turned {form.dtype} into {results[0].dtype}"
     )
@@ -170,9 +237,9 @@ def _check_augment(app: App, form: Form) -> None:
     np.testing.assert_array_equal(results[0], results[1], err_msg=message)
 
 
-def _check_path(app: App, data: Path, folder: Path, n_inputs: int) -> None:
-    """Train, evaluate, predict; one row per input, finite metrics, exports where they belong."""
-    result = train(app.name, data, folder / "run", flags=SETTINGS)
+def _check_training(bench: Bench) -> None:
+    """A training ends with finite metrics, the first of the app among them, and its targets."""
+    app, result = bench.app, bench.trained
     metrics = result["metrics"]["metrics"]
     _require(bool(metrics), "no metric was computed")
     for row in metrics:
@@ -187,9 +254,20 @@ def _check_path(app: App, data: Path, folder: Path, n_inputs: int) -> None:
     names = {row["name"] for row in metrics}
     absent = [m.name for m in app.metrics[:1] if m.name not in names]
     _require(not absent, f"the app's first metric {absent} was not computed")
-    judged = evaluate(folder / "run", data, folder / "evaluation")
+
+
+def _check_evaluation(bench: Bench) -> None:
+    """The run evaluates its own phantom as new data."""
+    _require(bool(bench.trained), "there is no run")
+    judged = evaluate(bench.folder / "run", bench.data, bench.folder / "evaluation")
     _require(judged["n_failed"] == 0, "images of the phantom failed")
-    predicted = predict(folder / "run", [data], folder / "predictions")
+
+
+def _check_prediction(bench: Bench) -> None:
+    """One row per input, exports where they belong, and only columns that may leave."""
+    _require(bool(bench.trained), "there is no run")
+    app, folder, n_inputs = bench.app, bench.folder, len(bench.found.table)
+    predicted = predict(folder / "run", [bench.data], folder / "predictions")
     table = pd.read_parquet(folder / "predictions" / "predictions.parquet")
     _require(predicted["n_inputs"] == len(table) >= n_inputs, "not one row per input")
     _require(bool(table["image_id"].is_unique), "an input has two rows")
@@ -204,6 +282,18 @@ def _check_path(app: App, data: Path, folder: Path, n_inputs: int) -> None:
         if c not in known | ours and not c.startswith(("score_", "logit_", "attention"))
     ]
     _require(not strays, f"columns left the manifest without being allowed to: {strays}")
+
+
+CHECKS: dict[str, Callable[[Bench], None]] = {
+    "description": _check_description,
+    "index": _check_index,
+    "labels": _check_labels,
+    "pixels": _check_pixels,
+    "augment": _check_augment,
+    "training": _check_training,
+    "evaluation": _check_evaluation,
+    "prediction": _check_prediction,
+}
 
 
 def _require(holds: bool, what: str) -> None:

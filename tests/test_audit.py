@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image, ImageFilter
 
 from apps.crop_disease import APP
 from core.app import Manifest, Source, Task
-from core.data.audit import audit, image_facts_of, merge_duplicates
+from core.data.audit import audit, image_facts_of, joined_groups, merge_duplicates
 from core.data.duplicates import exact_copies, near_copies
 from core.data.facts import Facts, measure
 from core.data.images import read_image
@@ -363,3 +364,14 @@ def test_the_same_real_leaf_photographed_twice_is_found_and_no_other() -> None:
         ("phoma/469", "phoma/471"),
     }
     assert len(pairs) <= 4
+
+
+def test_copies_that_join_given_groups_are_named() -> None:
+    names = ["a", "b", "c"]
+    table = pd.DataFrame({"image_id": names, "path": names, "group": ["1", "2", "3"]})
+    table = table.assign(status="ok", label="x", split="")
+    audited = {"exact": [["a", "b"]], "near": []}
+    words = joined_groups(table, merge_duplicates(table, audited), audited, "patient")
+    assert "3 patients became 2 (first: a and b look the same)" in words
+    apart = {"exact": [], "near": []}
+    assert joined_groups(table, merge_duplicates(table, apart), apart, "patient") == ""

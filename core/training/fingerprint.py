@@ -18,7 +18,7 @@ from core.base.machine import cores, detect, threads
 from core.base.outputs import write_bytes, write_json
 from core.base.tables import check_manifest, check_splits
 from core.cards.licence_terms import terms_of
-from core.data.audit import audit, image_facts_of, merge_duplicates
+from core.data.audit import audit, image_facts_of, joined_groups, merge_duplicates
 from core.data.corrections import corrected
 from core.data.facts import measure_all
 from core.data.input_files import absolute_rows, stamps_of
@@ -83,13 +83,20 @@ def look(
     audited = audit(found, app=app, task=task, progress=True, workers=cores())
     indexed = _without_unreadable(found.table, audited, task)
     folds = int(wanted.get("folds", 1))
-    table, sentences = draw_split(
-        merge_duplicates(indexed, audited),
-        task=task,
-        seed=int(wanted.get("seed", 0)),
-        val=float(wanted.get("val", 0.15)),
-        test=float(wanted.get("test", 0.2)) if folds == 1 else 0.0,
-    )
+    merged = merge_duplicates(indexed, audited)
+    joined = joined_groups(indexed, merged, audited, found.group_word or app.group)
+    try:
+        table, sentences = draw_split(
+            merged,
+            task=task,
+            seed=int(wanted.get("seed", 0)),
+            val=float(wanted.get("val", 0.15)),
+            test=float(wanted.get("test", 0.2)) if folds == 1 else 0.0,
+        )
+    except ManifestError as error:
+        # What the message calls a group may not be what the user gave.
+        msg = f"{error} {joined}".strip()
+        raise ManifestError(msg) from error
     if folds > 1 and not found.split_rule:
         # Every row is judged once and trains in the other folds; no row is kept to tune only.
         table = table.assign(split=table["split"].replace("val", "train"))
@@ -105,7 +112,7 @@ def look(
         "class_rule": found.class_rule,
         "group_rule": found.group_rule,
         "split_rule": " ".join(part for part in (found.split_rule, *sentences) if part),
-        "notes": list(found.notes),
+        "notes": [*found.notes, *([joined] if joined else [])],
         "cards": list(found.cards),
         "terms": terms_of(cards),
         "group_word": found.group_word,
