@@ -275,7 +275,15 @@ def _check_prediction(bench: Bench) -> None:
         _require((folder / "predictions" / name).is_file(), f"export {name} was not written")
     known = set(unit_columns(app, list(table.columns))) | set(app.prepared_columns)
     ours = {"image_id", "path", "label", "group", "split", "status", "reason", "quality"}
-    ours |= {"fold", "predicted", "decision", "embedding_distance", "unfamiliar", "model_id"}
+    ours |= {
+        "fold",
+        "predicted",
+        "decision",
+        "doubt",
+        "embedding_distance",
+        "unfamiliar",
+        "model_id",
+    }
     strays = [
         c
         for c in table.columns
