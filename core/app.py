@@ -234,6 +234,8 @@ class Manifest:
             ``App.group``; a unit named ``App.group`` is then left out.
         extent: (column, unit) of what an input stands for, such as
             ``("hectares", "ha")``: progress counts in it.
+        from_tables: extra columns that were taken over from a user's tables; a run keeps
+            those alone that the app names.
     """
 
     table: pd.DataFrame
@@ -247,6 +249,7 @@ class Manifest:
     settings: Mapping[str, Any] = field(default_factory=dict)
     group_word: str = ""
     extent: tuple[str, str] = ("", "images")
+    from_tables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -535,7 +538,9 @@ class App:
             keyword arguments of ``core.base.settings.TrainConfig``.
         prepared_columns: scalar columns that ``prepare`` adds.
         output_columns: manifest columns that may stand in outputs beside the
-            ones every table has; nothing else leaves the manifest.
+            ones every table has; nothing else leaves the manifest. Of a user's table
+            only these, and the columns of units and subgroups, enter a run: name here
+            what ``read`` takes from it, too.
         options: the app's own command-line options.
         tours: further kinds of input that the demo shows.
         about_people: whether what is judged belongs to a person; pages and results then

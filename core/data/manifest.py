@@ -135,6 +135,7 @@ def index_images(
         split_rule=look.split_rule,
         class_rule=look.class_rule,
         notes=tuple(dict.fromkeys(look.notes)),
+        from_tables=tuple(dict.fromkeys(name for _, entry in inputs for name in entry.extras)),
     )
 
 

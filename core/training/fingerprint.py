@@ -25,6 +25,7 @@ from core.data.input_files import absolute_rows, stamps_of
 from core.data.recognition import index_with_cards
 from core.data.split import draw_split
 from core.errors import ManifestError, RunError
+from core.runs.predictions import unit_columns
 from core.runs.results import read_json, read_table
 from core.runs.run import task_from_dict, task_to_dict
 from core.statistics.scores import encode
@@ -58,6 +59,16 @@ INPUTS = "inputs.json"
 RESUMING = ("checkpoints", LOOKED)
 
 
+def _named_by_app(app: App, found: Manifest) -> Manifest:
+    """The manifest without the columns of a user's tables that the app does not name.
+
+    A table of patients holds names and dates of birth; what nobody reads is not kept.
+    """
+    kept = {*unit_columns(app, list(found.table.columns)), *(f"{u.name}_label" for u in app.units)}
+    unnamed = [name for name in found.from_tables if name in found.table and name not in kept]
+    return replace(found, table=found.table.drop(columns=unnamed)) if unnamed else found
+
+
 def look(
     app: App,
     question: Question,
@@ -68,6 +79,7 @@ def look(
     """Manifest with splits, and the audit: new, or as a killed training left them."""
     task = chosen_task(app, question.task, question.label)
     found, cards = _indexed(app, question, options)
+    found = _named_by_app(app, found)
     check_manifest(found.table, labelled=True)
     check_splits(found.table)
     if (out / LOOKED).is_file():
