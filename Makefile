@@ -56,6 +56,7 @@ bench: install
 lock: install
 	.venv/bin/uv pip compile pyproject.toml --extra all $(UNIVERSAL) $(ARGS) -o requirements.lock
 	echo 'uv>=0.5' | .venv/bin/uv pip compile - $(UNIVERSAL) $(ARGS) -o bootstrap.lock
+	.venv/bin/uv pip compile core/prediction/light.in -c requirements.lock $(UNIVERSAL) $(ARGS) -o core/prediction/requirements.txt
 
 clean:
 	rm -rf .venv .venv.lock build dist demo site mutants *.egg-info .*_cache .hypothesis

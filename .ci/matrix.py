@@ -27,7 +27,7 @@ TESTS = [
     *("images", "manifest", "split", "prepared", "heads", "classifier", "scores", "metrics"),
     *("calibration", "html", "outputs", "path", "old_run"),
 ]
-# Seconds of one job; on two idle cores all of them take eight minutes.
+# Seconds of one job.
 PATIENCE = 3600
 NOBODY = 65534
 # What importing WeasyPrint does where the system has no Pango.

@@ -418,6 +418,7 @@ def everywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
     return Bench(tmp_path)
 
 
+@whole_only
 def test_the_common_steps_hold_at_every_operation(everywhere: Bench) -> None:
     count = everywhere.disturb(Command("report_twice", lambda _: None, report_twice))
     n = count.pop("injections")
@@ -425,6 +426,7 @@ def test_the_common_steps_hold_at_every_operation(everywhere: Bench) -> None:
     assert count["finished"] + count["repeated"] == n, dict(count)
 
 
+@whole_only
 @pytest.mark.parametrize(
     ("prepare", "run", "ending"),
     [

@@ -20,7 +20,6 @@ from hypothesis import strategies as st
 from core.app import Source, find_app
 from core.base.settings import read_plan
 from core.cards.card import read_card
-from core.cli.shared import app_options
 from core.data.manifest import index_images
 from core.data.prepared import Preparation
 from core.data.reading import read_apart
@@ -172,23 +171,6 @@ def test_tables_of_scores(folder: Path, data: bytes) -> None:
     (folder / "s.csv").write_bytes(data)
     with suppress(ManifestError, ConfigError, MetricError):
         read_foreign(folder / "s.csv")
-
-
-@FUZZ
-@given(
-    st.sampled_from(["crop_disease", "mammography", "retinopathy"]),
-    st.sampled_from(["check", "train", "evaluate", "predict"]),
-    st.lists(
-        st.sampled_from(
-            ["--tile", "--voi", "lut", "--no-overlays", "--spacing-mm", "0.1", "--", "--x=", "-1"]
-        )
-        | st.text(max_size=12),
-        max_size=5,
-    ),
-)
-def test_options(app: str, verb: str, words: list[str]) -> None:
-    with suppress(ConfigError):
-        app_options(find_app(app), verb, words)
 
 
 def picture(kind: str) -> bytes:

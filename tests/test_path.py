@@ -104,7 +104,7 @@ def test_terms_of_the_data_reach_run_report_model_card_and_prediction(
     sentence = may_release(content["terms"])
     assert sentence.startswith("These weights may not be released")
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert page.index("These weights may not be released") < page.index("Cases and their flow")
+    assert page.index("These weights may not be released") < page.index("Operating points and use")
     model_card = (run / "model_card.md").read_text(encoding="utf-8")
     assert "license_name: release-forbidden" in model_card
     assert "May these weights be released?** These weights may not" in model_card

@@ -132,7 +132,8 @@ def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_written(
     real = os.statvfs(tmp_path)
 
     class Full:
-        f_bavail = 10
+        f_bavail = f_bfree = 10
+        f_blocks = real.f_blocks
         f_frsize = real.f_frsize
 
     monkeypatch.setattr(os, "statvfs", lambda _: Full)

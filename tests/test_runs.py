@@ -306,9 +306,9 @@ def test_new_data_are_compared_with_the_runs_own(place: Path, tmp_path: Path) ->
     assert names[0] == done["metrics"]["about"]["headline"]
     assert {"accuracy", "brier", "in_the_large"} & set(names)
     page = (tmp_path / "out" / "report.html").read_text()
-    for heading in ("Beside the run&#39;s own test", "Inputs beside those of training"):
+    for heading in ("Here against the run&#39;s own test", "New data beside those of training"):
         assert heading in page, heading
-    assert "Recalibration with local cases" in page
+    assert "Expected gain from recalibration on local cases" in page
 
 
 def test_every_number_recomputes_from_predictions_csv(place: Path) -> None:
@@ -317,7 +317,8 @@ def test_every_number_recomputes_from_predictions_csv(place: Path) -> None:
     stored = json.loads((run / "metrics.json").read_text())
     table = pd.read_csv(run / "predictions.csv", dtype={"fold": str})
     again, _ = compute_metrics(table, run=content, split="test")
-    missing = {"probe", "without"}
+    # Verdicts are drawn from these numbers and from the probe's.
+    missing = {"probe", "without", "verdicts"}
     assert set(stored) == set(again) | missing
     compared = _same(stored, again, "metrics.json")
     assert compared > 500

@@ -276,7 +276,7 @@ def test_no_code_stands_for_two_things_and_standard_ones_are_real(
     assert all(len(own_code("CLS", name, name).value) <= 16 for name in ("a", "x" * 60, "å b"))
 
 
-@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="needs dicom3tools: make validators")
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="needs dciodvfy of dicom3tools")
 def test_dicom3tools_finds_no_error(written: tuple[Path, ExportContext]) -> None:
     folder, _ = written
     for path in sorted(folder.glob("*.dcm")):
@@ -285,7 +285,7 @@ def test_dicom3tools_finds_no_error(written: tuple[Path, ExportContext]) -> None
         assert not errors, (path.name, errors)
 
 
-@pytest.mark.skipif(shutil.which("dsr2html") is None, reason="needs dcmtk: make validators")
+@pytest.mark.skipif(shutil.which("dsr2html") is None, reason="needs dsr2html of dcmtk")
 def test_a_viewer_shows_the_words(written: tuple[Path, ExportContext]) -> None:
     folder, _ = written
     page = subprocess.run(
