@@ -44,6 +44,7 @@ __all__ = [
     "choose_voi",
     "pixels_from_dataset",
     "read_dicom",
+    "voi_item",
     "why_not_pixels",
 ]
 
@@ -167,6 +168,43 @@ def choose_voi(header: Dataset, *, prefer: str = "auto", index: int = 0) -> str:
     if prefer in {"auto", "window"} and windows:
         return f"window:{windows[min(index, len(windows) - 1)]}"
     return "range"
+
+
+def voi_item(header: Dataset, choice: str) -> Dataset | None:
+    """The chosen way to show the values, as an item of a Softcopy VOI LUT Sequence.
+
+    Either a table or a window, even of a header that has both, and without their free text.
+
+    Args:
+        header: the file's header.
+        choice: ``lut:I`` or ``window:I``; there is no item for ``range``.
+
+    Source: PS3.3 C.11.8, C.11.2.1.1 (entries of 8 or 16 bits only: those of 12 are stretched).
+    """
+    from pydicom.dataset import Dataset  # noqa: PLC0415  (0.2 s to import)
+    from pydicom.valuerep import DSfloat  # noqa: PLC0415
+
+    kind, _, index = choice.partition(":")
+    item = Dataset()
+    if kind == "window":
+        centre, width, item.VOILUTFunction = _window(header, int(index))
+        item.WindowCenter = DSfloat(centre, auto_format=True)
+        item.WindowWidth = DSfloat(width, auto_format=True)
+        return item
+    if kind != "lut":
+        return None
+    first, table, bits = _voi_lut(header, int(index))
+    n = len(table) % 65536
+    if first < 0 and n >= 32768:
+        n -= 65536
+    depth = 8 if bits == 8 else 16
+    entries = np.rint(table / ((1 << bits) - 1) * ((1 << depth) - 1))
+    data = entries.astype(np.uint8 if depth == 8 else "<u2").tobytes()
+    lut = Dataset()
+    lut.add_new("LUTDescriptor", "SS" if first < 0 else "US", [n, first, depth])
+    lut.add_new("LUTData", "OW", data + bytes(len(data) % 2))
+    item.VOILUTSequence = [lut]
+    return item
 
 
 def _unused_bits_removed(stored: NDArray[Any], header: Dataset) -> NDArray[Any]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from apps.mammography.dicom import choose_voi, voi_item
 from apps.mammography.dicom_report import Member, outlines, report_content, scheme_of_codes
 from apps.mammography.overlay import captioned, drawn, marked_region
 from core.base.outputs import csv_safe, write_bytes, write_text
@@ -52,6 +53,11 @@ _KEPT = (
     *("SeriesInstanceUID", "FrameOfReferenceUID", "Modality", "ImageType", "InstanceNumber"),
     *("SeriesNumber", "PatientOrientation", "Laterality", "ImageLaterality", "ViewPosition"),
     *("ViewCodeSequence", "ImagerPixelSpacing", "BurnedInAnnotation", "BodyPartExamined"),
+)
+# How the header wants its values shown; see ``voi_item``.
+_VOI = (
+    *("VOILUTSequence", "VOILUTFunction"),
+    *("WindowCenter", "WindowWidth", "WindowCenterWidthExplanation"),
 )
 
 
@@ -298,7 +304,8 @@ def _presentation(
     words = f"RESEARCH: attention of resight; decision {row.get('decision') or 'none'}"
     text = hd.pr.TextObject(words, units="DISPLAY", bounding_box=(0.02, 0.02, 0.98, 0.08))
     data = hd.pr.GrayscaleSoftcopyPresentationState(
-        referenced_images=[source],
+        # highdicom refuses a table beside a window, and calls entries of 12 bits ones of 16.
+        referenced_images=[_without_voi(source)],
         series_instance_uid=_uid(context, "pr series", str(source.StudyInstanceUID)),
         series_number=FIRST_SERIES + 3,
         sop_instance_uid=_uid(context, "pr", str(source.SOPInstanceUID)),
@@ -314,10 +321,27 @@ def _presentation(
             hd.pr.GraphicAnnotation([source], layer, graphic_objects=graphics, text_objects=[text])
         ],
     )
+    item = voi_item(source, _voi_shown(source, row))
+    if item is not None:
+        data.SoftcopyVOILUTSequence = [item]
     # Conditional: without a side the study is not of one of a pair.
     data.Laterality = _side(source)
     data.SeriesDescription = "RESEARCH resight outline of attention"
     return data
+
+
+def _without_voi(source: Dataset) -> Dataset:
+    """The source without its tables and windows."""
+    from pydicom.dataset import Dataset  # noqa: PLC0415  (see write_objects)
+
+    return Dataset({element.tag: element for element in source if element.keyword not in _VOI})
+
+
+def _voi_shown(source: Dataset, row: Mapping[str, Any]) -> str:
+    """The table or window that the model saw the image with, else the header's first choice."""
+    voi = row.get("voi")
+    is_named = isinstance(voi, str) and voi not in {"", "range"}
+    return str(voi) if is_named else choose_voi(source)
 
 
 def _version(context: ExportContext) -> str:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import shutil
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pydicom.data
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from apps.mammography import APP
-from apps.mammography.dicom import read_dicom
+from apps.mammography.dicom import choose_voi, pixels_from_dataset, read_dicom, voi_item
 from apps.mammography.headers import read_header
-from core.app import Source
+from core.app import ExportContext, Source
 from core.errors import ImageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FOLDER = Path(pydicom.data.__file__).parent / "test_files"
 
@@ -66,8 +74,6 @@ def is_valid(path: Path) -> list[str]:
 @pytest.mark.skipif(not shutil.which("dciodvfy"), reason="needs dciodvfy of dicom3tools")
 def test_objects_are_valid_to_an_independent_tool(tmp_path: Path) -> None:
     """One image of each vendor's habit, with a made-up score and heat, through the writer."""
-    from types import SimpleNamespace  # noqa: PLC0415
-
     import pandas as pd  # noqa: PLC0415
 
     from apps.mammography.dicom_export import write_objects  # noqa: PLC0415
@@ -79,24 +85,92 @@ def test_objects_are_valid_to_an_independent_tool(tmp_path: Path) -> None:
     )  # fmt: skip
     rows = index.table[index.table["status"] == "ok"].drop_duplicates("exam")
     rows = rows.assign(path=[str(index.root / p) for p in rows["path"]])
-    by_id = {row["image_id"]: row for row in rows.to_dict("records")}
+    by_id = {
+        row["image_id"]: {str(name): value for name, value in row.items()}
+        for row in rows.to_dict("records")
+    }
     heat = np.zeros((384, 288), np.float32)
-    heat[100:140, 60:90] = 1
-    context = SimpleNamespace(
+    # In the breast: air is never marked.
+    heat[170:210, 210:240] = 1
+    predictions = rows.assign(
+        status="ok", score_yes=0.7, score_no=0.3, decision="yes", model_id="0" * 12
+    )
+    context = ExportContext(
         out=tmp_path,
         manifest=rows,
-        predictions=rows.assign(
-            status="ok", score_yes=0.7, score_no=0.3, decision="yes", model_id="0" * 12
-        ),
+        predictions=predictions,
+        decisions={
+            "exam": predictions.assign(unit_id=rows["exam"]),
+            "breast": predictions.assign(unit_id=rows["exam"] + "/" + rows["laterality"]),
+        },
         task=APP.tasks[0],
         run={"model_id": "0" * 12, "operating_point": None},
+        options={},
         read=lambda image_id: APP.read(by_id[image_id]),
         saliency=lambda _: heat,
     )
-    write_objects(context)  # type: ignore[arg-type]
+    write_objects(context)
     listing = pd.read_csv(tmp_path / "dicom" / "dicom.csv", keep_default_na=False)
     assert set(listing["reason"]) == {""}
     made = sorted((tmp_path / "dicom").glob("*.dcm"))
-    assert {path.stem.split("_")[-1] for path in made} == {"sc", "seg", "sr"}
+    assert {path.stem.split("_")[-1] for path in made} == {"sc", "seg", "pr", "sr"}
     errors = {path.name: is_valid(path) for path in made}
     assert not any(errors.values()), errors
+    of_states = listing[listing["file"].str.endswith("_pr.dcm")]
+    assert set(of_states["image_id"]) == set(by_id)
+    for name, image_id in zip(of_states["file"], of_states["image_id"], strict=True):
+        source = pydicom.dcmread(by_id[image_id]["path"])
+        state = pydicom.dcmread(tmp_path / "dicom" / name)
+        assert (shown_in(state, source) == context.read(image_id)).all(), image_id
+
+
+VOI = ("VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth")
+
+
+def shown_in(state: Dataset, source: Dataset) -> NDArray[np.uint16]:
+    """The source's pixels shown as a presentation state wants them."""
+    for name in VOI:
+        if name in source:
+            del source[name]
+    assert len(state.get("SoftcopyVOILUTSequence", [])) <= 1
+    for item in state.get("SoftcopyVOILUTSequence", []):
+        assert ("VOILUTSequence" in item) != ("WindowCenter" in item)
+        source.update(item)
+    return pixels_from_dataset(source)
+
+
+@pytest.mark.parametrize("first", [-20, 0])
+@pytest.mark.parametrize("bits", [7, 8, 12, 16])
+@pytest.mark.parametrize("is_bytes", [True, False])
+def test_a_table_is_handed_on_as_it_is_shown(first: int, bits: int, *, is_bytes: bool) -> None:
+    """With a window beside it, signed or not, of every depth, read as bytes or as numbers."""
+    values = np.arange(-40, 41, dtype=np.int16).reshape(9, 9)
+    source = Dataset()
+    source.file_meta = FileMetaDataset()
+    source.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    source.Rows, source.Columns, source.SamplesPerPixel = 9, 9, 1
+    source.BitsAllocated = source.BitsStored = 16
+    source.HighBit, source.PixelRepresentation = 15, 1
+    source.PhotometricInterpretation = "MONOCHROME2"
+    source.PixelData = values.tobytes()
+    table = np.linspace(0, 2**bits - 1, 31).astype("<u2")
+    lut = Dataset()
+    lut.add_new("LUTDescriptor", "SS", [31, first, bits])
+    lut.add_new("LUTData", *(("OW", table.tobytes()) if is_bytes else ("US", table.tolist())))
+    source.VOILUTSequence = [lut]
+    source.WindowCenter, source.WindowWidth, source.VOILUTFunction = [1, 5], [30, 9.5], "SIGMOID"
+    for choice in (choose_voi(source), "window:1"):
+        expected = pixels_from_dataset(source, voi=choice)
+        assert len(np.unique(expected)) > 20
+        item = voi_item(source, choice)
+        assert item is not None
+        assert ("VOILUTSequence" in item) == (choice == "lut:0")
+        state = Dataset()
+        state.SoftcopyVOILUTSequence = [item]
+        # Through a file, for that is where a wrong type of an element shows.
+        buffer = io.BytesIO()
+        pydicom.dcmwrite(buffer, state, implicit_vr=False, little_endian=True)
+        buffer.seek(0)
+        read = pydicom.dcmread(buffer, force=True)
+        assert (shown_in(read, copy.deepcopy(source)) == expected).all()
+    assert voi_item(source, "range") is None

@@ -129,7 +129,15 @@ def test_dicom_objects_join_the_study_and_carry_nothing_else(tour: Path) -> None
 def test_the_work_list_orders_every_exam(tour: Path) -> None:
     listing = pd.read_csv(tour / "predictions" / "worklist.csv")
     assert list(listing["rank"]) == list(range(1, len(listing) + 1))
-    assert listing["score"].is_monotonic_decreasing
+    # What is in doubt comes first; in each section the most suspicious does.
+    assert list(listing["section"]) == sorted(
+        listing["section"], key=["in doubt", "by suspicion"].index
+    )
+    is_doubtful = listing["doubt"].notna() | listing["score"].isna()
+    assert list(listing["section"] == "in doubt") == list(is_doubtful)
+    for _, section in listing.groupby("section"):
+        scores = section["score"].fillna(float("inf"))
+        assert scores.is_monotonic_decreasing, section
     assert len(list((tour / "predictions" / "overlays").glob("*.png"))) == 12
 
 
@@ -149,4 +157,5 @@ def test_both_views_are_weighed_and_the_report_compares(tour: Path) -> None:
     assert by_breast[0] == "mean"
     assert set(by_breast) == {"mean", "max", "noisy_or", "attention"}
     page = (tour / "runs" / "cancer" / "report.html").read_text(encoding="utf-8")
-    assert "learned weights (attention)" in page
+    assert "Rules of aggregation from images to units compared" in page
+    assert "attention (learned weights)" in page
