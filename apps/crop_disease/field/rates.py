@@ -157,7 +157,10 @@ def _faults(name: str, text: str, unit: str) -> list[str]:
     """What is wrong with one row."""
     problems = []
     value = _number(text)
-    if value < 0:
+    if not text:
+        # The reader of tables takes nan, NA and null for empty.
+        problems.append(f"the rate of {name!r} is empty (so are nan and NA), which is no amount")
+    elif value < 0:
         problems.append(f"the rate of {name!r} is {text!r}, which is no amount")
     if not unit:
         problems.append(f"the rate of {name!r} has no unit")
