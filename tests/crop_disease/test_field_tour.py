@@ -239,7 +239,12 @@ def test_real_rasters_are_mapped_or_refused(tour: Tour, tmp_path: Path, shared: 
         "rgb_uint16.tif": "names no coordinate reference system",
     }
     for name, words in refused.items():
-        bands = ["--bands", "R,G,B,-,-"] if name == "cropped_empty.tif" else []
-        done = tour.predict(folder / name, *bands, "--out", tmp_path / f"not-{name}")
+        read = ["--bands", "R,G,B,-,-", "--full-scale", "1"] if name == "cropped_empty.tif" else []
+        done = tour.predict(folder / name, *read, "--out", tmp_path / f"not-{name}")
         assert done.exit_code == 2, name
         assert words in " ".join(done.output.split())
+    # With the channels of training what is left to say is which value is white.
+    bands = ["--bands", "R,G,B,-,-"]
+    done = tour.predict(folder / "615.tif", *bands, "--out", tmp_path / "not-615")
+    assert done.exit_code == 2
+    assert "holds float32 values, and the model learned from uint8" in " ".join(done.output.split())

@@ -37,6 +37,7 @@ from apps.crop_disease.field.raster import (
     choose_reading,
     depth_of,
     describe,
+    in_depth,
     need_geo,
 )
 from apps.crop_disease.field.spatial import DRIVERS, Shapes, label_of_tiles, read_shapes
@@ -309,7 +310,6 @@ def _reading(facts: RasterFacts, source: Source) -> Reading:
         bands=str(options.get("bands") or ""),
         indices=str(options.get("indices") or ""),
         full_scale=float(options.get("full-scale") or 0),
-        depth=str(source.trained.get("depth") or ""),
     )
     trained = str(source.trained.get("reading") or "")
     if trained:
@@ -321,7 +321,9 @@ def _reading(facts: RasterFacts, source: Source) -> Reading:
                 "--bands RGB-, and the --indices of training."
             )
             raise ManifestError(msg)
-    return reading
+    # After the channels: a scale would be no help where those are others.
+    depth = str(source.trained.get("depth") or "")
+    return in_depth(facts, reading, depth) if depth else reading
 
 
 def _laid_out(

@@ -42,6 +42,7 @@ __all__ = [
     "choose_reading",
     "depth_of",
     "describe",
+    "in_depth",
     "need_geo",
     "open_geotiff",
     "read_pixels",
@@ -202,7 +203,6 @@ def choose_reading(
     bands: str = "",
     indices: str = "",
     full_scale: float = 0.0,
-    depth: str = "",
 ) -> Reading:
     """Which bands and indices become channels.
 
@@ -215,8 +215,6 @@ def choose_reading(
             ``R,G,B,N``; a ``-`` passes over a band.
         indices: names in ``INDICES``, with commas.
         full_scale: see ``Reading``.
-        depth: the kind of pixels that a trained model expects, ``uint8``, ``uint16`` or
-            ``float32``; empty while a run is made.
 
     Raises:
         ImageError: a name is unknown, a band is missing, or the dtype needs a
@@ -248,8 +246,7 @@ def choose_reading(
             raise ImageError(msg)
     if not full_scale and not facts.scaled and facts.dtype not in {"uint8", "uint16"}:
         _check_reflectance(facts, [number for _, number in chosen])
-    reading = Reading(chosen, names, float(full_scale), facts.alpha)
-    return _in_depth(facts, reading, depth) if depth else reading
+    return Reading(chosen, names, float(full_scale), facts.alpha)
 
 
 def depth_of(facts: RasterFacts, reading: Reading) -> str:
@@ -260,8 +257,13 @@ def depth_of(facts: RasterFacts, reading: Reading) -> str:
     return facts.dtype if is_plain and not (reading.full_scale or reading.indices) else "float32"
 
 
-def _in_depth(facts: RasterFacts, reading: Reading, depth: str) -> Reading:
+def in_depth(facts: RasterFacts, reading: Reading, depth: str) -> Reading:
     """The reading in the depth a model learned from; values must say which of them is white.
+
+    Args:
+        facts: of the raster.
+        reading: how its bands become channels.
+        depth: ``uint8``, ``uint16`` or ``float32``.
 
     Raises:
         ImageError: they do not, and a guess would show the model another brightness.
