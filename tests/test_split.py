@@ -179,6 +179,14 @@ def test_the_smallest_class_allowed_stands_in_every_split_twice(seed: int) -> No
     assert any("Fewer than 10 images of: c (7), d (6)" in sentence for sentence in said)
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("n_classes", [2, 8])
+def test_a_table_of_smallest_classes_alone_is_split(n_classes: int, seed: int) -> None:
+    # Fewer images in every class than there are folds to draw from.
+    table, _ = draw_split(manifest(list("abcdefgh"[:n_classes]) * 6), task=TASK, seed=seed)
+    assert (pd.crosstab(table["label"], table["split"]) == 2).all(axis=None)
+
+
 def test_one_class_alone_is_refused_although_the_task_names_more() -> None:
     task = Task(name="t", kind="ordinal", classes=("0", "1", "2"))
     with pytest.raises(ManifestError, match="one class \\('1'\\)"):

@@ -373,7 +373,7 @@ def _dealt(
 ) -> NDArray[np.int_]:
     """Folds as cards are dealt: the shuffled groups of one class after those of another.
 
-    >>> _dealt(np.array(list("aabb")), np.array(list("1234")), 4, 0).tolist()
+    >>> _dealt(np.array(list("aabb")), np.array(list("1234")), 4, 3).tolist()
     [1, 0, 3, 2]
     """
     class_of = dict(zip(groups.tolist(), strata.tolist(), strict=True))
