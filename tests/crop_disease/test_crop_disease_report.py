@@ -96,7 +96,7 @@ def test_a_photo_without_a_score_or_a_label_is_no_error() -> None:
 
 
 def test_a_perfect_model_confuses_nothing() -> None:
-    given = context().predictions.assign(decision=LABELS)
+    given = context().predictions.assign(predicted=LABELS, decision=LABELS)
     (block,) = confused_pairs(context(predictions=given))
     assert isinstance(block, Text)
     assert block.text == "None of 12 photos was taken for another class."

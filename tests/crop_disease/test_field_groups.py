@@ -189,7 +189,7 @@ def test_severity_is_compared_group_by_group() -> None:
     grades = Task(name="severity", kind="ordinal", classes=("0", "1", "2"), label="severity")
     given = ["0", "0", "1", "1", "2", "2"]
     scores = {f"score_{k}": [float(g == str(k)) for g in given] for k in range(3)}
-    exact = judged(label=given, decision=given, **scores)
+    exact = judged(label=given, decision=given, predicted=given, **scores)
     *_, table = areas_and_severity(context(exact, grades))
     assert isinstance(table, Table)
     assert table.title == "Severity by group"

@@ -96,7 +96,7 @@ def test_a_stated_prevalence_and_operating_points_are_used(predicted: Predicted)
     point = {"name": "high sensitivity", "threshold": 0.1}
     block = screening(context(table, prevalence=0.1, operating_points=[point]))[0]
     assert isinstance(block, Table)
-    assert list(block.frame["Decided by"]) == ["the grade decided", "high sensitivity"]
+    assert list(block.frame["Decided by"]) == ["the predicted grade", "high sensitivity"]
     # At 0.1 everybody is referred: 0.15 of the second patient's score is referable.
     assert plain(block.frame["Specificity"][1]).startswith("0.0 %")
     assert list(block.frame["Referred of 1,000"]) == ["100", "1,000"]
