@@ -225,12 +225,13 @@ def _give_splits(kept: Sequence[tuple[Listing, list[str]]], tables: Tables, fold
 def settle(folder: Path, listing: Listing, columns: Sequence[str], names: Sequence[str]) -> str:
     """What to say where a table may name the class, and folders may as well."""
     name = readable(listing.file.name)
-    few = ", ".join(names[:4])
+    named = [each for each in names if each]
+    others = f"; so could the folders ({', '.join(named[:4])})" if named else ""
     return (
         f"{readable(str(folder))}: {name} lists the images, and its column {columns[0]} could be "
-        f"the class; so could the folders ({few}). A label is never taken from a folder while a "
-        f"table may name it. Pass --label-column {columns[0]} to follow the table, or "
-        "--label-column folder to follow the folders."
+        f"the class{others}. A label is never taken from a folder while a "
+        f"table may name it. Pass --label-column {columns[0]} to follow the table"
+        f"{', or --label-column folder to follow the folders' if named else ''}."
     )
 
 
