@@ -38,6 +38,28 @@ T = TypeVar("T")
 SOME_FAILED = 3
 STOPPED = 130
 # The option that every command has, and the one of those that tell how far they are.
+# What names the parts of a table: the same words in every command that reads labelled data.
+PATH_COLUMN = typer.Option(
+    None, "--path-column", help="Column of the table that names the image files."
+)
+LABEL_COLUMN = typer.Option(
+    None,
+    "--label-column",
+    help="Column of the table or polygons with the class; folder or parent for folders.",
+)
+GROUP_COLUMN = typer.Option(
+    None, "--group-column", help="Column of what may never straddle a split."
+)
+SPLIT_COLUMN = typer.Option(
+    None, "--split-column", help="Column that says train, val or test; none draws a split."
+)
+ID_COLUMN = typer.Option(
+    None, "--id-column", help="Column that names images by an id of file name or header."
+)
+LABEL_MAP = typer.Option(
+    None, "--label-map", help="RAW=CLASS, by commas, or a table of both; RAW= leaves out."
+)
+LAYER = typer.Option(None, "--layer", help="Layer of a GeoPackage with the polygons.")
 JSON = typer.Option(False, "--json", help="Print the result for programs.")
 QUIET = typer.Option(False, "--quiet", "-q", help="Print the result alone: no progress, no notes.")
 

@@ -11,9 +11,16 @@ import typer
 from core.cli.complete import apps, cards, plans
 from core.cli.own_options import AppCommand, own_options
 from core.cli.shared import (
+    GROUP_COLUMN,
+    ID_COLUMN,
     JSON,
+    LABEL_COLUMN,
+    LABEL_MAP,
+    LAYER,
+    PATH_COLUMN,
     QUIET,
     SOME_FAILED,
+    SPLIT_COLUMN,
     Mistakes,
     data_options,
     existing,
@@ -61,27 +68,13 @@ def train(
     allow_outside: bool = typer.Option(
         False, "--allow-outside", help="Let a table name files outside of its folder."
     ),
-    path_column: str = typer.Option(
-        None, "--path-column", help="Column of the table that names the image files."
-    ),
-    label_column: str = typer.Option(
-        None,
-        "--label-column",
-        help="Column of the table or polygons with the class; folder or parent for folders.",
-    ),
-    group_column: str = typer.Option(
-        None, "--group-column", help="Column of what may never straddle a split."
-    ),
-    split_column: str = typer.Option(
-        None, "--split-column", help="Column that says train, val or test; none draws a split."
-    ),
-    id_column: str = typer.Option(
-        None, "--id-column", help="Column that names images by an id of file name or header."
-    ),
-    label_map: str = typer.Option(
-        None, "--label-map", help="RAW=CLASS, by commas, or a table of both; RAW= leaves out."
-    ),
-    layer: str = typer.Option(None, "--layer", help="Layer of a GeoPackage with the polygons."),
+    path_column: str = PATH_COLUMN,
+    label_column: str = LABEL_COLUMN,
+    group_column: str = GROUP_COLUMN,
+    split_column: str = SPLIT_COLUMN,
+    id_column: str = ID_COLUMN,
+    label_map: str = LABEL_MAP,
+    layer: str = LAYER,
     corrections: Path = typer.Option(
         None, "--corrections", help="Labels corrected by a person: predictions.html saves a table."
     ),
