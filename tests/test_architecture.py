@@ -60,7 +60,6 @@ LONG: dict[str, str] = {
     "core.training.one_network.train_member": "to be divided",
     "core.verbs.evaluate.evaluate": "to be divided",
     "core.verbs.from_table.evaluate_table": "to be divided",
-    "core.verbs.predict.predict": "to be divided",
 }
 MANY: dict[str, str] = {
     "core.runs.run_metrics.compute_metrics": "to be divided",

@@ -37,6 +37,7 @@ _KNOWN_BY = (
 _NAMES = {
     "run": "a run",
     "prediction": "a prediction",
+    "part": "a part of a prediction",
     "check": "a check",
     "comparison": "a comparison",
     "report": "a report",
@@ -50,8 +51,8 @@ class Job:
     """What a command is about to make.
 
     Attributes:
-        kind: ``run``, ``ensemble``, ``export``, ``prediction``, ``report``, ``comparison`` or
-            ``check``.
+        kind: ``run``, ``ensemble``, ``export``, ``prediction``, ``part``, ``report``,
+            ``comparison`` or ``check``.
         asked: what the result depends on, as plain values; another value is another
             job and is refused. Where files were, or how many processes read them, is
             not among it.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import typer
 
@@ -24,7 +24,7 @@ from core.cli.shared import (
     table,
 )
 
-__all__ = ["register"]
+__all__ = ["register", "tell"]
 
 
 def register(cli: typer.Typer) -> None:
@@ -56,6 +56,9 @@ def predict(
         "--accept-doubtful",
         help="Decide, and write letters and prescriptions, in spite of doubt.",
     ),
+    part: str = typer.Option(
+        "", "--part", metavar="i/n", help="Score one part of n only; `resight merge` joins them."
+    ),
     quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:
@@ -68,40 +71,65 @@ def predict(
         mistakes.check(lambda: known_run(run))
         paths = mistakes.check(lambda: existing(inputs)) or []
         mistakes.tell()
-        from core.verbs import predict as verb  # noqa: PLC0415  (imports torch)
+        from core.verbs import parts  # noqa: PLC0415  (imports scipy)
+        from core.verbs import predict as verb  # noqa: PLC0415  (imports scipy)
 
-        result = verb.predict(
-            run,
-            paths,
-            out,
-            device=device,
-            workers=workers,
-            allow_outside=allow_outside,
-            options=own_options(context),
-            doubt=verb.DoubtRule(abstain=abstain, accept=accept_doubtful),
-        )
-        if as_json:
-            show_json(result)
+        asked: dict[str, Any] = {
+            "device": device,
+            "workers": workers,
+            "allow_outside": allow_outside,
+            "options": own_options(context),
+            "doubt": verb.DoubtRule(abstain=abstain, accept=accept_doubtful),
+        }
+        if part:
+            which = parts.part_of(part)
+            found = parts.predict_part(run, paths, out, which, **asked)
+            _say_part(found, as_json=as_json)
         else:
-            if result["not_a_medical_device"]:
-                say(result["not_a_medical_device"])
-            say(
-                f"{result['n_inputs']:,} inputs: {result['n_ok']:,} scored, "
-                f"{result['n_failed']:,} failed, "
-                f"{result['n_skipped']:,} skipped"
-            )
-            for reason, count in list(result["reasons"].items())[:5]:
-                say(f"  {count:,} x {reason}")
-            say(table(list(result["predicted"].items()), ("predicted class", "images")))
-            if result["decisions"] != result["predicted"]:
-                say(table(list(result["decisions"].items()), ("decision", "images")))
-            for note in [] if quiet else result["notes"]:
-                say(f"note: {note}")
-            for line in _what_to_open(out, result["files"]):
-                say(line)
-        is_partial = result["n_failed"] or not result["n_ok"] or result.get("failed_exports")
-        if is_partial or result["decisions_withheld"]:
-            raise typer.Exit(SOME_FAILED)
+            tell(verb.predict(run, paths, out, **asked), out, quiet=quiet, as_json=as_json)
+
+
+def tell(result: Mapping[str, Any], out: Path, *, quiet: bool, as_json: bool) -> None:
+    """Say what a prediction found.
+
+    Raises:
+        typer.Exit: some inputs failed, or decisions are withheld.
+    """
+    if as_json:
+        show_json(result)
+    else:
+        if result["not_a_medical_device"]:
+            say(result["not_a_medical_device"])
+        say(
+            f"{result['n_inputs']:,} inputs: {result['n_ok']:,} scored, "
+            f"{result['n_failed']:,} failed, "
+            f"{result['n_skipped']:,} skipped"
+        )
+        for reason, count in list(result["reasons"].items())[:5]:
+            say(f"  {count:,} x {reason}")
+        say(table(list(result["predicted"].items()), ("predicted class", "images")))
+        if result["decisions"] != result["predicted"]:
+            say(table(list(result["decisions"].items()), ("decision", "images")))
+        for note in [] if quiet else result["notes"]:
+            say(f"note: {note}")
+        for line in _what_to_open(out, result["files"]):
+            say(line)
+    is_partial = result["n_failed"] or not result["n_ok"] or result.get("failed_exports")
+    if is_partial or result["decisions_withheld"]:
+        raise typer.Exit(SOME_FAILED)
+
+
+def _say_part(found: Mapping[str, Any], *, as_json: bool) -> None:
+    """Say what one part holds, and how the parts are joined."""
+    if as_json:
+        show_json(found)
+        return
+    failed = f", {found['n_failed']:,} failed" if found["n_failed"] else ""
+    say(
+        f"part {found['part']} of {found['of']}: {found['n_inputs']:,} of "
+        f"{found['n_all']:,} inputs{failed}"
+    )
+    say("when all parts are there: resight merge PART PART ... --out PREDICTIONS")
 
 
 def _what_to_open(out: Path, files: Sequence[str]) -> list[str]:

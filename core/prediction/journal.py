@@ -14,15 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from core.base.outputs import write_bytes
 from core.base.progress import amount, log, track
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from core.prediction.scorer import Scorer
 
-__all__ = ["JOURNAL", "read_journal", "stream_through"]
+__all__ = ["JOURNAL", "blocks_of", "read_journal", "stream_through", "write_journal"]
 
 JOURNAL = "journal.jsonl"
 
@@ -33,26 +34,29 @@ def stream_through(
     scorer: Scorer,
     *,
     extent: tuple[str, str] = ("", "images"),
+    share: tuple[int, int] | None = None,
 ) -> pd.DataFrame:
-    """Score what the journal does not hold yet, and return all rows in order.
+    """Score what the journal does not hold yet, and return all of its rows in order.
 
     Args:
         journal: finished blocks.
         rows: of the manifest, in the order they are read.
         scorer: of the run.
         extent: see ``Manifest.extent``.
+        share: the blocks to score, from and up to; default all.
     """
-    done = read_journal(journal)
+    first, last = share or (0, blocks_of(len(rows), scorer.block))
+    done = first + len(read_journal(journal, first=first))
     column, unit = extent
     sizes = [float(row[column] or 0) if column else 1.0 for row in rows]
     start, finished = time.monotonic(), 0.0
-    with track("predicting", sum(sizes), unit=unit) as advance, journal.open("ab") as file:
-        advance(sum(sizes[: len(done) * scorer.block]))
-        for number, table in scorer.blocks(rows, start=len(done)):
+    whole = sum(sizes[first * scorer.block : last * scorer.block])
+    with track("predicting", whole, unit=unit) as advance, journal.open("ab") as file:
+        advance(sum(sizes[first * scorer.block : done * scorer.block]))
+        for number, table in scorer.blocks(rows[: last * scorer.block], start=done):
             here = sum(sizes[number * scorer.block : number * scorer.block + len(table)])
             text = table.to_json(orient="table", index=False, double_precision=15)
-            line = json.dumps([number, zlib.crc32(text.encode()), text]).encode()
-            file.write(line + b"\n")
+            file.write(_line(number, text))
             file.flush()
             os.fsync(file.fileno())
             advance(here)
@@ -63,13 +67,33 @@ def stream_through(
         log.info("predicted %s %s in %.1f min, %s %s a minute", *words)
     frames = [
         pd.read_json(io.StringIO(text), orient="table", precise_float=True)
-        for text in read_journal(journal)
+        for text in read_journal(journal, first=first)
     ]
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def read_journal(journal: Path) -> list[str]:
-    """The whole blocks of a journal, in order; a torn or damaged tail is cut off."""
+def blocks_of(n_rows: int, block: int) -> int:
+    """How many blocks hold so many rows."""
+    return -(-n_rows // block)
+
+
+def write_journal(journal: Path, blocks: Iterable[tuple[int, str]]) -> None:
+    """Write finished blocks, their numbers and texts in order, as a whole."""
+    write_bytes(journal, b"".join(_line(number, text) for number, text in blocks))
+
+
+def _line(number: int, text: str) -> bytes:
+    """A block as it stands in a journal."""
+    return json.dumps([number, zlib.crc32(text.encode()), text]).encode() + b"\n"
+
+
+def read_journal(journal: Path, *, first: int = 0) -> list[str]:
+    """The whole blocks of a journal, in order; a torn or damaged tail is cut off.
+
+    Args:
+        journal: the file; may be absent.
+        first: the number of its first block.
+    """
     if not journal.is_file():
         return []
     texts: list[str] = []
@@ -79,7 +103,7 @@ def read_journal(journal: Path) -> list[str]:
             number, checksum, text = json.loads(raw)
         except ValueError:
             break
-        if number != len(texts) or zlib.crc32(text.encode()) != checksum:
+        if number != first + len(texts) or zlib.crc32(text.encode()) != checksum:
             break
         texts.append(text)
         good += len(raw) + 1

@@ -5,7 +5,7 @@ A killed job goes on where it stopped and ends with the same bytes.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -30,14 +30,77 @@ from core.runs.results import read_json, read_table, write_table
 from core.runs.run import Run, load_run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["DoubtRule", "predict"]
+__all__ = ["Begun", "DoubtRule", "begin", "complete", "predict"]
 
 NOT_A_DEVICE = (
     "For research. Not a medical device; no decision about a person may rest on it alone."
 )
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What is known before the first input is scored.
+
+    Attributes:
+        run: a complete run.
+        options: the app's own, as resolved.
+        found: the manifest of the inputs.
+        rows: of the manifest in the order they are scored, with absolute paths.
+        doubt: what is done about inputs and units in doubt.
+        asked: what the result depends on; two jobs are one where it is equal.
+    """
+
+    run: Run
+    options: dict[str, Any]
+    found: Manifest
+    rows: list[dict[str, Any]]
+    doubt: DoubtRule
+    asked: dict[str, Any]
+
+
+def begin(
+    run_path: Path,
+    inputs: Sequence[Path],
+    *,
+    allow_outside: bool = False,
+    options: Mapping[str, Any] | None = None,
+    doubt: DoubtRule | None = None,
+) -> Begun:
+    """Load the run and list the inputs; see ``predict``.
+
+    Raises:
+        ResightError: the run or the inputs must change.
+    """
+    run, doubt = load_run(run_path), doubt or DoubtRule()
+    own = resolve_options(run.app, "predict", options or {}, stored=run.options)
+    found = run.app.index(
+        Source(
+            paths=tuple(inputs),
+            labelled=False,
+            task=run.task,
+            allow_outside=allow_outside,
+            options=own,
+            trained=run.content.get("facts", {}),
+        )
+    )
+    if not len(found.table):
+        msg = (
+            f"{', '.join(str(p) for p in inputs[:3])}: holds no input. Pass images, folders or "
+            f"tables."
+        )
+        raise ManifestError(msg)
+    rows = sorted(absolute_rows(found), key=lambda row: row["image_id"])
+    asked = {
+        "model_id": run.model_id,
+        "threshold": run.threshold,
+        "inputs": stamps_of(rows),
+        "options": {name: of_value(value) for name, value in sorted(own.items())},
+        "doubt": asdict(doubt),
+    }
+    return Begun(run, dict(own), found, rows, doubt, asked)
 
 
 def predict(
@@ -70,73 +133,54 @@ def predict(
     Raises:
         ResightError: the run or the inputs must change.
     """
-    run, doubt = load_run(run_path), doubt or DoubtRule()
     require_apart(out, [*inputs, run_path])
-    own = resolve_options(run.app, "predict", options or {}, stored=run.options)
-    found = run.app.index(
-        Source(
-            paths=tuple(inputs),
-            labelled=False,
-            task=run.task,
-            allow_outside=allow_outside,
-            options=own,
-            trained=run.content.get("facts", {}),
-        )
-    )
-    table = found.table
-    if not len(table):
-        msg = (
-            f"{', '.join(str(p) for p in inputs[:3])}: holds no input. Pass images, folders or "
-            f"tables."
-        )
-        raise ManifestError(msg)
-    rows = absolute_rows(found)
-    job = Job(
-        "prediction",
-        {
-            "model_id": run.model_id,
-            "threshold": run.threshold,
-            "inputs": stamps_of(rows),
-            "options": {name: of_value(value) for name, value in sorted(own.items())},
-            "doubt": asdict(doubt),
-        },
-        begun_by=JOURNAL,
-    )
-    with open_output(out, job) as is_made:
+    begun = begin(run_path, inputs, allow_outside=allow_outside, options=options, doubt=doubt)
+    return complete(begun, out, device=device, workers=workers)
+
+
+def complete(
+    begun: Begun,
+    out: Path,
+    *,
+    device: str = "auto",
+    workers: int | None = None,
+    fill: Callable[[Thumbnails], None] = lambda thumbnails: None,
+) -> dict[str, Any]:
+    """Score what is not scored yet, and write all that a prediction holds.
+
+    Args:
+        begun: run and inputs.
+        out: directory of the outputs.
+        device: Lightning's accelerator name.
+        workers: threads that decode; default one per core.
+        fill: called once the directory is held; may put blocks that were scored elsewhere
+            into its journal, and their pictures among the thumbnails.
+
+    Returns:
+        the content of ``summary.json`` and ``out``.
+    """
+    run, rows, doubt = begun.run, begun.rows, begun.doubt
+    with open_output(out, Job("prediction", begun.asked, begun_by=JOURNAL)) as is_made:
         if is_made:
             (out / JOURNAL).unlink(missing_ok=True)
             return {**read_json(out / "summary.json"), "out": str(out)}
-        scorer = Scorer(run, options=own, device=device, workers=workers or readers(len(rows)))
-        order = sorted(range(len(rows)), key=lambda i: rows[i]["image_id"])
-        ordered = [rows[i] for i in order]
-        by_id = {row["image_id"]: row for row in ordered}
-        thumbnails = Thumbnails(out, ordered)
+        scorer = Scorer(
+            run, options=begun.options, device=device, workers=workers or readers(len(rows))
+        )
+        thumbnails = Thumbnails(out, rows)
+        fill(thumbnails)
         scorer.keep = thumbnails.keep
-        predictions = stream_through(out / JOURNAL, ordered, scorer, extent=found.extent)
-        predictions["path"] = [row["shown"] for row in ordered]
+        predictions = stream_through(out / JOURNAL, rows, scorer, extent=begun.found.extent)
+        predictions["path"] = [row["shown"] for row in rows]
         withheld = "" if doubt.accept else prevailing_doubt(predictions)
         predictions, decisions = _decided(run, predictions, doubt, withheld)
         write_table(out / "predictions", predictions)
         for unit, level in decisions.items():
             if unit != "image":
                 write_table(out / f"decisions_{unit}", level)
-        context = ExportContext(
-            out=out,
-            predictions=predictions,
-            decisions=decisions,
-            manifest=with_paths(pd.DataFrame([shown(row) for row in ordered]), ordered),
-            task=run.task,
-            run=run.content,
-            options=own,
-            read=lambda image_id: run.app.read(by_id[image_id]),
-            judged=_judged(run),
-            saliency=lambda image_id: scorer.saliency(by_id[image_id], in_source=True),
-            withheld=withheld,
-            accept_doubtful=doubt.accept,
-            abstain=doubt.abstain,
-        )
+        context = _context(begun, out, scorer, predictions, decisions, withheld)
         files, failed = _export(run, context)
-        summary = _summary(run, context, found, files)
+        summary = _summary(run, context, begun.found, files)
         summary["failed_exports"] = failed
         write_predictions_page(
             out,
@@ -151,6 +195,34 @@ def predict(
         seal(out, without=(JOURNAL,))
         (out / JOURNAL).unlink(missing_ok=True)
     return {**summary, "out": str(out)}
+
+
+def _context(
+    begun: Begun,
+    out: Path,
+    scorer: Scorer,
+    predictions: pd.DataFrame,
+    decisions: Mapping[str, pd.DataFrame],
+    withheld: str,
+) -> ExportContext:
+    """What the app's exports are made from."""
+    run, rows = begun.run, begun.rows
+    by_id = {row["image_id"]: row for row in rows}
+    return ExportContext(
+        out=out,
+        predictions=predictions,
+        decisions=decisions,
+        manifest=with_paths(pd.DataFrame([shown(row) for row in rows]), rows),
+        task=run.task,
+        run=run.content,
+        options=begun.options,
+        read=lambda image_id: run.app.read(by_id[image_id]),
+        judged=_judged(run),
+        saliency=lambda image_id: scorer.saliency(by_id[image_id], in_source=True),
+        withheld=withheld,
+        accept_doubtful=begun.doubt.accept,
+        abstain=begun.doubt.abstain,
+    )
 
 
 def _decided(
