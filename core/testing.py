@@ -47,7 +47,6 @@ SETTINGS = {
     "epochs": 2,
     "batch": 8,
     "size_px": SIZE,
-    "precision": "32-true",
     "device": "cpu",
     "workers": 0,
 }

@@ -1,9 +1,11 @@
 import subprocess
 import sys
 
+import pytest
 from typer.testing import CliRunner
 
 from core.cli.main import build
+from core.cli.shared import say
 
 HEAVY = (
     "torch",
@@ -34,6 +36,13 @@ def test_every_command_has_help() -> None:
         done = CliRunner().invoke(build(), [command, "--help"])
         assert done.exit_code == 0
         assert "Usage" in done.output
+
+
+def test_control_characters_are_made_visible_and_spaces_stay(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    say("53\xa0% of\x1b[2J.jpg")
+    assert capsys.readouterr().out == "53\xa0% of\\x1b[2J.jpg\n"
 
 
 def test_unknown_option_is_answered_in_words() -> None:

@@ -80,7 +80,6 @@ LEAVES: dict[str, Any] = {
     "batch": 8,
     "size_px": (32, 32),
     "device": "cpu",
-    "precision": "32-true",
     "workers": 0,
 }
 

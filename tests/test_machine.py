@@ -22,7 +22,9 @@ from core.base.machine import (
     sleeping_threads,
     threads,
 )
+from core.base.settings import Question
 from core.errors import ConfigError
+from core.training.recipe import Facts, resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -38,11 +40,32 @@ ROOT = Path(__file__).resolve().parent.parent
     ],
 )
 def test_precision_is_what_the_device_multiplies_fast(
-    device: str, has_bf16: bool, value: str
+    device: str, has_bf16: bool, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("RESIGHT_PRECISION", raising=False)
     chosen, reason = precision(Machine(device=device, has_bf16=has_bf16, cores=2))
     assert chosen == value
     assert ("processor" in reason) == (device == "cpu")
+
+
+def test_a_precision_in_the_environment_wins_over_the_machines_and_loses_to_the_flag(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = Machine(device="cpu", has_bf16=False, cores=2)
+    facts = Facts(n_train=100, n_classes=2, rarest=50, size_px=(64, 64), machine=here)
+    asked = Question(app="leaves", data="leaves")
+
+    def planned(**flags: str) -> tuple[str | None, str]:
+        plan = resolve(asked, facts, app_defaults={}, plan={}, flags=flags)
+        return plan.config.precision, plan.reasons["precision"]
+
+    for value in machine.PRECISIONS:
+        monkeypatch.setenv("RESIGHT_PRECISION", value)
+        assert planned() == (value, "RESIGHT_PRECISION")
+        assert planned(precision="32-true") == ("32-true", "command line")
+    monkeypatch.setenv("RESIGHT_PRECISION", "bf16")
+    with pytest.raises(ConfigError, match=r"RESIGHT_PRECISION is 'bf16'.*32-true, bf16-mixed"):
+        planned()
 
 
 def test_only_a_precision_with_a_scaled_loss_has_a_plain_optimiser() -> None:

@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 CGROUP = Path("/sys/fs/cgroup")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 # Most processes that load training images beside an accelerator; more only compete for the disk.
 MOST_WORKERS = 8
 # Inputs for which one more reader process pays for its start of about half a second.
@@ -132,7 +133,23 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def precision(machine: Machine) -> tuple[str, str]:
-    """Lightning's precision, ``32-true``, ``bf16-mixed`` or ``16-mixed``, and the reason."""
+    """Lightning's precision, ``32-true``, ``bf16-mixed`` or ``16-mixed``, and the reason.
+
+    ``RESIGHT_PRECISION``, where it is set, wins: every training that names no precision then
+    runs as it would on another machine.
+
+    Raises:
+        ConfigError: the variable names no precision.
+    """
+    forced = os.environ.get("RESIGHT_PRECISION")
+    if forced:
+        if forced not in PRECISIONS:
+            msg = (
+                f"RESIGHT_PRECISION is {forced!r}, which is no precision, so no training can be "
+                f"planned. Set it to {', '.join(PRECISIONS)}, or unset it."
+            )
+            raise ConfigError(msg)
+        return forced, "RESIGHT_PRECISION"
     where = "an accelerator" if machine.has_gpu else "a processor"
     if machine.has_bf16:
         return "bf16-mixed", f"{where} with bfloat16"

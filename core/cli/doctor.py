@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.app import app_names
-from core.base.machine import cache_home, detect, free_disk, total_memory
+from core.base.machine import cache_home, detect, free_disk, precision, total_memory
 from core.cli.shared import JSON, guarded, say, show_json, table
 from core.runs.run import versions
 
@@ -63,6 +63,7 @@ def doctor(
                 else "training runs on the processor; --preset fast or --minutes N limit its time",
             ),
             ("bfloat16", "yes" if here.has_bf16 else "no", ""),
+            ("precision", "{}: {}".format(*precision(here)), ""),
             *_weights(),
             (
                 "apps",

@@ -158,7 +158,8 @@ class _ToStderr(logging.Handler):
 
 def say(text: str = "", *, to_stderr: bool = False) -> None:
     """Print one line of words; control characters of file names are made visible."""
-    safe = "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+    # No-break spaces, as in 53 %, are not printable to Python.
+    safe = "".join(c if c.isprintable() or c in "\n\t\xa0" else repr(c)[1:-1] for c in text)
     typer.echo(safe, err=to_stderr)
 
 
