@@ -59,7 +59,7 @@ PROGRAM = textwrap.dedent(
 
         def training(folder, at, how, workers, seconds):
             config = TrainConfig(
-                backbone="test_resnet", weights="none", epochs=3, batch=8, device="cpu",
+                backbone="test_resnet", weights="none", epochs=2, batch=8, device="cpu",
                 lr_head=1e-3, lr_backbone=1e-3, dropout=0.2, precision=asked["precision"],
                 batchnorm="frozen" if asked["frozen"] else "train",
                 checkpoint_minutes=0.0, patience=1.0)
@@ -112,9 +112,8 @@ PROGRAM = textwrap.dedent(
             root.mkdir()
             if allowed:
                 os.sched_setaffinity(0, {min(allowed)} if asked["one_core"] else allowed)
-            forked("whole", "a")
-            if asked["workers"]:
-                forked("loaded apart", "apart", workers=asked["workers"])
+            # What is resumed loads in its own process: the same bits with any number of workers.
+            forked("whole", "a", workers=asked["workers"])
             for step in asked["killed"]:
                 forked("none", f"killed-{step}", step)
                 points = sorted(p.name for p in (root / f"killed-{step}").glob("step-*.ckpt"))
@@ -145,8 +144,8 @@ PLAIN: dict[str, Any] = {
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": PLAIN,
     "bfloat16 on one core": {"precision": "bf16-mixed", "one_core": True, "killed": [6]},
-    "frozen stages, small first": {"frozen": 3, "side": 64, "small_first": True, "killed": [6]},
-    "as on an accelerator": {"precision": "bf16-mixed", "side": 96, "workers": 2, "killed": [6]},
+    "frozen stages, small first": {"frozen": 3, "side": 48, "small_first": True, "killed": [6]},
+    "as on an accelerator": {"precision": "bf16-mixed", "side": 64, "workers": 2, "killed": [6]},
 }
 
 
@@ -176,10 +175,7 @@ def trainings(every: Path) -> Path:
 def test_every_choice_of_a_machine_trains_and_resumes_to_the_same_bits(
     every: Path, name: str
 ) -> None:
-    whole = (every / name / "whole").read_text()
-    assert (every / name / "resumed-6").read_text() == whole
-    if VARIANTS[name].get("workers"):
-        assert (every / name / "loaded apart").read_text() == whole
+    assert (every / name / "resumed-6").read_text() == (every / name / "whole").read_text()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and fork are POSIX")
@@ -209,9 +205,9 @@ def test_epoch_that_does_not_fit_into_the_time_is_not_begun(trainings: Path) -> 
     said = (trainings / "short").read_text().split(" ", 2)
     assert said[1:] == [
         "1",
-        "stopped after epoch 1 of 3: the next would not have fitted into the time given",
+        "stopped after epoch 1 of 2: the next would not have fitted into the time given",
     ]
-    assert (trainings / "whole").read_text().split()[1:] == ["3"]
+    assert (trainings / "whole").read_text().split()[1:] == ["2"]
 
 
 def test_torn_resume_point_is_passed_over(tmp_path: Path) -> None:
