@@ -25,7 +25,7 @@ JOBS = {"3.11": "3.11", "3.12": "3.12", "3.13": "3.13", "lowest": "3.11"}
 # The rooms in the order of the data, and one whole path through all of them.
 TESTS = [
     *("images", "manifest", "split", "prepared", "heads", "classifier", "scores", "metrics"),
-    *("calibration", "html", "outputs", "path", "old_run"),
+    *("calibration", "html", "outputs", "cli", "machine", "fitting", "path", "old_run"),
 ]
 # Seconds of one job.
 PATIENCE = 3600

@@ -95,7 +95,17 @@ def test_mistakes_are_told_together_and_before_torch_is_loaded() -> None:
     assert loaded == "[]"
 
 
-def test_choices_and_the_options_of_the_app_stand_in_the_help() -> None:
+def test_a_narrow_terminal_cuts_no_option_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    told = CliRunner().invoke(build(), ["train", "crop_disease", "--help"]).output
+    assert "…" not in told
+    assert "--label-column" in told
+
+
+def test_choices_and_the_options_of_the_app_stand_in_the_help(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     told = CliRunner().invoke(build(), ["train", "crop_disease", "--help"]).output
     assert "--tile" in told
     assert "Options of crop_disease" in told

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
+from typing import Any
 
 import typer
 
@@ -42,11 +44,16 @@ EPILOG = (
     "Exit codes: 0 done; 2 the input or the command must change; 3 done, but some inputs failed; "
     "4 another process holds the output; 130 stopped, can be resumed; 1 a fault of ours."
 )
+# Columns from which help is set in boxes.
+BOXES_FROM = 70
 
 
 def build() -> typer.Typer:
     """The command line, with every command in the order a user meets it."""
+    # Boxes need room: in a narrow terminal they would cut the names of options short.
+    plain: dict[str, Any] = {"rich_markup_mode": None}
     cli = typer.Typer(
+        **({} if shutil.get_terminal_size().columns >= BOXES_FROM else plain),
         name="resight",
         help=HELP,
         epilog=EPILOG,
