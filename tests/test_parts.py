@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from core.base.outputs import recorded_files
 from core.errors import ConfigError, RunError
 from core.prediction.scorer import Scorer
 from core.verbs.parts import merge, part_of, predict_part, share_of
-from core.verbs.predict import predict
+from core.verbs.predict import begin, predict
 from core.verbs.train import train
 
 
@@ -43,8 +44,12 @@ def whole(trained: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) 
 def parts(trained: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     place = tmp_path_factory.mktemp("three")
     for i in (1, 2, 3):
-        predict_part(trained[0], [trained[1]], place / str(i), (i, 3))
+        part_in(place / str(i), trained, (i, 3))
     return [place / str(i) for i in (1, 2, 3)]
+
+
+def part_in(place: Path, trained: tuple[Path, Path], part: tuple[int, int]) -> dict[str, Any]:
+    return predict_part(begin(trained[0], [trained[1]], place), place, part)
 
 
 def test_parts_are_all_blocks_each_once() -> None:
@@ -69,18 +74,18 @@ def test_a_part_killed_and_repeated_beside_another_ends_with_the_bytes_of_one(
     start = "from core.cli.main import main; main()"
     command = [sys.executable, "-c", start, "predict", *map(str, trained), "--device", "cpu"]
 
-    def begin() -> subprocess.Popen[bytes]:
+    def start_again() -> subprocess.Popen[bytes]:
         return subprocess.Popen([*command, "--part", "2/2", "--out", str(tmp_path / "2")])
 
-    other = begin()
+    other = start_again()
     journal = tmp_path / "2" / "journal.jsonl"
     end = time.monotonic() + 120
     while not (journal.is_file() and journal.stat().st_size) and time.monotonic() < end:
         time.sleep(0.01)
     other.send_signal(signal.SIGKILL)
     assert other.wait(120) == -signal.SIGKILL
-    again = begin()
-    predict_part(*trained[:1], [trained[1]], tmp_path / "1", (1, 2))
+    again = start_again()
+    part_in(tmp_path / "1", trained, (1, 2))
     places = [tmp_path / "2", tmp_path / "1"]
     assert again.wait(120) == 0
     merge(places, tmp_path / "out")
@@ -94,9 +99,7 @@ def test_more_parts_than_blocks_leave_some_empty(
     trained: tuple[Path, Path], whole: Path, tmp_path: Path
 ) -> None:
     n = -(-150 // Scorer.block) + 2
-    found = [
-        predict_part(trained[0], [trained[1]], tmp_path / str(i), (i, n)) for i in range(1, n + 1)
-    ]
+    found = [part_in(tmp_path / str(i), trained, (i, n)) for i in range(1, n + 1)]
     assert [f["n_inputs"] for f in found].count(0) == 2
     assert sum(f["n_inputs"] for f in found) == 150
     merge([tmp_path / str(i) for i in range(1, n + 1)], tmp_path / "out")
@@ -105,13 +108,13 @@ def test_more_parts_than_blocks_leave_some_empty(
 
 def test_a_part_that_is_made_is_left_alone(trained: tuple[Path, Path], parts: list[Path]) -> None:
     before = {p: p.stat().st_mtime_ns for p in parts[0].iterdir()}
-    again = predict_part(trained[0], [trained[1]], parts[0], (1, 3))
+    again = part_in(parts[0], trained, (1, 3))
     assert again["of"] == 3
     assert {
         p: p.stat().st_mtime_ns for p in parts[0].iterdir() if p.name in {q.name for q in before}
     } == before
     with pytest.raises(RunError, match="part"):
-        predict_part(trained[0], [trained[1]], parts[0], (2, 3))
+        part_in(parts[0], trained, (2, 3))
 
 
 def test_what_does_not_cover_the_inputs_once_is_refused(
@@ -125,7 +128,7 @@ def test_what_does_not_cover_the_inputs_once_is_refused(
     with pytest.raises(RunError, match="counted twice"):
         merge([*parts, double], out)
     other = tmp_path / "other"
-    predict_part(trained[0], [trained[1]], other, (2, 4))
+    part_in(other, trained, (2, 4))
     with pytest.raises(RunError, match="another prediction"):
         merge([parts[0], other, parts[2]], out)
     with pytest.raises(RunError, match="is not a part"):

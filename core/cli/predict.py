@@ -74,19 +74,21 @@ def predict(
         from core.verbs import parts  # noqa: PLC0415  (imports scipy)
         from core.verbs import predict as verb  # noqa: PLC0415  (imports scipy)
 
-        asked: dict[str, Any] = {
-            "device": device,
-            "workers": workers,
-            "allow_outside": allow_outside,
-            "options": own_options(context),
-            "doubt": verb.DoubtRule(abstain=abstain, accept=accept_doubtful),
-        }
-        if part:
-            which = parts.part_of(part)
-            found = parts.predict_part(run, paths, out, which, **asked)
+        which = parts.part_of(part) if part else None
+        begun = verb.begin(
+            run,
+            paths,
+            out,
+            allow_outside=allow_outside,
+            options=own_options(context),
+            doubt=verb.DoubtRule(abstain=abstain, accept=accept_doubtful),
+        )
+        if which:
+            found = parts.predict_part(begun, out, which, device=device, workers=workers)
             _say_part(found, as_json=as_json)
         else:
-            tell(verb.predict(run, paths, out, **asked), out, quiet=quiet, as_json=as_json)
+            result = verb.complete(begun, out, device=device, workers=workers)
+            tell(result, out, quiet=quiet, as_json=as_json)
 
 
 def tell(result: Mapping[str, Any], out: Path, *, quiet: bool, as_json: bool) -> None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from core.base.jobs import Job, differences, open_output
 from core.base.machine import readers
-from core.base.options import plain_options
 from core.base.outputs import is_complete, seal, write_json
 from core.base.parsing import ParsingError, read_json
 from core.base.words import quantity
@@ -34,7 +33,9 @@ from core.report.predictions_page import FOLDER, Thumbnails
 from core.verbs.predict import begin, complete
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+
+    from core.verbs.predict import Begun
 
 __all__ = ["merge", "part_of", "predict_part", "share_of"]
 
@@ -68,29 +69,21 @@ def share_of(n_blocks: int, part: tuple[int, int]) -> tuple[int, int]:
 
 
 def predict_part(
-    run_path: Path,
-    inputs: Sequence[Path],
+    begun: Begun,
     out: Path,
     part: tuple[int, int],
     *,
-    allow_outside: bool = False,
-    options: Mapping[str, Any] | None = None,
     device: str = "auto",
     workers: int | None = None,
-    doubt: DoubtRule | None = None,
 ) -> dict[str, Any]:
     """Score one part of the inputs; a killed part goes on where it stopped.
 
     Args:
-        run_path: a complete run, or an exported model.
-        inputs: all inputs, of which this part is one: the same for every part.
+        begun: run and all inputs, of which this part is one; alike for every part.
         out: directory of this part.
         part: which, from 1, and of how many.
-        allow_outside: as for ``predict``; the same for every part.
-        options: as for ``predict``; the same for every part.
         device: Lightning's accelerator name.
         workers: threads that decode; default one per core.
-        doubt: as for ``predict``; the same for every part.
 
     Returns:
         ``part``, ``of``, ``n_inputs``, ``n_failed`` of the part, ``n_all`` and ``out``.
@@ -98,8 +91,6 @@ def predict_part(
     Raises:
         ResightError: the run or the inputs must change.
     """
-    require_apart(out, [*inputs, run_path])
-    begun = begin(run_path, inputs, allow_outside=allow_outside, options=options, doubt=doubt)
     job = Job("part", {**begun.asked, "part": list(part)}, begun_by=JOURNAL)
     with open_output(out, job) as is_made:
         if is_made:
@@ -121,13 +112,8 @@ def predict_part(
             "n_failed": int((table["status"] == "failed").sum()) if len(table) else 0,
             "n_all": len(begun.rows),
         }
-        again = {
-            "run": str(run_path.resolve()),
-            "inputs": [str(path.resolve()) for path in inputs],
-            "allow_outside": allow_outside,
-            "options": plain_options(options or {}),
-        }
-        write_json(out / PART, {"schema": 1, "share": share, "found": found, "again": again})
+        content = {"schema": 1, "share": share, "found": found, "again": begun.again}
+        write_json(out / PART, content)
         seal(out)
     return {**found, "out": str(out)}
 
@@ -161,10 +147,11 @@ def merge(
     asked = first["asked"]
     run_path = run_path or Path(again["run"])
     inputs = list(inputs) or [Path(path) for path in again["inputs"]]
-    require_apart(out, [*inputs, run_path, *parts])
+    require_apart(out, parts)
     begun = begin(
         run_path,
         inputs,
+        out,
         allow_outside=bool(again["allow_outside"]),
         options=again["options"],
         doubt=DoubtRule(**asked["doubt"]),

@@ -13,7 +13,7 @@ import pandas as pd
 from core.app import ExportContext, Manifest, Source, Unit
 from core.base.jobs import Job, open_output
 from core.base.machine import readers
-from core.base.options import of_value, resolve_options
+from core.base.options import of_value, plain_options, resolve_options
 from core.base.outputs import seal, write_json
 from core.base.words import quantity
 from core.cards.licence_terms import summary_of_terms
@@ -51,6 +51,7 @@ class Begun:
         rows: of the manifest in the order they are scored, with absolute paths.
         doubt: what is done about inputs and units in doubt.
         asked: what the result depends on; two jobs are one where it is equal.
+        again: where run and inputs lie and what was given, to begin once more elsewhere.
     """
 
     run: Run
@@ -59,21 +60,24 @@ class Begun:
     rows: list[dict[str, Any]]
     doubt: DoubtRule
     asked: dict[str, Any]
+    again: dict[str, Any]
 
 
 def begin(
     run_path: Path,
     inputs: Sequence[Path],
+    out: Path,
     *,
     allow_outside: bool = False,
     options: Mapping[str, Any] | None = None,
     doubt: DoubtRule | None = None,
 ) -> Begun:
-    """Load the run and list the inputs; see ``predict``.
+    """Load the run and list the inputs, which must lie apart from the outputs; see ``predict``.
 
     Raises:
         ResightError: the run or the inputs must change.
     """
+    require_apart(out, [*inputs, run_path])
     run, doubt = load_run(run_path), doubt or DoubtRule()
     own = resolve_options(run.app, "predict", options or {}, stored=run.options)
     found = run.app.index(
@@ -100,7 +104,13 @@ def begin(
         "options": {name: of_value(value) for name, value in sorted(own.items())},
         "doubt": asdict(doubt),
     }
-    return Begun(run, dict(own), found, rows, doubt, asked)
+    again = {
+        "run": str(run_path.resolve()),
+        "inputs": [str(path.resolve()) for path in inputs],
+        "allow_outside": allow_outside,
+        "options": plain_options(options or {}),
+    }
+    return Begun(run, dict(own), found, rows, doubt, asked, again)
 
 
 def predict(
@@ -133,8 +143,7 @@ def predict(
     Raises:
         ResightError: the run or the inputs must change.
     """
-    require_apart(out, [*inputs, run_path])
-    begun = begin(run_path, inputs, allow_outside=allow_outside, options=options, doubt=doubt)
+    begun = begin(run_path, inputs, out, allow_outside=allow_outside, options=options, doubt=doubt)
     return complete(begun, out, device=device, workers=workers)
 
 
