@@ -1,13 +1,14 @@
 """A fault at every file operation of every command, then the same command again.
 
 A command runs in a fork of this process. An audit hook counts what it does to files
-in its output, its run and its store, and at the n-th operation the process is
-killed, a write is torn, or the operation fails (disk full, no permission, input or
-output error). What is left must be absent, incomplete, or complete and right; the
-same command must then end with the same bytes as one that nothing happened to.
+in its output, its run and its store. What a kill at the n-th operation would leave is
+copied there and then, and once more with the write torn in half; or the operation
+fails (disk full, no permission, input or output error). What is left must be absent,
+incomplete, or complete and right; the same command must then end with the same bytes
+as one that nothing happened to. Faults that leave the same files are repeated once.
 
 A part of the places runs with every test; ``make faults`` runs all of them and prints the
-table of docs/guarantees.md.
+table of docs/guarantees.md. ``RESIGHT_FAULTS=20`` tries 20 places for each kind of fault.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ import hashlib
 import json
 import lzma
 import os
+import random
 import re
 import shutil
 import signal
 import sys
+import time
 import traceback
 from collections import Counter
 from contextlib import suppress
@@ -53,6 +56,7 @@ from core.verbs.check import check
 from core.verbs.compare import compare
 from core.verbs.ensemble import ensemble
 from core.verbs.evaluate import evaluate
+from core.verbs.export import ExportSettings, export
 from core.verbs.predict import predict
 from core.verbs.threshold import set_threshold
 from core.verbs.train import train
@@ -62,13 +66,12 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 
-ALL = os.environ.get("RESIGHT_FAULTS") == "all"
+ASKED = os.environ.get("RESIGHT_FAULTS", "")
+ALL = ASKED == "all"
 # Each of these takes seconds, twice for every fault.
-whole_only = pytest.mark.skipif(not ALL, reason="part of make faults, which takes an hour")
+whole_only = pytest.mark.skipif(not ASKED, reason="part of make faults, which takes hours")
 MODES = ("kill", "torn", "full", "denied", "broken")
 ERRORS = {"full": errno.ENOSPC, "denied": errno.EACCES, "broken": errno.EIO}
-# Places tried of each command and kind of fault when not all are.
-FEW = {"predict": 1, "threshold": 1}
 # When a page was made.
 MOMENT = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\+00:00|Z| UTC)?")
 REMOVALS = {"os.remove", "os.rmdir"}
@@ -90,8 +93,9 @@ class Injector:
 
     Attributes:
         watched: the folders.
-        mode: of ``MODES``; empty only counts.
+        mode: of ``ERRORS``; empty only counts.
         at: number of the operation, from 0.
+        states: where the watched folders are copied to before every change; None does not.
         log: what was counted.
         unsynced: files opened for writing whose bytes may not be on the disk.
     """
@@ -99,8 +103,10 @@ class Injector:
     watched: tuple[str, ...]
     mode: str = ""
     at: int = -1
+    states: Path | None = None
     log: list[str] = field(default_factory=list)
     unsynced: set[str] = field(default_factory=set)
+    is_copying: bool = False
 
     def install(self) -> None:
         """Begin, for as long as this process lives."""
@@ -145,33 +151,37 @@ class Injector:
         return path.startswith(self.watched)
 
     def _event(self, what: str, path: str) -> None:
+        if self.is_copying:
+            return
         is_read = what == "read"
         if is_read and self.mode != "broken":
             self.log.append(f"read {path}")
             return
-        number = len(self.log) if self.mode == "broken" else self._changes()
+        number = len(self.log) if self.mode == "broken" else changes_in(self.log)
         self.log.append(f"{what} {path}")
+        if self.states is not None:
+            self.is_copying = True
+            self._copy_state(self.states / str(number))
+            self.is_copying = False
         if not self.mode:
-            return
-        if self.mode in {"kill", "torn"}:
-            if number == self.at:
-                if self.mode == "torn":
-                    self._tear()
-                os.kill(os.getpid(), signal.SIGKILL)
             return
         # A full disk stays full and lets files be removed; a refusal stays, too.
         stays = (self.mode == "full" and what not in REMOVALS) or self.mode == "denied"
         if number == self.at or (stays and number > self.at >= 0):
             raise OSError(ERRORS[self.mode], os.strerror(ERRORS[self.mode]), path)
 
-    def _changes(self) -> int:
-        return sum(not line.startswith("read ") for line in self.log)
+    def _copy_state(self, to: Path) -> None:
+        """Keep what a kill would leave now, and which files a power cut would tear."""
+        for folder in self.watched:
+            if Path(folder).is_dir():
+                shutil.copytree(folder, to / Path(folder).name)
+        to.mkdir(parents=True, exist_ok=True)
+        (to / "unsynced.json").write_text(json.dumps(sorted(self.unsynced)))
 
-    def _tear(self) -> None:
-        """Leave half of what was written and not synced, as a power cut does."""
-        for path in self.unsynced:
-            with suppress(OSError):
-                os.truncate(path, os.stat(path).st_size // 2)  # noqa: PTH116
+
+def changes_in(log: list[str]) -> int:
+    """How many of the operations were no reads."""
+    return sum(not line.startswith("read ") for line in log)
 
 
 @dataclass(frozen=True)
@@ -216,7 +226,7 @@ def contents(folder: Path) -> dict[str, str]:
         if not file.is_file() or file.name == MANIFEST_NAME or "tensorboard" in file.parts:
             continue
         data = file.read_bytes()
-        if file.name == "run.json":
+        if file.name == "run.json" and data.endswith(b"}\n"):
             content = json.loads(data)
             content.pop("made", None)
             for point in [content.get("operating_point"), *content.get("operating_points", [])]:
@@ -241,6 +251,15 @@ def digests_of(out: Path, name: str) -> set[str]:
     """Of the file, and of the one that may wait to take its place."""
     files = (out / f".{name}.pending", out / name)
     return {sha256_file(file) for file in files if file.is_file()}
+
+
+def state_of(place: Path) -> str:
+    """What a repeated command can depend on; names and moments of the process before left out."""
+    found = contents(place)
+    found |= {f"{entry}": "" for entry in place.rglob("*")}
+    found = {re.sub(r"\.(\d+|[0-9a-f]{12})\.partial", ".partial", k): v for k, v in found.items()}
+    found |= {name: "lock" for name in found if name.endswith("/.lock")}
+    return hashlib.sha256(json.dumps(sorted(found.items())).encode()).hexdigest()
 
 
 class Bench:
@@ -280,43 +299,103 @@ class Bench:
 
         return in_fork(work, place / "said.txt")
 
+    def killed_after(self, command: Command, place: Path, seconds: float) -> bool:
+        """Run the command and kill it after a while; False if it ended before."""
+        os.environ["RESIGHT_HOME"] = str(place / "home")
+        child = os.fork()
+        if child == 0:
+            # A traceback must not go on in the tests of the child.
+            try:
+                command.run(place)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                assert os.waitstatus_to_exitcode(status) == 0
+                return False
+            time.sleep(0.01)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return True
+
     def watch(self, place: Path, command: Command, **how: Any) -> Injector:
         """An injector for the output and the store of a place."""
         return Injector((str(place / command.out), str(place / "home")), **how)
 
     def disturb(self, command: Command) -> Counter[str]:
         """Faults at many places; the count of each ending."""
-        place = self.fresh(command)
-        code, said = self.once(command, place, self.watch(place, command))
+        place, states = self.fresh(command), self.root / f"{command.name}-states"
+        shutil.rmtree(states, ignore_errors=True)
+        code, said = self.once(command, place, self.watch(place, command, states=states))
         assert code == 0, said
         right = contents(place / command.out)
         log = json.loads((place / "watched.json").read_text())
-        n = {
-            mode: len(log) if mode == "broken" else sum(not e.startswith("read ") for e in log)
-            for mode in MODES
-        }
         shutil.rmtree(place)
+        few = int(ASKED) if ASKED.isdigit() else 1
+        endings: dict[str, str] = {}
         count: Counter[str] = Counter()
         for mode in MODES:
-            for at in chosen(n[mode], FEW.get(command.name, 1)):
-                ending = self._one(command, mode, at, right)
+            n = len(log) if mode == "broken" else changes_in(log)
+            for at in chosen(n, few):
+                code, said = 0, ""
+                if mode in ERRORS:
+                    place = self.fresh(command)
+                    watch = self.watch(place, command, mode=mode, at=at)
+                    code, said = self.once(command, place, watch)
+                else:
+                    place = self._killed(command, states / str(at), torn=mode == "torn")
+                ending = self._ending(command, place, right, code, said, endings)
+                if ending == "right" and mode in ERRORS and code == 0:
+                    ending = "finished"
                 count[ending] += 1
                 count["injections"] += 1
-                if ending not in {"repeated", "finished"}:
+                if ending not in {"right", "finished"}:
                     sys.stderr.write(f"{command.name} {mode} at {at}: {ending}\n")
+        count["states"] = len(endings)
+        shutil.rmtree(states)
         return count
 
-    def _one(self, command: Command, mode: str, at: int, right: dict[str, str]) -> str:
+    def _killed(self, command: Command, state: Path, *, torn: bool) -> Path:
+        """The folder as a kill left it; torn: with half of what was not synced."""
         place = self.fresh(command)
-        injector = self.watch(place, command, mode=mode, at=at)
-        code, said = self.once(command, place, injector)
-        ending = "finished" if code == 0 else "repeated"
+        for folder in (command.out, "home"):
+            shutil.rmtree(place / folder, ignore_errors=True)
+            if (state / folder).is_dir():
+                shutil.copytree(state / folder, place / folder)
+        if torn:
+            for path in json.loads((state / "unsynced.json").read_text()):
+                with suppress(OSError):
+                    os.truncate(path, os.stat(path).st_size // 2)  # noqa: PTH116
+        return place
+
+    def _ending(
+        self,
+        command: Command,
+        place: Path,
+        right: dict[str, str],
+        code: int,
+        said: str,
+        endings: dict[str, str],
+    ) -> str:
+        """What becomes of what a fault left: ``right`` if the same command ends with it."""
         if code == 1:
             return f"traceback: {said.strip().splitlines()[-1]}\n{said}"
         wrong = lies(place / command.out, right)
         if wrong:
             return f"sealed wrong: {wrong[:3]}"
-        (place / "said.txt").unlink(missing_ok=True)
+        for file in ("said.txt", "watched.json"):
+            (place / file).unlink(missing_ok=True)
+        state = state_of(place)
+        if state not in endings:
+            endings[state] = self._repeated(command, place, right)
+        return endings[state]
+
+    def _repeated(self, command: Command, place: Path, right: dict[str, str]) -> str:
+        """The ending of the same command once more."""
         again, said = self.once(command, place, None)
         if again:
             return f"stuck: {said}"
@@ -325,7 +404,7 @@ class Bench:
             names = sorted(k for k in now.keys() | right.keys() if now.get(k) != right.get(k))
             return f"other bytes: {names[:4]}"
         shutil.rmtree(place)
-        return ending
+        return "right"
 
 
 def chosen(n: int, few: int) -> list[int]:
@@ -420,9 +499,9 @@ def everywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Bench:
 @whole_only
 def test_the_common_steps_hold_at_every_operation(everywhere: Bench) -> None:
     count = everywhere.disturb(Command("report_twice", lambda _: None, report_twice))
-    n = count.pop("injections")
+    n = count["injections"]
     assert n > 100
-    assert count["finished"] + count["repeated"] == n, dict(count)
+    assert count["finished"] + count["right"] == n, dict(count)
 
 
 @whole_only
@@ -500,12 +579,11 @@ def copy_of(folder: Path, *names: str) -> Callable[[Path], None]:
 def settled(command: Command, bench: Bench) -> None:
     """Disturb a command and require that nothing is stuck, wrong or unexplained."""
     count = bench.disturb(command)
-    n = count.pop("injections")
-    well = count["repeated"] + count["finished"]
-    if ALL:
-        sys.stderr.write(
-            f"| {command.name} | {n} | {count['finished']} | {count['repeated']} | {n - well} |\n"
-        )
+    n, well = count["injections"], count["right"] + count["finished"]
+    if ASKED:
+        numbers = (n, count["states"], count["finished"], count["right"], n - well)
+        cells = " | ".join(f"{number:,}" for number in numbers)
+        sys.stderr.write(f"| {command.name} | {cells} |\n")
     assert n == well, dict(count)
 
 
@@ -569,6 +647,14 @@ def test_a_disturbed_ensemble_is_made_again(bench: Bench, trained: Path) -> None
 
 
 @whole_only
+def test_a_disturbed_export_is_made_again(bench: Bench, trained: Path) -> None:
+    def run(place: Path) -> None:
+        export(place / "run", place / "out", ExportSettings(data=place / "leaves"))
+
+    settled(Command("export", copy_of(trained, "run", "leaves"), run), bench)
+
+
+@whole_only
 def test_a_disturbed_training_goes_on(bench: Bench, trained: Path) -> None:
     settled(
         Command(
@@ -578,3 +664,29 @@ def test_a_disturbed_training_goes_on(bench: Bench, trained: Path) -> None:
         ),
         bench,
     )
+
+
+@whole_only
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_trainings_killed_at_random_end_with_the_same_bytes(
+    precision: str, bench: Bench, trained: Path
+) -> None:
+    kills = int(ASKED) if ASKED.isdigit() else 20
+    flags = {**LEAVES, "epochs": 3, "precision": precision, "checkpoint_minutes": 0.0}
+    command = Command(
+        f"train-{precision}",
+        copy_of(trained, "leaves"),
+        lambda place: train_leaves(place, place / "out", flags),
+    )
+    place, start = bench.fresh(command), time.monotonic()
+    code, said = bench.once(command, place, None)
+    assert code == 0, said
+    lasts, right = time.monotonic() - start, contents(place / "out")
+    rng, done, trainings = random.Random(precision), 0, 0
+    while done < kills:
+        place, trainings = bench.fresh(command), trainings + 1
+        while bench.killed_after(command, place, rng.uniform(0.05, 0.9) * lasts):
+            done += 1
+            assert not lies(place / "out", right)
+        assert contents(place / "out") == right
+    sys.stderr.write(f"| train, {precision}: {done} kills in {trainings} trainings | 0 |\n")

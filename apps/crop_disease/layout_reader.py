@@ -8,13 +8,13 @@ core; what is added is the card, and for PlantVillage the leaf.
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from apps.crop_disease.layouts import FOLDER_SETS, TABLE_SETS
 from core.app import Manifest
+from core.base.parsing import read_json
 from core.data.label_map import label_map
 from core.data.published import (
     counted_missing,
@@ -194,7 +194,7 @@ def _meaning(one: TableSet, source: Source, root: Path) -> tuple[dict[str, str],
     if one.names_file:
         file = root / one.names_file
         try:
-            names = {str(k): str(v) for k, v in json.loads(file.read_text("utf-8")).items()}
+            names = {str(k): str(v) for k, v in read_json(file).items()}
         except (OSError, ValueError, AttributeError) as error:
             msg = (
                 f"{readable(str(file))}: is not a map from label to name ({error}). Restore the "
@@ -304,7 +304,7 @@ def _with_leaves(one: FolderSet, found: Manifest, source: Source) -> Manifest:
         )
         return replace(found, notes=(*found.notes, note))
     try:
-        content = json.loads(file.read_bytes())
+        content = read_json(file)
         leaves = {str(name): [str(leaf) for leaf in known] for name, known in content.items()}
     except (ValueError, AttributeError, TypeError) as error:
         msg = (

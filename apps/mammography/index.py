@@ -16,13 +16,15 @@ from apps.mammography.headers import Header, read_header, side_and_view
 from apps.mammography.identity import Pseudonyms
 from apps.mammography.images import CLEAR_SIDE, find_breast, read
 from apps.mammography.layout_reader import card_of, manifest_of
+from core.data.attempt import attempt
 from core.data.dicom import DICOM_SUFFIXES, is_dicom, open_dicom
 from core.data.manifest import EXTENSIONS as PHOTOS
 from core.data.manifest import index_images, locate
 from core.data.manifest_tables import LABEL_NAMES
+from core.data.reading import read_apart
 from core.data.scan import scan
 from core.data.table_paths import FileKey
-from core.errors import ConfigError, ImageError, ManifestError
+from core.errors import ConfigError, ManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -365,13 +367,13 @@ def _one_patient(table: pd.DataFrame, source: Source) -> list[str]:
 
 def _are_equal(one: Path, other: Path) -> bool:
     """Whether two files that carry one SOPInstanceUID hold the same stored pixels."""
-    try:
+
+    def compare() -> bool:
         first, second = (open_dicom(path) for path in (one, other))
-        return bool(first.get("PixelData") == second.get("PixelData")) and all(
-            first.get(name) == second.get(name) for name in ("Rows", "Columns")
-        )
-    except ImageError:
-        return False
+        return all(first.get(name) == second.get(name) for name in ("PixelData", "Rows", "Columns"))
+
+    are_equal, _ = attempt(compare)
+    return bool(are_equal)
 
 
 def _group_rule(table: pd.DataFrame, base: Manifest) -> str:
@@ -424,11 +426,9 @@ def _side(
 
 def _side_from_pixels(path: Path, voi: str) -> str:
     """The side by where the chest wall is; empty where that is unclear or unreadable."""
-    try:
-        breast = find_breast(read({"path": path, "voi": voi}))
-    except ImageError:
-        return ""
-    if breast.certainty < CLEAR_SIDE:
+    row = {"path": str(path), "voi": voi}
+    breast, _ = attempt(lambda: find_breast(read_apart(read, row)))
+    if breast is None or breast.certainty < CLEAR_SIDE:
         return ""
     return {"left": "L", "right": "R"}.get(breast.chest_side, "")
 

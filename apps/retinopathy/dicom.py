@@ -83,6 +83,9 @@ def read_pixels(path: Path) -> NDArray[Any]:
             "install the decoders: pip install 'resight[dicom]'."
         )
         raise ImageError(msg) from error
+    if pixels.ndim != 2 and pixels.shape[2:] != (3,):
+        msg = f"{path.name}: it holds {len(pixels):,} pictures, and its header speaks of one."
+        raise ImageError(msg)
     return _as_colour(pixels, data)
 
 

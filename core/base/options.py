@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DATA_OPTIONS",
+    "LABEL_MAP",
     "may_come_from_run",
     "of_value",
     "options_of",
@@ -32,6 +33,7 @@ __all__ = [
 ]
 
 
+LABEL_MAP = "label-map"
 _LABELLED = ("check", "train", "evaluate")
 _EVERY = (*_LABELLED, "predict")
 # What a user may say of any data, whatever the app: which column is what, what a label means.
@@ -67,7 +69,7 @@ DATA_OPTIONS = (
         scope="command",
     ),
     Option(
-        name="label-map",
+        name=LABEL_MAP,
         help="What a label counts as: RAW=CLASS, several separated by commas, or a table of two "
         "columns; RAW= leaves its images out.",
         verbs=_LABELLED,
@@ -131,6 +133,9 @@ def may_come_from_run(option: Option, value: Any) -> bool:
     the keyboard.
     """
     if option.scope == "command" or option.type is Path or "train" not in option.verbs:
+        return False
+    if option.name == LABEL_MAP and "=" not in str(value):
+        # A table, which lies on this machine; training stores what it says.
         return False
     if option.type is float:
         return type(value) in {int, float}

@@ -12,6 +12,7 @@ have a key, and Gebru et al. 2021, "Datasheets for Datasets", doi:10.1145/345872
 from __future__ import annotations
 
 import difflib
+import io
 import re
 from functools import cache
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.base.parsing import ParsingError, parse_yaml
+from core.base.regular_files import open_regular
 from core.errors import CardError
 
 __all__ = [
@@ -190,10 +192,12 @@ def read_card(path: Path) -> CardFile:
         CardError: it cannot be read, or breaks the schema; all problems at once.
     """
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
+        with open_regular(path) as stream:
+            data = stream.read(_LARGEST_BYTES + 1)
+        if len(data) > _LARGEST_BYTES:
             msg = f"{path}: is {path.stat().st_size:,} bytes, and a data card is a page of text."
             raise CardError(msg)
-        text = path.read_text(encoding="utf-8")
+        text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8").read()
     except (OSError, UnicodeError) as error:
         msg = f"{path}: cannot be read as a data card ({error}). Name a Markdown file in UTF-8."
         raise CardError(msg) from error
@@ -227,10 +231,11 @@ def read_card(path: Path) -> CardFile:
 
 def is_card_file(path: Path) -> bool:
     """Whether a file begins as a data card does; any other Markdown is no concern of ours."""
-    if not path.is_file():
+    try:
+        with open_regular(path) as stream:
+            head = stream.read(4096).decode("utf-8", "replace")
+    except OSError:
         return False
-    with path.open("rb") as stream:
-        head = stream.read(4096).decode("utf-8", "replace")
     return head.startswith("---") and "\nweights_release:" in head.replace("\r", "") + "\n"
 
 

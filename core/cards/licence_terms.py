@@ -7,10 +7,10 @@ that every page and file made from it can say them without the cards.
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.base.parsing import read_json
 from core.cards.card import QUESTION
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def terms_of_weights(weights: str) -> list[dict[str, Any]]:
     if not (weights.endswith(".safetensors") and run.is_file()):
         return []
     try:
-        content = json.loads(run.read_text(encoding="utf-8"))
+        content = read_json(run)
         return joined_terms(content.get("terms") or [])
     except (ValueError, AttributeError, KeyError, TypeError):
         # Some other program's run.json beside weights of its own.

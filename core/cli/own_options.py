@@ -8,7 +8,6 @@ option that the command does not know asks for it, so that a wrong path is told 
 from __future__ import annotations
 
 import inspect
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +17,7 @@ import typer.main
 
 from core.app import app_names, find_app
 from core.base.options import options_of
+from core.base.parsing import read_json
 from core.errors import ResightError
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _app_of_run(path: Path) -> str:
             from core.base.settings import read_plan  # noqa: PLC0415  (pydantic)
 
             return str(read_plan(path)[0].app)
-        return str(json.loads((path / "run.json").read_text(encoding="utf-8"))["app"])
+        return str(read_json(path / "run.json")["app"])
     except (OSError, ValueError, KeyError, TypeError, ResightError):
         return ""
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
+from core.base.regular_files import open_regular
 from core.errors import ImageError
 
 if TYPE_CHECKING:
@@ -76,10 +77,7 @@ _JPEG = "1.2.840.10008.1.2.4."
 def is_dicom(path: Path) -> bool:
     """Whether the file begins as DICOM part 10 says: 128 bytes, then ``DICM``."""
     try:
-        # A pipe of that name would be waited for, for ever.
-        if not path.is_file():
-            return False
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return stream.read(132)[128:] == b"DICM"
     except OSError:
         return False
@@ -146,7 +144,10 @@ def stored_values(dataset: Dataset) -> NDArray[Any]:
         except Exception as error:  # decoders raise nearly every builtin
             failure = failure or error
         else:
-            return np.asarray(pixels)
+            stored = np.asarray(pixels)
+            if stored.ndim != 2:
+                refuse(f"holds {len(stored):,} pictures, and its header speaks of one")
+            return stored
     reason = f"its {syntax.name} pixels cannot be decoded ({first_line(failure)})"
     if syntax == _JPEG_EXTENDED and dataset.get("BitsStored") != 8:
         return refuse(
@@ -160,7 +161,7 @@ def _check_inflated_size(path: Path, meta: Dataset) -> None:
     length = meta.get("FileMetaInformationGroupLength")
     if length is None:
         refuse("is deflated and does not say where its data begin")
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         # Preamble and DICM, then the 12 bytes of the element that holds the length.
         stream.seek(132 + 12 + int(length))
         packed = stream.read()

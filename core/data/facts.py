@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.base.regular_files import open_regular
 from core.data.attempt import attempt
 from core.data.image_files import sniff
 from core.data.reading import in_threads, read_apart
@@ -142,7 +143,7 @@ def measure(image_id: str, path: Path, pixels: NDArray[Any]) -> Facts:
     shown = Image.fromarray(((grey - low) / max(high - low, 1e-6) * 255).astype(np.uint8))
     three = np.repeat(small, 3, axis=2) if small.shape[2] == 1 else small[:, :, :3]
     colour = np.asarray(three / full, dtype=np.float32)
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         kind = sniff(stream.read(256))
     return Facts(
         image_id=image_id,

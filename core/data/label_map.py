@@ -6,6 +6,7 @@ predictions made elsewhere. An empty class leaves the images out.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from core.app import Task
 
-__all__ = ["label_map", "mapped", "meet_classes"]
+__all__ = ["in_words", "label_map", "mapped", "meet_classes"]
 
 
 def label_map(text: object) -> dict[str, str]:
@@ -54,6 +55,25 @@ def label_map(text: object) -> dict[str, str]:
             raise ConfigError(msg)
         chosen[raw.casefold()] = name
     return chosen
+
+
+def in_words(text: object) -> str:
+    """A label map as ``RAW=CLASS``: a table by what it says, so that it means the same elsewhere.
+
+    The path stays where a label holds what cannot be written so.
+
+    >>> in_words("b=yes, 'a, c'=no")
+    "b=yes, 'a, c'=no"
+    """
+    words = str(text or "")
+    if "=" in words:
+        return words
+    chosen = label_map(words)
+    written = ",".join(f"'{raw}'={name}" for raw, name in sorted(chosen.items()))
+    with suppress(ConfigError):
+        if label_map(written) == chosen:
+            return written
+    return words
 
 
 def mapped(label: str, chosen: Mapping[str, str], task: Task) -> str:

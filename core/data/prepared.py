@@ -24,8 +24,9 @@ import numpy as np
 
 from core.base.machine import cache_home
 from core.base.options import pixel_options
-from core.base.outputs import atomic_file, check_space, sha256_file, write_json
+from core.base.outputs import atomic_file, check_space, write_json
 from core.base.progress import track
+from core.base.regular_files import open_regular
 from core.data.attempt import attempt
 from core.data.reading import in_threads, read_apart
 from core.errors import ImageError, OutputError, RunError
@@ -424,7 +425,8 @@ def _content_keys(rows: Sequence[Mapping[str, Any]], workers: int) -> list[str]:
 
     def content(path: str) -> str:
         try:
-            return sha256_file(Path(path))
+            with open_regular(Path(path)) as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError as error:
             return f"unreadable {error.errno} {path}"
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
+from core.base.regular_files import open_regular
 from core.data.image_files import RAW_SUFFIXES, sniff
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 def _is_image(path: Path) -> bool:
     """Whether the content is that of an image although the name does not say so."""
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return sniff(stream.read(256)) not in {"", "PDF", "DICOM"}
     except OSError:
         return False

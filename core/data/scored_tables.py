@@ -236,6 +236,7 @@ def _scores(
     columns = names if len(names) > 1 else alone[-1:]
     found = [[number(cell) for cell in raw[column]] for column in columns]
     values = np.array(found, dtype=np.float64).T.reshape(len(raw), len(columns))
+    values[~np.isfinite(values)] = np.nan
     n_words = int(((raw[columns] != "").to_numpy() & ~np.isfinite(values)).any(axis=1).sum())
     if n_words:
         notes.append(f"{n_words:,} rows have a score that is no number; they count as failed.")

@@ -99,10 +99,10 @@ def resolve_paths(
             continue
         path = _as_written(root, name)
         is_away = not path.is_relative_to(home) and not path.is_relative_to(root)
-        is_foreign = is_away and _ABSOLUTE.match(name) is not None and not path.exists()
+        is_foreign = is_away and _ABSOLUTE.match(name) is not None and not _exists(path)
         if is_away and not is_foreign and not allow_outside:
             outside.append(name)
-        if path.is_file() and (allow_outside or not is_away):
+        if _is_file(path) and (allow_outside or not is_away):
             found.append(Found(path))
             continue
         if search is None:
@@ -124,9 +124,20 @@ def resolve_paths(
 def _as_written(root: Path, name: str) -> Path:
     """The path as it stands, with either kind of slash."""
     path = Path(os.path.normpath(locate(root, name)))
-    if "\\" in name and not path.is_file():
+    if "\\" in name and not _is_file(path):
         path = Path(os.path.normpath(locate(root, name.replace("\\", "/"))))
     return path
+
+
+def _exists(path: Path) -> bool:
+    """Whether something is there; what no file system could hold, such as a sentence, is not."""
+    # Unlike os.path.exists, Path.exists raises for a name that is too long.
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a file is there; see ``_exists``."""
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 class _Search:

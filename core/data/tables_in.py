@@ -17,6 +17,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from core.base.parsing import parse_json
+from core.base.regular_files import open_regular
 from core.data.scan import readable
 from core.errors import ManifestError
 
@@ -163,7 +165,7 @@ def column_number(name: str) -> int:
 def _from_text(file: Path, names: Sequence[str], *, strict: bool) -> Cells:
     """A text table of any separator and encoding."""
     notes: list[str] = []
-    text, encoding = _decoded(file.read_bytes())
+    text, encoding = _decoded(_bytes_of(file))
     if encoding == "cp1252":
         notes.append(f"{file.name} is not in UTF-8; it was read as Windows (cp1252).")
     lines = text.splitlines(keepends=True)
@@ -353,12 +355,16 @@ def _from_parquet(file: Path) -> Cells:
     return _squared(file, [str(name) for name in table.columns], rows, [], strict=True)
 
 
+def _bytes_of(file: Path) -> bytes:
+    """All bytes of a regular file."""
+    with open_regular(file) as stream:
+        return stream.read()
+
+
 def _from_json_lines(file: Path) -> Cells:
     """One JSON object a line, as hubs of data sets publish ``metadata.jsonl``."""
-    import json  # noqa: PLC0415
-
-    text, _ = _decoded(file.read_bytes())
-    records = [json.loads(line) for line in text.splitlines() if line.strip()]
+    text, _ = _decoded(_bytes_of(file))
+    records = [parse_json(line) for line in text.splitlines() if line.strip()]
     if not all(isinstance(record, dict) for record in records):
         msg = "a line is no object of names and values"
         raise ValueError(msg)

@@ -13,11 +13,11 @@ Nothing here imports torch, MONAI, timm, Lightning or scikit-learn.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.base.parsing import read_json
 from core.base.progress import log
 from core.data.prepared import full_scale, resize_to, synthetic_pictures
 from core.errors import ConfigError, RunError
@@ -156,7 +156,7 @@ def _certificate(path: Path) -> dict[str, Any]:
     """The certificate of an exported run."""
     file = path / "certificate.json"
     try:
-        content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(file)
         content["processor"], content["engine"], content["probe_scores"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         msg = (

@@ -49,6 +49,7 @@ __all__ = [
     "look",
     "read_manifest",
     "require_same_data",
+    "without_unreadable",
 ]
 
 # Written last when the data were looked at.
@@ -93,7 +94,7 @@ def look(
     labels = found.table.loc[found.table["status"] == "ok", "label"]
     task = task.with_classes(sorted(set(labels.astype(str))))
     audited = audit(found, app=app, task=task, progress=True, workers=cores())
-    indexed = _without_unreadable(found.table, audited, task)
+    indexed = without_unreadable(found.table, audited, task)
     folds = int(wanted.get("folds", 1))
     merged = merge_duplicates(indexed, audited)
     joined = joined_groups(indexed, merged, audited, found.group_word or app.group)
@@ -145,9 +146,7 @@ def look(
     return table, task, {**words, "audit": audited}
 
 
-def _without_unreadable(
-    table: pd.DataFrame, audited: Mapping[str, Any], task: Task
-) -> pd.DataFrame:
+def without_unreadable(table: pd.DataFrame, audited: Mapping[str, Any], task: Task) -> pd.DataFrame:
     """The manifest in which images that cannot be read have failed, so that none is counted on.
 
     Raises:

@@ -8,19 +8,18 @@ on the run's own held-out images.
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from safetensors.numpy import save as save_arrays
 
 from core.app import Cases
 from core.base.jobs import Job, open_output
 from core.base.outputs import (
+    copy_file,
     is_complete,
     seal,
     sha256_file,
@@ -29,6 +28,7 @@ from core.base.outputs import (
     write_text,
 )
 from core.base.progress import track
+from core.base.settings import read_plan
 from core.data.manifest import locate
 from core.errors import ConfigError, MetricError, RunError
 from core.model.exporting import OPSET, export_onnx
@@ -46,6 +46,8 @@ from core.statistics.scores import encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pandas as pd
 
 __all__ = ["ExportSettings", "export"]
 
@@ -128,7 +130,7 @@ def held_out_rows(run: Run, data: Path | None) -> tuple[list[dict[str, Any]], in
     Raises:
         ConfigError: their files are not found.
     """
-    table = pd.read_parquet(run.path / "manifest.parquet")
+    table = read_table(run.path / "manifest")
     split = final_split(read_table(run.path / "predictions"))
     ok = table[table["status"] == "ok"]
     held = ok if split == "out-of-fold" else ok[ok["split"] == split]
@@ -152,10 +154,8 @@ def held_out_rows(run: Run, data: Path | None) -> tuple[list[dict[str, Any]], in
 
 def _place_of_data(run_path: Path) -> Path:
     """Where the plan says that the images were."""
-    import yaml  # noqa: PLC0415  (only here)
-
-    plan = yaml.safe_load((run_path / "plan.yaml").read_text(encoding="utf-8"))
-    return Path(str((plan.get("question") or {}).get("data") or "."))
+    question, _ = read_plan(run_path / "plan.yaml")
+    return Path(question.data)
 
 
 def _certify(
@@ -229,7 +229,7 @@ def _headline(run: Run, table: pd.DataFrame) -> float | None:
 def _write_companions(run: Run, out: Path) -> None:
     """What travels beside the model: terms, environment, a program of forty lines."""
     if (run.path / "model_card.md").is_file():
-        shutil.copy(run.path / "model_card.md", out / "model_card.md")
+        copy_file(run.path / "model_card.md", out / "model_card.md")
     light = files("core.prediction") / "requirements.txt"
     write_text(out / "requirements.txt", light.read_text(encoding="utf-8"))
     if not run.content.get("facts"):

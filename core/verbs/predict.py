@@ -19,7 +19,7 @@ from core.base.words import quantity
 from core.cards.licence_terms import summary_of_terms
 from core.data.attempt import one_line
 from core.data.input_files import absolute_rows, require_apart, stamps_of, with_paths
-from core.errors import ManifestError, ResightError
+from core.errors import ImageError, ManifestError, ResightError
 from core.evaluation.doubt import DoubtRule, doubt_of_images, prevailing_doubt, with_doubt
 from core.evaluation.units import decisions_of, text_of
 from core.prediction.journal import JOURNAL, stream_through
@@ -271,12 +271,9 @@ def _export(run: Run, context: ExportContext) -> tuple[list[str], list[str]]:
             continue
         try:
             written = export.write(context)
-        except ResightError:
-            raise
         # An export is made from the table, and costs neither the table nor other exports.
         except Exception as error:
-            if isinstance(error, OSError) and error.errno:
-                # The output's own disk: whole once there is room.
+            if _is_for_user(error, out):
                 raise
             failed.append(export.name)
             context.notes.append(f"The export {export.name} was not made: {one_line(error)}")
@@ -287,6 +284,18 @@ def _export(run: Run, context: ExportContext) -> tuple[list[str], list[str]]:
                 raise RuntimeError(msg)
             files.append(path.relative_to(out).as_posix())
     return sorted(files), failed
+
+
+def _is_for_user(error: Exception, out: Path) -> bool:
+    """Whether an export failed for what the user must change, and not for one of the inputs."""
+    if isinstance(error, ImageError):
+        return False
+    if isinstance(error, ResightError):
+        return True
+    if not isinstance(error, OSError) or not error.errno:
+        return False
+    # The output's own disk: whole once there is room. An input may be gone meanwhile.
+    return str(error.filename or out).startswith(str(out))
 
 
 def _judged(run: Run) -> pd.DataFrame | None:

@@ -19,11 +19,12 @@ import torch
 from core.app import App, Manifest, Task, Unit, find_app
 from core.base.jobs import Job, open_output
 from core.base.machine import cores, freed_memory_kept, threads
-from core.base.options import of_value, plain_options, resolve_options
+from core.base.options import LABEL_MAP, of_value, plain_options, resolve_options
 from core.base.outputs import write_json, write_text
 from core.base.progress import log
 from core.base.settings import Plan, Question, TrainConfig, check_settings, read_plan, write_plan
 from core.data.input_files import absolute_rows, require_apart, with_paths
+from core.data.label_map import in_words
 from core.data.prepared import Form, Preparation, prepare_table
 from core.data.split import draw_folds, draw_split
 from core.errors import ConfigError, ManifestError, ResightError
@@ -110,6 +111,8 @@ def train(
     app = find_app(question["app"])
     planned_options = question.get("options", {})
     own = resolve_options(app, "train", {**planned_options, **(options or {})})
+    if LABEL_MAP in own:
+        own[LABEL_MAP] = in_words(own[LABEL_MAP])
     asked = Question.model_validate({**question, "options": plain_options(own)})
     units_of(app, asked.rules)
     require_apart(out, [Path(asked.data)])

@@ -11,6 +11,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.base.regular_files import open_regular
 from core.data.scan import readable
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def is_raster(path: Path, *, asked: bool) -> bool:
 
 def _is_vrt(path: Path) -> bool:
     """Whether a file that is called a TIFF is GDAL's virtual format."""
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         return stream.read(256).lstrip().startswith(b"<VRT")
 
 
@@ -89,7 +90,7 @@ def _tiff_tags(path: Path) -> set[int]:
     Read here, so that a folder of photos is told from a field without the libraries for maps.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             head = stream.read(16)
             order = {b"II": "<", b"MM": ">"}.get(head[:2])
             if order is None or len(head) < 16:

@@ -24,6 +24,7 @@ import numpy as np
 from apps.crop_disease.field.channels import BAND_NAMES, INDICES, Reading, named_bands, scaled
 from apps.crop_disease.field.ground import Ground
 from apps.crop_disease.padding import padding_for
+from core.base.regular_files import open_regular
 from core.errors import ImageError
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def open_geotiff(path: Path) -> Any:
     from rasterio.errors import NotGeoreferencedWarning, RasterioIOError  # noqa: PLC0415
 
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             start = stream.read(256)
     except OSError as error:
         msg = f"{path}: cannot be read ({error.strerror}). Check the path."

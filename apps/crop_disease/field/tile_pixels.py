@@ -50,6 +50,31 @@ def read_tile(row: Mapping[str, Any]) -> NDArray[Any]:
         raise ImageError(msg) from error
 
 
+def _valid_or_unreadable(source: Any, reading: Reading, window: Window) -> NDArray[np.bool_]:
+    """What is valid in a window (H, W); where the file is damaged everything counts as valid.
+
+    So tiles of damaged ground are read, fail with their reason and are counted, as if
+    nobody had looked before.
+    """
+    import numpy as np  # noqa: PLC0415  (keeps the module light for readers)
+
+    try:
+        return valid_pixels(source, reading, window)
+    except OSError:
+        row, col, height, width = window
+        block_height, block_width = source.block_shapes[0]
+        if height > block_height:
+            half = height // 2
+            parts = [(row, col, half, width), (row + half, col, height - half, width)]
+        elif width > block_width:
+            half = width // 2
+            parts = [(row, col, height, half), (row, col + half, height, width - half)]
+        else:
+            return np.ones((height, width), dtype=np.bool_)
+        found = [_valid_or_unreadable(source, reading, part) for part in parts]
+        return np.concatenate(found, axis=0 if height > block_height else 1)
+
+
 @dataclass(frozen=True)
 class field_mask:  # noqa: N801  (used as a function that pickles)
     """Window -> which pixels hold a measurement and lie within the field's boundary."""
@@ -61,5 +86,5 @@ class field_mask:  # noqa: N801  (used as a function that pickles)
     def __call__(self, window: Window) -> NDArray[np.bool_]:
         """The mask (H, W) of a window."""
         with borrow(self.path) as source:
-            valid = valid_pixels(source, self.reading, window)
+            valid = _valid_or_unreadable(source, self.reading, window)
         return valid if self.within is None or not valid.any() else valid & self.within.mask(window)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from apps.retinopathy.exports.worklist import decided
 from apps.retinopathy.metrics import GRADES
 from core.base.outputs import write_text
+from core.base.parsing import parse_yaml
 from core.errors import ConfigError
 from core.runs.predictions import csv_text
 
@@ -152,8 +153,6 @@ def _sentence(eye: Mapping[Any, Any], words: Mapping[str, Any]) -> str:
 
 def _words(language: str) -> dict[str, Any]:
     """The words of a language, or of a file."""
-    import yaml  # noqa: PLC0415  (only letters need it here)
-
     own = FILES / f"{language}.yaml"
     known = language in languages()
     path = own if known else Path(language)
@@ -164,8 +163,8 @@ def _words(language: str) -> dict[str, Any]:
         )
         raise ConfigError(msg)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         msg = f"--language {path}: cannot be read as YAML ({error}). Start from a copy of en.yaml."
         raise ConfigError(msg) from error
     words = content if isinstance(content, dict) else {}

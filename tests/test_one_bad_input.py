@@ -1,0 +1,295 @@
+"""One odd input costs one row: the command, its other inputs and its other outputs go on."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import shutil
+import signal
+import socket
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from apps.crop_disease.field.phantom import Form as RasterForm
+from apps.crop_disease.field.phantom import plan_field, write_mosaic
+from core.app import Source, Task, find_app
+from core.base.options import options_of, resolve_options
+from core.base.outputs import write_json
+from core.base.regular_files import open_regular
+from core.data.attempt import attempt
+from core.data.facts import measure_all
+from core.data.input_files import absolute_rows, stamps_of, with_paths
+from core.data.label_map import in_words, label_map
+from core.data.prepared import Form, Preparation, prepare_one, prepare_table
+from core.data.split import draw_split
+from core.errors import ConfigError, ManifestError, RunError
+from core.runs.results import write_table
+from core.training.fingerprint import without_unreadable
+from core.verbs.predict import predict
+from core.verbs.train import train
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+APPS = ("crop_disease", "mammography", "retinopathy")
+
+
+@contextmanager
+def within(seconds: int) -> Iterator[None]:
+    """Fail what waits for ever."""
+
+    def late(*_: object) -> None:
+        pytest.fail(f"still waiting after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def photo(path: Path, seed: int = 0) -> Path:
+    """A small photograph with structure."""
+    coarse = np.random.default_rng(seed).integers(0, 255, (6, 6, 3), dtype=np.uint8)
+    cv2.imwrite(str(path), cv2.resize(coarse, (64, 64), interpolation=cv2.INTER_CUBIC))
+    return path
+
+
+def no_files(folder: Path, names: tuple[str, ...]) -> list[Path]:
+    """Pipes, a socket and a link to an endless device under names of images."""
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        os.mkfifo(folder / name)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(folder / "socket.jpg"))
+    (folder / "zero.png").symlink_to("/dev/zero")
+    return sorted(folder.iterdir())
+
+
+def test_a_pipe_a_socket_or_a_device_is_refused_at_once(tmp_path: Path) -> None:
+    for path in [*no_files(tmp_path / "odd", ("a.jpg", "b.dcm")), tmp_path]:
+        with within(5), pytest.raises(OSError):  # noqa: PT011  (each system has its own words)
+            open_regular(path).close()
+    with open_regular(photo(tmp_path / "good.png")) as stream:
+        assert stream.read(4) == b"\x89PNG"
+
+
+@pytest.mark.parametrize("name", APPS)
+def test_no_command_waits_for_a_pipe_that_is_called_an_image(name: str, tmp_path: Path) -> None:
+    app = find_app(name)
+    odd = no_files(tmp_path / "odd", ("a.tif", "b.dcm", "c.jpg", "d"))
+    photo(tmp_path / "odd" / "good.jpg")
+    with within(60):
+        folder = Source(paths=(tmp_path / "odd",), labelled=False, task=app.tasks[0])
+        table = app.index(folder).table
+        assert len(table) >= len(odd)
+        assert set(table.loc[table["status"] == "ok", "path"]) <= {"good.jpg"}
+        # Named one by one they are inputs, and each gets its reason.
+        single = Source(paths=tuple(odd), labelled=False, task=app.tasks[0])
+        found = app.index(single)
+        form = Form(3, "uint8")
+        preparation = Preparation.of(app, (64, 64), form)
+        transform = app.prepare((74, 74))
+        for row in found.table.to_dict("records"):
+            row["path"] = str(found.root / row["path"])
+            if row["status"] == "ok":
+                assert prepare_one(app, transform, row, preparation)["error"]
+
+
+def test_a_store_of_pixels_does_not_wait_for_a_pipe(tmp_path: Path) -> None:
+    app = find_app("crop_disease")
+    paths = [*no_files(tmp_path / "odd", ("a.jpg",)), photo(tmp_path / "good.jpg")]
+    table = pd.DataFrame({"path": [str(p) for p in paths], "status": "ok", "reason": ""})
+    table["image_id"] = [p.name for p in paths]
+    preparation = Preparation.of(app, (64, 64), Form(3, "uint8"))
+    with within(60):
+        store = prepare_table(table, app=app, preparation=preparation, home=tmp_path / "home")
+    assert list(store.table["status"]) == ["failed", "failed", "failed", "ok"]
+
+
+@pytest.mark.parametrize("value", [-3.4e38, -9999.0, 1e38, np.inf, np.nan])
+def test_values_that_are_no_brightness_cost_the_row_of_their_image(
+    value: float, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).random((64, 64)).astype(np.float32)
+    pixels[:8] = value
+    cv2.imwrite(str(tmp_path / "odd.tif"), pixels)
+    photo(tmp_path / "good.jpg")
+    table = pd.DataFrame({"image_id": ["odd", "good"], "path": ["odd.tif", "good.jpg"]})
+    app = find_app("crop_disease")
+    odd, good = measure_all(table, tmp_path, read=app.read, workers=1, done=lambda _: None)
+    assert not good.reason
+    # -9999 is a value that some surface has; whatever is measured must be a number.
+    assert bool(odd.reason) != np.isfinite([odd.brightness, odd.contrast, *_of(odd.colour)]).all()
+
+
+def _of(values: Any) -> list[float]:
+    return [float("nan")] if values is None else [float(v) for v in values]
+
+
+@pytest.mark.parametrize(
+    ("app_name", "syntax"), [("mammography", "repeated"), ("mammography", "rows")]
+)
+def test_a_dicom_file_with_other_pixels_than_its_header_says_costs_its_row(
+    app_name: str, syntax: str, tmp_path: Path
+) -> None:
+    import pydicom  # noqa: PLC0415
+
+    app = find_app(app_name)
+    app.phantom(tmp_path / "phantom", 4, 0)
+    source = min((tmp_path / "phantom").rglob("*.dcm"))
+    data = pydicom.dcmread(source)
+    if syntax == "repeated":
+        data.PixelData = data.PixelData * 3
+    else:
+        data.Rows //= 2
+    data.save_as(tmp_path / "odd.dcm")
+    table = pd.DataFrame({"image_id": ["odd", "good"], "path": ["odd.dcm", str(source)]})
+    odd, good = measure_all(table, tmp_path, read=app.read, workers=1, done=lambda _: None)
+    assert "its header speaks of one" in odd.reason
+    assert not good.reason
+
+
+def test_a_cut_raster_costs_its_tiles_and_not_the_field(tmp_path: Path) -> None:
+    path = tmp_path / "cut.tif"
+    write_mosaic(path, plan_field(600, 600, seed=3), RasterForm(tiled=False))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    app = find_app("crop_disease")
+    options = {"tile": "64"}
+    found = app.index(
+        Source(paths=(path,), labelled=False, task=app.tasks[0], options=options, trained={})
+    )
+    rows = [row for row in absolute_rows(found) if row["status"] == "ok"]
+    read = [attempt(lambda row=row: app.read(row)) for row in rows]
+    reasons = [reason for _, reason in read]
+    assert reasons[0] == ""
+    assert "the raster cannot be read at" in reasons[-1]
+    # Ground that cannot be seen is not called empty: it is counted among what failed.
+    assert 0.2 < np.mean([bool(reason) for reason in reasons]) < 0.6
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on leaves."""
+    old = Path(__file__).parent / "fixtures" / "run_of_0_1" / "run"
+    path = Path(shutil.copytree(old, tmp_path_factory.mktemp("old") / "run"))
+    packed = path / "model.safetensors.xz"
+    (path / "model.safetensors").write_bytes(lzma.decompress(packed.read_bytes()))
+    packed.unlink()
+    return path
+
+
+def odd_names(folder: Path, n: int) -> None:
+    """Images in a folder, two of whose names are not UTF-8."""
+    folder.mkdir()
+    names = [b"caf\xe9.jpg", b"\xff\xfe.jpg", *(b"%d.jpg" % i for i in range(n - 2))]
+    for i, name in enumerate(names):
+        photo(folder / f"plain{i}.jpg", i).rename(folder / os.fsdecode(name))
+
+
+def test_names_that_are_not_utf8_and_changed_pictures_under_old_names(
+    run: Path, tmp_path: Path
+) -> None:
+    odd_names(tmp_path / "in", 3)
+    done = predict(run, [tmp_path / "in"], tmp_path / "out")
+    assert (done["n_inputs"], done["n_ok"]) == (3, 3)
+    table = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert sorted(table["image_id"]) == ["%FF%FE.jpg", "0.jpg", "caf%E9.jpg"]
+    # The same files elsewhere are the same job; other pictures under their names are not.
+    (tmp_path / "in").rename(tmp_path / "moved")
+    assert predict(run, [tmp_path / "moved"], tmp_path / "out")["n_ok"] == 3
+    photo(tmp_path / "moved" / "0.jpg", 99)
+    with pytest.raises(RunError, match=r"inputs: 0\.jpg changed \(1 of 3 differ\)"):
+        predict(run, [tmp_path / "moved"], tmp_path / "out")
+
+
+def test_a_training_reads_and_keeps_names_that_are_not_utf8(tmp_path: Path) -> None:
+    for label in ("rust", "healthy"):
+        odd_names(tmp_path / label, 4)
+    app = find_app("crop_disease")
+    found = app.index(Source(paths=(tmp_path,), labelled=True, task=app.tasks[0]))
+    rows = with_paths(found.table, absolute_rows(found))
+    preparation = Preparation.of(app, (64, 64), Form(3, "uint8"))
+    store = prepare_table(rows, app=app, preparation=preparation, home=tmp_path / "home")
+    assert set(store.table["status"]) == {"ok"}
+    assert len(stamps_of(absolute_rows(found))) == 8
+    write_table(tmp_path / "manifest", found.table)
+    write_json(tmp_path / "names.json", {"first": "caf\udce9"})
+    assert pd.read_parquet(tmp_path / "manifest.parquet")["path"].is_unique
+
+
+def test_classes_that_cannot_be_read_are_no_classes() -> None:
+    table = pd.DataFrame({"image_id": list("abcd"), "label": ["rust", "rust", "ok", "ok"]})
+    table = table.assign(status="ok", reason="", path=table["image_id"])
+    task = Task(name="t", kind="multiclass")
+
+    def without(names: str) -> pd.DataFrame:
+        audited = {"unreadable": [{"image_id": n, "reason": "is cut"} for n in names]}
+        return without_unreadable(table, audited, task)
+
+    assert list(without("a")["status"]) == ["failed", "ok", "ok", "ok"]
+    with pytest.raises(ManifestError, match="None of the images of 'rust' can be read"):
+        without("ab")
+    with pytest.raises(ManifestError, match="None of 4 images can be read"):
+        without("abcd")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_six_images_of_each_class_are_enough_as_is_said(seed: int) -> None:
+    table = pd.DataFrame({"image_id": [f"{i}" for i in range(12)], "label": list("ab") * 6})
+    table = table.assign(path=table["image_id"], group="", split="", status="ok", reason="")
+    drawn, _ = draw_split(table, task=Task(name="t", kind="multiclass"), seed=seed)
+    assert drawn.groupby(["label", "split"]).size().min() == 2
+    five = table[table["label"].eq("a") | table.index.isin(range(9))]
+    with pytest.raises(ManifestError, match="at least 6 are needed"):
+        draw_split(five, task=Task(name="t", kind="multiclass"), seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("device", "gpu9"), ("strategy", "wrong"), ("precision", "fp17"), ("size_px", (3, 3))],
+)
+def test_a_setting_that_cannot_be_had_is_told_before_anything_is_written(
+    setting: str, value: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    with pytest.raises(ConfigError, match=setting.removesuffix("_px")):
+        train("crop_disease", tmp_path / "data", tmp_path / "out", flags={setting: value})
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_sentence_in_the_column_of_paths_is_a_file_that_is_not_there(tmp_path: Path) -> None:
+    names = [photo(tmp_path / f"{i}.jpg", i).name for i in range(8)]
+    names += ["x" * 300 + ".jpg", "0.jpg/b.jpg"]
+    labels = ["rust", "healthy"] * 5
+    rows = [f"{name},{label}" for name, label in zip(names, labels, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label", *rows]) + "\n")
+    app = find_app("crop_disease")
+    source = Source(paths=(tmp_path / "t.csv",), labelled=True, task=app.tasks[0])
+    assert app.index(source).notes[0].startswith("2 will fail")
+
+
+def test_a_run_cannot_name_a_table_of_this_machine_as_its_label_map(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = find_app("crop_disease")
+    assert "label-map" in options_of(app, "evaluate")
+    for words in ("/etc/secret.csv", "../table.xlsx", "table.tsv"):
+        stored = {"label-map": words}
+        assert "label-map" not in resolve_options(app, "evaluate", {}, stored=stored)
+    assert "which only you may" in caplog.text
+    own = {"label-map": "rusty=rust"}
+    assert resolve_options(app, "evaluate", {}, stored=own)["label-map"] == "rusty=rust"
+    # What a table says at training travels as words.
+    table = tmp_path / "map.csv"
+    table.write_text('raw,class\n"Rust, old",rust\nOK,healthy\n?,\n')
+    assert label_map(in_words(table)) == {"rust, old": "rust", "ok": "healthy", "?": ""}
+    assert "=" in in_words(table)
