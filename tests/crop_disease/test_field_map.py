@@ -569,6 +569,17 @@ def test_the_page_names_no_host_and_escapes_words(mapped: Path) -> None:
         assert word not in ours
 
 
+def test_a_mosaic_that_cannot_be_shown_costs_neither_its_map_nor_its_page(tmp_path: Path) -> None:
+    phantom = write_field_phantom(tmp_path / "field", 60, 3)
+    mosaic = phantom / "mosaic.tif"
+    tiles = with_truth(tiles_of(mosaic, tile="24px"), phantom / "labels.gpkg")
+    mosaic.write_bytes(mosaic.read_bytes()[: mosaic.stat().st_size * 7 // 10])
+    files = write_field(context(tiles, tmp_path))
+    assert {"map.html", "classes.tif", "zones.gpkg"} <= {file.name for file in files}
+    page = (tmp_path / "maps" / "mosaic" / "map.html").read_text()
+    assert "cannot be shown below the classes" in page
+
+
 def test_leaflet_comes_with_its_licence() -> None:
     assert "BSD 2-Clause" in (VENDOR / "LICENSE").read_text()
     assert "Leaflet 1.9.4" in (VENDOR / "leaflet.js").read_text()[:60]
