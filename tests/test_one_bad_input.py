@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,8 @@ from core.verbs.train import train
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+with_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
+any_names = pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")
 APPS = ("crop_disease", "mammography", "retinopathy")
 
 
@@ -74,6 +77,7 @@ def no_files(folder: Path, names: tuple[str, ...]) -> list[Path]:
     return sorted(folder.iterdir())
 
 
+@with_pipes
 def test_a_pipe_a_socket_or_a_device_is_refused_at_once(tmp_path: Path) -> None:
     for path in [*no_files(tmp_path / "odd", ("a.jpg", "b.dcm")), tmp_path]:
         with within(5), pytest.raises(OSError):  # noqa: PT011  (each system has its own words)
@@ -82,6 +86,7 @@ def test_a_pipe_a_socket_or_a_device_is_refused_at_once(tmp_path: Path) -> None:
         assert stream.read(4) == b"\x89PNG"
 
 
+@with_pipes
 @pytest.mark.parametrize("name", APPS)
 def test_no_command_waits_for_a_pipe_that_is_called_an_image(name: str, tmp_path: Path) -> None:
     app = find_app(name)
@@ -104,6 +109,7 @@ def test_no_command_waits_for_a_pipe_that_is_called_an_image(name: str, tmp_path
                 assert prepare_one(app, transform, row, preparation)["error"]
 
 
+@with_pipes
 def test_a_store_of_pixels_does_not_wait_for_a_pipe(tmp_path: Path) -> None:
     app = find_app("crop_disease")
     paths = [*no_files(tmp_path / "odd", ("a.jpg",)), photo(tmp_path / "good.jpg")]
@@ -195,6 +201,7 @@ def odd_names(folder: Path, n: int) -> None:
         photo(folder / f"plain{i}.jpg", i).rename(folder / os.fsdecode(name))
 
 
+@any_names
 def test_names_that_are_not_utf8_and_changed_pictures_under_old_names(
     run: Path, tmp_path: Path
 ) -> None:
@@ -211,6 +218,7 @@ def test_names_that_are_not_utf8_and_changed_pictures_under_old_names(
         predict(run, [tmp_path / "moved"], tmp_path / "out")
 
 
+@any_names
 def test_a_training_reads_and_keeps_names_that_are_not_utf8(tmp_path: Path) -> None:
     for label in ("rust", "healthy"):
         odd_names(tmp_path / label, 4)
@@ -261,7 +269,7 @@ def test_a_setting_that_cannot_be_had_is_told_before_anything_is_written(
     setting: str, value: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "data").mkdir()
-    with pytest.raises(ConfigError, match=setting.removesuffix("_px")):
+    with pytest.raises(ConfigError, match=setting):
         train("crop_disease", tmp_path / "data", tmp_path / "out", flags={setting: value})
     assert not (tmp_path / "out").exists()
 
