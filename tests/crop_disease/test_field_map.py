@@ -488,6 +488,10 @@ def test_an_unfamiliar_field_gets_no_prescription_and_no_accuracy(
     assert (zones["doubt"] != "").all()
     folder, _ = doubtful(phantom, tmp_path / "b", lambda tiles: True, accept_doubtful=True)
     assert (folder / "TASKDATA" / "TASKDATA.XML").is_file()
+    # Prescribed because somebody asked for it: the mark goes along.
+    marked = pyogrio.read_dataframe(folder / "prescription.shp")
+    assert marked["Doubt"].str.endswith("tiles in doubt").all()
+    assert (marked["N_doubtful"] == marked["N_tiles"]).all()
     assert "Accuracy weighted by area" in (folder / "map.html").read_text()
 
 
@@ -502,6 +506,8 @@ def test_zones_in_doubt_have_no_rate(phantom: Path, tmp_path: Path) -> None:
     assert f"{len(left)} of {len(zones)} zones" in made.notes[0]
     rates = pyogrio.read_dataframe(folder / "prescription.shp")
     assert sorted(rates["Zone"]) == sorted(zones.loc[zones["doubt"] == "", "zone"])
+    n = int(rates["N_doubtful"].sum())
+    assert any(f"{n} of " in note and "N_doubtful" in note for note in made.notes) == bool(n)
 
 
 def test_a_threshold_changes_no_class_of_a_map(phantom: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from apps.crop_disease.field.mapping import WELL, Decide, map_colours, write_map
 from apps.crop_disease.field.prescription import write_prescription
 from apps.crop_disease.field.project import Layers
 from apps.crop_disease.field.raster import RasterFacts, describe
-from apps.crop_disease.field.rates import read_rates
+from apps.crop_disease.field.rates import UNITS, read_rates
 from apps.crop_disease.field.spatial import read_shapes
 from apps.crop_disease.field.summary import cells, per_field, summarise
 from apps.crop_disease.field.tile_pixels import field_mask
@@ -219,15 +219,27 @@ def _prescribe(
             "nothing is applied there. --accept-doubtful prescribes for them, too."
         )
         zones = zones[~doubtful]
+    if zones["n_doubtful"].any():
+        context.notes.append(
+            f"{name}: {int(zones['n_doubtful'].sum()):,} of {int(zones['n_tiles'].sum()):,} tiles "
+            "of the zones with a rate are in doubt: column N_doubtful of the prescription."
+        )
     options = context.options
     given = {key: str(options[key]) for key in ("product", "farm", "customer") if options.get(key)}
-    return write_prescription(
+    written = write_prescription(
         zones,
         rates,
         folder,
         names=TaskNames(field=name, **given),
         cell_m=float(options.get("working-width") or 0) or LEAST_CELL_M,
     )
+    if not any(file.name == "TASKDATA.XML" for file in written):
+        unit = next(iter(rates.values())).unit
+        context.notes.append(
+            f"{name}: no ISOXML was written, only prescription.shp and .geojson: rates in {unit!r} "
+            f"have no one meaning there. It takes {', '.join(UNITS)}."
+        )
+    return written
 
 
 def _threshold(context: ExportContext) -> float | None:

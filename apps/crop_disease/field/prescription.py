@@ -10,15 +10,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from apps.crop_disease.field.isoxml import TaskNames, write_grid_taskdata, write_taskdata
-from apps.crop_disease.field.rates import UNITS, Rate
 from apps.crop_disease.field.zones import write_layer
-from core.base.progress import log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from apps.crop_disease.field.rates import Rate
+
 __all__ = ["write_prescription"]
+
+# Why a zone may be in doubt, under names of ten characters at most, as shapefiles want.
+MARKS = {"n_tiles": "N_tiles", "n_doubtful": "N_doubtful", "doubt": "Doubt"}
 
 
 def write_prescription(
@@ -32,6 +35,9 @@ def write_prescription(
         out: the folder.
         names: for the terminal.
         cell_m: side of a cell of the grid.
+
+    Returns:
+        the files; without task data where ISOXML has no entry for the unit.
     """
     import geopandas  # noqa: PLC0415  (an extra)
 
@@ -44,6 +50,7 @@ def write_prescription(
             "Unit": [rates[name].unit for name in zones["class"]],
             "Product": names.product,
             "Area_ha": zones["area_ha"],
+            **{mark: zones[name] for name, mark in MARKS.items() if name in zones},
         },
         geometry=zones.geometry,
         crs=zones.crs,
@@ -53,10 +60,6 @@ def write_prescription(
     written = [*parts, write_layer(frame, out / "prescription.geojson")]
     task = write_taskdata(frame, rates, out, names=names)
     if task is None:
-        log.info(
-            "no ISOXML was written: it knows rates in %s, and no more than 254 zones",
-            ", ".join(UNITS),
-        )
         return written
     grid = write_grid_taskdata(frame, rates, out / "grid", names=names, cell_m=cell_m)
     written.append(task)

@@ -10,6 +10,8 @@ Source: ISO 11783-11, entries 1, 6 and 11 of the data dictionary (isobus.net).
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,21 +46,39 @@ class DictionaryUnit:
     factor: float
 
 
-# Setpoint volume per area, entry 1, in steps of 0.01 mm3/m2: 1 L/ha is 10^6 mm3 on 10^4 m2, so
-# 100 mm3/m2 or 10^4 steps. Mass per area, entry 6, in steps of 1 mg/m2: 1 kg/ha is 100 mg/m2.
-# Count per area, entry 11, in steps of 0.001/m2: 1 seed/ha is 10^-4 per m2.
-UNITS = {
-    "l/ha": DictionaryUnit("0001", 1e4),
-    "ml/ha": DictionaryUnit("0001", 10.0),
-    "m3/ha": DictionaryUnit("0001", 1e7),
-    "kg/ha": DictionaryUnit("0006", 100.0),
-    "g/ha": DictionaryUnit("0006", 0.1),
-    "t/ha": DictionaryUnit("0006", 1e5),
-    "seeds/ha": DictionaryUnit("000B", 0.1),
-    "plants/ha": DictionaryUnit("000B", 0.1),
-    "seeds/m2": DictionaryUnit("000B", 1000.0),
-    "plants/m2": DictionaryUnit("000B", 1000.0),
+# Steps of an entry in one litre, kilogram or piece per square metre. Setpoint volume per area,
+# entry 1, counts 0.01 mm3/m2; mass per area, entry 6, 1 mg/m2; count per area, entry 11, 0.001/m2.
+VOLUME, MASS, COUNT = ("0001", 1e8), ("0006", 1e6), ("000B", 1e3)
+# Amounts as people write them, in litres, kilograms or pieces.
+AMOUNTS = {
+    **dict.fromkeys(("l", "litre", "litres", "liter", "liters"), (VOLUME, 1.0)),
+    "ml": (VOLUME, 1e-3),
+    "m3": (VOLUME, 1e3),
+    **dict.fromkeys(("kg", "kgs"), (MASS, 1.0)),
+    "g": (MASS, 1e-3),
+    "mg": (MASS, 1e-6),
+    "t": (MASS, 1e3),
+    # The pound of 1959, exactly.
+    **dict.fromkeys(("lb", "lbs"), (MASS, 0.45359237)),
+    **dict.fromkeys(("seeds", "seed", "plants", "plant"), (COUNT, 1.0)),
 }
+# Ground in square metres; the acre is the international one.
+GROUND = {
+    **dict.fromkeys(("ha", "hectare"), 1e4),
+    **dict.fromkeys(("m2", "sqm"), 1.0),
+    **dict.fromkeys(("ac", "acre"), 4046.8564224),
+}
+# What a message offers. No gallons, pints or ounces: there are several of each.
+UNITS = (
+    *("l/ha", "ml/ha", "m3/ha", "l/m2", "kg/ha", "g/ha", "t/ha", "g/m2", "lb/ac"),
+    *("seeds/ha", "plants/ha", "seeds/m2", "plants/m2", "seeds/ac"),
+)
+# As in L/ha, kg per hectare, seeds m-2 and l·ha⁻¹ (whose signs NFKC makes plain).
+WRITTEN = re.compile(
+    r"(?P<amount>[a-z]+3?)(?:(?:/| per )(?P<ground>[a-z]+(?:\^?2)?)"
+    r"|[·⋅.* ]*(?P<inverse>ha|ac|m)\^?[-\u2212](?P<power>[12]))",
+    re.IGNORECASE,
+)
 # A process data value is a signed number of 32 bits.
 MOST_STORED = 2**31 - 1
 # What a whole number of steps may differ from the rate that was asked for.
@@ -68,11 +88,27 @@ MOST_ROUNDED = 0.01
 def dictionary_unit(unit: str) -> DictionaryUnit | None:
     """The entry for a unit as people write it; None where the data dictionary has none.
 
-    >>> dictionary_unit("L / ha") == dictionary_unit("l/ha")
+    ``ML`` and ``MG`` are none: they may be a million litres, which irrigators use, or a thousandth.
+
+    >>> dictionary_unit("L / ha") == dictionary_unit("l ha⁻¹") == DictionaryUnit("0001", 1e4)
     True
+    >>> dictionary_unit("ML/ha"), dictionary_unit("gal/ac")
+    (None, None)
     """
-    plain = "".join(unit.lower().split()).replace("²", "2").replace("³", "3")
-    return UNITS.get(plain)
+    plain = " ".join(unicodedata.normalize("NFKC", unit).split()).replace(" /", "/")
+    found = WRITTEN.fullmatch(plain.replace("/ ", "/"))
+    if found is None:
+        return None
+    amount, power = found["amount"], found["power"] or "1"
+    ground = found["ground"] or found["inverse"] + ("2" if power == "2" else "")
+    ground = ground.lower().replace("^", "")
+    if amount.lower() in {"ml", "mg"} and amount[0] == "M":
+        return None
+    if amount.lower() not in AMOUNTS or ground not in GROUND:
+        return None
+    (ddi, steps), size = AMOUNTS[amount.lower()]
+    # Twelve digits: what floating point adds behind them is no part of the definition.
+    return DictionaryUnit(ddi, float(f"{steps * size / GROUND[ground]:.12g}"))
 
 
 def stored_value(rate: Rate) -> int:
@@ -87,7 +123,10 @@ def stored_value(rate: Rate) -> int:
     """
     unit = dictionary_unit(rate.unit)
     if unit is None:
-        msg = f"ISOXML knows no rates in {rate.unit!r}. Use one of: {', '.join(UNITS)}."
+        msg = (
+            f"ISOXML knows no rates in {rate.unit!r}, or it may mean several things. Use one of: "
+            f"{', '.join(UNITS)}."
+        )
         raise ManifestError(msg)
     value = round(rate.value * unit.factor)
     if not 0 <= value <= MOST_STORED:
