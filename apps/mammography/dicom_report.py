@@ -29,6 +29,8 @@ __all__ = ["Member", "outlines", "report_content", "scheme_of_codes"]
 # DICOM's own names of what is measured.
 THRESHOLD = ("122411", "DCM", "Threshold Value")
 PROBABILITY = ("111047", "DCM", "Probability of cancer")
+# Regions of one image that a report lists; the segmentation holds all.
+MOST_REGIONS = 10
 COMMENT = ("121106", "DCM", "Comment")
 SELECTED = ("111099", "DCM", "Selected region")
 USE = "Research use only. Not a medical device; no decision may rest on it alone."
@@ -70,7 +72,7 @@ def report_content(
     groups = [_unit_group(*unit, context, uid) for unit in _units(members, context)]
     for member in members:
         groups.append(_image_group(member, context, uid))
-        groups += _region_group(member, uid)
+        groups += _region_groups(member, uid)
     content = hd.sr.MeasurementReport(
         observation_context=hd.sr.ObservationContext(observer_device_context=device),
         procedure_reported=hd.sr.CodedConcept("71651007", "SCT", "Mammography"),
@@ -185,27 +187,28 @@ def _image_group(member: Member, context: ExportContext, uid: Callable[..., str]
     return group
 
 
-def _region_group(member: Member, uid: Callable[..., str]) -> list[Any]:
-    """The largest region of attention of an image, as its outline; no finding."""
+def _region_groups(member: Member, uid: Callable[..., str]) -> list[Any]:
+    """The regions of attention of an image, the largest first, as their outlines; no finding."""
     import highdicom as hd  # noqa: PLC0415  (an extra)
 
     found = [] if member.region is None else outlines(member.region)
-    if not found:
-        return []
-    source = hd.sr.SourceImageForRegion.from_source_image(member.source)
-    group = hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
-        tracking_identifier=hd.sr.TrackingIdentifier(
-            uid=uid("region", str(member.source.SOPInstanceUID)), identifier="region of attention"
-        ),
-        referenced_region=hd.sr.ImageRegion(
-            graphic_type=hd.sr.GraphicTypeValues.POLYLINE,
-            graphic_data=found[0],
-            source_image=source,
-        ),
-        finding_type=hd.sr.CodedConcept(*SELECTED),
-    )
-    _comment(group, "Where the model looked; no finding.")
-    return [group]
+    groups = []
+    for number, line in enumerate(found[:MOST_REGIONS], start=1):
+        group = hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
+            tracking_identifier=hd.sr.TrackingIdentifier(
+                uid=uid("region", str(member.source.SOPInstanceUID), str(number)),
+                identifier=f"region of attention {number} of {len(found)}",
+            ),
+            referenced_region=hd.sr.ImageRegion(
+                graphic_type=hd.sr.GraphicTypeValues.POLYLINE,
+                graphic_data=line,
+                source_image=hd.sr.SourceImageForRegion.from_source_image(member.source),
+            ),
+            finding_type=hd.sr.CodedConcept(*SELECTED),
+        )
+        _comment(group, "Where the model looked; no finding.")
+        groups.append(group)
+    return groups
 
 
 def _scores(row: Mapping[str, Any], context: ExportContext) -> list[Any]:

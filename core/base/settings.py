@@ -114,6 +114,9 @@ class TrainConfig(BaseModel):
     num_nodes: int = Field(1, ge=1)
     precision: str | None = Field(None, description="Lightning's precision")
     checkpoint_minutes: float = Field(5.0, ge=0, description="time between resume points")
+    mlflow: str | None = Field(
+        None, description="address of an MLflow server that learning curves also go to"
+    )
 
 
 # What a preset changes; everything else is left to the rules.

@@ -112,6 +112,11 @@ def train(
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = typer.Option(
         None, "--precision", help="Of the arithmetic."
     ),
+    mlflow: str = typer.Option(
+        None,
+        "--mlflow",
+        help="Address of an MLflow server that learning curves also go to; needs mlflow-skinny.",
+    ),
     rule: list[str] = typer.Option(
         [],
         "--rule",
@@ -179,7 +184,7 @@ def train(
 # Options of the command that are settings of the training, and what these are called there.
 _SETTINGS = (
     *("preset", "backbone", "weights", "head", "epochs", "minutes", "batch", "folds", "seed"),
-    *("workers", "device", "devices", "strategy", "num_nodes", "precision"),
+    *("workers", "device", "devices", "strategy", "num_nodes", "precision", "mlflow"),
 )
 
 

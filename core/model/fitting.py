@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from core.base.outputs import atomic_file
 from core.base.progress import log, track
@@ -26,6 +25,7 @@ from core.model.checkpoint import AtomicCheckpointIO, latest_resume_point, save_
 from core.model.classifier import Classifier
 from core.model.patience import Patience
 from core.model.stopping import StoppedError, StopSign
+from core.model.tracking import loggers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -300,10 +300,7 @@ def fit(
         gradient_clip_val=config.clip,
         callbacks=[keeper, _Bar(epochs * steps_per_epoch, score_title)],
         plugins=[AtomicCheckpointIO()],
-        logger=[
-            CSVLogger(folder, name="", version="steps"),
-            TensorBoardLogger(folder, name="", version="tensorboard"),
-        ],
+        logger=loggers(config, folder),
         log_every_n_steps=max(1, min(10, steps_per_epoch)),
         enable_checkpointing=False,
         enable_model_summary=False,

@@ -30,6 +30,7 @@ from core.data.split import draw_folds, draw_split
 from core.errors import ConfigError, ManifestError, ResightError
 from core.evaluation.attention_units import learned_unit
 from core.model.backbone import require_weights
+from core.model.tracking import require_tracker
 from core.runs.results import read_json
 from core.runs.run import load_run
 from core.statistics.scores import encode
@@ -51,7 +52,7 @@ from core.training.recipe import resolve
 __all__ = ["train"]
 
 # Settings that change how fast a training is and nothing else.
-NO_DIFFERENCE = {"workers", "checkpoint_minutes"}
+NO_DIFFERENCE = {"workers", "checkpoint_minutes", "mlflow"}
 
 Plans = Callable[[Plan, Mapping[str, Any]], None]
 
@@ -126,6 +127,7 @@ def train(
             log.info("%s is complete already; nothing was done", out)
             return _result(out)
         check_machine(TrainConfig.model_validate(wanted))
+        require_tracker(wanted["mlflow"])
         if not (out / "plan.yaml").is_file():
             _forget(out)
         try:
