@@ -56,7 +56,7 @@ def test_what_is_missing_or_failed_is_not_negative() -> None:
         "unknown eye": "no",
     }
     assert found.loc["one eye", "missing"] == "r"
-    assert found.loc["one eye", "doubt"] == "no eye r"
+    assert found.loc["one eye", "doubt"] == "no image of eye r"
     assert found.loc["failed", "doubt"] == "1 of 2 images not read"
     # The class predicted is never touched.
     assert found.loc["one eye", "predicted"] == "no"

@@ -108,6 +108,17 @@ def test_prediction_without_torch_writes_the_same_tables(
                 assert list(light[column]) == list(full[column]), column
 
 
+def test_an_export_decides_nothing_about_what_its_run_does_not_know(
+    run: Path, exported: Path, tmp_path: Path
+) -> None:
+    noise = sorted((run.parent / "images").rglob("*.*"))[:6]
+    for name, model in (("run", run), ("export", exported)):
+        told = predict(model, noise, tmp_path / name, allow_outside=True)
+        assert "No decisions are given: 6 of 6" in told["decisions_withheld"]
+        table = pd.read_parquet(tmp_path / name / "predictions.parquet")
+        assert set(table["decision"]) == {"withheld"}
+
+
 def test_the_small_program_gives_the_scores_of_the_export(exported: Path, tmp_path: Path) -> None:
     images = sorted((OLD / "inputs").iterdir())
     done = subprocess.run(

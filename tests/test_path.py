@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 from sklearn.metrics import f1_score
 from typer.testing import CliRunner
@@ -92,6 +93,22 @@ def test_tensorboard_reads_the_learning_curves_of_a_run(place: Path) -> None:
     read.Reload()
     assert read.Tags()["scalars"]
     assert all(len(read.Scalars(tag)) for tag in read.Tags()["scalars"])
+
+
+def test_the_snippet_of_the_model_card_runs(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = (place / "run" / "model_card.md").read_text(encoding="utf-8")
+    assert yaml.safe_load(card.split("---")[1])["library_name"] == "resight"
+    snippet = card.partition("```python\n")[2].partition("```")[0]
+    shutil.copytree(place / "run", tmp_path / "RUN")
+    (tmp_path / "IMAGES").mkdir()
+    for file in sorted((place / "elsewhere").rglob("*.jpg"))[:2]:
+        shutil.copy(file, tmp_path / "IMAGES" / file.name)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(snippet, "model_card.md", "exec"), names)
+    assert names["summary"]["n_ok"] == len(pd.read_csv("PREDICTIONS/predictions.csv")) == 2
 
 
 def test_terms_of_the_data_reach_run_report_model_card_and_prediction(

@@ -23,7 +23,7 @@ import numpy as np
 
 from apps.mammography.dicom import choose_voi, voi_item
 from apps.mammography.dicom_report import Member, outlines, report_content, scheme_of_codes
-from apps.mammography.overlay import captioned, drawn, marked_region
+from apps.mammography.overlay import marked_region, overlay_of
 from core.base.outputs import csv_safe, write_bytes, write_text
 from core.data.dicom import is_dicom, open_dicom, quiet
 from core.errors import AppError
@@ -95,7 +95,8 @@ def write_objects(context: ExportContext) -> Sequence[Path]:
         region = None
         if heat is not None:
             pixels = context.read(str(row["image_id"]))
-            picture = captioned(drawn(pixels, heat), row, context.task, context.run)
+            told = {**row, "picture": f"{number:05d}"}
+            picture = overlay_of(pixels, heat, told, context.task, context.run)
             made["sc"] = partial(_capture, source, picture, context, number)
             region = marked_region(pixels, heat)
             if region.any():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from apps.mammography.dicom_export import write_objects
-from apps.mammography.overlay import captioned, drawn
+from apps.mammography.overlay import overlay_of
 from core.base.outputs import csv_safe, write_bytes, write_text
 from core.report.overlay import png_bytes
 
@@ -34,10 +34,12 @@ def write_overlays(context: ExportContext) -> Sequence[Path]:
     scored = context.predictions[context.predictions["status"] == "ok"]
     for number, row in enumerate(scored.to_dict("records"), start=1):
         image_id = str(row["image_id"])
-        picture = drawn(context.read(image_id), context.saliency(image_id))
-        told = {str(key): value for key, value in row.items()}
         path = folder / f"{number:05d}.png"
-        write_bytes(path, png_bytes(captioned(picture, told, context.task, context.run)))
+        told = {**{str(key): value for key, value in row.items()}, "picture": path.stem}
+        picture = overlay_of(
+            context.read(image_id), context.saliency(image_id), told, context.task, context.run
+        )
+        write_bytes(path, png_bytes(picture))
         files.append(path)
         rows.append({"file": path.name, "image_id": csv_safe(image_id)})
     if not files:

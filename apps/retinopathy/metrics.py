@@ -79,7 +79,7 @@ METRICS = (
     *(
         Metric(
             name=f"{name}_{measure}",
-            title=f"{title}, by the grade decided: {measure}",
+            title=f"{title}, by the predicted grade: {measure}",
             compute=partial(compute, positive=positive),
             percent=True,
         )

@@ -21,7 +21,7 @@ from core.blocks import Pictures, Table, Text
 from core.evaluation.stored_thresholds import counted_at, thresholds_of
 from core.evaluation.units import text_of
 from core.report.numbers import count, estimate, number, quantity
-from core.report.saliency import overlay
+from core.report.overlay import overlay
 from core.statistics.operating_points import per_thousand, proportion, two_by_two
 
 if TYPE_CHECKING:

@@ -172,7 +172,7 @@ def _marked(
     for name in table["unit_id"]:
         at = np.array(rows.get(str(name), []), dtype=int)
         missing = _missing(predictions, at, unit)
-        parts = [f"no {unit.parts_are} {part}" for part in missing] if unit else []
+        parts = [f"no image of {unit.parts_are} {part}" for part in missing] if unit else []
         if len(at) == 1:
             parts += [str(said[at[0]])] if said[at[0]] else []
         else:

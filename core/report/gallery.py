@@ -15,7 +15,7 @@ import pandas as pd
 from core.base.tables import decided_classes, score_columns
 from core.blocks import Block, Fold, Pictures, Table, Text
 from core.report.numbers import number
-from core.report.saliency import overlay
+from core.report.overlay import overlay
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

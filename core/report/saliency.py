@@ -1,4 +1,4 @@
-"""Where a network looked: saliency maps, drawn over the picture, and how far to trust them.
+"""Where a network looked: saliency maps, and how far to trust them.
 
 A map says which regions raised a score, not why, and a convincing map can be
 wrong; ``faithfulness`` therefore measures whether the regions matter to the
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-__all__ = ["faithfulness", "overlay", "saliency_map"]
-
-# The part of the colour in the strongest spot; the picture must stay visible below it.
-STRENGTH = 0.6
+__all__ = ["faithfulness", "saliency_map"]
 
 
 def saliency_map(
@@ -91,36 +88,6 @@ def saliency_map(
             module.training = mode
     values = found.detach().float().cpu().numpy()[0, 0]
     return _unit_range(values)
-
-
-def overlay(picture: NDArray[np.uint8], saliency: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """A saliency map over its picture.
-
-    The picture turns grey, so that a colour can only mean saliency whatever the
-    tissue or leaf; a double line, dark and light, bounds the half-maximum.
-
-    Args:
-        picture: (H, W, 3).
-        saliency: (H, W) in [0, 1].
-
-    Returns:
-        (H, W, 3).
-    """
-    import cv2  # noqa: PLC0415  (slow; only for pictures)
-    from matplotlib import colormaps  # noqa: PLC0415  (slow; only for pictures)
-
-    grey = picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    color = colormaps["viridis"](np.asarray(saliency, dtype=np.float64))[..., :3] * 255
-    weight = STRENGTH * np.asarray(saliency, dtype=np.float32)[..., None]
-    mixed = (1 - weight) * grey[..., None] + weight * color
-    shown: NDArray[np.uint8] = np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
-    inside = (np.asarray(saliency) >= 0.5).astype(np.uint8)
-    if inside.any() and not inside.all():
-        thick = max(1, round(min(inside.shape) / 160))
-        outlines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(shown, outlines, -1, (0, 0, 0), 3 * thick)
-        cv2.drawContours(shown, outlines, -1, (255, 255, 255), thick)
-    return shown
 
 
 def faithfulness(

@@ -132,8 +132,10 @@ def _facts(
     if len(absent) == 1:
         name = words[absent[0]]
         lines.append({"name": name, "judged": False, "grade": "", "text": words["no_photograph"]})
-    # An eye that nobody saw is not a healthy eye.
-    is_whole = not patient["referred"] and all(line["judged"] for line in lines)
+    # An eye that nobody saw is not a healthy eye, and photographs that do not say which eye they
+    # show may all be of one.
+    is_told = {"left", "right"} <= {*seen, *absent}
+    is_whole = is_told and not patient["referred"] and all(line["judged"] for line in lines)
     key = "next_refer" if patient["is_called"] else "next_none" if is_whole else "next_repeat"
     return {
         "words": words,

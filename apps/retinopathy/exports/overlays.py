@@ -9,8 +9,7 @@ import numpy as np
 from apps.retinopathy.disc import FALLBACKS, find_disc, to_eight_bits
 from apps.retinopathy.exports.worklist import decided, threshold_of
 from core.base.outputs import write_bytes, write_text
-from core.report.overlay import png_bytes, with_legend
-from core.report.saliency import overlay
+from core.report.overlay import is_strongest_outside, overlay, png_bytes, with_legend
 from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
@@ -60,9 +59,12 @@ def write_overlays(context: ExportContext) -> Sequence[Path]:
         path = folder / f"overlay-{number:04d}.png"
         source = context.read(str(image_id))
         picture = _shrunk(to_eight_bits(source))
-        heat = context.saliency(str(image_id)) * inside_disc(source)
-        drawn = _overlay(picture, _shrunk_map(heat, picture.shape[:2]))
-        write_bytes(path, png_bytes(with_legend(drawn, _lines(by_id[image_id], context))))
+        heat, inside = context.saliency(str(image_id)), inside_disc(source)
+        lines = _lines(by_id[image_id], context)
+        if is_strongest_outside(heat, inside):
+            lines.append("the strongest attention lies outside of the disc and is not shown")
+        drawn = _overlay(picture, _shrunk_map(heat * inside, picture.shape[:2]))
+        write_bytes(path, png_bytes(with_legend(drawn, lines)))
         written.append(path)
         rows.append({"overlay": path.name, "image_id": image_id})
     table = folder / "overlays.csv"
