@@ -506,6 +506,7 @@ def test_zones_in_doubt_have_no_rate(phantom: Path, tmp_path: Path) -> None:
     assert f"{len(left)} of {len(zones)} zones" in made.notes[0]
     rates = pyogrio.read_dataframe(folder / "prescription.shp")
     assert sorted(rates["Zone"]) == sorted(zones.loc[zones["doubt"] == "", "zone"])
+    assert f"{len(left)} of {len(zones)} zones" in (folder / "map.html").read_text()
     n = int(rates["N_doubtful"].sum())
     assert any(f"{n} of " in note and "N_doubtful" in note for note in made.notes) == bool(n)
 

@@ -194,6 +194,7 @@ def test_a_report_lists_every_region_of_an_image() -> None:
     region[5:15, 10:40], region[30:50, 50:58] = True, True
     source = Dataset()
     source.SOPClassUID, source.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.2", "1.2.3"
+    source.Rows, source.Columns, source.SamplesPerPixel = 60, 80, 1
     groups = _region_groups(Member(source, {}, region), lambda *parts: generate_uid(None, parts))
     names = [group.tracking_identifier for group in groups]
     assert names == ["region of attention 1 of 2", "region of attention 2 of 2"]

@@ -79,7 +79,7 @@ def write_taskdata(
 def write_grid_taskdata(
     zones: Any, rates: Mapping[str, Rate], out: Path, *, names: TaskNames, cell_m: float
 ) -> Path | None:
-    """Write the same prescription as a grid of type 2: ``TASKDATA.XML`` and ``GRD00001.BIN``.
+    """Write the same prescription as a grid of type 2: ``TASKDATA.XML`` and ``GRD00001.bin``.
 
     A cell has the rate of the zone at its centre; ground outside of all zones has 0. Rows go
     north, columns east, from the south-western corner; values are little-endian, 32 bits.
@@ -138,7 +138,7 @@ def write_grid_taskdata(
     )
     folder = out / "TASKDATA"
     folder.mkdir(parents=True, exist_ok=True)
-    write_bytes(folder / "GRD00001.BIN", data)
+    write_bytes(folder / "GRD00001.bin", data)
     return _write(root, folder)
 
 

@@ -147,7 +147,11 @@ def _write_raster(
     layers.add_spots(write_layer(spots, folder / "hotspots.geojson"))
     withheld = "" if context.accept_doubtful else context.withheld or prevailing_doubt(tiles)
     table, notes = summarise(context, maps, zones, tiles, withheld=withheld)
-    notes = [*([withheld] if withheld else []), *_threshold_notes(context, tiles), *notes]
+    notes = [
+        *([withheld] if withheld else _doubtful_zones(zones)),
+        *_threshold_notes(context, tiles),
+        *notes,
+    ]
     classes_file = maps.classes
     page, reason = attempt(
         lambda: web_map(
@@ -199,6 +203,19 @@ def _zones(
         least_m2=float(context.options.get("least-zone") or 0),
     )
     return with_tiles(zones, tiles, facts, context.task)
+
+
+def _doubtful_zones(zones: Any) -> list[str]:
+    """How much of the map is in doubt, for whoever looks at it; nothing where none is."""
+    doubtful = zones["doubt"] != ""
+    if not doubtful.any():
+        return []
+    numbers = ", ".join(str(n) for n in zones.loc[doubtful, "zone"][:10])
+    return [
+        f"{int(doubtful.sum()):,} of {len(zones):,} zones "
+        f"({zones.loc[doubtful, 'area_ha'].sum():.4f} ha) are in doubt, for most of their tiles "
+        f"are unlike the training or of poor quality: column doubt of the zones (first: {numbers})."
+    ]
 
 
 def _prescribe(

@@ -64,5 +64,5 @@ def write_prescription(
     grid = write_grid_taskdata(frame, rates, out / "grid", names=names, cell_m=cell_m)
     written.append(task)
     if grid is not None:
-        written += [grid, grid.with_name("GRD00001.BIN")]
+        written += [grid, grid.with_name("GRD00001.bin")]
     return written
