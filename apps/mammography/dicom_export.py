@@ -85,7 +85,9 @@ def write_objects(context: ExportContext) -> Sequence[Path]:
         path = Path(str(paths[row["image_id"]]))
         if not is_dicom(path):
             continue
-        source = _completed(open_dicom(path))
+        # A name longer than its kind allows is for whoever wrote the file, not for a radiologist.
+        with quiet():
+            source = _completed(open_dicom(path))
         said = str(row.get("laterality") or "")
         # Read from text is as good as an element; guessed from pixels is not.
         if not _side(source) and said in {"L", "R"} and row.get("laterality_from") != "pixels":

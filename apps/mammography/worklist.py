@@ -16,7 +16,7 @@ import numpy as np
 
 from core.base.outputs import write_text
 from core.base.tables import POSITIVE
-from core.data.dicom import is_dicom, open_dicom
+from core.data.dicom import is_dicom, open_dicom, quiet
 from core.errors import ImageError
 from core.evaluation.doubt import OPEN, REFERRED, WITHHELD
 from core.runs.predictions import csv_text
@@ -142,7 +142,8 @@ def _header(path: Path) -> dict[str, str]:
         data = open_dicom(path, tags=list(IDENTITY.values()))
     except ImageError:
         return {}
-    return {name: str(data.get(keyword) or "") for name, keyword in IDENTITY.items()}
+    with quiet():
+        return {name: str(data.get(keyword) or "") for name, keyword in IDENTITY.items()}
 
 
 def _missing_views(

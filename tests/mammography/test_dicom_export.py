@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pydicom
 import pytest
-from pydicom.dataset import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
@@ -23,10 +22,13 @@ from apps.mammography.codes import SCHEME, decision_code, own_code
 from apps.mammography.dicom_report import Member, _region_groups
 from apps.mammography.images import find_breast
 from core.app import ExportContext, Source, Task
+from core.data.dicom import quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from pydicom.dataset import Dataset, FileDataset
 
 # The blob: side, and how far above and to the side of the breast's middle.
 SIDE, UP, OFF = 40, 60, 25
@@ -44,6 +46,13 @@ def place_of(pixels: np.ndarray) -> tuple[int, int]:
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ExportContext]:
     """The objects of one exam of four images, one of them unlike the training."""
     source = APP.phantom(tmp_path_factory.mktemp("phantom"), 8, 3)
+    for path in source.rglob("*.dcm"):
+        # Names of 38 characters where the standard allows 16.
+        with quiet():
+            data = pydicom.dcmread(path)
+            data.StationName = "A name of more than sixteen characters"
+            data.private_block(0x0011, "MAKER", create=True).add_new(1, "SH", data.StationName)
+            data.save_as(path)
     out = tmp_path_factory.mktemp("out")
     options = {"keep-identifiers": True}
     found = APP.index(Source(paths=(source,), labelled=False, task=APP.tasks[0], options=options))
@@ -189,13 +198,11 @@ def test_a_blob_lands_where_it_is_in_every_object(written: tuple[Path, ExportCon
         assert not coloured.any()
 
 
-def test_a_report_lists_every_region_of_an_image() -> None:
+def test_a_report_lists_every_region_of_an_image(make: Callable[..., FileDataset]) -> None:
     region = np.zeros((60, 80), bool)
     region[5:15, 10:40], region[30:50, 50:58] = True, True
-    source = Dataset()
-    source.SOPClassUID, source.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.1.2", "1.2.3"
-    source.Rows, source.Columns, source.SamplesPerPixel = 60, 80, 1
-    groups = _region_groups(Member(source, {}, region), lambda *parts: generate_uid(None, parts))
+    member = Member(make(np.zeros((60, 80), int)), {}, region)
+    groups = _region_groups(member, lambda *parts: generate_uid(None, list(parts)))
     names = [group.tracking_identifier for group in groups]
     assert names == ["region of attention 1 of 2", "region of attention 2 of 2"]
     # (column, row) of the larger first: 300 pixels, then 160.
