@@ -81,7 +81,9 @@ def class_code(name: str, task: Task) -> Any:
         return hd.sr.CodedConcept(value, "SCT", meaning)
     if name in {"yes", "no", "normal", "abnormal", "benign", "malignant"}:
         return standard(name)
-    return own_code("CLS", name, task.title(name) or "none")
+    # Of the title: a D of one task is no D of another.
+    title = task.title(name) or "none"
+    return own_code("CLS", title, title)
 
 
 def decision_code(decision: str, task: Task) -> Any:

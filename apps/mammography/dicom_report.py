@@ -224,7 +224,7 @@ def _scores(row: Mapping[str, Any], context: ExportContext) -> list[Any]:
             concept, factor = hd.sr.CodedConcept(*PROBABILITY), 100.0
             unit = hd.sr.CodedConcept("%", "UCUM", "percent")
         else:
-            concept, factor = own_code("SCO", name, f"Score of {task.title(name)}"), 1.0
+            concept, factor = own_code("SCO", task.title(name), f"Score of {task.title(name)}"), 1.0
             unit = hd.sr.CodedConcept("1", "UCUM", "no units")
         number = round(factor * float(value), 6)
         found.append(hd.sr.Measurement(name=concept, value=number, unit=unit))

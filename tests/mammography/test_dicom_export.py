@@ -18,7 +18,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import generate_uid
 
 from apps.mammography import APP
-from apps.mammography.codes import SCHEME, decision_code, own_code
+from apps.mammography.codes import SCHEME, class_code, decision_code, own_code
 from apps.mammography.dicom_report import Member, _region_groups
 from apps.mammography.images import find_breast
 from core.app import ExportContext, Source, Task
@@ -296,6 +296,12 @@ def test_no_code_stands_for_two_things_and_standard_ones_are_real(
         decision_code(name, task).value for name in (*task.classes, "positive", "negative", "open")
     }
     assert len(values) == 5
+    # One letter may stand for two classes of two tasks.
+    tasks = [
+        Task(name=n, kind="multiclass", classes=("D", "E"), titles={"D": title, "E": "e"})
+        for n, title in (("tissue", "dense-glandular"), ("side", "distal"))
+    ]
+    assert len({class_code("D", task).value for task in tasks}) == 2
     assert all(len(own_code("CLS", name, name).value) <= 16 for name in ("a", "x" * 60, "å b"))
 
 
