@@ -120,7 +120,10 @@ def test_an_export_decides_nothing_about_what_its_run_does_not_know(
 
 
 def test_the_small_program_gives_the_scores_of_the_export(exported: Path, tmp_path: Path) -> None:
-    images = sorted((OLD / "inputs").iterdir())
+    photos = sorted((OLD / "inputs").iterdir())
+    noise = sorted((exported.parent / "images").rglob("*.*"))
+    noise = [file for file in noise if file.name not in {photo.name for photo in photos}]
+    images = [*photos, *noise[:2]]
     done = subprocess.run(
         [sys.executable, "-I", "predict_minimal.py", *map(str, images)],
         cwd=exported,
@@ -129,12 +132,17 @@ def test_the_small_program_gives_the_scores_of_the_export(exported: Path, tmp_pa
         check=True,
     )
     lines = [line.split("\t") for line in done.stdout.splitlines()]
-    predict(exported, [OLD / "inputs"], tmp_path / "out")
+    predict(exported, images, tmp_path / "out", allow_outside=True)
     table = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
-    wanted = table[[f"score_{name}" for name in lines[0][1:]]].to_numpy()
-    found = np.array([[float(v) for v in line[1:]] for line in lines[1:]])
+    names = [Path(line[0]).name for line in lines[1:]]
+    table = table.set_index(table["path"].map(lambda path: Path(path).name)).loc[names]
+    wanted = table[[f"score_{name}" for name in lines[0][1:-1]]].to_numpy()
+    found = np.array([[float(v) for v in line[1:-1]] for line in lines[1:]])
     np.testing.assert_allclose(found, wanted, atol=1e-5)
-    assert len((exported / "predict_minimal.py").read_text().splitlines()) < 70
+    # Scores of what the model does not know are marked here, too.
+    assert [line[-1] == "yes" for line in lines[1:]] == table["unfamiliar"].tolist()
+    assert [line[-1] for line in lines[-2:]] == ["yes", "yes"]
+    assert len((exported / "predict_minimal.py").read_text().splitlines()) < 75
 
 
 def test_an_export_that_is_not_the_run_is_not_sealed(

@@ -23,6 +23,7 @@ import pandas as pd
 from apps.retinopathy.metrics import GRADES, VISION_THREATENING
 from core.app import Unit
 from core.base.tables import NEGATIVE, POSITIVE, score_columns
+from core.evaluation.doubt import plain_reasons
 from core.evaluation.units import decisions_by_unit, text_of
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def referrals(
 
 def _faults(frame: pd.DataFrame) -> list[str]:
     """Why a photograph is ungradable, in words; empty if it is gradable."""
-    quality, reason = text_of(frame["quality"]), text_of(frame["reason"])
+    quality, reason = text_of(frame["quality"]), plain_reasons(frame)
     return [
         str(q or r or status) if bad else ""
         for q, r, status, bad in zip(

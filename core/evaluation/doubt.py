@@ -12,6 +12,7 @@ The predicted class is never touched; only the decision is.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ __all__ = [
     "DoubtRule",
     "doubt_of_images",
     "is_doubtful",
+    "plain_reasons",
     "prevailing_doubt",
     "with_doubt",
 ]
@@ -68,7 +70,7 @@ def doubt_of_images(predictions: pd.DataFrame) -> NDArray[np.object_]:
     ['unlike the training images; blurred', 'failed: cut short']
     """
     status, n = text_of(predictions["status"]), len(predictions)
-    reason = text_of(predictions["reason"]) if "reason" in predictions else np.full(n, "")
+    reason = plain_reasons(predictions)
     quality = text_of(predictions["quality"]) if "quality" in predictions else np.full(n, "")
     strange = _flags(predictions)
     found = np.full(n, "", dtype=object)
@@ -78,6 +80,26 @@ def doubt_of_images(predictions: pd.DataFrame) -> NDArray[np.object_]:
         else:
             found[i] = "; ".join(filter(None, [UNFAMILIAR if strange[i] else "", str(quality[i])]))
     return found
+
+
+def plain_reasons(predictions: pd.DataFrame) -> NDArray[np.object_]:
+    """Why each input (N,) has no score, without its place: a work list names it already.
+
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"path": ["p/a.jpg"], "reason": ["/home/p/a.jpg: it is cut short."]})
+    >>> plain_reasons(rows).tolist()
+    ['it is cut short.']
+    """
+    if "reason" not in predictions:
+        return np.full(len(predictions), "", dtype=object)
+    reasons = text_of(predictions["reason"]).astype(object)
+    if "path" in predictions:
+        names = [re.split(r"[\\/]", str(path))[-1] for path in predictions["path"]]
+        reasons[:] = [
+            str(reason).split(f"{name}: ", 1)[-1] if name else str(reason)
+            for reason, name in zip(reasons, names, strict=True)
+        ]
+    return reasons
 
 
 def is_doubtful(predictions: pd.DataFrame) -> NDArray[np.bool_]:

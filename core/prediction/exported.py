@@ -5,7 +5,7 @@
     model.familiarity.safetensors   where training images lie, for the out-of-distribution score
     certificate.json          the run and the export compared on the run's own held-out images
     requirements.txt          the small environment that predicts, every package with its hashes
-    predict_minimal.py        file -> scores in some forty lines
+    predict_minimal.py        file -> scores and whether it is unlike the training
     MANIFEST.json             sha256 of every file, written last
 
 Nothing here imports torch, MONAI, timm, Lightning or scikit-learn.

@@ -1,7 +1,8 @@
-"""``predict_minimal.py``: file -> scores in some forty lines, written beside an exported model.
+"""``predict_minimal.py``: file -> scores in some seventy lines, written beside an exported model.
 
-For apps whose preparation is to fit a photograph into a frame it needs numpy,
-Pillow, OpenCV and ONNX Runtime only. Other preparations (a breast, a retina) are
+A score without the mark of an image unlike the training would mislead, so the mark is printed
+beside it. For apps whose preparation is to fit a photograph into a frame the program needs numpy,
+Pillow, OpenCV, safetensors and ONNX Runtime only. Other preparations (a breast, a retina) are
 too long to write out; there the program takes them from the installed resight,
 which imports no torch for it.
 """
@@ -30,10 +31,12 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before the library is loaded
 import numpy as np
 import onnxruntime
 {imports}
+from safetensors.numpy import load_file
 
 CLASSES = {classes!r}
 MEMBERS = {members!r}  # file, temperature, weight
 TEMPERATURE = {temperature!r}
+UNFAMILIAR_ABOVE = {unfamiliar_above!r}
 SIZE, STORED = {size!r}, {stored!r}  # (H, W)
 
 {pixels}
@@ -44,15 +47,27 @@ def scores(logits):
 {link}
 
 
+def distance(embedding, known):
+    """Embedding (D,) -> how far from those of the training images."""
+    centred = embedding.astype(np.float64) - known["mean"]
+    inside, (rest, scale) = centred @ known["directions"], known["rest_scale"]
+    outside = max((centred**2).sum() - (inside**2).sum(), 0.0)
+    return np.sqrt((inside**2 / known["variance"]).mean() + outside / rest) / scale
+
+
 def main():
     sessions = [onnxruntime.InferenceSession(name) for name, _, _ in MEMBERS]
-    print("file", *CLASSES, sep="\\t")
+    known = [load_file(name.removesuffix(".onnx") + ".familiarity.safetensors")
+             for name, _, _ in MEMBERS]
+    print("file", *CLASSES, "unlike the training", sep="\\t")
     for path in sys.argv[1:]:
         image = pixels(path)
-        logits = [s.run(["logits"], {{"pixels": image[None]}})[0][0] / t
-                  for s, (_, t, _) in zip(sessions, MEMBERS)]
+        found = [s.run(["logits", "embedding"], {{"pixels": image[None]}}) for s in sessions]
+        logits = [z[0] / t for (z, _), (_, t, _) in zip(found, MEMBERS)]
         mean = np.average(logits, axis=0, weights=[w for _, _, w in MEMBERS])
-        print(path, *(f"{{v:.6f}}" for v in scores(mean / TEMPERATURE)), sep="\\t")
+        away = np.mean([distance(e[0], k) for (_, e), k in zip(found, known)])
+        mark = "yes" if away > UNFAMILIAR_ABOVE else "no"
+        print(path, *(f"{{v:.6f}}" for v in scores(mean / TEMPERATURE)), mark, sep="\\t")
 
 
 main()
@@ -121,6 +136,7 @@ def minimal_script(run: Run) -> str:
             for i, m in enumerate(run.members)
         ],
         temperature=run.temperature,
+        unfamiliar_above=float(run.content["unfamiliar_above"]),
         size=tuple(first.preparation.size_px),
         stored=store_size(first.preparation.size_px),
         pixels=pixels.strip("\n"),
