@@ -3,8 +3,9 @@
 First the processor time of one training step of a ResNet-18 with a fused and with a plain
 AdamW, in fp32 and in bf16-mixed, taking turns. Then the same training twice, in fp32 and in
 bf16-mixed, on photos of leaves in class folders: the paired difference of the accuracy on
-the held-out photos, how many predicted classes agree, and how far scores move. On a
-processor without bfloat16 instructions torch emulates them, which is slow.
+the held-out photos, how many predicted classes agree, how far scores move, and how many of
+the decisions that flip ``resight compare`` finds near the threshold. On a processor
+without bfloat16 instructions torch emulates them, which is slow.
 
     python bench/precision.py LEAVES --weights resnet18.safetensors [--images 200] [--epochs 2]
 """
@@ -24,6 +25,7 @@ import pandas as pd
 import timm
 import torch
 
+from core.verbs.compare import compare
 from core.verbs.train import train
 
 SIZE = (96, 192)
@@ -119,6 +121,8 @@ def answers(leaves: Path, place: Path, weights: Path, epochs: int) -> None:
         f"[{low:+.3f}, {high:+.3f}]; {agree} predicted classes agree; scores differ by at most "
         f"{moved.max():.3f}, {moved.mean():.4f} in the mean"
     )
+    agreement = compare(place / "32-true", place / "bf16-mixed")["agreement"]["image"]
+    print("compare: {flipped} of {n} decisions flip, {flipped_near} near".format(**agreement))
 
 
 def main() -> None:
