@@ -62,6 +62,25 @@ def test_what_is_missing_or_failed_is_not_negative() -> None:
     assert found.loc["one eye", "predicted"] == "no"
 
 
+def test_an_exam_lacks_what_a_breast_of_it_lacks() -> None:
+    seen = [(e, s, v) for e in ("whole", "three") for s in "LR" for v in ("CC", "MLO")]
+    seen = [*seen[:-1], ("one", "L", "CC")]
+    rows = pd.DataFrame(seen, columns=["exam", "side", "view"]).assign(
+        score_yes=0.1, score_no=0.9, status="ok", reason="", quality="", unfamiliar=False
+    )
+    rows["image_id"] = [str(i) for i in range(len(rows))]
+    units = (
+        Unit(name="breast", columns=("exam", "side"), parts_are="view", parts=("CC", "MLO")),
+        Unit(name="exam", columns=("exam",), rule="max", parts_are="side", parts=("L", "R")),
+    )
+    tables = decisions_of(rows, task=TASK, units=units)
+    marked = with_doubt(tables, rows, task=TASK, units=units, rule=DoubtRule(), withheld="")
+    found = marked["exam"].set_index("unit_id")
+    assert found["decision"].to_dict() == {"whole": "no", "three": "open", "one": "open"}
+    assert found.loc["three", "doubt"] == "no image of R MLO"
+    assert found.loc["one", "missing"] == "R|L MLO"
+
+
 def test_marks_are_counted_for_each_unit() -> None:
     rows = table(("a", "p", "l", 0.1), ("b", "p", "l", 0.2), ("c", "p", "r", 0.9))
     rows.loc[rows["image_id"] == "a", "unfamiliar"] = True

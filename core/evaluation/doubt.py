@@ -155,7 +155,7 @@ def with_doubt(
     for name, table in tables.items():
         unit = next((u for u in units if u.name == name), None)
         key = _owners(predictions, unit)
-        marked = _marked(table, predictions, key, unit)
+        marked = _marked(table, predictions, key, unit, units)
         decision = marked["decision"].to_numpy(dtype=object).copy()
         lacks = (marked["n_failed"] > 0).to_numpy() | (marked["missing"] != "").to_numpy()
         if task.positive_index and task.kind != "multilabel":
@@ -178,7 +178,11 @@ def _is_negative(decision: NDArray[np.object_], task: Task) -> NDArray[np.bool_]
 
 
 def _marked(
-    table: pd.DataFrame, predictions: pd.DataFrame, key: NDArray[np.object_], unit: Unit | None
+    table: pd.DataFrame,
+    predictions: pd.DataFrame,
+    key: NDArray[np.object_],
+    unit: Unit | None,
+    units: Sequence[Unit],
 ) -> pd.DataFrame:
     """One table with its marks."""
     strange, status = _flags(predictions), text_of(predictions["status"])
@@ -193,8 +197,8 @@ def _marked(
     lines = []
     for name in table["unit_id"]:
         at = np.array(rows.get(str(name), []), dtype=int)
-        missing = _missing(predictions, at, unit)
-        parts = [f"no image of {unit.parts_are} {part}" for part in missing] if unit else []
+        gaps = _gaps(predictions, at, unit, units)
+        missing, parts = list(gaps), [f"no image of {words}" for words in gaps.values()]
         if len(at) == 1:
             parts += [str(said[at[0]])] if said[at[0]] else []
         else:
@@ -220,6 +224,32 @@ def _marked(
         missing=np.array(columns[2], dtype=object),
         doubt=np.array(columns[3], dtype=object),
     )
+
+
+def _gaps(
+    predictions: pd.DataFrame, at: NDArray[np.int_], unit: Unit | None, units: Sequence[Unit]
+) -> dict[str, str]:
+    """What no input of a unit shows, and its words: of the unit itself and of those within it.
+
+    An exam lacks a breast, or it lacks a view of one of its breasts.
+    """
+    if unit is None:
+        return {}
+    found = {part: f"{unit.parts_are} {part}" for part in _missing(predictions, at, unit)}
+    for inner in units:
+        own = [column for column in inner.columns if column not in unit.columns]
+        if not own or not set(unit.columns) < set(inner.columns):
+            continue
+        if not set(own) <= set(predictions.columns):
+            continue
+        cells = list(zip(*(text_of(predictions[column].iloc[at]) for column in own), strict=True))
+        for key in dict.fromkeys(cells):
+            if all(key):
+                rows = at[[cell == key for cell in cells]]
+                for part in _missing(predictions, rows, inner):
+                    name = " ".join((*key, part))
+                    found[name] = name
+    return found
 
 
 def _missing(predictions: pd.DataFrame, at: NDArray[np.int_], unit: Unit | None) -> list[str]:
