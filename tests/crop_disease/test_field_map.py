@@ -30,7 +30,7 @@ from apps.crop_disease.field.spatial import label_of_tiles, read_shapes
 from apps.crop_disease.field.tile_pixels import field_mask
 from apps.crop_disease.field.window import window_of
 from core.app import ExportContext, Source, Task
-from core.errors import ManifestError, MetricError
+from core.errors import ConfigError, ManifestError, MetricError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -534,6 +534,15 @@ def test_a_threshold_changes_no_class_of_a_map(phantom: Path, tmp_path: Path) ->
 
 
 # ---- zones for a machine
+
+
+@pytest.mark.parametrize(("name", "value"), [("working-width", -1.0), ("least-zone", np.nan)])
+def test_a_size_that_is_none_is_refused(
+    phantom: Path, tmp_path: Path, name: str, value: float
+) -> None:
+    tiles = with_truth(tiles_of(phantom / "mosaic.tif", tile="64px"), phantom / "labels.gpkg")
+    with pytest.raises(ConfigError, match=f"--{name} .* is no size on the ground"):
+        write_field(context(tiles, tmp_path, **{name: value}))
 
 
 def test_zones_are_no_finer_than_the_working_width(phantom: Path, tmp_path: Path) -> None:

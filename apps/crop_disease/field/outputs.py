@@ -36,7 +36,7 @@ from core.app import Export
 from core.base.outputs import csv_safe, write_text
 from core.base.tables import POSITIVE, score_columns
 from core.data.attempt import attempt
-from core.errors import ManifestError
+from core.errors import ConfigError, ManifestError
 from core.evaluation.doubt import prevailing_doubt
 from core.statistics.scores import decide
 
@@ -61,6 +61,11 @@ LEAST_CELL_M = 1.0
 
 def write_field(context: ExportContext) -> list[Path]:
     """Write everything for each raster that gave more than one tile; nothing for photos."""
+    for name in ("working-width", "least-zone"):
+        value = float(context.options.get(name) or 0)
+        if not 0 <= value < float("inf"):
+            msg = f"--{name} {value:g}: is no size on the ground. Pass 0 or more."
+            raise ConfigError(msg)
     written: list[Path] = []
     rates = None
     if context.options.get("rates"):
