@@ -110,8 +110,7 @@ def train(
         msg = "Neither an app with data nor a plan was given. Pass APP DATA, or --plan FILE."
         raise ConfigError(msg)
     app = find_app(question["app"])
-    planned_options = question.get("options", {})
-    own = resolve_options(app, "train", {**planned_options, **(options or {})})
+    own = resolve_options(app, "train", {**question.get("options", {}), **(options or {})})
     if LABEL_MAP in own:
         own[LABEL_MAP] = in_words(own[LABEL_MAP])
     asked = Question.model_validate({**question, "options": plain_options(own)})
