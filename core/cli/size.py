@@ -1,0 +1,74 @@
+"""``resight size``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Literal
+
+import typer
+
+from core.cli.shared import JSON, guarded, say, show_json
+
+__all__ = ["register"]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command("size")(size)
+
+
+def size(
+    number: Literal["sensitivity", "specificity", "accuracy", "auroc"] = typer.Argument(
+        help="What the study is to tell."
+    ),
+    expected: float = typer.Argument(help="The value that is expected, as 0.9."),
+    width: float = typer.Option(
+        None, "--width", help="Half of the width that its interval may have, as 0.05."
+    ),
+    against: float = typer.Option(
+        None,
+        "--against",
+        help="A value to show a difference from: of another model on the same cases, or 0.5 for "
+        "an AUROC better than chance.",
+    ),
+    prevalence: float = typer.Option(0.5, "--prevalence", help="Share of positive cases."),
+    power: float = typer.Option(0.8, "--power", help="Wanted chance of showing the difference."),
+    level: float = typer.Option(0.95, "--level", help="Confidence level; alpha is what it lacks."),
+    per_group: float = typer.Option(1.0, "--per-group", help="Cases of a patient, leaf or field."),
+    icc: float = typer.Option(
+        0.5, "--icc", help="How alike the cases of a group are: intraclass correlation, 0 to 1."
+    ),
+    discordant: float = typer.Option(
+        None,
+        "--discordant",
+        help="Share of cases that only one of two models gets right; without it, that of models "
+        "whose errors are independent.",
+    ),
+    correlation: float = typer.Option(
+        0.5, "--correlation", help="Of two AUROCs on the same cases, 0 to below 1."
+    ),
+    group: str = typer.Option("group", "--group", help="What a group is called."),
+    as_json: bool = JSON,
+) -> None:
+    """Cases that a study needs, for an interval of a width or to show a difference.
+
+    Example: resight size sensitivity 0.9 --width 0.05 --prevalence 0.1
+    """
+    with guarded(as_json=as_json):
+        from core.statistics.study_size import Aim, plan  # noqa: PLC0415  (imports scipy)
+
+        aim = Aim(
+            kind=number,
+            expected=expected,
+            half_width=width,
+            against=against,
+            power=power,
+            level=level,
+            discordant=discordant,
+            correlation=correlation,
+        )
+        found = plan(aim, prevalence=prevalence, per_group=per_group, icc=icc, word=group)
+        if as_json:
+            show_json(asdict(found))
+            return
+        say(found.words)
