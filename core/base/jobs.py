@@ -43,6 +43,7 @@ _NAMES = {
     "report": "a report",
     "ensemble": "an ensemble",
     "export": "an exported model",
+    "readers": "a comparison of readers",
 }
 
 

@@ -28,6 +28,8 @@ from core.cli import (
     merge,
     page,
     predict,
+    readers,
+    size,
     threshold,
     train,
 )
@@ -68,6 +70,8 @@ def build() -> typer.Typer:
         check,
         train,
         evaluate,
+        readers,
+        size,
         threshold,
         compare,
         ensemble,

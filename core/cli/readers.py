@@ -1,0 +1,70 @@
+"""``resight readers TABLE``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from core.cli.shared import JSON, existing, guarded, say, show_json, table
+
+__all__ = ["register"]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the command."""
+    cli.command("readers")(readers)
+
+
+def readers(
+    file: str = typer.Argument(
+        metavar="TABLE", help="One row per case, one column per reader; id, group, label, score."
+    ),
+    out: Path = typer.Option(
+        None, "--out", "-o", help="Directory of the page; without it, numbers are only printed."
+    ),
+    reader: list[str] = typer.Option(
+        [], "--reader", help="A column of a reader; without it, those called reader... Repeat it."
+    ),
+    label: str = typer.Option(None, "--label", help="Column of the truth."),
+    group: str = typer.Option(None, "--group", help="Column that identifies the group."),
+    positive: str = typer.Option(
+        None, "--positive", help="Classes of the truth that count as positive, A,B."
+    ),
+    as_json: bool = JSON,
+) -> None:
+    """Agreement of several readers, and whether a model reads as well as they do.
+
+    Example: resight readers grades.csv --positive 2,3,4 --out readers-report
+    """
+    with guarded(as_json=as_json):
+        where = existing([file])[0]
+        from core.verbs.readers import readers_of  # noqa: PLC0415  (imports pandas)
+
+        found = readers_of(
+            where,
+            out,
+            readers=reader,
+            label=label,
+            group=group,
+            positive=[name.strip() for name in positive.split(",")] if positive else (),
+        )
+        if as_json:
+            show_json(found)
+            return
+        rows = [found["overall"], *found["pairs"], *filter(None, [found["icc"]]), *found["truth"]]
+        if found["comparison"]:
+            rows.append(found["comparison"]["difference"])
+        say(table([_line(row) for row in rows], ("", "value", "95 % interval")))
+        for note in found["notes"]:
+            say(f"note: {note}")
+        if out is not None:
+            say(f"open {out / 'report.html'}")
+
+
+def _line(row: dict[str, Any]) -> tuple[str, str, str]:
+    """A number with its interval."""
+    value = "not estimable" if row["value"] is None else f"{row['value']:.3f}"
+    between = "" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
+    return str(row["title"]), value, between

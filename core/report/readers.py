@@ -1,0 +1,111 @@
+"""The page of a comparison of readers. Nothing is computed here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from core.base.outputs import write_text
+from core.blocks import Block, Table, Text
+from core.report.html import render_page
+from core.report.numbers import (
+    count,
+    interval,
+    level_words,
+    number,
+    quantity,
+    reasons,
+    value_words,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+__all__ = ["readers_html", "write_readers"]
+
+LEAD = "Agreement of readers, and a model beside them. For research use; not a medical device."
+
+
+def write_readers(out: Path, content: Mapping[str, Any]) -> None:
+    """Write ``report.html``.
+
+    Args:
+        out: an existing directory, held by the caller.
+        content: of ``readers.json``.
+    """
+    write_text(out / "report.html", readers_html(content))
+
+
+def readers_html(content: Mapping[str, Any]) -> str:
+    """The page as text."""
+    cases = quantity(content["n"], "case")
+    if content["n_groups"] != content["n"]:
+        cases += f" of {quantity(content['n_groups'], str(content['word']))}"
+    first: list[Block] = [Text(f"On {cases} that every reader rated.", "verdict")]
+    first += [Text(str(note), "warning") for note in content["notes"]]
+    sections: list[tuple[str, Sequence[Block]]] = [
+        ("", first),
+        ("Model and readers", _comparison(content["comparison"])),
+        ("Agreement", _agreement(content)),
+    ]
+    return render_page(
+        f"Readers: {content['table']}",
+        lead=LEAD,
+        sections=sections,
+        footer="Every result shown stands in readers.json.",
+    )
+
+
+def _comparison(found: Mapping[str, Any] | None) -> list[Block]:
+    """Areas of all, and the difference."""
+    if not found:
+        return []
+    away = found["difference"]
+    lines = [{"Who": row["title"], "AUROC": number(row["value"])} for row in found["readers"]]
+    lines.append({"Who": "The model", "AUROC": number(found["model"])})
+    told = f"The model's AUROC minus the mean of the readers' is {value_words(away)}"
+    if interval(away):
+        told += f" ({level_words([away])} {interval(away)}"
+        told += f", p {_p(found['p'])})" if found["p"] is not None else ")"
+        lies = "a difference is shown" if found["p"] < 1 - away["level"] else "none is shown"
+        told += f": {lies}"
+    note = (
+        f"{count(found['n'])} cases, {count(found['n_events'])} positive. "
+        f"{away['method'] or away['reason']}. Of ratings with two values an AUROC is the mean of "
+        "sensitivity and specificity."
+    )
+    return [Text(f"{told}."), Table(pd.DataFrame(lines), note=note, numeric=("AUROC",))]
+
+
+def _p(value: float) -> str:
+    """A p value."""
+    return "< 0.001" if value < 0.001 else f"= {number(value)}"
+
+
+def _agreement(content: Mapping[str, Any]) -> list[Block]:
+    """Kappas and the intraclass correlation."""
+    weighted = "quadratic weights" if content["weights"] == "quadratic" else "no weights"
+    rows = [content["overall"], *content["pairs"]]
+    blocks: list[Block] = [_table(rows, f"Kappa of readers, {weighted}", "Readers")]
+    if content["icc"]:
+        note = "Intraclass correlation of single ratings, absolute agreement, readers random."
+        blocks.append(_table([content["icc"]], "Intraclass correlation", "Number", note))
+    if content["truth"]:
+        blocks.append(_table(content["truth"], f"Kappa against the label, {weighted}", "Reader"))
+    return blocks
+
+
+def _table(rows: Sequence[Mapping[str, Any]], title: str, head: str, note: str = "") -> Table:
+    """One line per number."""
+    between = level_words(rows)
+    frame = pd.DataFrame(
+        [
+            {head: str(row["title"]), "Value": value_words(row), between: interval(row)}
+            for row in rows
+        ]
+    )
+    methods = "; ".join(dict.fromkeys(str(row["method"]) for row in rows if row["method"]))
+    told = f"{note} {methods.capitalize()}{'. ' if methods else ''}{reasons(rows)}".strip()
+    return Table(frame, title=title, note=told, numeric=tuple(frame.columns[1:]))
