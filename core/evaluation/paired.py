@@ -178,7 +178,7 @@ def still_possible(row: dict[str, Any], word: str) -> str:
         for end in (row["low"], row["high"])
     ]
     grouped = ""
-    if row["n"] != row["n_groups"]:
+    if row["n"] != row["n_groups"] and word != row["unit"]:
         grouped = f" of {cases_to_halve(row['n_groups']):,} {plural(word)}"
     return (
         f"Differences from {ends[0]} to {ends[1]} remain possible; "

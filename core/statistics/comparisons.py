@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
+from statsmodels.stats.multitest import multipletests
 
 from core.errors import MetricError
 from core.statistics.intervals import Interval, plural
@@ -41,6 +42,16 @@ __all__ = [
     "power_of_auroc",
     "precision_of",
 ]
+
+
+# Corrections for a family of tests, and what statsmodels calls them.
+FAMILIES = {
+    "holm": "holm",
+    "hochberg": "simes-hochberg",
+    "bonferroni": "bonferroni",
+    "bh": "fdr_bh",
+    "fdr_bh": "fdr_bh",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +107,10 @@ def mcnemar(first_only: int, second_only: int) -> McNemar:
         )
     away = abs(first_only - second_only)
     chi2, corrected = away**2 / n, max(0, away - 1) ** 2 / n
-    exact = min(1.0, float(2 * stats.binom.cdf(min(first_only, second_only), n, 0.5)))
     return McNemar(
         first_only=int(first_only),
         second_only=int(second_only),
-        p_exact=exact,
+        p_exact=float(stats.binomtest(int(first_only), int(n)).pvalue),
         chi2=chi2,
         p=float(stats.chi2.sf(chi2, 1)),
         chi2_corrected=corrected,
@@ -211,25 +221,12 @@ def adjust(p: ArrayLike, *, method: str = "holm") -> NDArray[np.float64]:
     if ((values[known] < 0) | (values[known] > 1)).any():
         msg = "A p-value must lie in [0, 1]."
         raise MetricError(msg)
-    order = np.argsort(values[known], kind="stable")
-    some = values[known][order]
-    m = len(some)
-    rank = np.arange(1, m + 1)
-    if method == "bonferroni":
-        raised = m * some
-    elif method == "holm":
-        raised = np.maximum.accumulate((m - rank + 1) * some)
-    elif method == "hochberg":
-        raised = np.minimum.accumulate(((m - rank + 1) * some)[::-1])[::-1]
-    elif method in {"bh", "fdr_bh"}:
-        raised = np.minimum.accumulate((m / rank * some)[::-1])[::-1]
-    else:
+    if method not in FAMILIES:
         msg = f"The method is {method!r}; choose holm, hochberg, bonferroni or bh."
         raise ValueError(msg)
     found = np.full(values.shape, np.nan)
-    back = np.empty(m)
-    back[order] = np.minimum(raised, 1.0)
-    found[known] = back
+    if known.any():
+        found[known] = multipletests(values[known], method=FAMILIES[method])[1]
     return found
 
 
@@ -264,7 +261,7 @@ def precision_of(row: Mapping[str, Any], word: str) -> dict[str, Any] | None:
     more, more_groups = cases_to_halve(n), cases_to_halve(n_groups)
     unit = str(row.get("unit") or "case")
     width = f"{100 * half:.1f} points" if row.get("percent") else f"{half:.3f}"
-    grouped = f" of {more_groups:,} {plural(word)}" if n != n_groups else ""
+    grouped = f" of {more_groups:,} {plural(word)}" if n != n_groups and word != unit else ""
     words = (
         f"The interval of {row['title']} reaches {width} to either side on average; about "
         f"{more:,} more {plural(unit)}{grouped} like these would halve it."

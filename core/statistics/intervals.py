@@ -13,11 +13,12 @@ for clustered proportions); Korn and Graubard 1998, Survey Methodology 24:193-20
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import betaincinv, ndtri, stdtrit
+from scipy.special import ndtri, stdtrit
+from scipy.stats import binomtest
 
 from core.base.words import plural
 from core.errors import MetricError
@@ -113,8 +114,8 @@ def _check_counts(successes: float, n: float) -> None:
     if n == 0:
         msg = "not estimable: no case is left to count (0 of 0)"
         raise MetricError(msg)
-    if not (n > 0 and 0 <= successes <= n):
-        msg = f"not estimable: {successes:g} of {n:g} is not a proportion"
+    if not (n > 0 and 0 <= successes <= n and n % 1 == 0 and successes % 1 == 0):
+        msg = f"not estimable: {successes:g} of {n:g} is not a proportion of whole cases"
         raise MetricError(msg)
 
 
@@ -137,25 +138,22 @@ def wilson(
     (0.2553, 0.3662)
     """
     _check_counts(successes, n)
-    z = check_level(level)
-    p = successes / n
-    if continuity:
-        # Newcombe 1998, method 4; the same as R's prop.test.
-        shift = min(0.5, abs(successes - n / 2)) if n else 0.0
-        ends = [_wilson_end(p, n, z, shift, side) for side in (-1, 1)]
-    else:
-        ends = [_wilson_end(p, n, z, 0.0, side) for side in (-1, 1)]
-    low = 0.0 if successes == 0 else max(0.0, ends[0])
-    high = 1.0 if successes == n else min(1.0, ends[1])
+    check_level(level)
+    how: Literal["wilson", "wilsoncc"] = "wilsoncc" if continuity else "wilson"
+    found = binomtest(round(successes), round(n)).proportion_ci(level, method=how)
     words = "Wilson with continuity correction" if continuity else "Wilson"
-    return Interval(low=low, high=high, level=level, method=f"{words}, {n:,.10g} independent cases")
+    return Interval(
+        low=float(found.low),
+        high=float(found.high),
+        level=level,
+        method=f"{words}, {n:,.10g} independent cases",
+    )
 
 
-def _wilson_end(p: float, n: float, z: float, shift: float, side: int) -> float:
-    """One end of the score interval, the proportion shifted outwards by ``shift`` cases."""
-    moved = p + side * shift / n
-    root = z * float(np.sqrt(max(0.0, moved * (1 - moved) / n + z * z / (4 * n * n))))
-    return (moved + z * z / (2 * n) + side * root) / (1 + z * z / n)
+def _wilson_end(p: float, n: float, z: float, side: int) -> float:
+    """One end of the score interval of a share of an effective number of cases, not whole."""
+    root = z * float(np.sqrt(max(0.0, p * (1 - p) / n + z * z / (4 * n * n))))
+    return (p + z * z / (2 * n) + side * root) / (1 + z * z / n)
 
 
 def clopper_pearson(successes: float, n: float, *, level: float = 0.95) -> Interval:
@@ -170,11 +168,9 @@ def clopper_pearson(successes: float, n: float, *, level: float = 0.95) -> Inter
     """
     _check_counts(successes, n)
     check_level(level)
-    tail = (1 - level) / 2
-    low = 0.0 if successes == 0 else float(betaincinv(successes, n - successes + 1, tail))
-    high = 1.0 if successes == n else float(betaincinv(successes + 1, n - successes, 1 - tail))
+    found = binomtest(round(successes), round(n)).proportion_ci(level, method="exact")
     method = f"Clopper-Pearson, {n:,.10g} independent cases"
-    return Interval(low=low, high=high, level=level, method=method)
+    return Interval(low=float(found.low), high=float(found.high), level=level, method=method)
 
 
 def all_successes_limit(n_groups: Sequence[int], *, level: float = 0.95) -> float:
@@ -279,7 +275,7 @@ def cluster_proportion(
         design = max(1.0, se**2 / (share * (1 - share) / len(hits)))
         student = float(stdtrit(n_groups - 1, 0.5 + level / 2))
         n = len(hits) / design * (z / student) ** 2
-        low, high = (_wilson_end(share, n, z, 0.0, side) for side in (-1, 1))
+        low, high = (_wilson_end(share, n, z, side) for side in (-1, 1))
         method = f"Wilson with the design effect of {over}"
         return Interval(low=max(0.0, low), high=min(1.0, high), level=level, method=method, se=se)
     if se == 0.0:
