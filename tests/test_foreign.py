@@ -61,6 +61,45 @@ def test_the_whole_report_is_made_without_a_model_twice_the_same(
         assert (out / name).read_bytes() == (again / name).read_bytes(), name
 
 
+def test_raw_scores_are_judged_for_discrimination_only_and_that_is_said(tmp_path: Path) -> None:
+    raw = table()
+    # Log odds: another scale, the same order.
+    raw["score"] = np.log(raw["score"] / (1 - raw["score"]))
+    given = tmp_path / "raw.csv"
+    raw.to_csv(given, index=False)
+    done = evaluate_table(given, tmp_path / "out", positive=["yes"], subgroups=["site"])["metrics"]
+    area = next(r for r in done["metrics"] if r["name"] == "auroc" and not r["subgroup"])
+    assert area["value"] == pytest.approx(roc_auc_score(raw["label"] == "yes", raw["score"]))
+    assert {r["name"] for r in done["metrics"]} == {"auroc", "average_precision"}
+    assert done["calibration"] is None
+    assert done["curves"]["decision"] is None
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "judged for discrimination only" in page
+    for word in ("Brier", "Log-loss", "Confusion matrix", "Net benefit", "Decision curve"):
+        assert word not in page.split("<section")[1], word
+        assert f">{word}" not in page, word
+    kept = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert kept["score_given"].to_numpy() == pytest.approx(raw["score"].to_numpy())
+    with pytest.raises(ConfigError, match="discrimination only"):
+        evaluate_table(given, tmp_path / "b", positive=["yes"], threshold=0.5)
+
+
+def test_a_table_of_failures_alone_gives_a_report_that_says_so(tmp_path: Path) -> None:
+    given = tmp_path / "failed.csv"
+    rows = table(6).drop(columns="score")
+    failed = rows.assign(score_no="", score_yes="", status="failed", reason="the file is cut off")
+    failed.to_csv(given, index=False)
+    words = ["evaluate", "--predictions", str(given), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(build(), words)
+    # 3: done, but some inputs failed.
+    assert done.exit_code == 3, done.output
+    assert "0 of 6 images were scored" in done.output
+    assert "label column" not in done.output
+    content = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert content["metrics"] == []
+    assert "the file is cut off" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_a_threshold_comes_from_validation_rows_or_not_at_all(file: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no validation rows"):
         evaluate_table(file, tmp_path / "a", targets=["youden"])
@@ -134,13 +173,12 @@ def test_rows_without_a_score_are_failures_and_counted(tmp_path: Path) -> None:
     [
         (lambda t: t.drop(columns="label"), "no column 'label'"),
         (lambda t: t.drop(columns="score"), "no column of scores"),
-        (lambda t: t.assign(score=t["score"] * 5), r"outside \[0, 1\]"),
         (lambda t: t.assign(id="same"), "repeat"),
         (lambda t: t.assign(label="yes"), "single column of scores but 1 classes"),
         (lambda t: t.assign(score_a=0.5, score_b=0.9), "do not add up to 1"),
         (lambda t: t.iloc[:0], "holds no row"),
     ],
-    ids=["no label", "no score", "logits", "repeated id", "one class", "sums", "empty"],
+    ids=["no label", "no score", "repeated id", "one class", "sums", "empty"],
 )
 def test_a_table_that_cannot_be_judged_says_why(tmp_path: Path, change: Any, said: str) -> None:
     change(table()).to_csv(tmp_path / "t.csv", index=False)

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from PIL import ImageFile
 
-from core.app import App, Metric, ReportContext, Section, Task
+from core.app import App, Metric, ReportContext, Section, Task, Unit
 from core.base.tables import logit_columns, score_columns
 from core.blocks import Text
 from core.errors import MetricError, OutputError
@@ -28,7 +28,7 @@ from core.report.html import render_page
 from core.report.model_card import model_card
 from core.report.numbers import count, number
 from core.report.page import cautions, report_html, verdict, write_report
-from core.statistics.metrics import macro_f1
+from core.statistics.metrics import accuracy, macro_f1, sensitivity_of_positive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -277,6 +277,77 @@ def test_every_number_on_the_page_stands_in_metrics_json(
     seen = NUMERAL.findall(words_of(rest))
     assert len(seen) > 500
     assert {numeral for numeral in seen if numeral not in known} == set()
+
+
+def intervals_in(content: Any) -> Iterator[tuple[float, float, float | None]]:
+    """Value, low and high of every number with an interval in a JSON document."""
+    if isinstance(content, list):
+        for one in content:
+            yield from intervals_in(one)
+    elif isinstance(content, dict):
+        value = content.get("value", content.get("difference", content.get("gain")))
+        if isinstance(value, float) and isinstance(content.get("low"), float):
+            yield value, content["low"], content["high"]
+        for key, one in content.items():
+            # Others are written as value, value_low, value_high.
+            if isinstance(one, float) and isinstance(content.get(f"{key}_low"), float):
+                yield one, content[f"{key}_low"], content[f"{key}_high"]
+        for one in content.values():
+            yield from intervals_in(one)
+
+
+ESTIMATE = re.compile(r"(-?[\d.,]+)(?: %)? \((-?[\d.,]+) to (-?[\d.,]+)(?: %)?\)")
+
+
+def test_no_number_has_two_intervals() -> None:
+    # Two classes, so that accuracy, recall and sensitivity meet in many tables, with units,
+    # subgroups and an operating point in force; few values are equal by chance.
+    task = Task(name="rust", kind="binary", classes=("no", "yes"), positive=("yes",))
+    table = predictions(task, 180, seed=3)
+    # Images of a leaf share its class.
+    table["leaf"] = table["group"] = [f"g{i // 6 * 2 + i % 2}" for i in range(len(table))]
+    point = {"name": "youden", "threshold": 0.5, "chosen_on": "val", "active": True}
+    found = evaluate(
+        table,
+        task,
+        metrics=(
+            Metric(name="found", title="Found", compute=sensitivity_of_positive, percent=True),
+            Metric(name="right", title="Right", compute=accuracy, percent=True),
+        ),
+        units=(Unit(name="leaf", columns=("leaf",)),),
+        operating_points=[point],
+    )
+    of_value: dict[tuple[float, float], set[tuple[float, float]]] = {}
+    # Means and ratios that may have the value of a share by chance, and are something else.
+    others = {"balanced_accuracy", "macro_f1", "f1"}
+    for row in found["metrics"]:
+        if row["low"] is not None and row["name"] not in others:
+            # A share of as many cases, of as many groups, is one number, whatever it is called.
+            key = (round(row["value"], 12), row["n"], row["n_groups"])
+            of_value.setdefault(key, set()).add((round(row["low"], 9), round(row["high"], 9)))
+    assert len(of_value) > 15
+    assert {key: ends for key, ends in of_value.items() if len(ends) > 1} == {}
+    # Rates of the operating point in force are those of the decisions.
+    rates = {r["name"]: r for r in found["metrics"] if r["of"] == "youden"}
+    recall = next(
+        r for r in found["metrics"] if (r["name"], r["of"], r["unit"]) == ("recall", "yes", "leaf")
+    )
+    for key in ("value", "low", "high", "n", "n_groups"):
+        assert rates["sensitivity"][key] == recall[key], key
+    # What the page prints with an interval stands so in metrics.json.
+    told = words_of(report_html(context(found, table, task=task))).replace("\xa0", " ")
+    known = {
+        tuple(
+            number(end, percent=percent).removesuffix("\xa0%").replace("\N{MINUS SIGN}", "-")
+            for end in ends
+        )
+        for ends in intervals_in(found)
+        for percent in (True, False)
+    }
+    by_prevalence = "At other prevalences"
+    seen = ESTIMATE.findall(told.replace("\N{MINUS SIGN}", "-").split(by_prevalence)[0])
+    assert len(seen) > 20
+    assert set(seen) - known == set()
 
 
 def test_the_headline_on_the_page_is_that_of_metrics_json(

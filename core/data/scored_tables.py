@@ -61,11 +61,14 @@ class Foreign:
         predictions: ``core.base.tables.PREDICTIONS`` with label, group and split.
         task: kind and classes, from the score columns.
         notes: what was assumed, in sentences.
+        raw: (N,) the score as it was, where it is no probability: it only ranks, and stands in
+            ``predictions`` as the share of its rank; None where scores are probabilities.
     """
 
     predictions: pd.DataFrame
     task: Task
     notes: tuple[str, ...]
+    raw: NDArray[np.float64] | None = None
 
 
 def read_foreign(
@@ -140,7 +143,38 @@ def read_foreign(
         for column in raw.columns
         if column not in taken and not column.startswith(("score_", "logit_"))
     ]
-    return Foreign(pd.concat([table, raw[others]], axis=1), task, tuple(notes))
+    whole = pd.concat([table, raw[others]], axis=1)
+    return Foreign(whole, task, tuple(notes), _raw_score(raw, scores))
+
+
+def as_ranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores (N,) of any scale as shares of their distinct values, inside (0, 1); ties stay ties.
+
+    >>> as_ranks(np.array([-3.0, 7.5, 7.5])).round(2).tolist()
+    [0.33, 0.67, 0.67]
+    """
+    found = np.full(len(scores), np.nan)
+    known = np.isfinite(scores)
+    values, place = np.unique(scores[known], return_inverse=True)
+    found[known] = (place + 1) / (len(values) + 1)
+    return found
+
+
+def _score_columns(raw: pd.DataFrame) -> list[str]:
+    """Columns of scores: one for each class, or a single one."""
+    names = [name for name in raw.columns if name.startswith("score_") and name != "score_"]
+    alone = [name for name in ("score", *names) if name in raw.columns]
+    return names if len(names) > 1 else alone[-1:]
+
+
+def _raw_score(raw: pd.DataFrame, scores: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """The single score as it was given, where it had to be turned into ranks."""
+    columns = _score_columns(raw)
+    if len(columns) != 1:
+        return None
+    given = np.array([number(cell) for cell in raw[columns[0]]], dtype=np.float64)
+    known = np.isfinite(given)
+    return None if np.array_equal(given[known], scores[known, -1]) else given
 
 
 def _truth_of(raw: pd.DataFrame, label: str | None, file: Path, notes: list[str]) -> str:
@@ -225,15 +259,13 @@ def _scores(
     raw: pd.DataFrame, label: pd.Series[Any], file: Path, notes: list[str], of: str
 ) -> tuple[list[str], NDArray[np.float64]]:
     """Class names and scores (N, K); NaN where a cell is empty or no number."""
-    names = [name for name in raw.columns if name.startswith("score_") and name != "score_"]
-    alone = [name for name in ("score", *names) if name in raw.columns]
-    if not alone:
+    columns = _score_columns(raw)
+    if not columns:
         msg = (
             f"{file}: has no column of scores (score_<class> for each class, or score for the "
             f"positive one; it has: {', '.join(raw.columns[:12])}). Rename the columns."
         )
         raise ManifestError(msg)
-    columns = names if len(names) > 1 else alone[-1:]
     found = [[number(cell) for cell in raw[column]] for column in columns]
     values = np.array(found, dtype=np.float64).T.reshape(len(raw), len(columns))
     values[~np.isfinite(values)] = np.nan
@@ -241,7 +273,9 @@ def _scores(
     if n_words:
         notes.append(f"{n_words:,} rows have a score that is no number; they count as failed.")
     odd = np.isfinite(values) & ((values < 0) | (values > 1))
-    if odd.any():
+    if odd.any() and len(columns) == 1:
+        values = as_ranks(values[:, 0])[:, None]
+    elif odd.any():
         row = int(np.flatnonzero(odd.any(axis=1))[0])
         msg = (
             f"{file}: {int(odd.any(axis=1).sum()):,} rows have a score outside [0, 1] (first: row "

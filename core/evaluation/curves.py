@@ -16,6 +16,7 @@ from core.statistics import weighted as batches
 from core.statistics.decision_curves import decision_curve, risk_coverage
 from core.statistics.discrimination import Curve, pr_points, roc_points
 from core.statistics.reliability import reliability, top_label
+from core.statistics.resampling import MIN_GROUPS, few_groups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +29,8 @@ __all__ = ["decision_of", "questions", "ranking_curves", "reliability_of", "risk
 # More points than this are not told apart on paper.
 MAX_POINTS = 300
 THRESHOLDS = np.arange(1, 100) / 100
+# Where the gain on acting on all is told with an interval.
+GAINS_AT = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
 
 
 def questions(level: Level) -> list[tuple[str, NDArray[np.bool_], NDArray[np.float64]]]:
@@ -93,44 +96,91 @@ def reliability_of(level: Level, cases: Cases | None = None) -> list[dict[str, A
         cases: with other scores, such as before scaling; None takes the level's own.
     """
     own = cases or level.cases
+    groups = level.groups
     if own.y.ndim == 2:
         truth, score = own.y.ravel(), own.scores.ravel()
+        groups = np.repeat(groups, own.y.shape[1])
     elif own.scores.shape[1] == 2:
         truth, score = own.y, own.scores[:, 1]
     else:
         truth, score = top_label(own.y, own.scores)
-    bins = reliability(truth, np.clip(score, 0.0, 1.0), level=level.confidence)
+    alone = level.plan.is_independent and own.y.ndim == 1
+    bins = reliability(
+        truth,
+        np.clip(score, 0.0, 1.0),
+        level=level.confidence,
+        groups=None if alone else groups,
+    )
     return [asdict(one) for one in bins]
 
 
-def decision_of(level: Level) -> dict[str, Any] | None:
-    """Net benefit by threshold with its interval, where the task has positive classes."""
+def decision_of(level: Level, prevalence: float | None = None) -> dict[str, Any] | None:
+    """Net benefit by threshold with its interval, and what it gains on acting on all.
+
+    Args:
+        level: the cases.
+        prevalence: of the positive classes where the model will be used; None takes that of
+            these cases.
+
+    Returns:
+        None where the task has no positive classes. ``rows`` holds the gain on acting on all
+        at some thresholds, each with its interval.
+    """
     positive = level.task.positive_index
     if not positive or level.task.kind == "multilabel":
         return None
     truth, score, _ = batches.positive_part(level.cases, positive)
-    if not truth.any():
+    if not truth.any() or truth.all():
         return None
-    found = decision_curve(truth, score, thresholds=THRESHOLDS)
-    replicates = np.concatenate(
-        [
-            decision_curve(truth, score, thresholds=THRESHOLDS, weights=block)["model"]
-            for block in level.plan.weights()
-        ]
-    )
+    found = decision_curve(truth, score, thresholds=THRESHOLDS, prevalence=prevalence)
+    drawn = [
+        decision_curve(truth, score, thresholds=THRESHOLDS, weights=block, prevalence=prevalence)
+        for block in level.plan.weights()
+    ]
+    model = np.concatenate([one["model"] for one in drawn])
+    gain = np.concatenate([one["model"] - one["everybody"] for one in drawn])
     tail = (1 - level.confidence) / 2
-    low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)
+    enough = level.plan.n_groups >= MIN_GROUPS
+    low, high = np.nanquantile(model, [tail, 1 - tail], axis=0) if enough else ([], [])
     return {
         "of": "+".join(level.task.classes[i] for i in positive),
         "unit": level.unit,
+        "prevalence": float(truth.mean()) if prevalence is None else prevalence,
+        "prevalence_is_given": prevalence is not None,
         "threshold": THRESHOLDS.tolist(),
         "model": found["model"].tolist(),
-        "low": low.tolist(),
-        "high": high.tolist(),
+        "low": list(map(float, low)),
+        "high": list(map(float, high)),
         "all": found["everybody"].tolist(),
         "none": found["nobody"].tolist(),
+        "rows": [
+            _gain(level, at, float(found["model"][i] - found["everybody"][i]), gain[:, i])
+            | {"model": float(found["model"][i]), "all": float(found["everybody"][i])}
+            for i, at in enumerate(THRESHOLDS)
+            if at.round(2) in GAINS_AT
+        ],
         "method": f"bootstrap of {level.plan.words}, percentile",
     }
+
+
+def _gain(
+    level: Level, threshold: float, value: float, drawn: NDArray[np.float64]
+) -> dict[str, Any]:
+    """The net benefit beyond that of acting on all, with its interval."""
+    row: dict[str, Any] = {"threshold": float(threshold), "gain": value}
+    row |= {"low": None, "high": None, "reason": ""}
+    known = drawn[np.isfinite(drawn)]
+    if level.plan.n_groups < MIN_GROUPS:
+        row["reason"] = few_groups(level.plan, level.confidence).reason
+    elif len(known) < 0.95 * len(drawn):
+        row["reason"] = "interval withheld: a class is missing from many resamples"
+    elif np.ptp(known) <= 1e-12:
+        row["reason"] = "interval withheld: every resample gives the same"
+    else:
+        tail = (1 - level.confidence) / 2
+        low, high = np.quantile(known, [tail, 1 - tail])
+        row |= {"low": min(float(low), value), "high": max(float(high), value)}
+    return row
 
 
 def risk_coverage_of(level: Level) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.evaluation import curves
+from core.evaluation.calibration_of_level import calibration_of
 from core.evaluation.cases import Level, part_of
 from core.evaluation.differences import hold_family, of_parts, value_of, verdict_of
 from core.evaluation.metric_specs import Spec, part_of_spec
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
     from core.app import Cases
 
-__all__ = ["subgroup_gaps", "subgroup_rows", "values_in_words"]
+__all__ = ["subgroup_calibration", "subgroup_gaps", "subgroup_rows", "values_in_words"]
 
 # A column with more values than this is cut into thirds (numbers) or has its
 # smallest values put together (words).
@@ -106,6 +108,37 @@ def subgroup_gaps(level: Level, columns: Mapping[str, NDArray[np.str_]]) -> list
         a task without positive classes.
     """
     return [row for spec in _rates(level) for row in _compared(level, spec, columns)]
+
+
+def subgroup_calibration(
+    level: Level, columns: Mapping[str, NDArray[np.str_]]
+) -> list[dict[str, Any]]:
+    """Calibration slope, calibration in the large and bins of each subgroup.
+
+    Args:
+        level: the cases.
+        columns: column -> (N,) value of each case, as text.
+
+    Returns:
+        for each ``column``, ``subgroup``, ``n``, ``n_events``, ``slope``, ``in_the_large`` (as
+        ``calibration_of`` has them) and ``bins``; ``reason`` alone where a subgroup has too few
+        cases of a class. Empty for a task without positive classes.
+    """
+    if not level.task.positive_index or level.task.kind == "multilabel":
+        return []
+    found = []
+    for column, value, inside in _parts(columns):
+        part = part_of(level, inside)
+        truth = batches.positive_part(part.cases, level.task.positive_index)[0]
+        events = int(truth.sum())
+        row: dict[str, Any] = {"column": column, "subgroup": value, "n": part.n}
+        row |= {"n_events": events, "reason": too_few(events, part.n - events)}
+        if not row["reason"]:
+            row |= calibration_of(part) or {}
+            if part.plan.n_groups >= MIN_GROUPS:
+                row["bins"] = curves.reliability_of(part)
+        found.append(row)
+    return found
 
 
 def _parts(

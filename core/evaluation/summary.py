@@ -9,10 +9,12 @@ at. The same table in any order of rows gives the same content.
     confusion           unit -> {classes, counts}: rows are the true class
     curves              roc, pr: [{of, unit, n, n_events, x, y, threshold}]
                         reliability: {before, after: bins}, decision: {threshold, model, low, high,
-                        all, none}, risk_coverage: [{x (coverage), y (error), low, high, rows}]
+                        all, none, rows: gain on acting on all}
+                        risk_coverage: [{x (coverage), y (error), low, high, rows}]
     operating_points    as given, with counts, rates, predictive values and counts per 1,000
     subgroups           the headline of each subgroup against the rest
     gaps                true and false positive rates of each subgroup against the rest
+    calibration_by_subgroup  slope, in the large and bins of each subgroup
     precision           width of the headline's interval, and further cases that would halve it
     folds               the headline of each fold of a cross-validation; None where there is none
     rules               the headline by unit and rule of combining images, against the rule in force
@@ -40,9 +42,10 @@ from core.evaluation.failures import failures_of
 from core.evaluation.folds import fold_spread
 from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
 from core.evaluation.metric_specs import Spec, specs_of
+from core.evaluation.nothing_scored import is_nothing_scored, nothing_scored
 from core.evaluation.participant_flow import absent_classes, cautions_of, flow_of
 from core.evaluation.stored_thresholds import reached, thresholds_of
-from core.evaluation.subgroups import subgroup_gaps, subgroup_rows
+from core.evaluation.subgroups import subgroup_calibration, subgroup_gaps, subgroup_rows
 from core.evaluation.threshold_choice import headline_unit
 from core.evaluation.unit_intervals import interval_of
 from core.evaluation.unit_metrics import metric_row, rows_of
@@ -64,6 +67,8 @@ if TYPE_CHECKING:
 __all__ = ["summarise"]
 
 SCHEMA = 1
+# The headline where an app names none; of any other kind of task the macro-F1.
+DEFAULT_HEADLINES = {"binary": "auroc", "ordinal": "quadratic_kappa"}
 # What is computed in subgroups beside the headline.
 IN_SUBGROUPS = ("accuracy", "auroc", "auroc_positive")
 
@@ -129,6 +134,11 @@ def summarise(
     notes += _folds_note(predictions, split)
     metrics = [_at_prevalence(metric, prevalence) for metric in metrics]
     judged = {name: judged_rows(table, task) for name, table in tables.items()}
+    if is_nothing_scored(predictions):
+        about = {"split": split, "level": level, "resamples": resamples, "seed": seed}
+        wanted = metrics[0].name if metrics else DEFAULT_HEADLINES.get(task.kind, "macro_f1")
+        about |= {"design": design, "group": group_word, "headline": wanted}
+        return nothing_scored(predictions, tables, judged, task, about), tables
     if not any(len(table) for table in judged.values()):
         msg = (
             f"None of {len(predictions):,} rows has both a score and a label of this task "
@@ -233,12 +243,13 @@ def summarise(
         "curves": {
             **curves.ranking_curves(main),
             "reliability": bins,
-            "decision": curves.decision_of(main),
+            "decision": curves.decision_of(main, prevalence),
             "risk_coverage": [curves.risk_coverage_of(main)],
         },
         "operating_points": [point for point, _ in counted],
         "subgroups": compared,
         "gaps": subgroup_gaps(main, columns),
+        "calibration_by_subgroup": subgroup_calibration(main, columns),
         "rules": compare_rules(
             predictions,
             task=task,
@@ -320,8 +331,7 @@ def _headline(
     unit = headline_unit(metrics, list(levels))
     if metrics:
         return metrics[0].name, unit
-    kind = levels[highest].task.kind
-    return {"binary": "auroc", "ordinal": "quadratic_kappa"}.get(kind, "macro_f1"), unit
+    return DEFAULT_HEADLINES.get(levels[highest].task.kind, "macro_f1"), unit
 
 
 def _headline_first(rows: list[dict[str, Any]], headline: str, unit: str) -> list[dict[str, Any]]:

@@ -2,7 +2,8 @@
 
 Each answer rests on intervals that ``metrics.json`` already holds, and is given only
 where they allow one: "not shown" is an answer. Where two intervals of one quantity
-are compared, "better" needs them not to overlap, which is stricter than a paired test.
+are compared, "better" needs them not to overlap, which is stricter than a paired test. The
+probe is compared by the paired difference where there is one.
 """
 
 from __future__ import annotations
@@ -103,6 +104,9 @@ def _against_chance(
 
 
 def _against_probe(evaluation: Mapping[str, Any], head: Row) -> dict[str, Any] | None:
+    paired = evaluation.get("against_probe")
+    if paired and (paired["name"], paired["unit"]) == (head["name"], head.get("unit")):
+        return _paired_with_probe(paired, head)
     same = [
         row
         for row in _overall(evaluation.get("probe") or [])
@@ -114,6 +118,20 @@ def _against_probe(evaluation: Mapping[str, Any], head: Row) -> dict[str, Any] |
     # Losses are better when lower; no headline is one, so a higher value is better here.
     answer = _answer(head, probe.get("low"), probe.get("high"))
     return _entry("probe", head, answer, {"words": "the probe", **_ends(probe)})
+
+
+def _paired_with_probe(paired: Row, head: Row) -> dict[str, Any] | None:
+    """The answer of the paired difference, which knows what is hard for both."""
+    if paired["difference"] is None or paired["first"] is None:
+        return None
+    low, high = paired["low"], paired["high"]
+    answer = "not shown"
+    if low is not None and (low > 0 or high < 0):
+        answer = "yes" if low > 0 else "no"
+    against = {"words": "the probe", "value": paired["first"], "verdict": paired["verdict"]}
+    against |= {"difference": paired["difference"]}
+    against |= {"difference_low": low, "difference_high": high}
+    return _entry("probe", head, answer, against)
 
 
 def _against_shortcuts(

@@ -82,7 +82,7 @@ def _first_screen(content: Mapping[str, Any], names: Sequence[str]) -> list[Bloc
     rows = content["rows"]
     main = next((row for row in rows if row["is_headline"]), rows[0])
     on = f"On {quantity(main['n'], main['unit'])}"
-    if main["n_groups"] != main["n"]:
+    if main["n_groups"] != main["n"] and content["group"] != main["unit"]:
         on += f" of {quantity(main['n_groups'], content['group'])}"
     if main["difference"] is None:
         told = f"{main['title']} cannot be compared: {main['reason']}."
@@ -160,11 +160,13 @@ def _table(rows: Sequence[Mapping[str, Any]], unit: str, group: str) -> Table:
     frame = pd.DataFrame(lines)
     methods = list(dict.fromkeys(str(row["method"]) for row in rows if row["method"]))
     n = quantity(rows[0]["n"], unit)
+    grouped = rows[0]["n_groups"] != rows[0]["n"] and group != unit
     groups = f" of {quantity(rows[0]['n_groups'], group)}"
     note = (
-        f"{n}{groups if rows[0]['n_groups'] != rows[0]['n'] else ''}. "
+        f"{n}{groups if grouped else ''}. "
         f"{'; '.join(methods)}. The headline was named before and stands alone; the p values of "
-        f"all other numbers, of every unit, are corrected together. {reasons(rows)}"
+        f"the other numbers of a unit are corrected together, and one of them is called only "
+        f"where the headline differs, too. {reasons(rows)}"
     )
     title = f"By {unit} ({plural(unit)} are the cases)"
     return Table(frame, title=title, note=note.strip(), numeric=tuple(frame.columns[1:7]))

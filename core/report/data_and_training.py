@@ -48,7 +48,8 @@ def case_blocks(context: ReportContext, group: str) -> list[Block]:
     for step in context.evaluation.get("flow") or []:
         n, groups = step.get("n"), step.get("groups")
         detail = quantity(n, str(step.get("unit") or "image")) if n is not None else ""
-        if groups is not None:
+        # A unit that is the group itself needs no second count: "24 leaves", not "of 23 leaves".
+        if groups is not None and str(step.get("unit") or "image") != group:
             detail += f" of {quantity(groups, group)}"
         is_aside = bool(step.get("aside"))
         boxes.append(plots_data.FlowBox(title=str(step["step"]), detail=detail, aside=is_aside))

@@ -210,6 +210,10 @@ def _answers(context: ReportContext) -> Table | None:
         percent = bool(entry["percent"])
         words = str(against["words"])
         beside = estimate({**against, "percent": percent})
+        if entry["question"] == "probe" and against.get("difference") is not None:
+            ends = {"low": against["difference_low"], "high": against["difference_high"]}
+            away = estimate({"value": against["difference"], **ends, "percent": percent})
+            beside += f"; paired difference {away}"
         lines.append(
             {
                 "Better": _QUESTIONS[entry["question"]],

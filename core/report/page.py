@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from core.base.outputs import write_text
 from core.blocks import Block, Fold, Text
 from core.errors import ResightError
+from core.report.characteristics import characteristics_blocks
 from core.report.checklist import checklist_blocks
 from core.report.data_and_training import (
     case_blocks,
@@ -20,6 +21,7 @@ from core.report.data_and_training import (
     settings_blocks,
 )
 from core.report.external_validation import drift_blocks, input_blocks, recalibration_blocks
+from core.report.fairness import gap_blocks, subgroup_calibration_blocks
 from core.report.first_screen import (
     NOT_A_DEVICE,
     cautions,
@@ -78,7 +80,7 @@ def report_html(context: ReportContext) -> str:
     parts = _app_sections(context)
     sections: list[tuple[str, Sequence[Block]]] = [
         ("", first),
-        ("Data", [*case_blocks(context, group), *leakage_blocks(context, group, results)]),
+        ("Data", _data(context, group, results)),
         ("New data beside those of training", input_blocks(results)),
         *parts["data"],
         ("Model", [*model_blocks(context), *rule_blocks(results), *member_blocks(results)]),
@@ -87,7 +89,7 @@ def report_html(context: ReportContext) -> str:
         ("Calibration", [*results.calibration(), *recalibration_blocks(results)]),
         ("Operating points and use", [*operating_blocks(results), *use_blocks(results)]),
         *parts["use"],
-        ("Subgroups", subgroup_blocks(results)),
+        ("Subgroups", _subgroups(results)),
         *parts["subgroups"],
         ("Errors", error_blocks(context)),
         *parts["errors"],
@@ -104,6 +106,24 @@ def report_html(context: ReportContext) -> str:
         footer=_footer(context),
         glossary=True,
     )
+
+
+def _data(context: ReportContext, group: str, results: Results) -> list[Block]:
+    """The cases, what they are like, and what the audit found."""
+    return [
+        *case_blocks(context, group),
+        *characteristics_blocks(context),
+        *leakage_blocks(context, group, results),
+    ]
+
+
+def _subgroups(results: Results) -> list[Block]:
+    """Numbers, errors and calibration by subgroup."""
+    return [
+        *subgroup_blocks(results),
+        *gap_blocks(results),
+        *subgroup_calibration_blocks(results),
+    ]
 
 
 def _results(results: Results) -> list[Block]:

@@ -186,8 +186,16 @@ class Results:
                 )
         if not lines:
             return []
+        paired = self.evaluation.get("against_probe") or {}
+        told = ""
+        if paired.get("difference") is not None:
+            away = estimate({**paired, "value": paired["difference"]})
+            told = (
+                f"{paired['title']} by {paired['unit']}, this model minus the probe on the same "
+                f"cases: {away}, {paired['verdict']} ({paired['method']}). "
+            )
         note = (
-            "Probe: the pretrained network unchanged, with a logistic regression on top. "
+            f"{told}Probe: the pretrained network unchanged, with a logistic regression on top. "
             f"In brackets the {level_words(self.rows)}."
         )
         table = Table(pd.DataFrame(lines), note=note, numeric=("This model", "Probe", "n"))

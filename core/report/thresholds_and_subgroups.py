@@ -282,8 +282,34 @@ def use_blocks(results: Results) -> list[Block]:
             if decision.get(key)
         ]
         note = f"Net benefit of acting on the score of {results.words_of(decision.get('of'))}."
+        if decision.get("prevalence_is_given"):
+            where = number(decision["prevalence"], percent=True)
+            note += f" Where {where} of cases are positive, if these resemble the cases tested."
         blocks.append(plots.decision_curve([model, *others], title="Decision curve.", note=note))
+        blocks += _gains(decision, note, results)
     return blocks
+
+
+def _gains(decision: Mapping[str, Any], note: str, results: Results) -> list[Block]:
+    """What acting on the score gains on acting on all, at some thresholds."""
+    rows = decision.get("rows") or []
+    lines = [
+        {
+            "Acted on from": number(row["threshold"], percent=True),
+            "This model": number(row["model"]),
+            "Act on all": number(row["all"]),
+            "Model minus all": number(row["gain"]),
+            level_words(results.rows): interval({**row, "value": row["gain"]}),
+        }
+        for row in rows
+    ]
+    if not lines:
+        return []
+    frame = pd.DataFrame(lines)
+    told = [{**row, "title": number(row["threshold"], percent=True)} for row in rows]
+    note = f"{note} {str(decision.get('method') or '').capitalize()}. {reasons(told)}".strip()
+    table = Table(frame, note=note, numeric=tuple(frame.columns))
+    return [Fold("Net benefit against acting on all", [table])]
 
 
 def _referral(entry: Mapping[str, Any]) -> list[Block]:

@@ -19,6 +19,7 @@ from core.base.outputs import seal, write_bytes, write_json, write_text
 from core.base.settings import read_plan_rows
 from core.base.tables import as_text
 from core.errors import RunError
+from core.evaluation.characteristics import characteristics_of
 from core.evaluation.verdicts import verdicts
 from core.report.page import write_report
 from core.report.pdf import write_pdf
@@ -115,6 +116,9 @@ def write_evaluation(
     audit = read_json((beside or out) / "audit.json")
     evaluation["verdicts"] = verdicts(
         evaluation, task, audit, is_probe=bool(kept) and all(name == "probe" for name in kept)
+    )
+    evaluation["characteristics"] = characteristics_of(
+        manifest, task, str((evaluation.get("about") or {}).get("group") or "group")
     )
     write_json(out / "metrics.json", evaluation)
     for unit, table in decisions.items():

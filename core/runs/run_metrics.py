@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from core.app import find_app
 from core.errors import MetricError
-from core.evaluation.summary import summarise
-from core.evaluation.threshold_choice import explore_points
+from core.evaluation.cases import Level
+from core.evaluation.differences import verdict_of
+from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
+from core.evaluation.metric_specs import specs_of
+from core.evaluation.paired import compare_levels, hold_family
+from core.evaluation.summary import DEFAULT_HEADLINES, summarise
+from core.evaluation.threshold_choice import explore_points, headline_unit
+from core.evaluation.units import decisions_by_unit
 from core.runs.run import task_from_dict, units_of_run
 
 if TYPE_CHECKING:
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "against_probe",
     "compute_metrics",
     "headline_without_flagged",
 ]
@@ -84,6 +91,63 @@ def compute_metrics(
         design=design,
         resamples=200 if plain else resamples,
     )
+
+
+def against_probe(
+    predictions: pd.DataFrame, probe: pd.DataFrame, *, run: Mapping[str, Any], split: str
+) -> dict[str, Any] | None:
+    """The headline of this model minus that of the probe, on the same cases, paired by group.
+
+    Args:
+        predictions: of the run.
+        probe: the same images scored by the probe on frozen features.
+        run: the content of ``run.json``.
+        split: whose rows are judged.
+
+    Returns:
+        a row of ``compare_levels``, ``first`` of the probe and ``second`` of this model, with
+        its verdict; None where no case has both.
+    """
+    app, task = find_app(run["app"]), task_from_dict(run["task"])
+    metrics = app.metrics_for(task)
+    # Learned weights of images were fitted to the embeddings of this model alone.
+    units = [unit for unit in units_of_run(run) if unit.rule != "attention"]
+    tables = [
+        decisions_by_unit(
+            table[table["split"].fillna("") == split].reset_index(drop=True),
+            task=task,
+            units=units,
+            threshold=None,
+        )[0]
+        for table in (probe, predictions)
+    ]
+    unit = headline_unit(metrics, [name for name in tables[0] if name in tables[1]])
+    parts = [judged_rows(some[unit], task).set_index("unit_id", drop=False) for some in tables]
+    shared = parts[0].index.intersection(parts[1].index, sort=False)
+    if not len(shared):
+        return None
+    levels = [
+        Level.of(
+            unit,
+            cases_of(part.loc[shared].reset_index(drop=True), task),
+            groups_of(part.loc[shared].reset_index(drop=True)),
+            task=task,
+            confidence=0.95,
+            resamples=500,
+            seed=int(run["seed"]),
+            word=str(run["group"]),
+        )
+        for part in parts
+    ]
+    specs = [spec for spec in specs_of(levels[0], metrics) if not spec.of and spec.kind != "count"]
+    wanted = metrics[0].name if metrics else DEFAULT_HEADLINES.get(task.kind, "macro_f1")
+    chosen = [spec for spec in specs if spec.name == wanted][:1]
+    if not chosen:
+        return None
+    row = compare_levels(levels[0], levels[1], chosen, headline=wanted)[0]
+    hold_family([row])
+    row["verdict"] = verdict_of(row, 0.95, than="than the probe")
+    return {key: value for key, value in row.items() if key != "mcnemar"}
 
 
 def headline_without_flagged(

@@ -31,6 +31,7 @@ def decision_curve(
     *,
     thresholds: Sequence[float] | NDArray[np.float64] | None = None,
     weights: NDArray[np.float64] | None = None,
+    prevalence: float | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Net benefit of acting on the model, on everybody and on nobody.
 
@@ -41,13 +42,16 @@ def decision_curve(
         score: (N,) calibrated, in [0, 1].
         thresholds: (T,) in (0, 1); None takes 0.01 to 0.99.
         weights: (b, N) resamples; None counts each row once.
+        prevalence: share of positive cases where the model will be used: net benefit is then
+            that of this place, where cases of each kind resemble these; None: that of the cases.
 
     Returns:
-        ``threshold`` (T,), ``model`` and ``everybody`` (T,) or (b, T), ``nobody`` zeros.
+        ``threshold`` (T,), ``model`` and ``everybody`` (T,) or (b, T), ``nobody`` zeros; NaN
+        in a resample that lacks a class, where the prevalence is given.
 
     Raises:
-        MetricError: there is no case, a score is no probability, or a threshold is not
-            inside (0, 1).
+        MetricError: there is no case, a score is no probability, or a threshold or the
+            prevalence is not inside (0, 1).
 
     >>> found = decision_curve([1, 0], [0.8, 0.3], thresholds=[0.5])
     >>> found["model"].tolist(), found["everybody"].tolist()
@@ -60,11 +64,20 @@ def decision_curve(
         raise MetricError(msg)
     w = np.ones((1, len(truth))) if weights is None else weights
     odds = at / (1 - at)
-    called = value[:, None] >= at
-    gain = called * np.where(truth[:, None] == 1, 1.0, -odds)
-    total = w.sum(axis=1, keepdims=True)
-    share = (w @ truth)[:, None] / total
-    model, everybody = w @ gain / total, share - (1 - share) * odds
+    called = (value[:, None] >= at).astype(np.float64)
+    n_1, n_0 = (w @ truth)[:, None], (w @ (1 - truth))[:, None]
+    hits, alarms = w @ (called * truth[:, None]), w @ (called * (1 - truth[:, None]))
+    if prevalence is None:
+        share = n_1 / (n_1 + n_0)
+        model = (hits - alarms * odds) / (n_1 + n_0)
+    else:
+        if not 0 < prevalence < 1:
+            msg = f"The prevalence is {prevalence:g}; it must lie between 0 and 1."
+            raise MetricError(msg)
+        share = np.where((n_1 > 0) & (n_0 > 0), prevalence, np.nan)
+        model = share * hits / np.maximum(n_1, 1e-300)
+        model = model - (1 - share) * alarms / np.maximum(n_0, 1e-300) * odds
+    everybody = share - (1 - share) * odds
     if weights is None:
         model, everybody = model[0], everybody[0]
     return {"threshold": at, "model": model, "everybody": everybody, "nobody": np.zeros(len(at))}

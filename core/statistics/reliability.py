@@ -10,13 +10,13 @@ arXiv:1706.04599 (expected and maximum calibration error).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import logit
 
 from core.errors import MetricError
-from core.statistics.intervals import check_weights, wilson
+from core.statistics.intervals import check_weights, cluster_proportion, wilson
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -223,6 +223,7 @@ def reliability(
     bins: int = 10,
     equal: str = "width",
     level: float = 0.95,
+    groups: ArrayLike | None = None,
 ) -> list[ReliabilityBin]:
     """Observed share against mean score in each bin, with Wilson's interval of the share.
 
@@ -232,6 +233,8 @@ def reliability(
         bins: number of bins.
         equal: see ``bin_numbers``.
         level: confidence level.
+        groups: (N,) the group of each case: Wilson's interval then has the design effect of
+            the groups in the bin, and is withheld where they are one; None: independent cases.
 
     Raises:
         MetricError: there is no case, or a score is no probability.
@@ -241,10 +244,12 @@ def reliability(
     """
     truth, values = truth_and_scores(y, score)
     number, edges = bin_numbers(values, bins=bins, equal=equal)
+    owner = None if groups is None else np.asarray(groups)
     found = []
     for i in range(len(edges) - 1):
         inside = number == i
         n, hits = int(inside.sum()), int(truth[inside].sum())
+        low, high = _ends_of_bin(truth[inside], None if owner is None else owner[inside], level)
         found.append(
             ReliabilityBin(
                 start=float(edges[i]),
@@ -252,11 +257,26 @@ def reliability(
                 n=n,
                 score=float(values[inside].mean()) if n else None,
                 share=hits / n if n else None,
-                low=wilson(hits, n, level=level).low if n else None,
-                high=wilson(hits, n, level=level).high if n else None,
+                low=low,
+                high=high,
             )
         )
     return found
+
+
+def _ends_of_bin(
+    truth: NDArray[np.float64], groups: NDArray[Any] | None, level: float
+) -> tuple[float | None, float | None]:
+    """The interval of the share of a bin; none of an empty bin, or of one group alone."""
+    if not len(truth):
+        return None, None
+    if groups is None:
+        found = wilson(float(truth.sum()), len(truth), level=level)
+    elif len(np.unique(groups)) < 2:
+        return None, None
+    else:
+        found = cluster_proportion(truth, groups, level=level, scale="wilson")
+    return found.low, found.high
 
 
 def expected_calibration_error(

@@ -31,7 +31,7 @@ from core.report.saliency import saliency_map
 from core.runs.predictions import final_split, predictions_of
 from core.runs.results import Look, read_json, visible, write_evaluation, write_table
 from core.runs.run import SCHEMA, model_id_of, task_from_dict, task_to_dict, versions
-from core.runs.run_metrics import compute_metrics, headline_without_flagged
+from core.runs.run_metrics import against_probe, compute_metrics, headline_without_flagged
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import cuts_by_frequency, decide, link_of, scores_from_logits
 from core.training.fingerprint import RESUMING
@@ -349,6 +349,7 @@ def report_run(
     beside = probe[probe["image_id"].isin(known)].reset_index(drop=True)
     baseline, _ = compute_metrics(beside, run={**run, "temperature": 1.0}, split=split, plain=True)
     evaluation["probe"] = baseline["metrics"]
+    evaluation["against_probe"] = against_probe(judged, beside, run=run, split=split)
     evaluation["without"] = headline_without_flagged(
         judged, manifest, read_json(out / "audit.json"), run, split
     )

@@ -114,7 +114,7 @@ def evaluate(
             evaluation["without"] = headline_without_flagged(
                 predictions, manifest, read_json(run_path / "audit.json"), run.content, split
             )
-        else:
+        elif evaluation["metrics"]:
             found = compare_with_training(run, predictions, manifest, scored.root, evaluation)
             evaluation["external"] = found
             notes = [*notes, *found["notes"]]

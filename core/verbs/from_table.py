@@ -17,6 +17,7 @@ from core.base.jobs import Job, open_output
 from core.base.outputs import sha256_file
 from core.data.scored_tables import read_foreign
 from core.errors import ConfigError, ManifestError
+from core.evaluation.ranking_only import only_ranking
 from core.evaluation.summary import summarise
 from core.evaluation.threshold_choice import MAY_CHOOSE, choose_points, explore_points
 from core.runs.results import print_page, write_evaluation, write_table
@@ -90,6 +91,13 @@ def evaluate_table(
     if absent:
         msg = f"{file}: has no column {', '.join(absent)} to break results down by."
         raise ManifestError(msg)
+    if found.raw is not None and (threshold is not None or targets):
+        msg = (
+            f"{file}: has scores outside of [0, 1], which are no probabilities and are judged for "
+            "discrimination only, without a threshold. Leave --threshold and --target out, or "
+            "pass the outputs after softmax or sigmoid."
+        )
+        raise ConfigError(msg)
     judged, name = _judged(table, split, file)
     metrics = app.metrics_for(task) if app else []
     points = points_of(
@@ -119,6 +127,10 @@ def evaluate_table(
             prevalence=prevalence,
             design=design,
         )
+        if found.raw is not None:
+            evaluation = only_ranking(evaluation)
+            table = table.assign(score_given=found.raw)
+            decisions = {}
         evaluation["cautions"] = [
             *_upside_down(evaluation["metrics"]),
             *found.notes,

@@ -1,0 +1,101 @@
+"""The parts of a report that ask whether errors and calibration are alike in all subgroups."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from core.blocks import Block, Fold, Table
+from core.report import plots
+from core.report.numbers import count, estimate, interval, level_words, reasons, value_words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from core.report.results import Results
+
+__all__ = ["gap_blocks", "subgroup_calibration_blocks"]
+
+
+def gap_blocks(results: Results) -> list[Block]:
+    """Gaps of true and false positive rate between each subgroup and the rest."""
+    rows = results.evaluation.get("gaps") or []
+    lines = []
+    for row in rows:
+        away = {**row, "value": row.get("difference")}
+        lines.append(
+            {
+                "Column": str(row["column"]).replace("_", " "),
+                "Subgroup": str(row["subgroup"]),
+                "Rate": str(row["title"]),
+                "Cases": count(row.get("n") or 0),
+                "Here": value_words(row),
+                "The rest": value_words({**row, "value": row.get("rest")}),
+                "Gap": value_words(away),
+                level_words(results.rows): interval(away),
+                "In words": str(row.get("verdict") or ""),
+            }
+        )
+    if not lines:
+        return []
+    frame = pd.DataFrame(lines)
+    note = (
+        f"Gap: here minus the rest, at the decisions of this evaluation. p values are corrected "
+        f"by Holm's method, of each rate by itself. {_methods(rows)}"
+    ).strip()
+    table = Table(frame, note=note, numeric=tuple(frame.columns[3:8]))
+    return [Fold("Gaps of true and false positive rates between subgroups", [table])]
+
+
+def _methods(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How the intervals were made."""
+    methods = list(dict.fromkeys(str(row["method"]) for row in rows if row.get("method")))
+    return f"Intervals: {'; '.join(methods)}." if methods else ""
+
+
+def subgroup_calibration_blocks(results: Results) -> list[Block]:
+    """Calibration slope, calibration in the large and a diagram, by subgroup."""
+    rows = results.evaluation.get("calibration_by_subgroup") or []
+    if not rows:
+        return []
+    lines: list[dict[str, str]] = []
+    told: list[dict[str, Any]] = []
+    for row in rows:
+        line = {
+            "Column": str(row["column"]).replace("_", " "),
+            "Subgroup": str(row["subgroup"]),
+            "Cases": count(row["n"]),
+            "Positive": count(row["n_events"]),
+        }
+        for key, title in (("slope", "Slope"), ("in_the_large", "In the large")):
+            one = row.get(key) or {"value": None}
+            line[title] = estimate(one) if one.get("value") is not None else ""
+            name = f"{title}, {row['column']} {row['subgroup']}"
+            told.append({"title": name, "reason": one.get("reason") or row.get("reason")})
+        lines.append(line)
+    frame = pd.DataFrame(lines)
+    note = (
+        f"As in the calibration line above. In brackets the {level_words(results.rows)}. "
+        f"{reasons(told)}"
+    ).strip()
+    blocks: list[Block] = [Table(frame, note=note, numeric=tuple(frame.columns[2:]))]
+    for column in dict.fromkeys(str(row["column"]) for row in rows):
+        bins = {
+            str(row["subgroup"]): row["bins"]
+            for row in rows
+            if row["column"] == column and row.get("bins")
+        }
+        if 1 < len(bins) <= MOST_LINES:
+            blocks.append(
+                plots.reliability(
+                    bins,
+                    title=f"Reliability by {column.replace('_', ' ')}.",
+                    note="On the diagonal, scores can be read as probabilities. Lines: intervals.",
+                )
+            )
+    return [Fold("Calibration by subgroup", blocks)]
+
+
+# More lines than this in one diagram are not told apart.
+MOST_LINES = 5
