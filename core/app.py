@@ -529,6 +529,9 @@ class App:
             unit of the headline, from the summed score of the positive classes:
             ``sensitivity=0.95``, ``specificity=0.9``, ``recall-rate=0.1``, ``youden``,
             ``cost=5:1``. Evaluation counts at them; none is in force until the user sets it.
+        design: ``case-control`` where its data hold fixed numbers of cases of each class, as
+            enriched sets do: intervals then hold within classes, and pages say so. A data card
+            may say it of one set.
         subgroups: manifest columns by which every result is broken down.
         sections: extra report sections.
         exports: extra prediction outputs.
@@ -572,6 +575,7 @@ class App:
     options: tuple[Option, ...] = ()
     tours: tuple[Tour, ...] = ()
     about_people: bool = True
+    design: Literal["cohort", "case-control"] = "cohort"
     frame_colour: tuple[int, int, int] | None = None
 
     def task(self, name: str | None = None) -> Task:

@@ -146,6 +146,8 @@ class Card(_Part):
     modality: str
     counts: Counts
     label_unit: Literal["image", "leaf", "eye", "breast", "exam", "patient", "lesion"]
+    # Whether the number of cases of each class was fixed when the set was made.
+    design: Literal["cohort", "case-control"] = "cohort"
     group_key: str
     split: Split
     layout: Layout

@@ -65,10 +65,10 @@ def evaluate(
         autocompletion=cards,
     ),
     design: Literal["cohort", "case-control"] = typer.Option(
-        "cohort",
+        None,
         "--design",
         help="cohort: how many cases of each class there are is chance. case-control: it was "
-        "fixed, so intervals hold within classes.",
+        "fixed, so intervals hold within classes. Without it, what the data card or the app says.",
     ),
     prevalence: float = typer.Option(
         None, "--prevalence", help="Of the positive classes where the model will be used."

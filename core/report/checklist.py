@@ -108,6 +108,11 @@ def _size(context: ReportContext, _headings: Sequence[str]) -> str:
 def _missing(context: ReportContext, _headings: Sequence[str]) -> str:
     failures = context.evaluation.get("failures") or {}
     n = failures.get("n", failures.get("n_failed")) if isinstance(failures, dict) else None
+    if n is None and context.evaluation.get("metrics") and context.evaluation.get("flow"):
+        # Failures have a table of their own wherever there are any.
+        steps = [str(step["step"]) for step in context.evaluation["flow"]]
+        lost = [step for step in steps if step.startswith(("Failed", "Skipped"))]
+        return "counted in the flow of cases." if lost else "no case failed."
     if n is None:
         return ""
     return (
@@ -174,6 +179,44 @@ def _versions(context: ReportContext, _headings: Sequence[str]) -> str:
     return ", ".join(filter(None, parts))
 
 
+def _of_settings(context: ReportContext, headings: Sequence[str]) -> str:
+    if context.plan is None or context.plan.empty:
+        return ""
+    return _see("settings", "each with its reason.")(context, headings)
+
+
+def _leakage(context: ReportContext, headings: Sequence[str]) -> str:
+    if not context.audit:
+        return ""
+    return _see("data", "checked as far as the data allow.")(context, headings)
+
+
+def _saliency(context: ReportContext, headings: Sequence[str]) -> str:
+    if context.saliency is None:
+        return ""
+    return _see("errors", "saliency maps, with their limits.")(context, headings)
+
+
+def _simpler(context: ReportContext, headings: Sequence[str]) -> str:
+    if not context.evaluation.get("probe"):
+        return ""
+    return _see("results", "frozen features with a linear head.")(context, headings)
+
+
+def _characteristics(context: ReportContext, headings: Sequence[str]) -> str:
+    if not context.evaluation.get("characteristics"):
+        return ""
+    return _see("data", "counts, shares and quartiles of the columns that the data have.")(
+        context, headings
+    )
+
+
+def _use_of_scores(context: ReportContext, headings: Sequence[str]) -> str:
+    if not (context.evaluation.get("curves") or {}).get("decision"):
+        return ""
+    return _see("operating", "net benefit, against acting on all and on none.")(context, headings)
+
+
 def _user(_context: ReportContext, _headings: Sequence[str]) -> str:
     return ""
 
@@ -199,24 +242,22 @@ _ITEMS: tuple[tuple[str, str, Callable[[ReportContext, Sequence[str]], str]], ..
     ("Level and rule of the partition", "C T", _split),
     ("Internal or external test", "C T", _internal),
     ("Flow of cases", "C T S", _see("data", "counted.")),
+    ("Characteristics of each partition", "C T", _characteristics),
     ("Number of cases and how it was set", "C T S", _size),
     ("Failed, indeterminate and missing cases", "C T S", _missing),
     ("Network and starting weights", "C T", _weights),
-    ("Settings of the training", "C T", _see("settings", "each with its reason.")),
+    ("Settings of the training", "C T", _of_settings),
     ("Primary measure named beforehand", "C T", _headline),
     ("Uncertainty of every number", "C T S", _intervals),
     ("Discrimination", "C T S", _see("results", "reported.")),
     ("Calibration", "T", _calibrated),
+    ("Clinical or practical use of the scores", "T", _use_of_scores),
     ("Threshold set in advance, with its table of hits and misses", "S T", _threshold),
     ("Results in subgroups; fairness", "C T S", _subgroups),
-    ("Leakage and shortcuts", "C", _see("data", "checked as far as the data allow.")),
+    ("Leakage and shortcuts", "C", _leakage),
     ("Analysis of errors", "C S", _see("errors", "shown case by case.")),
-    ("Explanation of decisions", "C", _see("errors", "saliency maps, with their limits.")),
-    (
-        "Comparison with a simpler method",
-        "C T",
-        _see("results", "frozen features with a linear head."),
-    ),
+    ("Explanation of decisions", "C", _saliency),
+    ("Comparison with a simpler method", "C T", _simpler),
     ("Comparison with readers or current practice", "C T S", _user),
     ("Versions of software and model", "C T S", _versions),
     ("Availability of code, model and data", "C T S", _user),

@@ -38,7 +38,7 @@ def compute_metrics(
     run: Mapping[str, Any],
     split: str,
     prevalence: float | None = None,
-    design: str = "cohort",
+    design: str | None = None,
     plain: bool = False,
     explore: Sequence[str] = (),
     resamples: int = 2000,
@@ -52,7 +52,8 @@ def compute_metrics(
         run: the content of ``run.json``.
         split: whose rows are judged.
         prevalence: see ``evaluate``.
-        design: see ``core.evaluation.summary.summarise``.
+        design: see ``core.evaluation.summary.summarise``; None takes that of the run's data,
+            for its own held-out rows, and that of the app for any other.
         plain: leave out subgroups and units, for a baseline beside the headline.
         explore: targets of operating points chosen on the judged rows, and marked so.
         resamples: of the bootstrap.
@@ -88,7 +89,7 @@ def compute_metrics(
         seed=int(run["seed"]),
         group_word=run["group"],
         prevalence=prevalence,
-        design=design,
+        design=design or (app.design if split == "new data" else run.get("design", app.design)),
         resamples=200 if plain else resamples,
     )
 

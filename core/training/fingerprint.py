@@ -128,6 +128,7 @@ def look(
         "notes": [*found.notes, *([joined] if joined else [])],
         "cards": list(found.cards),
         "terms": terms_of(cards),
+        "design": next((c.design for c in cards if c.design != "cohort"), app.design),
         "group_word": found.group_word,
         "facts": dict(found.facts),
         "settings": dict(found.settings),

@@ -104,6 +104,7 @@ def finish(
         "group_rule": words["group_rule"],
         "split_rule": words["split_rule"],
         "cards": words["cards"],
+        "design": words.get("design") or app.design,
         "terms": joined_terms(words["terms"], terms_of_weights(str(config.weights))),
         "options": stored_options(app, question.options),
         "facts": words.get("facts", {}),

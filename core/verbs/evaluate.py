@@ -43,7 +43,7 @@ def evaluate(
     allow_outside: bool = False,
     options: Mapping[str, Any] | None = None,
     prevalence: float | None = None,
-    design: str = "cohort",
+    design: str | None = None,
     targets: Sequence[str] = (),
     exploratory: bool = False,
     pdf: bool = False,
@@ -60,7 +60,8 @@ def evaluate(
         allow_outside: whether a table may name files outside of its folder.
         options: the app's own.
         prevalence: of the positive classes where the model will be used, in (0, 1).
-        design: ``cohort``, or ``case-control``: see ``core.evaluation.summary.summarise``.
+        design: ``cohort``, or ``case-control``: see ``core.evaluation.summary.summarise``; None
+            takes what the run's data card or the app says.
         targets: operating points to look at beside those of the run; ``exploratory`` only.
         exploratory: choose ``targets`` on the judged cases themselves, and mark the page.
         pdf: print the page to ``report.pdf`` as well.

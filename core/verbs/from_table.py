@@ -49,7 +49,7 @@ def evaluate_table(
     targets: Sequence[str] = (),
     exploratory: bool = False,
     prevalence: float | None = None,
-    design: str = "cohort",
+    design: str | None = None,
     seed: int = 0,
     pdf: bool = False,
     columns: Mapping[str, str] | None = None,
@@ -72,7 +72,8 @@ def evaluate_table(
         targets: operating points to choose on ``val`` or ``out-of-fold`` rows.
         exploratory: choose ``targets`` on the judged rows instead, and mark the page.
         prevalence: of the positive classes where the model will be used.
-        design: ``cohort``, or ``case-control``: see ``core.evaluation.summary.summarise``.
+        design: ``cohort``, or ``case-control``: see ``core.evaluation.summary.summarise``; None
+            takes what the app says.
         seed: of the bootstrap.
         pdf: print the page to ``report.pdf`` as well.
         columns: which columns are what, and the label map; see ``read_foreign``.
@@ -125,7 +126,7 @@ def evaluate_table(
             seed=seed,
             group_word=word,
             prevalence=prevalence,
-            design=design,
+            design=design or (app.design if app else "cohort"),
         )
         if found.raw is not None:
             evaluation = only_ranking(evaluation)
