@@ -13,6 +13,8 @@ import pandas as pd
 from core.base.tables import MANIFEST, SPLITS
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from core.app import Task
 
 __all__ = ["characteristics_of"]
@@ -23,13 +25,16 @@ MANY = 12
 STRUCTURE = {column.name for column in MANIFEST}
 
 
-def characteristics_of(manifest: pd.DataFrame, task: Task, word: str) -> dict[str, Any] | None:
+def characteristics_of(
+    manifest: pd.DataFrame, task: Task, word: str, *, names: Collection[str] = ()
+) -> dict[str, Any] | None:
     """Counts, shares and quartiles by partition, of images that could be read.
 
     Args:
         manifest: with splits; every column beside the structural ones is told of.
         task: gives classes and their titles.
         word: what a group is called.
+        names: columns that name units; numbers in them count nothing.
 
     Returns:
         ``partitions`` (names), and ``rows``: ``what``, ``value`` and ``cells`` (partition ->
@@ -50,8 +55,12 @@ def characteristics_of(manifest: pd.DataFrame, task: Task, word: str) -> dict[st
         rows.append(_row(word, "", counts, is_group=True))
     rows += _classes(parts, task)
     for column in manifest.columns:
-        if column not in STRUCTURE and not str(column).endswith("_id"):
-            rows += _column(str(column), {k: _text(t[column]) for k, t in parts.items()})
+        if column in STRUCTURE or str(column).endswith("_id"):
+            continue
+        if "group" in known and (known[column] == known["group"]).all():
+            continue
+        text = {part: _text(some[column]) for part, some in parts.items()}
+        rows += _column(str(column), text, is_name=column in names)
     return {"partitions": names, "rows": rows}
 
 
@@ -83,7 +92,7 @@ def _classes(parts: dict[str, pd.DataFrame], task: Task) -> list[dict[str, Any]]
     return found
 
 
-def _column(name: str, parts: dict[str, pd.Series[str]]) -> list[dict[str, Any]]:
+def _column(name: str, parts: dict[str, pd.Series[str]], *, is_name: bool) -> list[dict[str, Any]]:
     """The values of a column: quartiles of numbers, shares of a few words, else their number."""
     everything = pd.concat(list(parts.values()))
     distinct = sorted(set(everything) - {""})
@@ -91,7 +100,7 @@ def _column(name: str, parts: dict[str, pd.Series[str]]) -> list[dict[str, Any]]
         return []
     found = []
     numbers = {part: pd.to_numeric(text, errors="coerce") for part, text in parts.items()}
-    is_number = all(numbers[p][parts[p] != ""].notna().all() for p in parts)
+    is_number = not is_name and all(numbers[p][parts[p] != ""].notna().all() for p in parts)
     if is_number and len(distinct) > MANY:
         found.append(_row(name, "median (quartiles)", {p: _spread(v) for p, v in numbers.items()}))
     elif len(distinct) <= MANY:

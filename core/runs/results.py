@@ -118,7 +118,10 @@ def write_evaluation(
         evaluation, task, audit, is_probe=bool(kept) and all(name == "probe" for name in kept)
     )
     evaluation["characteristics"] = characteristics_of(
-        manifest, task, str((evaluation.get("about") or {}).get("group") or "group")
+        manifest,
+        task,
+        str((evaluation.get("about") or {}).get("group") or "group"),
+        names={column for unit in (app.units if app else ()) for column in unit.columns},
     )
     write_json(out / "metrics.json", evaluation)
     for unit, table in decisions.items():

@@ -146,7 +146,7 @@ def wilson(
         low=float(found.low),
         high=float(found.high),
         level=level,
-        method=f"{words}, {n:,.10g} independent cases",
+        method=f"{words}, {n:,.10g} independent {plural('case', int(n))}",
     )
 
 
@@ -169,7 +169,7 @@ def clopper_pearson(successes: float, n: float, *, level: float = 0.95) -> Inter
     _check_counts(successes, n)
     check_level(level)
     found = binomtest(round(successes), round(n)).proportion_ci(level, method="exact")
-    method = f"Clopper-Pearson, {n:,.10g} independent cases"
+    method = f"Clopper-Pearson, {n:,.10g} independent {plural('case', int(n))}"
     return Interval(low=float(found.low), high=float(found.high), level=level, method=method)
 
 
