@@ -264,10 +264,12 @@ def headline(metrics: Mapping[str, Any]) -> str:
         if row.get("low") is not None
         else " (no interval)"
     )
+    group = about.get("group") or "group"
+    # Units that are the groups themselves are counted once.
+    of = "" if group == row["unit"] else f" of {row['n_groups']:,} {plural(group, row['n_groups'])}"
     return (
         f"{row['title']} {row['value']:.3f}{interval}, {row['split']}: {row['n']:,} "
-        f"{plural(row['unit'], row['n'])} "
-        f"of {row['n_groups']:,} {plural(about.get('group') or 'group', row['n_groups'])}"
+        f"{plural(row['unit'], row['n'])}{of}"
     )
 
 

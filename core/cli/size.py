@@ -55,9 +55,9 @@ def size(
     Example: resight size sensitivity 0.9 --width 0.05 --prevalence 0.1
     """
     with guarded(as_json=as_json):
-        from core.statistics.study_size import Aim, plan  # noqa: PLC0415  (imports scipy)
+        from core.statistics import study_size  # noqa: PLC0415  (imports scipy)
 
-        aim = Aim(
+        aim = study_size.Aim(
             kind=number,
             expected=expected,
             half_width=width,
@@ -67,7 +67,9 @@ def size(
             discordant=discordant,
             correlation=correlation,
         )
-        found = plan(aim, prevalence=prevalence, per_group=per_group, icc=icc, word=group)
+        found = study_size.plan(
+            aim, prevalence=prevalence, per_group=per_group, icc=icc, word=group
+        )
         if as_json:
             show_json(asdict(found))
             return

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from core.blocks import Block, Fold, Table
+from core.blocks import Block, Figure, Fold, Table
 from core.report import plots
 from core.report.numbers import count, estimate, interval, level_words, reasons, value_words
 
@@ -79,7 +79,7 @@ def subgroup_calibration_blocks(results: Results) -> list[Block]:
         f"As in the calibration line above. In brackets the {level_words(results.rows)}. "
         f"{reasons(told)}"
     ).strip()
-    blocks: list[Block] = [Table(frame, note=note, numeric=tuple(frame.columns[2:]))]
+    blocks: list[Table | Figure] = [Table(frame, note=note, numeric=tuple(frame.columns[2:]))]
     for column in dict.fromkeys(str(row["column"]) for row in rows):
         bins = {
             str(row["subgroup"]): row["bins"]

@@ -1,0 +1,50 @@
+"""Table 1: counts, shares and quartiles by partition, by hand."""
+
+import pandas as pd
+
+from core.app import Task
+from core.evaluation.characteristics import characteristics_of
+
+TASK = Task(name="t", kind="binary", classes=("no", "yes"))
+
+
+def test_characteristics_are_counts_shares_and_quartiles_of_each_partition() -> None:
+    n = 40
+    table = pd.DataFrame(
+        {
+            "image_id": [f"i{i}" for i in range(n)],
+            "path": "x.png",
+            "label": ["yes" if i % 4 == 0 else "no" for i in range(n)],
+            "group": [str(i // 2) for i in range(n)],
+            "patient": [str(i // 2) for i in range(n)],
+            "split": ["train"] * 30 + ["test"] * 10,
+            "status": ["ok"] * 39 + ["skipped"],
+            "reason": "",
+            "age": [str(30 + i) if i else "" for i in range(n)],
+            "camera": ["A" if i % 3 else "B" for i in range(n)],
+        }
+    )
+    found = characteristics_of(table, TASK, "patient", names={"patient"})
+    assert found is not None
+    assert found["partitions"] == ["train", "test"]
+    rows = {(row["what"], row["value"]): row["cells"] for row in found["rows"]}
+    # The last image was skipped.
+    assert rows["images", ""]["test"]["n"] == 9
+    assert rows["patient", ""] == {"train": {"n": 15, "of": None}, "test": {"n": 5, "of": None}}
+    assert rows["class", "yes"]["train"] == {"n": 8, "of": 30}
+    # Ages 31 to 59.
+    assert rows["age", "median (quartiles)"]["train"] == {
+        "median": 45.0,
+        "low": 38.0,
+        "high": 52.0,
+        "n": 29,
+    }
+    assert rows["age", "not known"]["train"] == {"n": 1, "of": 30}
+    # Rows 30, 33, 36 of 30 to 38.
+    assert rows["camera", "B"]["test"] == {"n": 3, "of": 9}
+    # A column that names the group is no characteristic.
+    assert not any(what == "patient" and value for what, value in rows)
+
+
+def test_a_table_without_splits_has_no_partitions() -> None:
+    assert characteristics_of(pd.DataFrame(), TASK, "patient") is None
