@@ -21,7 +21,7 @@ from apps.crop_disease.field.phantom import Form as RasterForm
 from apps.crop_disease.field.phantom import plan_field, write_mosaic
 from core.app import Source, Task, find_app
 from core.base.options import options_of, resolve_options
-from core.base.outputs import write_json
+from core.base.outputs import write_json, write_text
 from core.base.regular_files import open_regular
 from core.data.attempt import attempt
 from core.data.facts import measure_all
@@ -30,7 +30,7 @@ from core.data.label_map import in_words, label_map
 from core.data.prepared import Form, Preparation, prepare_one, prepare_table
 from core.data.split import draw_split
 from core.errors import ConfigError, ManifestError, RunError
-from core.runs.results import write_table
+from core.runs.results import decorations, write_table
 from core.training.fingerprint import without_unreadable
 from core.verbs.predict import predict
 from core.verbs.train import train
@@ -201,6 +201,18 @@ def odd_names(folder: Path, n: int) -> None:
         photo(folder / f"plain{i}.jpg", i).rename(folder / os.fsdecode(name))
 
 
+def test_a_picture_that_cannot_be_drawn_costs_no_result() -> None:
+    def gone(image_id: str) -> Any:
+        raise FileNotFoundError(image_id)
+
+    picture, saliency = decorations(gone, gone)
+    assert picture is not None
+    assert saliency is not None
+    assert picture("a").shape == (64, 64, 3)
+    assert saliency("a").shape == (64, 64)
+    assert decorations(None, None) == (None, None)
+
+
 @any_names
 def test_names_that_are_not_utf8_and_changed_pictures_under_old_names(
     run: Path, tmp_path: Path
@@ -231,6 +243,7 @@ def test_a_training_reads_and_keeps_names_that_are_not_utf8(tmp_path: Path) -> N
     assert len(stamps_of(absolute_rows(found))) == 8
     write_table(tmp_path / "manifest", found.table)
     write_json(tmp_path / "names.json", {"first": "caf\udce9"})
+    write_text(tmp_path / "page.html", "caf\udce9")
     assert pd.read_parquet(tmp_path / "manifest.parquet")["path"].is_unique
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.base.outputs import write_bytes, write_text
 from core.base.tables import score_columns
+from core.data.attempt import attempt
 from core.report.html import clean, page_template
 
 if TYPE_CHECKING:
@@ -51,17 +52,25 @@ class Thumbnails:
 
     def keep(self, image_id: str, pixels: NDArray[np.uint8]) -> None:
         """Write the picture of one input, (H, W, 3); nothing beyond the first ``MOST``."""
-        import cv2  # noqa: PLC0415  (only for pictures)
-
         name = self.name(image_id)
         if not name or (self.folder / name).is_file():
             return
-        self.folder.mkdir(exist_ok=True)
-        scale = min(1.0, SIDE_PX / max(pixels.shape[:2]))
-        size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-        small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-        _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 78])
-        write_bytes(self.folder / name, data.tobytes())
+        # A picture that cannot be drawn costs the page a picture, and not the input its row.
+        data, _ = attempt(lambda: _small_jpeg(pixels))
+        if data is not None:
+            self.folder.mkdir(exist_ok=True)
+            write_bytes(self.folder / name, data)
+
+
+def _small_jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    """The picture (H, W, 3) as a small JPEG."""
+    import cv2  # noqa: PLC0415  (only for pictures)
+
+    scale = min(1.0, SIDE_PX / max(pixels.shape[:2]))
+    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 78])
+    return bytes(data.tobytes())
 
 
 def write_predictions_page(

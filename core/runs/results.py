@@ -16,8 +16,10 @@ import pandas as pd
 from core.app import ReportContext
 from core.base import parsing
 from core.base.outputs import seal, write_bytes, write_json, write_text
+from core.base.progress import log
 from core.base.settings import read_plan_rows
 from core.base.tables import as_text
+from core.data.attempt import attempt
 from core.errors import RunError
 from core.evaluation.characteristics import characteristics_of
 from core.evaluation.verdicts import verdicts
@@ -128,6 +130,7 @@ def write_evaluation(
         if unit != "image":
             write_table(out / f"decisions_{unit}", table)
     source = beside or out
+    picture, saliency = decorations(picture, saliency)
     write_report(
         out,
         ReportContext(
@@ -145,6 +148,30 @@ def write_evaluation(
             saliency=saliency,
         ),
     )
+
+
+def decorations(picture: Look | None, saliency: Look | None) -> tuple[Look | None, Look | None]:
+    """Pictures and maps for a page, which never end a command that has its numbers.
+
+    An image that cannot be drawn (its file is gone meanwhile) is grey, and that is logged.
+    """
+    if picture is None:
+        return None, None
+
+    def seen(image_id: str) -> NDArray[Any]:
+        found, reason = attempt(lambda: picture(image_id))
+        if found is not None:
+            return found
+        log.warning(
+            "%s: its picture cannot be drawn (%s); it is grey in the report", image_id, reason
+        )
+        return np.full((64, 64, 3), 128, dtype=np.uint8)
+
+    def heat(image_id: str) -> NDArray[Any]:
+        found, _ = attempt(lambda: saliency(image_id)) if saliency else (None, "")
+        return np.zeros(seen(image_id).shape[:2], np.float32) if found is None else found
+
+    return seen, heat if saliency else None
 
 
 def print_page(out: Path, *, pdf: bool) -> None:
