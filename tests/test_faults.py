@@ -57,7 +57,8 @@ from core.verbs.compare import compare
 from core.verbs.ensemble import ensemble
 from core.verbs.evaluate import evaluate
 from core.verbs.export import ExportSettings, export
-from core.verbs.predict import predict
+from core.verbs.parts import merge, predict_part
+from core.verbs.predict import begin, predict
 from core.verbs.threshold import set_threshold
 from core.verbs.train import train
 
@@ -591,6 +592,38 @@ def test_a_disturbed_prediction_ends_with_the_same_bytes(bench: Bench) -> None:
     settled(
         Command("predict", old_run, lambda p: predict(p / "run", [p / "inputs"], p / "out")), bench
     )
+
+
+def parts_of_a_prediction(place: Path) -> None:
+    """Two finished parts, of inputs that fill two blocks."""
+    old_run(place)
+    good = [file for file in sorted((place / "inputs").iterdir()) if file.name != "cut.jpg"]
+    for number in range(34 - len(good)):
+        shutil.copy(good[0], place / "inputs" / f"more{number:02d}.jpg")
+
+
+def part(place: Path, number: int, out: str) -> None:
+    begun = begin(place / "run", [place / "inputs"], place / out)
+    predict_part(begun, place / out, (number, 2))
+
+
+@whole_only
+def test_a_disturbed_part_goes_on(bench: Bench) -> None:
+    settled(Command("part", parts_of_a_prediction, lambda p: part(p, 1, "out")), bench)
+
+
+@whole_only
+def test_a_disturbed_merge_is_made_again(bench: Bench) -> None:
+    def prepare(place: Path) -> None:
+        parts_of_a_prediction(place)
+        for number in (1, 2):
+            part(place, number, f"part{number}")
+
+    def run(place: Path) -> None:
+        parts = [place / "part1", place / "part2"]
+        merge(parts, place / "out", run_path=place / "run", inputs=[place / "inputs"])
+
+    settled(Command("merge", prepare, run), bench)
 
 
 @whole_only
