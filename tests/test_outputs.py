@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from core.base import outputs
 from core.base.lock import LOCK_NAME
 from core.base.outputs import (
     atomic_file,
@@ -14,10 +15,12 @@ from core.base.outputs import (
     claim,
     csv_safe,
     is_complete,
+    recorded_files,
     replace_sealed,
     seal,
     settle,
     unseal,
+    write_bytes,
     write_json,
     write_text,
 )
@@ -183,3 +186,27 @@ def test_a_replaced_file_is_old_or_new_and_the_rest_stays_sealed(tmp_path: Path)
     settle(tmp_path)
     assert (tmp_path / "a.txt").read_text() == "new"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["MANIFEST.json", "a.txt", "b.txt"]
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_replacement_that_stops_midway_leaves_a_complete_directory(
+    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_text(tmp_path / "a.txt", "old")
+    write_text(tmp_path / "b.txt", "other")
+    seal(tmp_path)
+    writes: list[Path] = []
+
+    def stops(path: Path, data: bytes) -> None:
+        writes.append(path)
+        if len(writes) > at:
+            raise OutputError
+        write_bytes(path, data)
+
+    monkeypatch.setattr(outputs, "write_bytes", stops)
+    with pytest.raises(OutputError):
+        replace_sealed(tmp_path, "a.txt", b"new")
+    assert is_complete(tmp_path)
+    assert set(recorded_files(tmp_path)) == {"a.txt", "b.txt"}
+    with claim(tmp_path):
+        assert (tmp_path / "a.txt").read_text() == "old"

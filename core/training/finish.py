@@ -21,7 +21,7 @@ import torch
 
 from core.app import CONTRACT, App, Cases, Rule, Task, Unit, find_app
 from core.base.options import stored_options
-from core.base.outputs import seal, sha256_file, write_json, write_text
+from core.base.outputs import is_complete, seal, sha256_file, write_json, write_text
 from core.cards.licence_terms import joined_terms, terms_of_weights
 from core.data.prepared import resize_to
 from core.errors import ConfigError, MetricError
@@ -171,7 +171,14 @@ def finish(
 
 
 def remove_resume_points(out: Path) -> None:
-    """Remove what only an incomplete run needs; call once it is sealed."""
+    """Remove what only an incomplete run needs, once it is sealed.
+
+    Raises:
+        RuntimeError: it is not; a kill in the middle would leave a run that nothing ends.
+    """
+    if not is_complete(out):
+        msg = f"{out} is not sealed, and without its resume points it could not be ended"
+        raise RuntimeError(msg)
     for name in RESUMING:
         shutil.rmtree(out / name, ignore_errors=True)
         with suppress(OSError):
