@@ -5,8 +5,8 @@
 #   make check                     linters, types, tests over sources and documents
 #   make matrix                    the core path on every Python, and on the lowest versions
 #   make wheel-check               a wheel, installed elsewhere: the demo of each app
-#   make faults                    a fault at every file operation of every command, in a table
-#   make fuzz                      100,000 drawn inputs of each kind
+#   make faults N=20               faults at so many file operations of each command, or at all
+#   make fuzz N=5000               so many drawn inputs of each kind; else 100,000
 #   make docs                      the documentation as a site, in site/
 #   make bench                     the comparisons in bench/, or ARGS=NAME
 #   make lock                      resolve pyproject.toml anew; ARGS=--upgrade moves every pin
@@ -41,10 +41,10 @@ matrix wheel-check: install
 	.venv/bin/python .ci/$(subst -,_,$@).py $(ARGS)
 
 faults: install
-	RESIGHT_FAULTS=all .venv/bin/pytest -q -s -n 0 tests/test_faults.py $(ARGS)
+	RESIGHT_FAULTS=$(or $(N),all) .venv/bin/pytest -q -s -n 0 tests/test_faults.py $(ARGS)
 
 fuzz: install
-	RESIGHT_FUZZ=100000 .venv/bin/pytest -q tests/test_fuzz.py $(ARGS)
+	RESIGHT_FUZZ=$(or $(N),100000) .venv/bin/pytest -q -n auto tests/test_fuzz.py $(ARGS)
 
 docs: install
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict $(ARGS)

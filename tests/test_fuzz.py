@@ -50,6 +50,9 @@ FUZZ = settings(
 SLOW = settings(FUZZ, max_examples=max(N // 3, 1) if N < 1000 else N)
 OLD = Path(__file__).parent / "fixtures" / "run_of_0_1"
 RUN = json.loads((OLD / "run" / "run.json").read_text())
+# What newer runs hold, and those on tiles of a raster.
+RUN["facts"] = {"tile_m": 1.6, "tile_px": 32, "gsd_m": 0.05, "reading": "R=1", "depth": "uint8"}
+RUN["task"] |= {"truths": {"leaf": "worst"}, "positive_title": "sick"}
 PLAN = (OLD / "run" / "plan.yaml").read_bytes()
 CARD = min((Path(__file__).parent.parent / "data_cards").glob("[a-z]*.md")).read_bytes()
 TABLE = b"path,label,leaf,split\na.jpg,rust,1,train\nb.jpg,healthy,2,val\nc.jpg,rust,3,test\n"
@@ -153,6 +156,7 @@ def test_run_json(changes: list[tuple[tuple[Any, ...], str, Any]]) -> None:
     # What was accepted can be used.
     task_from_dict(found["task"])
     units_of_run(found)
+    assert all(found["facts"].get(name, 1) > 0 for name in ("tile_m", "tile_px", "gsd_m"))
     for member in found["members"]:
         assert "/" not in member["weights"]
         Preparation.from_dict(member["preparation"])

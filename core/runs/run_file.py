@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from core.app import Rule, TaskKind  # noqa: TC001  (pydantic looks at them)
+from core.app import Rule, TaskKind, Truth  # noqa: TC001  (pydantic looks at them)
 from core.base.parsing import ParsingError, parse_json
 from core.errors import RunError
 
@@ -100,6 +100,8 @@ class TaskPart(_Part):
     titles: dict[Name, Text] = {}
     label_separator: Annotated[str, Field(min_length=1, max_length=10)] = "|"
     headline: Text = ""
+    truths: dict[Name, Truth] = {}
+    positive_title: Text = ""
     cuts: list[Finite] = []
 
     @model_validator(mode="after")
@@ -206,6 +208,15 @@ class RunFile(_Part):
     model_id: Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
     ensemble_of: list[Text] = []
     export: ExportPart | None = None
+
+    @model_validator(mode="after")
+    def _lengths_are_lengths(self) -> Self:
+        for name, value in self.facts.items():
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            if name.endswith(("_px", "_m")) and not (is_number and 0 < float(value) < 1e6):
+                msg = f"facts: {name} is no length"
+                raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _members_agree(self) -> Self:

@@ -47,7 +47,7 @@ from core.app import Manifest
 from core.data.folder_words import split_word
 from core.data.label_map import label_map
 from core.data.scan import readable
-from core.errors import ImageError, ManifestError
+from core.errors import ImageError, ManifestError, RunError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -311,9 +311,18 @@ def _reading(facts: RasterFacts, source: Source) -> Reading:
         indices=str(options.get("indices") or ""),
         full_scale=float(options.get("full-scale") or 0),
     )
-    trained = str(source.trained.get("reading") or "")
+    trained, depth = (str(source.trained.get(name) or "") for name in ("reading", "depth"))
+    if depth not in {"", "uint8", "uint16", "float32"}:
+        msg = f"The run says that it learned from {depth!r} values, which are none. Copy it again."
+        raise RunError(msg)
     if trained:
-        want, have = Reading.parse(trained).channels, reading.channels
+        try:
+            want, have = Reading.parse(trained).channels, reading.channels
+        except (ValueError, IndexError) as error:
+            msg = (
+                f"The run says that it read bands as {trained!r}, which is no rule. Copy it again."
+            )
+            raise RunError(msg) from error
         if len(want) != len(have):
             msg = (
                 f"{facts.path}: gives {len(have)} channels ({', '.join(have)}), and the model was "
@@ -322,7 +331,6 @@ def _reading(facts: RasterFacts, source: Source) -> Reading:
             )
             raise ManifestError(msg)
     # After the channels: a scale would be no help where those are others.
-    depth = str(source.trained.get("depth") or "")
     return in_depth(facts, reading, depth) if depth else reading
 
 
