@@ -65,11 +65,7 @@ from core.verbs.train import train
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = [
-    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL"),
-    # Lightning warns that it goes on in a folder that holds its files.
-    pytest.mark.filterwarnings("default:Experiment logs directory:UserWarning"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 
 ASKED = os.environ.get("RESIGHT_FAULTS", "")
 ALL = ASKED == "all"

@@ -323,6 +323,8 @@ def fit(
         warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
         # torch renamed a class that Lightning 2.6 still asks for by its old name.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
+        # A resumed training goes on in the folder of its steps; what counts is in our own log.
+        warnings.filterwarnings("ignore", message="Experiment logs directory .* is not empty")
         warnings.filterwarnings(
             "ignore", message=".*resuming from a checkpoint that ended before the epoch.*"
         )
