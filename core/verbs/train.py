@@ -110,9 +110,7 @@ def train(
         msg = "Neither an app with data nor a plan was given. Pass APP DATA, or --plan FILE."
         raise ConfigError(msg)
     app = find_app(question["app"])
-    own = resolve_options(app, "train", {**question.get("options", {}), **(options or {})})
-    if LABEL_MAP in own:
-        own[LABEL_MAP] = in_words(own[LABEL_MAP])
+    own = _own_options(app, {**question.get("options", {}), **(options or {})})
     asked = Question.model_validate({**question, "options": plain_options(own)})
     units_of(app, asked.rules)
     require_apart(out, [Path(asked.data)])
@@ -137,6 +135,14 @@ def train(
                 _forget(out)
             raise
         return _result(out)
+
+
+def _own_options(app: App, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The app's options with their values; a table of labels by what it says."""
+    own = resolve_options(app, "train", given)
+    if LABEL_MAP in own:
+        own[LABEL_MAP] = in_words(own[LABEL_MAP])
+    return own
 
 
 def _asked(
