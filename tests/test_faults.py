@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import json
 import lzma
 import os
@@ -235,6 +236,9 @@ def contents(folder: Path) -> dict[str, str]:
             data = json.dumps(content).encode()
         if file.suffix == ".html":
             data = MOMENT.sub(b"", data)
+        if file.name == "log.csv" and data.count(b"\n") > 1:
+            # Seconds that an epoch took.
+            data = pd.read_csv(io.BytesIO(data)).drop(columns="seconds").to_csv().encode()
         found[file.relative_to(folder).as_posix()] = hashlib.sha256(data).hexdigest()
     return found
 
