@@ -21,7 +21,7 @@ from apps.crop_disease.field.phantom import Form as RasterForm
 from apps.crop_disease.field.phantom import plan_field, write_mosaic
 from core.app import Source, Task, find_app
 from core.base.options import options_of, resolve_options
-from core.base.outputs import write_json, write_text
+from core.base.outputs import seal, write_json, write_text
 from core.base.regular_files import open_regular
 from core.data.attempt import attempt
 from core.data.facts import measure_all
@@ -31,7 +31,8 @@ from core.data.prepared import Form, Preparation, prepare_one, prepare_table
 from core.data.split import draw_split
 from core.errors import ConfigError, ManifestError, RunError
 from core.runs.results import decorations, write_table
-from core.training.fingerprint import without_unreadable
+from core.training.fingerprint import RESUMING, without_unreadable
+from core.training.finish import remove_resume_points
 from core.verbs.predict import predict
 from core.verbs.train import train
 
@@ -245,6 +246,16 @@ def test_a_training_reads_and_keeps_names_that_are_not_utf8(tmp_path: Path) -> N
     write_json(tmp_path / "names.json", {"first": "caf\udce9"})
     write_text(tmp_path / "page.html", "caf\udce9")
     assert pd.read_parquet(tmp_path / "manifest.parquet")["path"].is_unique
+
+
+def test_resume_points_of_a_run_that_is_not_sealed_stay(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(RuntimeError, match="could not be ended"):
+        remove_resume_points(tmp_path)
+    assert (tmp_path / "checkpoints").is_dir()
+    seal(tmp_path, without=RESUMING)
+    remove_resume_points(tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_classes_that_cannot_be_read_are_no_classes() -> None:
