@@ -131,6 +131,28 @@ def excel(rows: list[list[Any]], pattern: str = "") -> Callable[[Path], Path]:
     return build
 
 
+SHEET = [["path", "label"], ["0.png", "rust"], ["1.png", "healthy"]]
+
+
+def workbook(sheets: Mapping[str, list[list[Any]]]) -> Callable[[Path], Path]:
+    """Builds images and a workbook of several sheets."""
+
+    def build(root: Path) -> Path:
+        from openpyxl import Workbook  # noqa: PLC0415
+
+        put(root, "0.png", "1.png")
+        book = Workbook()
+        book.remove(book.active)
+        for title, rows in sheets.items():
+            sheet = book.create_sheet(title)
+            for row in rows:
+                sheet.append(row)
+        book.save(root / "labels.xlsx")
+        return root / "labels.xlsx"
+
+    return build
+
+
 def several(*files: tuple[str, str], images: tuple[str, ...] = tuple(TABLE)) -> Callable[..., None]:
     """Builds images and several tables."""
 
@@ -305,6 +327,89 @@ FOLDERS = (
         says=("spelled in several ways", "--label-map"),
     ),
     Case(
+        "train/ with class folders, test/ with one folder that is none of them",
+        folders("train/rust", "train/healthy", "test/unknown"),
+        TWO,
+        ("test/ has 2 unlabelled images, left out", "none of the class folders of train/"),
+    ),
+    Case(
+        "splits in another language",
+        folders("treino/sadio", "treino/oídio", "validação/sadio", "validação/oídio"),
+        {"sadio": 4, "oídio": 4},
+        ("2 folders below treino/ and validação/",),
+        splits={"train": 4, "val": 4},
+    ),
+    Case(
+        "a flat test/ beside a folder of class folders under any name",
+        folders("material/rust", "material/healthy", "test"),
+        TWO,
+        ("2 folders below material/", "test/ has 2 unlabelled images, left out"),
+    ),
+    Case(
+        "folds with train and val, each with the same class folders",
+        folders(*(f"{k}/{s}/{c}" for k in "12" for s in ("train", "val") for c in "ab")),
+        says=("--label-column parent (the classes are a, b)",),
+    ),
+    Case(
+        "hospitals above splits above class folders",
+        folders(*(f"hosp_{k}/{s}/{c}" for k in "AB" for s in ("train", "val") for c in "ab")),
+        {"a": 8, "b": 8},
+        ("hosp_A, hosp_B lie above them",),
+        splits={"train": 8, "val": 8},
+    ),
+    Case(
+        "crops above diseases of their own",
+        folders("apple/scab", "apple/rot", "grape/esca", "grape/mould"),
+        says=("--label-column parent (the classes are esca, mould, rot, scab)",),
+    ),
+    Case(
+        "a flat folder beside one of class folders",
+        folders("photos/scab", "photos/rot", "preview"),
+        says=("--label-column folder (the classes are photos, preview)",),
+    ),
+    Case(
+        "a class with kinds of its own beside a flat one",
+        folders("benign/cyst", "benign/adenoma", "malignant"),
+        {"benign": 4, "malignant": 2},
+        ("classes: 2 folders (benign, malignant).",),
+    ),
+    Case(
+        "one folder per patient",
+        folders("P001", "P002", "P003"),
+        says=("called like times, places or numbers", "--label-column folder"),
+    ),
+    Case(
+        "images without a label in a folder called so",
+        folders("rust", "healthy", "unlabeled"),
+        TWO,
+        ("unlabeled/ has 2 unlabelled images, left out",),
+    ),
+    Case(
+        "a class folder beside its copy",
+        folders("rust", "healthy", "healthy - Copy"),
+        says=("spelled in several ways", "--label-map"),
+    ),
+    Case(
+        "masks called mask_NAME, in another language, in Masken/",
+        lambda root: (
+            put(
+                root,
+                *(f"a/{m}{k}.png" for m in ("", "mask_") for k in "01"),
+                *(f"b/{k}{m}.png" for m in ("", "_maske") for k in "01"),
+                "b/Masken/2.png",
+            )
+            and None
+        ),
+        {"a": 2, "b": 2},
+        ("4 skipped: it is called like the mask", "1 masks below them, left out"),
+    ),
+    Case(
+        "a test group beside a control group",
+        folders("control", "test"),
+        {"control": 2, "test": 2},
+        ("classes: 2 folders (control, test).",),
+    ),
+    Case(
         "a flat folder without a table",
         lambda root: put(root, "0.png", "1.png"),
         says=("nothing says their class",),
@@ -351,6 +456,102 @@ TABLES = (
         "an old .xls",
         lambda root: put(root, "0.png") and _written(root / "t.xls", "x"),
         says=("is neither a folder nor a table",),
+    ),
+    Case(
+        "a title and a remark above the headings",
+        table("Leaves of 2024,\n// by lab 3\n" + ROWS),
+        TWO,
+        ("the first 2 line(s) stand above the headings",),
+    ),
+    Case(
+        "every cell in single quotes",
+        table("".join(f"'{a}','{b}'\n" for a, b in (x.split(",") for x in ROWS.split()))),
+        TWO,
+    ),
+    Case(
+        "no row of headings, names without extension",
+        table(ROWS.partition("\n")[2].replace(".png", ""), at=False),
+        TWO,
+        ("has no row of headings",),
+    ),
+    Case(
+        "a list train.txt in the folder", table(ROWS.replace(",", " "), "train.txt", at=False), TWO
+    ),
+    Case(
+        "GBK, an encoding that nothing names",
+        table(ROWS.replace("rust", "锈病").encode("gbk")),
+        says=("neither UTF-8 nor Western European", "Save it as CSV in UTF-8"),
+    ),
+    Case(
+        "Cyrillic in Windows-1251",
+        table(ROWS.replace("rust", "ржавчина").encode("cp1251")),
+        says=("neither UTF-8 nor Western European",),
+    ),
+    Case(
+        "JSON beside images",
+        table('{"0.png": "rust"}', "labels.json", at=False),
+        says=("labels.json is no table", "save it as CSV"),
+    ),
+    Case(
+        "a class under a heading of another language beside class folders",
+        both(
+            folders("x", "y"),
+            lambda root: (
+                _written(
+                    root / "t.csv", "bild,Befund\nx/0.png,a\nx/1.png,b\ny/0.png,b\ny/1.png,a\n"
+                )
+                and None
+            ),
+        ),
+        says=("its column Befund could be the class", "--label-column folder"),
+    ),
+    Case(
+        "a class under a heading that says nothing, no folders",
+        table(ROWS.replace("label", "foo").replace("healthy", "wilt"), at=False),
+        says=("no column of it is called like a class (it has: foo)", "--label-column foo"),
+    ),
+    Case(
+        "columns marked with x",
+        table("path,MEL,NV\n0.png,x,\n1.png,,x\n2.png,x,\n3.png,,x\n"),
+        {"MEL": 2, "NV": 2},
+    ),
+    Case(
+        "a set column with train and test",
+        table(
+            rows_of("path,label,Usage", "a,Training", "b,Training", "a,PublicTest", "b,PublicTest")
+        ),
+        {"a": 2, "b": 2},
+        ("The split is the column Usage",),
+        splits={"train": 2, "test": 2},
+    ),
+    Case(
+        "lists as numpy writes them",
+        table(rows_of("path,symptoms", "['a' 'b']", "['a']", "set()", "['b']")),
+        {"a|b": 1, "a": 1, "|": 1, "b": 1},
+        task=MANY,
+    ),
+    *(
+        Case(
+            f"several classes with {name}",
+            table(rows_of("path,symptoms", f"a{mark}b", "a", "b", "a")),
+            {"a|b": 1, "a": 2, "b": 1},
+            ("several classes of an image are separated by",),
+            task=MANY,
+        )
+        for name, mark in {"a dash": "-", "the word and": " and ", "a wide comma": "\uff0c"}.items()
+    ),
+    Case(
+        "Excel with notes on the first sheet and titles above",
+        workbook({"read me": [["key", "meaning"]], "labels": [["Study", "A"], [], *SHEET]}),
+        {"rust": 1, "healthy": 1},
+        ("the sheet labels is read, and not read me",),
+    ),
+    Case(
+        "Excel with a sheet for each split",
+        workbook({"train": SHEET[:2], "test": [SHEET[0], SHEET[2]]}),
+        {"rust": 1, "healthy": 1},
+        ("The sheets train, test",),
+        splits={"train": 1, "test": 1},
     ),
     Case("Parquet", parquet({"label": ["rust", "healthy"] * 2}), TWO),
     Case(

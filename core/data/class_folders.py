@@ -8,6 +8,7 @@ two are possible it stops, with the commands that settle it.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from core.data.folder_words import (
     is_image_folder,
     is_mask_folder,
     is_neutral,
+    is_person,
+    is_unlabelled,
     is_version,
     same_name,
     split_word,
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["FolderAnswer", "check_class_names", "label_by_folder"]
 
 _SHOWN = 6
+# Beside these a folder called test holds what was tried out, and is a class.
+_CONTROLS = frozenset({"control", "controls", "ctrl", "reference", "placebo", "untreated", "blank"})
 
 
 @dataclass
@@ -174,6 +179,13 @@ def _go_down(
                 level.put_aside(paths, f"it lies in {name}/, a folder of masks")
                 level.left_out.append(f"{name}/ has {len(paths):,} masks, left out")
             continue
+        bare = [name for name in names if is_unlabelled(name) and same_name(name) not in known]
+        if bare and len(bare) < len(names):
+            for name in bare:
+                paths = level.within(name)
+                level.put_aside(paths, f"{name}/ is called after images without a label")
+                level.left_out.append(f"{name}/ has {_images(len(paths), 'unlabelled ')}, left out")
+            continue
         hits = sum(same_name(name) in known for name in names)
         if known and 2 * hits >= len(names):
             _split_below(level)
@@ -208,21 +220,34 @@ def _split_level(level: _Level, folder: Path, names: Counter[str], known: set[st
                 "into one folder per class; if these are classes, pass --label-column folder."
             )
             raise ManifestError(msg)
-        if len(words) < len(names) and len(names) > 2:
+        others = [name for name in names if name not in words]
+        if len(others) == 1 and _holds_classes(level, others[0], known):
+            # One folder of class folders under any name, beside a flat test/.
+            for name in words:
+                paths = level.within(name)
+                level.put_aside(paths, f"{name}/ has no class folders, so it has no label")
+                level.left_out.append(f"{name}/ has {_images(len(paths), 'unlabelled ')}, left out")
+            return True
+        is_trial = set(words.values()) == {"test"} and set(map(same_name, others)) <= _CONTROLS
+        if others and not is_trial:
             name = min(words)
             msg = (
                 f"{readable(str(folder))}: {name}/ is called like a split and holds images without "
-                f"class folders, beside {len(names) - 1} other folders ({_few(sorted(names))}). "
+                f"class folders, beside {_folders(len(others))} ({_few(sorted(names))}). "
                 f"Pass --label-map '{name}=' if its images have no label and are to be left out, "
                 f"or --label-map '{name}={name}' if it is a class."
             )
             raise ManifestError(msg)
         return False
+    deep -= _without_the_classes(level, words, deep)
     outside = [name for name in names if name not in words]
     for name in (*outside, *(name for name in words if name not in deep)):
         paths = level.within(name)
         if name in words:
-            level.put_aside(paths, f"{name}/ has no class folders, so it has no label")
+            inner = ", ".join(sorted(level.below(name)))
+            why = f"none of the class folders of {min(deep)}/ (but {inner})" if inner else ""
+            why = why or "no class folders"
+            level.put_aside(paths, f"{name}/ has {why}, so it has no label")
             level.left_out.append(f"{name}/ has {_images(len(paths), 'unlabelled ')}, left out")
         else:
             told = ", ".join(sorted(deep))
@@ -237,6 +262,32 @@ def _split_level(level: _Level, folder: Path, names: Counter[str], known: set[st
     level.above.append(" and ".join(f"{name}/" for name in sorted(deep)))
     level.depth += 1
     return True
+
+
+def _without_the_classes(
+    level: _Level, words: Mapping[str, str], deep: Collection[str]
+) -> set[str]:
+    """Folders of splits that hold folders, but none of those in the training folder.
+
+    ``test/unknown``, ``test/test`` and ``test/images`` beside ``train/rust`` name no class.
+    """
+    trained = {
+        same_name(word) for name in deep if words[name] == "train" for word in level.below(name)
+    }
+    if len(trained) < 2:
+        return set()
+    return {
+        name
+        for name in deep
+        if words[name] != "train" and not trained & set(map(same_name, level.below(name)))
+    }
+
+
+def _holds_classes(level: _Level, name: str, known: set[str]) -> bool:
+    """Whether a folder only holds class folders, and is no class itself."""
+    words = level.below(name)
+    is_class = is_class_word(name) or same_name(name) in known
+    return len(words) > 1 and not is_class and not _are_neutral(words)
 
 
 def _masks_below(level: _Level) -> None:
@@ -276,9 +327,18 @@ def _is_passed_over(level: _Level, folder: Path, names: Counter[str], known: set
     shared = sorted(word for word, n in times.items() if n > 1)
     d = level.depth
     n_deep = sum(len(part) > d + 1 for part in level.parts.values())
+    if shared and all(map(split_word, shared)) and (deeper := _beyond_splits(level)):
+        if not all(is_neutral(name, with_codes=False) and "fold" not in name for name in names):
+            raise ManifestError(_two_levels(folder, sorted(names), deeper))
+        _pass_over(level, names)
+        return True
     if len(shared) < 2 or 2 * n_deep < len(level.parts):
-        if all(is_neutral(name, with_codes=False) for name in names) and not level.tops:
+        is_place = all(is_neutral(name, with_codes=False) for name in names)
+        is_people = len(names) > 2 and all(map(is_person, names))
+        if (is_place or is_people) and not level.tops and not known & set(map(same_name, names)):
             _refuse_neutral(folder, names)
+        if _may_be_below(level, names, known):
+            raise ManifestError(_two_levels(folder, sorted(names), sorted(times)))
         return False
     if all(is_version(name) for name in names):
         msg = (
@@ -291,22 +351,60 @@ def _is_passed_over(level: _Level, folder: Path, names: Counter[str], known: set
         if _class_is_here(names, shared):
             return False
         raise ManifestError(_two_levels(folder, sorted(names), shared))
+    _pass_over(level, names)
+    return True
+
+
+def _pass_over(level: _Level, names: Collection[str]) -> None:
+    """Go below a level of folders that name times or places, and remember which."""
     for path, part in level.parts.items():
-        if len(part) > d:
-            level.tops.setdefault(path, []).append(part[d])
+        if len(part) > level.depth:
+            level.tops.setdefault(path, []).append(part[level.depth])
     level.above.append(" and ".join(f"{name}/" for name in sorted(names)[:4]))
     level.left_out.append(
         f"{_few(sorted(names))} lie above them; pass --group folder to keep each in one split"
     )
     level.depth += 1
-    return True
+
+
+def _beyond_splits(level: _Level) -> list[str]:
+    """Folders that lie in several folders of splits two levels down, and could be classes."""
+    d = level.depth
+    places: dict[str, set[tuple[str, str]]] = {}
+    for part in level.parts.values():
+        if len(part) > d + 2:
+            places.setdefault(part[d + 2], set()).add((part[d], part[d + 1]))
+    names = sorted(name for name, where in places.items() if len(where) > 1) or sorted(places)
+    is_other = all(is_mask_folder(name) or is_image_folder(name) for name in names)
+    return [] if len(names) < 2 or is_other or _are_neutral(names) else names
+
+
+def _may_be_below(level: _Level, names: Collection[str], known: set[str]) -> bool:
+    """Whether folders of a level each hold several folders that could be the classes as well.
+
+    ``apple/scab``, ``apple/rot``, ``grape/esca``, ``grape/rot``: fruits or diseases.
+    """
+    if known & set(map(same_name, names)) or len(names) < 2:
+        return False
+    # A flat folder beside one that holds several, such as preview/ beside data/rust.
+    inner = [words for name in names if (words := level.below(name))]
+    words: set[str] = set().union(*inner)
+    is_other = all(
+        is_mask_folder(w) or is_image_folder(w) or is_version(w) or split_word(w) for w in words
+    )
+    if is_other or _are_neutral(words) or any(is_neutral(w) for w in words):
+        return False
+    is_here = any(map(is_class_word, names))
+    if len(inner) == len(names):
+        is_here &= not any(map(is_class_word, words))
+    return bool(inner) and all(len(each) > 1 for each in inner) and not is_here
 
 
 def _is_only_a_top(level: _Level, only: str, known: set[str]) -> bool:
     """Whether the one folder of a level only holds the class folders; then it is passed over."""
     words = level.below(only)
     d = level.depth
-    is_whole = all(len(part) > d + 1 for part in level.parts.values()) and len(words) > 1
+    is_whole = all(len(part) > d + 1 for part in level.parts.values()) and bool(words)
     is_class = is_class_word(only) or same_name(only) in known
     is_empty_top = is_image_folder(only) and not words and same_name(only) not in known
     is_top = is_whole and not _are_neutral(words) and (is_image_folder(only) or not is_class)
@@ -416,10 +514,21 @@ def _images(n: int, kind: str = "") -> str:
     return f"{n:,} {kind}image{'s' * (n != 1)}"
 
 
+def _folders(n: int) -> str:
+    """So many other folders."""
+    return "another folder" if n == 1 else f"{n} other folders"
+
+
 def _few(names: Sequence[str]) -> str:
     """The first few names."""
     more = ", ..." if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
+
+
+def _without_copy_marks(name: str) -> str:
+    """A class name as it is compared, without what systems add to the name of a copy."""
+    bare = re.sub(r"(?i)\s*(?:\(\d+\)|[-_ ]+(?:copy|kopie|copia|copie)(?: ?\(?\d+\)?)?)$", "", name)
+    return same_name(re.sub(r"(?i)^(?:copy of|kopie von|copia de|copie de) ", "", bare) or name)
 
 
 def check_class_names(usable: Sequence[Input], task: Task, root: Path) -> None:
@@ -435,7 +544,7 @@ def check_class_names(usable: Sequence[Input], task: Task, root: Path) -> None:
         counts.update(entry.label.split(task.label_separator) if is_many else [entry.label])
     spelled: dict[str, list[str]] = {}
     for name in sorted(counts):
-        spelled.setdefault(same_name(name), []).append(name)
+        spelled.setdefault(_without_copy_marks(name), []).append(name)
     twice = [names for names in spelled.values() if len(names) > 1]
     if twice:
         names = sorted(twice[0], key=lambda name: -counts[name])

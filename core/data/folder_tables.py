@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 from core.data.folder_words import is_form, split_word
 from core.data.manifest_tables import Listing, column_named, list_images, option
 from core.data.scan import Found, readable
-from core.data.table_labels import label_columns, labels_of, possible_labels
+from core.data.table_labels import (
+    flag_columns,
+    label_columns,
+    labels_of,
+    possible_labels,
+    word_columns,
+)
 from core.data.tables_in import SUFFIXES
 from core.errors import ManifestError
 
@@ -24,11 +30,32 @@ if TYPE_CHECKING:
     from core.app import Source
     from core.data.table_paths import FileKey
 
-__all__ = ["Tables", "settle", "tables_of", "too_many_missing", "wants_folders"]
+__all__ = [
+    "Tables",
+    "settle",
+    "tables_of",
+    "too_many_missing",
+    "wants_folders",
+    "without_a_class",
+]
 
 # Folders below the one named that are looked at for tables.
 _DEEP = 2
 _MOST = 60
+# Lists of names may be called so; of many, such as one beside each image, none is a table.
+_LISTS = frozenset({".txt", ".lst", ".list", ".dat"})
+# Where a table may be that is not read, and what it is.
+_UNREAD = {
+    **dict.fromkeys(
+        (".xls", ".ods", ".xlsb", ".numbers"), "a spreadsheet of a kind that is not read"
+    ),
+    **dict.fromkeys((".json", ".xml", ".yaml", ".yml"), "no table"),
+    **dict.fromkeys((".mat", ".npz", ".npy", ".pkl", ".h5", ".hdf5", ".rds", ".sav"), "no table"),
+    **dict.fromkeys((".db", ".sqlite", ".accdb", ".mdb"), "a data base"),
+    **dict.fromkeys((".gz", ".zip", ".tar", ".rar", ".7z"), "packed"),
+    **dict.fromkeys((".feather", ".arrow"), "a table of a kind that is not read"),
+}
+_FEW = 5
 
 
 @dataclass
@@ -81,29 +108,22 @@ def tables_of(
         ManifestError: tables contradict each other.
     """
     tables = Tables()
-    files = [
-        entry.path
-        for entry in found
-        if entry.path.suffix.lower() in SUFFIXES
-        and len(entry.path.relative_to(folder).parts) <= _DEEP
-        and entry.path.is_file()
-    ]
-    if len(files) > _MOST:
-        tables.passed_over.append(
-            f"{readable(str(folder))}: of its {len(files):,} tables the first {_MOST} are looked "
-            "at. Pass the one you mean."
-        )
+    files = _tables_in(folder, found, source, tables)
     telling: list[tuple[Listing, list[str]]] = []
     others: list[Listing] = []
-    for file in files[:_MOST]:
+    for file in files:
         name = readable(file.relative_to(folder).as_posix())
         if is_form(file.name):
             tables.passed_over.append(f"{name} is a form for answers; its labels are made up.")
             continue
+        is_list = file.suffix.lower() in _LISTS
         try:
             listing = list_images(file, source, files=lambda: found, home=folder, keys=keys)
         except ManifestError as error:
-            tables.passed_over.append(str(error))
+            # Any text may be called .txt; one that lists no images is no table.
+            tables.passed_over.extend([] if is_list else [str(error)])
+            continue
+        if is_list and (isinstance(listing, str) or listing.share < 0.5):
             continue
         if isinstance(listing, str):
             tables.passed_over.append(listing)
@@ -125,9 +145,60 @@ def tables_of(
         tables.used.append(listing)
         tables.classes.append([])
         tables.splits.append("")
-        if doubtful := possible_labels(listing):
+        if doubtful := _doubtful(listing):
             tables.doubts.append((listing, doubtful))
     return tables
+
+
+def _tables_in(folder: Path, found: Sequence[Found], source: Source, tables: Tables) -> list[Path]:
+    """The tables below a folder; what may be one and is not read is named in ``passed_over``."""
+    shallow = [
+        entry.path
+        for entry in found
+        if len(entry.path.relative_to(folder).parts) <= _DEEP and entry.path.is_file()
+    ]
+    files = [path for path in shallow if path.suffix.lower() in SUFFIXES]
+    lists = [path for path in shallow if path.suffix.lower() in _LISTS]
+    files += lists if len(lists) <= _FEW else []
+    unread = [path for path in shallow if path.suffix.lower() in _UNREAD]
+    for path in unread if len(unread) <= _FEW and source.labelled else ():
+        name = readable(path.relative_to(folder).as_posix())
+        tables.passed_over.append(
+            f"{name} is {_UNREAD[path.suffix.lower()]}; if it says the classes, save it as CSV or "
+            ".xlsx with the columns path and label."
+        )
+    if len(files) > _MOST:
+        tables.passed_over.append(
+            f"{readable(str(folder))}: of its {len(files):,} tables the first {_MOST} are looked "
+            "at. Pass the one you mean."
+        )
+    return files[:_MOST]
+
+
+def _doubtful(listing: Listing) -> list[str]:
+    """Columns that could say the class; several of zeros and ones are one wish."""
+    flags = flag_columns(listing, also={"", "-1"})
+    if len(flags) > 1:
+        return [",".join(flags)]
+    return possible_labels(listing)
+
+
+def without_a_class(tables: Tables, folder: Path) -> list[str]:
+    """Why each table that lists the images says no class, and which columns it has."""
+    said = []
+    for listing, columns in zip(tables.used, tables.classes, strict=True):
+        if columns:
+            continue
+        name = readable(listing.file.relative_to(folder).as_posix())
+        words = [c for c in listing.table.columns if c != listing.path_column]
+        likely = [*word_columns(listing), *flag_columns(listing)]
+        way = f", as in --label-column {likely[0]}" if likely else ""
+        have = f"it has: {', '.join(map(str, words))}" if words else "it has no other column"
+        said.append(
+            f"{name} lists the images, but no column of it is called like a class ({have}). Name "
+            f"the column with --label-column{way}."
+        )
+    return said
 
 
 def _is_of_boxes(listing: Listing) -> bool:

@@ -17,6 +17,8 @@ __all__ = [
     "is_image_folder",
     "is_mask_folder",
     "is_neutral",
+    "is_person",
+    "is_unlabelled",
     "is_version",
     "mask_base",
     "same_name",
@@ -27,7 +29,18 @@ SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "trn", "tr", "trainset", "traindata"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "valset"), "val"),
     **dict.fromkeys(("test", "testing", "tst", "testset", "holdout", "hold out", "eval"), "test"),
-    **dict.fromkeys(("evaluation", "heldout", "held out"), "test"),
+    **dict.fromkeys(("evaluation", "heldout", "held out", "hold-out"), "test"),
+    # Spanish, Portuguese, French, German, Italian, Dutch, Polish, Turkish, Chinese, Japanese.
+    **dict.fromkeys(("entrenamiento", "treino", "treinamento", "entrainement"), "train"),
+    **dict.fromkeys(("apprentissage", "trainings", "lern", "addestramento", "egitim"), "train"),
+    **dict.fromkeys(("trainingsdaten", "trainingsbilder", "treningowy", "trening"), "train"),
+    **dict.fromkeys(("\u8bad\u7ec3", "\u8bad\u7ec3\u96c6", "\u8a13\u7df4"), "train"),
+    **dict.fromkeys(("validacion", "validacao", "validierung", "validatie", "validazione"), "val"),
+    **dict.fromkeys(("validierungsdaten", "walidacja", "dogrulama"), "val"),
+    **dict.fromkeys(("\u9a8c\u8bc1", "\u9a8c\u8bc1\u96c6", "\u691c\u8a3c"), "val"),
+    **dict.fromkeys(("prueba", "pruebas", "teste", "testes", "essai", "testdaten"), "test"),
+    **dict.fromkeys(("testbilder", "prova", "testy", "testowy"), "test"),
+    **dict.fromkeys(("\u6d4b\u8bd5", "\u6d4b\u8bd5\u96c6", "\u30c6\u30b9\u30c8"), "test"),
 }
 # Words beside that of a split which change nothing about it: seg_train, train_images, val2017.
 _FILLERS = frozenset(
@@ -35,6 +48,7 @@ _FILLERS = frozenset(
     | {"photos", "folder", "split", "sub", "subset", "files", "jpg", "jpeg", "png", "resized"}
     | {"cropped", "the", "of", "all", "labels", "label", "classes", "list", "x", "dir", "part"}
     | {"annotations", "metadata", "df", "table", "new", "final", "raw", "stage", "csv"}
+    | {"public", "private", "daten", "bilder", "datos", "imagenes", "imagens", "dados", "donnees"}
 )
 _SHORT = frozenset({"tr", "eval", "dev", "trn", "tst", "evaluation"})
 _MASKS = frozenset(
@@ -42,10 +56,13 @@ _MASKS = frozenset(
     | {"labels", "segmentation", "segmentations", "segmentation masks", "lesion masks", "annots"}
     | {"ground truths", "segmented masks", "binary masks", "label masks", "mask images", "gts"}
     | {"semantic masks", "instance masks", "masks png", "trainannot", "segmentationclass"}
+    | {"segmentationobject", "masken", "maske", "masques", "masque", "mascaras", "mascara"}
+    | {"maschere", "segmentations masks", "annotationen", "labelmasks", "img masks", "roi masks"}
 )
 _IMAGES = frozenset(
     {"image", "images", "img", "imgs", "photos", "pictures", "jpegimages", "pics", "jpg", "jpeg"}
     | {"png", "data", "dataset", "raw images", "all images", "files", "dicom", "dcm", "frames"}
+    | {"bilder", "bild", "fotos", "photo", "imagenes", "imagens", "immagini", "daten", "rohdaten"}
 )
 # Versions of one and the same picture.
 _VERSIONS = frozenset(
@@ -59,7 +76,9 @@ _PLACES = (
     "centre|region|location|loc|area|orchard|greenhouse|tree|plant|leaf|batch|fold|part|flight|"
     "zone|country|state|district|village|lab|station|trial|replicate|rep|run|group|cohort|room|"
     "finca|fazenda|parcela|campo|hof|feld|champ|ferme|pat|subj|slide|roi|tile|scene|series|"
-    "collection|set|volume|box|folder|dir|user|team|grower|variety|cultivar|eye|side"
+    "collection|set|volume|box|folder|dir|user|team|grower|variety|cultivar|eye|side|hosp|krankenhaus|"
+    "klinik|clinique|clinica|standort|sitio|lugar|saison|temporada|safra|jahr|annee|ano|anio|parcelle|"
+    "acker|schlag|betrieb|granja|finca|patientin|paciente|inst|institution|unit|person"
 )
 _NUMBERED = re.compile(rf"(?:{_PLACES})s?(?: ?(?:no|nr|number|id)\.?)? ?(?:[a-z]|\d+[a-z]?)")
 _DATES = re.compile(
@@ -72,6 +91,12 @@ _DATES = re.compile(
     r"|(?:north|south|east|west)(?:ern|(?:east|west))?(?: ?(?:farm|field|plot|site))?"
 )
 _CODES = re.compile(r"[a-z]{1,4} ?\d+[a-z]?|\d{3,}")
+# Numbers of people rather than classes: P001, ID_0007, 10034.
+_PEOPLE = re.compile(r"(?:p|pt|pat|sub|subj|id|pid|case|patient|proband)[ :]?\d{2,}|\d{4,}")
+_UNLABELLED = re.compile(
+    r"un ?(?:labell?ed|annotated|classified|sorted)(?: (?:data|images|set))?|not labell?ed"
+    r"|to (?:be )?(?:label|sort|annotate)(?:led|ed|d)?|no labels?|sin etiquetar?|unbeschriftet"
+)
 _CLASSES = frozenset(
     {"healthy", "normal", "control", "controls", "diseased", "sick", "unhealthy", "infected"}
     | {"benign", "malignant", "cancer", "tumor", "tumour", "positive", "negative", "yes", "no"}
@@ -79,6 +104,9 @@ _CLASSES = frozenset(
     | {"uninfected", "healthy leaf", "healthy leaves", "no dr", "others", "other", "no tumor"}
     | {"parasitized", "covid", "tuberculosis", "defect", "good", "bad", "ok", "no finding"}
     | {"uninfected leaf", "non cancer", "with cancer", "sano", "sana", "gesund", "krank", "sain"}
+    | {"saine", "malade", "enfermo", "enferma", "sadio", "doente", "saudavel", "roya", "rost"}
+    | {"roest", "ferrugem", "rouille", "mehltau", "mildew", "sick", "ill", "healthy plant", "ja"}
+    | {"nein", "si", "oui", "non", "norma", "gutartig", "bosartig", "benigno", "maligno", "benin"}
 )
 
 
@@ -100,8 +128,10 @@ def split_word(name: str) -> str:
     >>> [split_word(n) for n in ("healthy", "test strip", "strain", "train and test")]
     ['', '', '', '']
     """
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name.strip())
-    text = re.sub(r"[^a-z]+", " ", spaced.casefold()).strip()
+    bare = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", bare.strip())
+    # Letters of any alphabet, so that a Chinese word beside a Latin one is not lost.
+    text = re.sub(r"[\W\d_]+", " ", spaced.casefold()).strip()
     if text in SPLIT_NAMES:
         return SPLIT_NAMES[text]
     words = text.split()
@@ -142,6 +172,24 @@ def is_neutral(name: str, *, with_codes: bool = True) -> bool:
     return any(rule.fullmatch(text) for rule in rules)
 
 
+def is_person(name: str) -> bool:
+    """Whether a name is the number of a person or case: no class is called so.
+
+    >>> is_person("P001"), is_person("ID_0007"), is_person("10034"), is_person("2"), is_person("C1")
+    (True, True, True, False, False)
+    """
+    return _PEOPLE.fullmatch(_spaced(name)) is not None
+
+
+def is_unlabelled(name: str) -> bool:
+    """Whether a folder is called after images that have no label.
+
+    >>> is_unlabelled("unlabeled"), is_unlabelled("to_be_labelled"), is_unlabelled("unknown")
+    (True, True, False)
+    """
+    return _UNLABELLED.fullmatch(_spaced(name)) is not None
+
+
 def is_class_word(name: str) -> bool:
     """Whether a name is one that classes go by wherever images are sorted.
 
@@ -167,15 +215,20 @@ def mask_base(stem: str) -> str:
     ('benign (1)', 'benign (1)', 'leaf')
     >>> mask_base("mask"), mask_base("unmasked")
     ('', '')
+    >>> mask_base("mask_017"), mask_base("im3_bin_mask")
+    ('017', 'im3')
     """
-    found = re.fullmatch(
-        r"(?i)(.+?)[ ._-](?:masks?|seg|segmentation|annotation|groundtruth|ground_truth|gt|"
-        r"label|labels|anno|mask_overlay|lesion_mask)(?:[ ._-]?\d+)?",
-        stem,
+    words = (
+        r"(?:(?:bin|binary|lesion|leaf|roi|gt|img)[ ._-])?(?:masks?|maske|masque|mascara|seg|"
+        r"segmentation|segmented|annotation|groundtruth|ground[ _-]truth|gt|labels?|anno|matte|"
+        r"mask[ _-]overlay|labelids|trimap)"
     )
-    return found[1] if found else ""
+    behind = re.fullmatch(rf"(?i)(.+?)[ ._-]{words}(?:[ ._-]?\d+)?", stem)
+    before = re.fullmatch(rf"(?i){words}[ ._-](.+)", stem)
+    return behind[1] if behind else before[1] if before else ""
 
 
 def _spaced(name: str) -> str:
-    """A name in lower case with single spaces."""
-    return re.sub(r"[\s_.-]+", " ", name.strip().casefold())
+    """A name in lower case with single spaces, without accents."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+    return re.sub(r"[\s_.-]+", " ", plain.strip().casefold())

@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING
 
 from core.app import Manifest, class_key
 from core.data.class_folders import check_class_names, label_by_folder
-from core.data.folder_tables import Tables, settle, tables_of, too_many_missing, wants_folders
+from core.data.folder_tables import (
+    Tables,
+    settle,
+    tables_of,
+    too_many_missing,
+    wants_folders,
+    without_a_class,
+)
 from core.data.folder_words import mask_base, split_word
 from core.data.groups import RESERVED, GroupRule, Input, set_groups
 from core.data.image_files import EXTENSIONS
@@ -226,15 +233,17 @@ def _label_by_folders(look: _Look, folder: Path, images: Sequence[Found], tables
     Raises:
         ManifestError: a column was named and no table has it; or a table may name the class.
     """
-    wanted, why = wants_folders(look.source), _why(tables.passed_over)
+    wanted = wants_folders(look.source)
+    why = _why([*without_a_class(tables, folder), *tables.passed_over])
     named = option(look.source, "label-column") or look.source.label or look.source.task.label
     if named != "label" and not wanted:
         have = ", ".join(str(c) for one in tables.used for c in one.table.columns)
         lists = "lists the images" if not tables.used else f"has it (there are: {have})"
         msg = (
             f"{readable(str(folder))}: no table in it {lists}, so there is no column "
-            f"{named!r} to read the classes from.{why} Add a table with the columns "
-            f"path and {named}, or leave --label and --task out to use the class folders."
+            f"{named!r} to read the classes from.{why} Add a table with the columns path and "
+            f"{named}, name its column (or several, by commas) with --label-column, or leave "
+            "--label and --task out to use the class folders."
         )
         raise ManifestError(msg)
     if not wanted:
@@ -521,5 +530,5 @@ def _nothing_in(folder: Path, found: list[Found], unfit: list[str]) -> str:
 
 
 def _why(unfit: list[str]) -> str:
-    """The first table that was not used, as a sentence to append."""
-    return f" {unfit[0]}" if unfit else ""
+    """The first tables that were not used and why, as sentences to append."""
+    return "".join(f" {words}" for words in unfit[:3])

@@ -11,7 +11,7 @@ import difflib
 import re
 from typing import TYPE_CHECKING
 
-from core.data.folder_words import SPLIT_NAMES
+from core.data.folder_words import SPLIT_NAMES, split_word
 from core.data.scan import Found, readable
 from core.data.table_paths import FileKey, Listing, resolve_paths
 from core.data.tables_in import read_cells, read_frame, whole_number
@@ -47,6 +47,7 @@ PATH_NAMES = (
     *("image", "image_name", "img", "image_id", "imageid", "id_code", "img_path", "imagepath"),
     *("images", "img_name", "image_file", "img_file", "image_filename", "img_id", "fname"),
     *("filenames", "image file path", "dicom_path", "png_path", "jpg_path", "relative_path"),
+    *("datei", "dateiname", "bild", "archivo", "imagen", "fichier", "arquivo", "imagem"),
 )
 LABEL_NAMES = (
     *("label", "labels", "class", "class_name", "classname", "category", "target", "diagnosis"),
@@ -59,6 +60,8 @@ ID_NAMES = (
     *("person_id", "individual_id", "participant_id", "animal_id", "specimen_id"),
 )
 SPLIT_COLUMNS = ("split", "subset", "partition", "fold_name", "data_split", "set_name", "phase")
+# Columns that may mean anything, and say a split where each cell is called like one.
+_MAYBE_SPLITS = ("set", "usage", "dataset", "data_type", "type", "purpose", "sample", "fold")
 _FLAGS = {
     **{"is_valid": "val", "is_val": "val", "is_validation": "val", "valid": "val"},
     **{"is_test": "test", "is_train": "train", "is_training": "train"},
@@ -133,6 +136,14 @@ def list_images(
             found = by_key if by_key.share >= 0.5 else found
         if found is None or found.share < 0.5:
             found = _by_content(table, column, listed) or found
+        if found is not None and _is_file(found.path_column, files) and column is None:
+            # The first row names a file: the table has no headings.
+            table = read_frame(read_cells(file, columns=_made_up(list(table.columns), found)))
+            notes.append(
+                f"{file.name} has no row of headings: its first row names a file. Its columns are "
+                f"taken for {', '.join(table.columns)}."
+            )
+            found = listed("path", table)
     if found is not None:
         return found
     first = ", ".join(f"{name} ({table[name].iloc[0]})" for name in list(table.columns)[:4])
@@ -141,6 +152,22 @@ def list_images(
         f"and none of its columns names them (it has: {first}). Name the column with --path-column "
         "NAME, or the column of an id with --id-column NAME."
     )
+
+
+def _is_file(heading: str, files: Callable[[], Sequence[Found]]) -> bool:
+    """Whether a heading is the name of an image, so that it is none."""
+    return any(heading in {entry.path.stem, entry.path.name} for entry in files())
+
+
+def _made_up(columns: Sequence[str], found: Listing) -> list[str]:
+    """Headings for a table that has none."""
+    n = len(columns)
+    names = [f"column {k + 1}" for k in range(n)]
+    path = columns.index(found.path_column)
+    names[path] = "path"
+    if n == 2:
+        names[1 - path] = "label"
+    return names
 
 
 def _by_wish(
@@ -179,7 +206,7 @@ def _by_content(
         # A column of few words or of measurements names no files.
         if column == tried or len(set(cells)) * 2 < len(table) or not cells:
             continue
-        if all(re.fullmatch(r"[+-]?\d*[.,]\d+", cell) for cell in cells[:20]):
+        if all(re.fullmatch(r"[+-]?\d*[.,]\d+", cell) for cell in map(whole_number, cells[:20])):
             continue
         try:
             listing = listed(str(column))
@@ -298,6 +325,10 @@ def split_column_of(listing: Listing, source: Source) -> str | None:
     found = column_named(listing.table.columns, *SPLIT_COLUMNS)
     if found:
         return found
+    for name in filter(None, (column_named(listing.table.columns, n) for n in _MAYBE_SPLITS)):
+        words = {split_word(cell) for cell in listing.table[name] if cell}
+        if "train" in words and len(words) > 1 and "" not in words:
+            return name
     flag = column_named(listing.table.columns, *_FLAGS)
     cells = set(listing.table[flag].str.casefold()) if flag else set()
     return flag if cells and cells <= {"true", "false", "0", "1", "yes", "no", ""} else None
@@ -309,12 +340,14 @@ def splits_of(listing: Listing, column: str) -> list[str]:
     Raises:
         ManifestError: a cell names none.
     """
-    texts = [str(value).strip().casefold() for value in listing.table[column]]
+    cells = [str(value).strip() for value in listing.table[column]]
+    texts = [cell.casefold() for cell in cells]
     flag = _FLAGS.get(_plain(column), "")
     if flag and set(texts) <= {"true", "false", "0", "1", "yes", "no", ""}:
         other = "val" if flag == "train" else "train"
         return [(flag if t in {"true", "1", "yes"} else other) if t else "" for t in texts]
-    odd = [text for text in texts if text and text not in SPLIT_NAMES]
+    known = {c.casefold(): SPLIT_NAMES.get(c.casefold()) or split_word(c) for c in set(cells)}
+    odd = [text for text in texts if text and not known[text]]
     if odd:
         few = ", ".join(sorted(set(odd))[:4])
         msg = (
@@ -324,7 +357,7 @@ def splits_of(listing: Listing, column: str) -> list[str]:
             "and let resight draw the split."
         )
         raise ManifestError(msg)
-    return [SPLIT_NAMES.get(text, "") for text in texts]
+    return [known[text] for text in texts]
 
 
 def _plain(name: object) -> str:

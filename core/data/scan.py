@@ -35,6 +35,7 @@ _SIDE_FILES = re.compile(
 _SYSTEM = frozenset(
     {"__macosx", "$recycle.bin", "system volume information", "lost+found", "@eadir", "#recycle"}
     | {"recycler", "__pycache__", "#snapshot", "found.000", "@recycle", "thumbnails.noindex"}
+    | {"_macosx", "lost.dir", "thumbs", "thumb", "thumbnails", "trash", "@tmp", "$rapidb$"}
 )
 
 
@@ -67,7 +68,8 @@ def scan(folder: Path, *, extensions: Collection[str]) -> Iterator[Found]:
 
 def is_system(name: str) -> bool:
     """Whether a file or folder is hidden, or one that a system keeps for itself."""
-    return name.startswith(".") or name.casefold() in _SYSTEM
+    # Excel keeps a file ~$labels.xlsx beside a workbook that is open.
+    return name.startswith((".", "~$")) or name.casefold() in _SYSTEM
 
 
 def natural_key(text: str) -> list[tuple[int, int, str]]:

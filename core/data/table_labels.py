@@ -12,28 +12,54 @@ import unicodedata
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from core.data.folder_words import is_class_word
 from core.data.manifest_tables import Listing, column_named, is_about, option, wanted_column
 from core.data.scan import readable
 from core.data.tables_in import whole_number
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import pandas as pd
 
     from core.app import Source, Task
 
-__all__ = ["label_columns", "label_texts", "labels_of", "possible_labels"]
+__all__ = [
+    "flag_columns",
+    "label_columns",
+    "label_texts",
+    "labels_of",
+    "possible_labels",
+    "word_columns",
+]
 
-_ON = frozenset({"1", "true", "yes", "y"})
-_OFF = frozenset({"0", "false", "no", "n"})
+_ON = frozenset(
+    {"1", "true", "yes", "y", "x", "ja", "j", "wahr", "oui", "vrai", "si", "s\u00ed", "sim"}
+    | {"verdadero", "\u2713", "\u2714", "present", "positive", "pos", "+"}
+)
+_OFF = frozenset(
+    {"0", "false", "no", "n", "nein", "falsch", "non", "faux", "n\u00e3o", "nao", "falso"}
+    | {"absent", "negative", "neg", "-"}
+)
+# Marks between the classes of one cell, and what they are called.
+_MARKS = {
+    **{",": "a comma", ";": "a semicolon", "/": "a slash", "+": "a plus", "&": "'&'"},
+    **{"\uff0c": "a comma", "\u3001": "a comma", "\n": "a line break", "::": "'::'"},
+    **{" and ": "the word and", " ": "a space", "-": "a dash", "_": "an underscore"},
+}
+# Of these a name may hold one, so that each part must stand alone elsewhere.
+_LOOSE = frozenset({" and ", " ", "-", "_"})
 # Words for the level of folders that names the class, in place of a column.
 FOLDERS = frozenset({"folder", "parent"})
 _LABEL_LIKE = re.compile(
     r"(?i).*(label|class|categor|diagnos|disease|target|truth|grade|finding|patholog|species"
     r"|symptom|status|condition|outcome|annotat|klasse|etiqueta|rotulo|clase|stress|damage|type"
-    r"|infection|health|quality_of|stage|verdict|result|answer).*"
+    r"|infection|health|quality_of|stage|verdict|result|answer|befund|zustand|krankheit|schaden"
+    r"|kategorie|art|sorte|etichetta|categoria|enfermedad|enfermedade|doen[cç]a|maladie|malattia"
+    r"|[eé]tiquette|estado|[eé]tat|grado|grad|stufe|score_class|groundtruth|gt|ziel|objetivo|cible"
+    r"|\u6807\u7b7e|\u7c7b\u522b|\u8bca\u65ad|\u30e9\u30d9\u30eb|\u043a\u043b\u0430\u0441\u0441"
+    r"|\u043c\u0435\u0442\u043a\u0430|\u0434\u0438\u0430\u0433\u043d\u043e\u0437).*"
 )
 
 
@@ -70,15 +96,38 @@ def label_columns(listing: Listing, source: Source, names: Sequence[str]) -> lis
 
 
 def possible_labels(listing: Listing) -> list[str]:
-    """Columns that could be the class by their heading and cells, though none is called so."""
+    """Columns that could be the class by their heading or cells, though none is called so.
+
+    A column that says of each image what its folder says is no question.
+    """
     found = []
-    for column in listing.table.columns:
-        cells = [cell for cell in listing.table[column] if cell]
+    for column in word_columns(listing):
+        cells = [str(cell) for cell in listing.table[column]]
+        distinct = set(cells) - {""}
+        words = sum(map(is_class_word, distinct))
+        is_like = _LABEL_LIKE.fullmatch(column) or 2 * words > len(distinct)
+        pairs = {
+            (cell, row.path.parent)
+            for cell, row in zip(cells, listing.files, strict=True)
+            if cell and not row.reason
+        }
+        places = {place for _, place in pairs}
+        if is_like and not (len(pairs) == len(distinct) == len(places) > 1):
+            found.append(column)
+    return found
+
+
+def word_columns(listing: Listing) -> list[str]:
+    """Columns of a table with few, repeated words that do not describe the image."""
+    found = []
+    for name in listing.table.columns:
+        cells = [cell for cell in listing.table[name] if cell]
         n = len(set(cells))
-        if column == listing.path_column or not 1 < n <= max(2, min(200, len(cells) // 2)):
+        if name == listing.path_column or not 1 < n <= max(2, min(200, len(cells) // 2)):
             continue
-        if _LABEL_LIKE.fullmatch(str(column)) and not is_about(str(column)):
-            found.append(str(column))
+        is_measure = any(re.fullmatch(r"[+-]?\d*[.,]\d*[1-9]\d*", cell) for cell in cells)
+        if not is_about(str(name)) and not is_measure:
+            found.append(str(name))
     return found
 
 
@@ -138,14 +187,7 @@ def _flags(listing: Listing, task: Task) -> list[str]:
 
     For a task of one class per image, each row but a few must have exactly one 1.
     """
-    columns = [
-        str(column)
-        for column in listing.table.columns
-        if column != listing.path_column
-        and not is_about(str(column))
-        and set(label_texts(listing.table[column].str.casefold()))
-        <= (_ON | _OFF | ({"", "-1"} if task.kind == "multilabel" else set()))
-    ]
+    columns = flag_columns(listing, also={"", "-1"} if task.kind == "multilabel" else {""})
     if len(columns) < 2:
         return []
     if task.kind == "multilabel":
@@ -154,7 +196,22 @@ def _flags(listing: Listing, task: Task) -> list[str]:
         sum(whole_number(cell.casefold()) in _ON for cell in row)
         for row in listing.table[columns].itertuples(index=False)
     ]
-    return columns if ones and sum(n == 1 for n in ones) >= 0.9 * len(ones) else []
+    # A row without a 1 has no class known; a row with several is refused later.
+    some = [n for n in ones if n]
+    is_sure = sum(n == 1 for n in some) >= 0.9 * len(some) and 2 * len(some) >= len(ones)
+    return columns if some and is_sure else []
+
+
+def flag_columns(listing: Listing, *, also: Collection[str] = ()) -> list[str]:
+    """Columns of a table that hold nothing but yes and no, or ``also``, and a yes at least."""
+    found = []
+    for column in listing.table.columns:
+        if column == listing.path_column or is_about(str(column)):
+            continue
+        cells = set(label_texts(listing.table[column].str.casefold()))
+        if cells <= _ON | _OFF | set(also) and cells & _ON:
+            found.append(str(column))
+    return found
 
 
 def _one_hot(
@@ -176,6 +233,9 @@ def _one_hot(
                 unknown.add(row)
                 continue
             text = (mapped or text).casefold()
+            if not text and task.kind != "multilabel":
+                # One class per image: the column that is marked says it, a blank says nothing.
+                continue
             if text not in _ON | _OFF:
                 odd.setdefault(raw, (row, column))
             if text in _ON:
@@ -217,15 +277,16 @@ def _no_flags(listing: Listing, odd: Mapping[str, tuple[int, str]]) -> str:
 
 def _parts(labels: Sequence[str], mark: str) -> tuple[list[list[str]], str]:
     """The classes of each cell, and in words how they are written, where that is not ``mark``."""
+    labels = ["[]" if label in {"set()", "list()", "tuple()"} else label for label in labels]
     bare = [label[1:-1] if _is_list(label) else label for label in labels]
     in_lists = sum(_is_list(label) for label in labels)
     split = mark if any(mark in label for label in bare) else ""
     if not split and in_lists:
         split = ";" if any(";" in label for label in bare) else ","
     if not split:
-        split = next((m for m in (",", ";", "/", "+", "&", " ") if _separates(bare, m)), mark)
-    parts = [[_bare(part) for part in label.split(split)] for label in bare]
-    words = {" ": "a space", ",": "a comma", ";": "a semicolon"}.get(split, repr(split))
+        split = next((m for m in _MARKS if _separates(bare, m)), mark)
+    parts = [_quoted(label) or [_bare(part) for part in label.split(split)] for label in bare]
+    words = _MARKS.get(split) or repr(split)
     note = ""
     if in_lists:
         note = "several classes of an image are written as a list in brackets."
@@ -234,20 +295,25 @@ def _parts(labels: Sequence[str], mark: str) -> tuple[list[list[str]], str]:
     return [list(dict.fromkeys(filter(None, names))) for names in parts], note
 
 
+def _quoted(label: str) -> list[str]:
+    """The quoted words of a list that numpy wrote, without commas: ``'rust' 'miner'``."""
+    return re.findall(r"'([^']*)'", label) if re.fullmatch(r"'[^']*'(?:\s+'[^']*')+", label) else []
+
+
 def _separates(labels: Sequence[str], mark: str) -> bool:
     """Whether a mark stands between classes: what it separates stands alone elsewhere as well.
 
     A comma may be part of a name, as in ``Pepper, bell``: then its parts stand nowhere else.
     """
     cells = {label for label in labels if label}
-    together = [cell for cell in cells if mark in cell.strip(mark)]
+    together = [cell for cell in cells if len(list(filter(str.strip, cell.split(mark)))) > 1]
     if not together:
         return False
     alone = {cell.strip() for cell in cells if mark not in cell}
     of_cells = [{part.strip() for part in cell.split(mark)} - {""} for cell in together]
     times = Counter(part for parts in of_cells for part in parts)
-    known = [p for p in times if p in alone or (times[p] > 1 and mark != " ")]
-    if mark == " ":
+    known = [p for p in times if p in alone or (times[p] > 1 and mark not in _LOOSE)]
+    if mark in _LOOSE:
         return len(known) == len(times)
     return len(known) >= 0.8 * len(times) and (bool(alone & set(times)) or len(together) > 1)
 

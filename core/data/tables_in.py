@@ -48,8 +48,19 @@ EMPTY = frozenset({"", "nan", "NaN", "<NA>", "NA", "N/A", "n/a", "#N/A", "null",
 
 _SEPARATORS = ",;\t|"
 _IMAGE = re.compile(r"(?i)\.(jpe?g|jpe|png|tiff?|bmp|webp|dcm|dicom|p[gpbn]m|gif|heic|avif)$")
+# A word that a heading of a table of images holds.
+_HEADING = re.compile(
+    r"(?i)(.*[ _-])?(path|file|filename|file_name|filepath|image|img|images|picture|photo|id|label"
+    r"|labels|class|split|datei|dateiname|bild|foto|imagen|archivo|fichier|etiqueta|klasse|score"
+    r"|prediction|group|patient)([ _-].*)?|(image|file|img|class|label)[a-z_]*(id|name|path)"
+)
 _SPLIT = re.compile(r"(?i)train(ing)?|val(id|idation)?|dev|test(ing)?|holdout")
 _LARGEST = 2**30
+# Beside accented letters: what Western European programs write beyond ASCII.
+_WESTERN = frozenset(
+    "\u20ac\u2013\u2014\u2018\u2019\u201a\u201c\u201d\u201e\u2026\u2022\u00a0\u00a7\u00b0"
+    "\u00b2\u00b3\u00b5\u00b7\u00ab\u00bb\u00a9\u00ae\u00bd\u00bc\u00ba\u00aa\u00b1\u00df"
+)
 
 
 @dataclass
@@ -183,7 +194,11 @@ def _from_text(file: Path, names: Sequence[str], *, strict: bool) -> Cells:
     else:
         reader = csv.reader(io.StringIO("".join(lines), newline=""), delimiter=mark)
         rows = [[cell.strip() for cell in row] for row in _limited(reader)]
-    rows = [row for row in rows if any(row)]
+    rows = _unquoted([row for row in rows if any(row)])
+    titles = _titles(rows) if not names else 0
+    if titles:
+        notes.append(f"{file.name}: the first {titles} line(s) stand above the headings.")
+        rows = rows[titles:]
     if comments and rows:
         # A heading may begin with the mark of a comment, as in "#path,label".
         last = comments[-1].strip().lstrip("#").strip()
@@ -207,6 +222,34 @@ def _from_text(file: Path, names: Sequence[str], *, strict: bool) -> Cells:
     cells = _squared(file, heading, rows, notes, strict=strict)
     cells.has_header = has_header
     return cells
+
+
+def _unquoted(rows: list[list[str]]) -> list[list[str]]:
+    """Rows without single quotes, where every cell of the first stands in them."""
+    if rows and all(len(cell) > 1 and cell[0] == cell[-1] == "'" for cell in rows[0]):
+        return [[c[1:-1] if len(c) > 1 and c[0] == c[-1] == "'" else c for c in r] for r in rows]
+    return rows
+
+
+def _titles(rows: Sequence[Sequence[str]]) -> int:
+    """How many rows of titles and remarks stand above the headings of a table."""
+    n_cells = [sum(bool(cell) for cell in row) for row in rows]
+    width = Counter(n_cells[:200]).most_common(1)[0][0] if rows else 0
+    if width < 2 or (rows and _is_data(rows[0])):
+        return 0
+
+    def is_heading(row: Sequence[str]) -> bool:
+        cells = [cell for cell in row if cell]
+        return len(cells) >= max(2, width - 1) and any(map(_HEADING.fullmatch, cells))
+
+    if is_heading(rows[0]):
+        return 0
+    for i, row in enumerate(rows[:15]):
+        if is_heading(row) and not any(map(_is_data, rows[:i])):
+            return i
+    # Without a known heading: titles fill one cell.
+    n = next((i for i, cells in enumerate(n_cells) if cells > 1), 0)
+    return n if n < len(rows) - 1 else 0
 
 
 def _limited(reader: Any) -> Any:
@@ -288,7 +331,18 @@ def _decoded(data: bytes) -> tuple[str, str]:
     try:
         return data.decode("utf-8-sig"), "utf-8"
     except UnicodeDecodeError:
-        return data.decode("cp1252", errors="replace"), "cp1252"
+        text = data.decode("cp1252", errors="replace")
+    beyond = [c for c in text if ord(c) > 127]
+    odd = [c for c in beyond if not ("\u00c0" <= c <= "\u00ff" or c in _WESTERN)]
+    # Text of another alphabet has runs of such characters, and few Latin letters between them.
+    runs = sum(map(len, re.findall(r"[^\x00-\x7f]{2,}", text)))
+    if odd or 2 * runs > len(beyond):
+        msg = (
+            "it is neither UTF-8 nor Western European text, and its encoding is not written in it "
+            f"(first: {next(iter(odd or beyond))!r})"
+        )
+        raise ValueError(msg)
+    return text, "cp1252"
 
 
 def _without_comments(lines: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -393,25 +447,49 @@ def _from_excel(file: Path) -> Cells:
         rows = [[_excel_cell(cell) for cell in row] for row in sheet.iter_rows()]
         rows = [row for row in rows if any(row)]
         if rows and sheet.sheet_state == "visible":
-            sheets.append((sheet.title, rows))
+            sheets.append((sheet.title, rows[_titles(rows) :]))
     if not sheets:
         msg = "no sheet of it holds a cell"
         raise ValueError(msg)
-    notes = []
-    if len(sheets) > 1:
-        others = ", ".join(title for title, _ in sheets[1:])
-        notes.append(f"Of {file.name} the sheet {sheets[0][0]} is read, and not {others}.")
-    rows = sheets[0][1]
-    # A title above the table fills one cell; the headings are the first row with more.
-    width = Counter(sum(bool(c) for c in row) for row in rows).most_common(1)[0][0]
-    while len(rows) > 1 and width > 1 and sum(bool(c) for c in rows[0]) == 1:
-        rows = rows[1:]
+    notes: list[str] = []
+    rows = _one_of(file, sheets, notes)
     if _is_data(rows[0]):
         heading = _headings(rows)
         notes.append(f"{file.name} has no row of headings; taken for {', '.join(heading)}.")
     else:
         heading, rows = rows[0], rows[1:]
     return _squared(file, heading, rows, notes, strict=False)
+
+
+def _one_of(
+    file: Path, sheets: Sequence[tuple[str, list[list[str]]]], notes: list[str]
+) -> list[list[str]]:
+    """The rows of the first sheet that lists files, else of the longest, with those of its like.
+
+    Sheets with the same headings are parts of one table; where each is called like a split
+    and no column says it, the name becomes the column ``split``.
+    """
+    titled = [(title, rows) for title, rows in sheets if len(rows) > 1 and len(rows[0]) > 1]
+    listing = [entry for entry in titled if any(_is_data(row) for row in entry[1][1:20])]
+    first = next(iter(listing), max(titled or sheets, key=lambda entry: len(entry[1])))
+    same = [entry for entry in titled if entry[1][0] == first[1][0]] or [first]
+    others = [title for title, _ in sheets if title not in {name for name, _ in same}]
+    if others:
+        notes.append(f"Of {file.name} the sheet {first[0]} is read, and not {', '.join(others)}.")
+    if len(same) == 1:
+        return first[1]
+    notes.append(
+        f"The sheets {', '.join(title for title, _ in same)} of {file.name} have the same headings "
+        "and are read as one table."
+    )
+    heading = first[1][0]
+    names_split = all(_SPLIT.fullmatch(title.strip()) for title, _ in same)
+    if names_split and "split" not in {cell.casefold() for cell in heading}:
+        return [
+            [*heading, "split"],
+            *([*row, title.strip()] for title, rows in same for row in rows[1:]),
+        ]
+    return [heading, *(row for _, rows in same for row in rows[1:])]
 
 
 def _excel_cell(cell: Any) -> str:
