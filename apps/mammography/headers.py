@@ -55,8 +55,11 @@ VIEW_CODES: Mapping[str, str] = {
     **{"R-1024A": "XCCL", "R-1024B": "XCCM", "R-102CF": "XCC"},
 }
 _DIRECTORY = "1.2.840.10008.1.3.10"
-# Readable files that are no single grey picture: passed over, not broken.
-_OTHER_PICTURE = re.compile(r"has \d+ frames|is a palette image|is not a grey|has several samples")
+# Readable files that are no single grey picture: passed over, not broken. One that does not say
+# what it is has lost a part of its header.
+_OTHER_PICTURE = re.compile(
+    r"has \d+ frames|is a palette image|is not a grey(?!.*missing)|has several samples"
+)
 _SPECIMEN = {"127457009", "G-8310"}
 # CID 4015, those that change what the picture shows.
 MODIFIER_CODES: Mapping[str, str] = {

@@ -245,6 +245,7 @@ def _with_headers(
     is_public = bool(base.cards)
     rows: list[dict[str, Any]] = []
     seen: dict[str, list[tuple[Path, str]]] = {}
+    label_of = dict(zip(base.table["image_id"], base.table["label"], strict=True))
     counts = dict.fromkeys(("pixels", "text", "burned", "uids"), 0)
     has_group = bool(source.group)
     records: list[dict[str, Any]] = base.table.to_dict("records")  # type: ignore[assignment]
@@ -264,7 +265,7 @@ def _with_headers(
         if is_header and not reason and not header.is_broken and header.instance:
             same = next((p for p in seen.get(header.instance, []) if _are_equal(p[0], path)), None)
             if same:
-                reason = f"is the same picture as {same[1]} (duplicate instance)"
+                reason = _same_as(same[1], label_of[same[1]], row["label"])
             else:
                 counts["uids"] += header.instance in seen
                 seen.setdefault(header.instance, []).append((path, row["image_id"]))
@@ -305,6 +306,16 @@ def _with_headers(
             }
         )
     return _finished(base, rows, counts, source)
+
+
+def _same_as(kept: str, label: str, label_here: str) -> str:
+    """Why a picture that is there twice is left out; that its classes differ is said."""
+    odd = (
+        f", but {label_here!r} here and {label!r} there: one is wrong"
+        if label != label_here
+        else ""
+    )
+    return f"is the same picture as {kept} (duplicate instance){odd}"
 
 
 def _finished(

@@ -387,7 +387,7 @@ def _may_be_below(level: _Level, names: Collection[str], known: set[str]) -> boo
     if known & set(map(same_name, names)) or len(names) < 2:
         return False
     # A flat folder beside one that holds several, such as preview/ beside data/rust.
-    inner = [words for name in names if (words := level.below(name))]
+    inner = [level.below(name) for name in names if level.below(name)]
     words: set[str] = set().union(*inner)
     is_other = all(
         is_mask_folder(w) or is_image_folder(w) or is_version(w) or split_word(w) for w in words

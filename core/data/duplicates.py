@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +26,7 @@ import numpy as np
 from core.data.facts import DETAIL_PX, TINY_PX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -41,8 +42,15 @@ TINY_NEAR = 0.995
 
 # Bits of 64 by which the hashes of candidates may differ. All pairs that are
 # copies in the sets named above lie below 8; there is room for a crop.
-_PHASH_BITS = 12
+_PHASH_BITS = 11
 _DHASH_BITS = 16
+
+# Parts of a hash that is looked up, and bits by which a part may differ: of hashes that differ
+# by at most 11 bits, one of four parts differs by at most 2 (multi-index hashing, Norouzi, Punjani
+# and Fleet 2014, doi:10.1109/TPAMI.2013.231), so nothing is missed.
+_PARTS, _PART_BITS = 4, 2
+# Pairs that are held at a time.
+_AT_ONCE = 5_000_000
 
 # Pixels of 64 by which one image may be shifted against the other.
 _SHIFT_PX = 5
@@ -74,8 +82,8 @@ def exact_copies(facts: Sequence[Facts]) -> list[list[str]]:
 def near_copies(facts: Sequence[Facts]) -> tuple[list[NearPair], bool]:
     """Pairs that show the same without being equal, and whether all candidates were compared.
 
-    Every pair of images is compared by its hashes, in blocks: 10,000 images
-    take a second. Of images with equal pixels one stands for all.
+    Hashes are looked up by their parts, so that the work grows with the number of images:
+    200,000 take seconds. Of images with equal pixels one stands for all.
     """
     tiny = [entry for entry in facts if is_tiny(entry)]
     large = [entry for entry in facts if not is_tiny(entry)]
@@ -133,21 +141,68 @@ def _candidates(
     """Pairs with close hashes, and whether these are all; the closest if there are too many."""
     found = np.zeros((3, 0), dtype=np.int32)
     is_complete = True
-    for start in range(0, len(phash), _BLOCK):
-        stop = min(start + _BLOCK, len(phash))
-        bits = np.bitwise_count(phash[start:stop, None] ^ phash[None, start:])
-        rows, cols = np.nonzero(bits <= _PHASH_BITS)
-        is_above = cols > rows
-        rows, cols = rows[is_above], cols[is_above]
-        other = np.bitwise_count(dhash[start + rows] ^ dhash[start + cols])
-        total = bits[rows, cols].astype(np.int32) + other
-        is_close = other <= _DHASH_BITS
-        new = np.stack([rows + start, cols + start, total])[:, is_close].astype(np.int32)
-        found = np.concatenate([found, new], axis=1)
+    for first, second in _close(phash):
+        bits = np.bitwise_count(phash[first] ^ phash[second]).astype(np.int32)
+        other = np.bitwise_count(dhash[first] ^ dhash[second])
+        is_close = (bits <= _PHASH_BITS) & (other <= _DHASH_BITS)
+        new = np.stack([first, second, bits + other])[:, is_close].astype(np.int32)
+        # A pair may meet in several parts.
+        found = np.unique(np.concatenate([found, new], axis=1), axis=1) if new.size else found
         if found.shape[1] > _MOST_CANDIDATES:
             found = found[:, np.argsort(found[2], kind="stable")[:_MOST_CANDIDATES]]
             is_complete = False
     return found[0].astype(np.int_), found[1].astype(np.int_), is_complete
+
+
+def _close(
+    hashes: NDArray[np.uint64],
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Pairs of places, the lower first, whose hashes may differ by at most ``_PHASH_BITS``.
+
+    A few hashes are compared with all others; many are looked up by their parts.
+    """
+    n = len(hashes)
+    if n <= _BLOCK:
+        rows, cols = np.triu_indices(n, 1)
+        yield rows.astype(np.int64), cols.astype(np.int64)
+        return
+    width = 64 // _PARTS
+    masks = [
+        sum(1 << bit for bit in at)
+        for k in range(_PART_BITS + 1)
+        for at in combinations(range(width), k)
+    ]
+    for part in range(_PARTS):
+        keys = ((hashes >> np.uint64(part * width)) & np.uint64((1 << width) - 1)).astype(np.int64)
+        order = np.argsort(keys, kind="stable")
+        ends = np.cumsum(np.bincount(keys, minlength=1 << width))
+        starts = ends - np.bincount(keys, minlength=1 << width)
+        for mask in masks:
+            wanted = keys ^ mask
+            # Of two unlike parts the lower one asks, so that a pair meets once.
+            asking = np.flatnonzero(wanted > keys) if mask else np.arange(n)
+            begin = starts[wanted[asking]]
+            count = ends[wanted[asking]] - begin
+            for batch in _batches(count):
+                n_each = count[batch]
+                first = np.repeat(asking[batch], n_each)
+                shift = np.repeat(begin[batch] - np.cumsum(n_each) + n_each, n_each)
+                second = order[np.arange(len(first)) + shift]
+                near = np.flatnonzero(
+                    np.bitwise_count(hashes[first] ^ hashes[second]) <= _PHASH_BITS
+                )
+                low, high = np.sort([first[near], second[near]], axis=0)
+                yield low[low < high], high[low < high]
+
+
+def _batches(count: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Places whose counts together stay within memory, some millions of pairs."""
+    ends = np.cumsum(count)
+    start, done = 0, 0
+    while start < len(count):
+        stop = max(start + 1, int(np.searchsorted(ends, done + _AT_ONCE, "right")))
+        yield np.arange(start, stop)
+        start, done = stop, int(ends[stop - 1])
 
 
 class _Spectra:

@@ -1,26 +1,25 @@
-"""Copies that were mirrored, turned or cropped, found by registering pairs of images.
+"""Copies that were mirrored, turned, cropped or inverted, found by registering pairs of images.
 
-Candidates are nearest neighbours by what does not change when a picture is mirrored,
-turned or shifted: the radial spectrum of its fine structure and the grey levels of its
-middle. A tree finds them in near-linear time. A candidate counts only if one picture,
-laid over the other by the turn and scale that their spectra tell (Fourier-Mellin,
-Reddy and Chatterji 1996, doi:10.1109/83.506761), shows the same fine structure.
+Candidates are pictures that share local features (``local_features``), found in near-linear
+time. A candidate counts only if one picture, laid over the other by the turn and scale that
+their spectra tell (Fourier-Mellin, Reddy and Chatterji 1996, doi:10.1109/83.506761), shows
+the same fine structure, or its negative.
 
-On leaf photos, fundus photographs, mammograms and chest films copies that were mirrored,
-turned by 5, 10, 90 or 180 degrees, or cropped by 5 % agree by 0.77 to 1.00 (25 of each
-kind and set); of 3,800 pairs of different pictures the highest agreement is 0.79, of a
-film shrunk by 14 %, which is not looked for, and else 0.72.
+Of leaf photos, fundus photographs, mammograms and chest films, copies that were mirrored,
+turned, cropped by 5 or 10 % of each side, or inverted agree by 0.77 to 1.00; of pairs of
+different pictures the highest agreement is 0.72.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.data.duplicates import NearPair
 from core.data.facts import GREY_PX
+from core.data.local_features import descriptors_of, pairs_that_share
 from core.data.reading import in_threads
 
 if TYPE_CHECKING:
@@ -37,18 +36,21 @@ __all__ = ["MOVED", "moved_copies", "register"]
 # Agreement of fine structure from which two registered pictures are one; see above.
 MOVED = 0.77
 # Neighbours of each image that are compared, and pairs in all, the closest first.
-_NEIGHBOURS, _MOST_PAIRS = 4, 20_000
+_NEIGHBOURS, _MOST_PAIRS = 5, 50_000
 # Response of the phase correlation of two spectra below which no turn is known; copies have 0.14.
 _LEAST_RESPONSE = 0.12
+# Agreement from which no other turn is tried.
+_SURE = 0.9
 _ANGLES, _RADII = 180, 64
-_MOST_SCALE, _MOST_SHIFT = 1.13, 14.0
+_MOST_SCALE, _MOST_SHIFT = 1.30, 20.0
 
 
 @dataclass(frozen=True)
 class _Picture:
     """Fine structure (S, S) of a picture in the middle of a square, where it is, and its spectra.
 
-    ``window`` fades to the edges of the picture; ``turned`` is the spectrum of the mirrored one.
+    ``window`` fades to the edges of the picture; ``turned`` is the spectrum of the mirrored one;
+    ``features`` are descriptors of its local features.
     """
 
     detail: Floats
@@ -56,13 +58,23 @@ class _Picture:
     window: Floats
     spectrum: Floats
     turned: Floats
-    traits: Floats
+    features: Floats
 
     def seen(self, *, mirrored: bool) -> tuple[Floats, Floats, Floats]:
         """Detail, mask and spectrum, as they are or mirrored."""
         if mirrored:
             return self.detail[:, ::-1], self.mask[:, ::-1], self.turned
         return self.detail, self.mask, self.spectrum
+
+
+@dataclass(frozen=True)
+class _Move:
+    """How one picture is laid over another; ``sign`` is -1 for a negative, angles in degrees."""
+
+    mirrored: bool
+    sign: float
+    angle: float
+    scale: float
 
 
 def moved_copies(
@@ -78,26 +90,17 @@ def moved_copies(
     Returns:
         Pairs, ids in order, and whether all candidates were compared.
     """
-    from scipy.spatial import cKDTree  # noqa: PLC0415  (0.2 s to import)
-
     by_pixels = {entry.sha256: entry for entry in reversed(facts) if entry.grey is not None}
     kept = sorted(by_pixels.values(), key=lambda entry: entry.image_id)
     if len(kept) < 2:
         return [], True
     pictures = in_threads(lambda e: _picture(e.grey), kept, workers=workers)
-    traits = np.stack([picture.traits for picture in pictures])
-    traits = (traits - traits.mean(axis=0)) / (traits.std(axis=0) + 1e-6)
-    n = min(_NEIGHBOURS + 1, len(kept))
-    far, near = cKDTree(traits).query(traits, k=n)
-    found: dict[tuple[int, int], float] = {}
     done = set(known)
-    for i in range(len(kept)):
-        for distance, j in zip(far[i], near[i], strict=True):
-            pair = (min(i, int(j)), max(i, int(j)))
-            ids = (kept[pair[0]].image_id, kept[pair[1]].image_id)
-            if pair[0] != pair[1] and ids not in done:
-                found[pair] = float(distance)
-    pairs = sorted(found, key=lambda pair: (found[pair], pair))
+    shared = pairs_that_share([picture.features for picture in pictures], most=_NEIGHBOURS)
+    pairs = sorted(
+        (pair for pair in shared if (kept[pair[0]].image_id, kept[pair[1]].image_id) not in done),
+        key=lambda pair: (-shared[pair], pair),
+    )
     chosen = pairs[:_MOST_PAIRS]
     scores = in_threads(
         lambda pair: register(pictures[pair[0]], pictures[pair[1]]), chosen, workers=workers
@@ -112,29 +115,33 @@ def moved_copies(
 
 def register(one: _Picture, other: _Picture) -> float:
     """Agreement of the fine structure of two pictures at the best turn and scale, up to 1."""
-    best, at = 0.0, (False, 0.0, 1.0)
+    best, at = 0.0, _Move(False, 1.0, 0.0, 1.0)
     for mirrored in (False, True):
         turn = _turn(one.spectrum, other.seen(mirrored=mirrored)[2])
         if turn is None:
             continue
         angle, scale = turn
-        for half in (0.0, 180.0):
+        for sign, half in ((1.0, 0.0), (1.0, 180.0), (-1.0, 0.0), (-1.0, 180.0)):
             for size in {1.0, scale}:
-                score = _agreement(one, other, mirrored, angle + half, size)
+                move = _Move(mirrored, sign, angle + half, size)
+                score = _agreement(one, other, move)
                 if score > best:
-                    best, at = score, (mirrored, angle + half, size)
+                    best, at = score, move
+        if best > _SURE:
+            break
     if not 0.25 < best < 0.95:
         return best
     # The spectra tell turn and scale to about 2 degrees and 3 %.
     for step in (0.04, 0.02, 0.01):
-        mirrored, angle, scale = at
+        start = at
         for turned, size in (
-            *((angle, scale * (1 + sign * step)) for sign in (-1, 1)),
-            *((angle + sign * 50 * step, scale) for sign in (-1, 1)),
+            *((start.angle, start.scale * (1 + sign * step)) for sign in (-1, 1)),
+            *((start.angle + sign * 50 * step, start.scale) for sign in (-1, 1)),
         ):
-            score = _agreement(one, other, mirrored, turned, size)
+            move = replace(start, angle=turned, scale=size)
+            score = _agreement(one, other, move)
             if score > best:
-                best, at = score, (mirrored, turned, size)
+                best, at = score, move
     return best
 
 
@@ -150,15 +157,16 @@ def _turn(one: Floats, other: Floats) -> tuple[float, float] | None:
     return dy * 360 / _ANGLES, 1.0 if is_far else scale
 
 
-def _agreement(one: _Picture, other: _Picture, mirrored: bool, angle: float, scale: float) -> float:
+def _agreement(one: _Picture, other: _Picture, move: _Move) -> float:
     """Correlation of the details where both pictures are, the other turned onto the one."""
     import cv2  # noqa: PLC0415
 
-    if not 1 / _MOST_SCALE < scale < _MOST_SCALE:
+    if not 1 / _MOST_SCALE < move.scale < _MOST_SCALE:
         return 0.0
-    detail, mask, _ = other.seen(mirrored=mirrored)
+    detail, mask, _ = other.seen(mirrored=move.mirrored)
+    detail = detail * move.sign if move.sign < 0 else detail
     size, middle = (GREY_PX, GREY_PX), GREY_PX / 2 - 0.5
-    matrix = cv2.getRotationMatrix2D((middle, middle), angle, scale)
+    matrix = cv2.getRotationMatrix2D((middle, middle), move.angle, move.scale)
     shift, _ = cv2.phaseCorrelate(
         cv2.warpAffine(detail, matrix, size) * one.window, one.detail * one.window
     )
@@ -174,7 +182,7 @@ def _agreement(one: _Picture, other: _Picture, mirrored: bool, angle: float, sca
     return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum() + 1e-6))
 
 
-def _picture(grey: NDArray[np.uint8] | None) -> _Picture:
+def _picture(grey: NDArray[Any] | None) -> _Picture:
     """What is compared of a grey picture (H, W), its longer side ``GREY_PX``."""
     import cv2  # noqa: PLC0415
 
@@ -196,7 +204,7 @@ def _picture(grey: NDArray[np.uint8] | None) -> _Picture:
         window,
         _log_polar(amplitude),
         _log_polar(np.abs(np.fft.fftshift(np.fft.fft2(shown[:, ::-1]))).astype(np.float32)),
-        _traits(solid, amplitude),
+        descriptors_of(np.asarray(grey)),
     )
 
 
@@ -208,16 +216,3 @@ def _log_polar(amplitude: Floats) -> Floats:
     flags = cv2.WARP_POLAR_LOG + cv2.INTER_LINEAR
     polar = cv2.warpPolar(np.log1p(amplitude), (_RADII, _ANGLES), centre, GREY_PX / 2, flags)
     return np.asarray(polar * np.hanning(_RADII).astype(np.float32))
-
-
-def _traits(grey: Floats, amplitude: Floats) -> Floats:
-    """What a turn, a mirror and a small shift leave alone: rings of the spectrum, grey levels."""
-    rows, cols = np.ogrid[:GREY_PX, :GREY_PX]
-    radius = np.hypot(rows - GREY_PX / 2, cols - GREY_PX / 2)
-    rings = [np.log1p(amplitude[(radius >= r) & (radius < r + 2)].mean()) for r in range(2, 44, 2)]
-    height, width = grey.shape
-    y, x = np.ogrid[:height, :width]
-    disc = (y - height / 2) ** 2 + (x - width / 2) ** 2 < (0.45 * min(height, width)) ** 2
-    levels = np.quantile(grey[disc], np.linspace(0.05, 0.95, 9))
-    levels = (levels - levels.mean()) / (levels.std() + 1)
-    return np.concatenate([2 * np.array(rings), levels]).astype(np.float32)

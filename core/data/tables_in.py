@@ -142,10 +142,13 @@ def read_frame(cells: Cells) -> pd.DataFrame:
 def number(text: str) -> float | None:
     """A cell as a number, whichever mark stands for the decimals; None if it is none.
 
-    >>> number("0.25"), number("0,25"), number("1e-3"), number("high"), number("")
-    (0.25, 0.25, 0.001, None, None)
+    >>> number("0.25"), number("0,25"), number("1e-3"), number("25 %"), number("high"), number("")
+    (0.25, 0.25, 0.001, 0.25, None, None)
     """
     text = text.strip().replace("\u2212", "-")
+    if re.fullmatch(r"\S+\s*%", text):
+        share = number(text.rstrip("% \u00a0"))
+        return None if share is None else share / 100
     if re.fullmatch(r"[+-]?\d*,\d+(e[+-]?\d+)?", text, re.IGNORECASE):
         text = text.replace(",", ".")
     try:
