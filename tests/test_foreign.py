@@ -194,3 +194,14 @@ def test_the_command_takes_a_table_in_place_of_a_run(file: Path, tmp_path: Path)
     neither = runner.invoke(build(), ["evaluate", "-o", out])
     assert neither.exit_code == 2
     assert "Neither a run nor --predictions" in neither.output
+
+
+def test_scores_that_rank_the_classes_the_wrong_way_round_are_told(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    truth = np.arange(80) % 2
+    score = (truth * 0.5 + rng.uniform(0, 0.5, 80)).clip(0.01, 0.99)
+    # The higher score is of the other class.
+    frame = {"id": range(80), "label": np.where(truth, "b", "a"), "score_a": score}
+    pd.DataFrame(frame).assign(score_b=1 - score).to_csv(tmp_path / "s.csv", index=False)
+    cautions = evaluate_table(tmp_path / "s.csv", tmp_path / "out")["metrics"]["cautions"]
+    assert any("surely below 0.5" in words and "--positive" in words for words in cautions)
