@@ -265,8 +265,9 @@ def headline(metrics: Mapping[str, Any]) -> str:
         else " (no interval)"
     )
     group = about.get("group") or "group"
-    # Units that are the groups themselves are counted once.
-    of = "" if group == row["unit"] else f" of {row['n_groups']:,} {plural(group, row['n_groups'])}"
+    # Units that are the groups themselves are counted once, and unknown groups not at all.
+    is_known = group != row["unit"] and about.get("grouped", True)
+    of = "" if not is_known else f" of {row['n_groups']:,} {plural(group, row['n_groups'])}"
     return (
         f"{row['title']} {row['value']:.3f}{interval}, {row['split']}: {row['n']:,} "
         f"{plural(row['unit'], row['n'])}{of}"

@@ -21,7 +21,7 @@ from core.evaluation.metric_specs import Spec, part_of_spec
 from core.evaluation.unit_intervals import FEW_EVENTS, interval_of
 from core.evaluation.unit_metrics import metric_row, too_few
 from core.statistics import weighted as batches
-from core.statistics.intervals import Interval
+from core.statistics.intervals import Interval, plural
 from core.statistics.metric_kinds import Basis, Share
 from core.statistics.metrics import sensitivity_of_positive, specificity_of_positive
 from core.statistics.resampling import MIN_GROUPS, few_groups
@@ -223,7 +223,7 @@ def _row(part: Level, spec: Spec, column: str, value: str, split: str) -> dict[s
         interval = Interval(low=None, high=None, level=part.confidence, reason=reason)
     plain = replace(spec, events=None)
     row = metric_row(part, plain, number, interval, split=split, subgroup=f"{column}={value}")
-    caution = f"too few to judge: {part.n} cases" if part.n < FEW_EVENTS else ""
+    caution = f"too few to judge: {part.n} {plural('case', part.n)}" if part.n < FEW_EVENTS else ""
     if spec.kind == "area":
         truth = batches.positive_part(part.cases, part.task.positive_index or None)[0]
         row["n_events"] = int(truth.sum())
@@ -255,5 +255,5 @@ def _caution(one: dict[str, Any], part: Level, rest: Level, specs: tuple[Spec, S
     ]
     one["n"] = sizes[0]
     if min(sizes) < FEW_EVENTS and one["difference"] is not None:
-        one["reason"] = f"too few to judge: {min(sizes)} cases"
+        one["reason"] = f"too few to judge: {min(sizes)} {plural('case', min(sizes))}"
         one["p"] = None

@@ -16,7 +16,7 @@ from core.statistics import metrics as named
 from core.statistics import weighted as batches
 from core.statistics.agreement import confusion_matrices, from_confusion
 from core.statistics.discrimination import Ranking, indicator
-from core.statistics.intervals import Interval
+from core.statistics.intervals import Interval, plural
 from core.statistics.resampling import MIN_GROUPS
 
 if TYPE_CHECKING:
@@ -212,4 +212,6 @@ def too_few(events: int, others: int) -> str:
     fewest = min(events, others)
     if fewest >= FEW_EVENTS:
         return ""
-    return f"too few to judge: {fewest} {'events' if events <= others else 'non-events'}"
+    return (
+        f"too few to judge: {fewest} {plural('event' if events <= others else 'non-event', fewest)}"
+    )

@@ -99,10 +99,10 @@ def _size(context: ReportContext, _headings: Sequence[str]) -> str:
     if not about.get("n_images"):
         return ""
     group = str(about.get("group") or "group")
-    return (
-        f"{quantity(about['n_images'], 'image')} of {quantity(about.get('n_groups') or 0, group)}; "
-        "no sample size was calculated beforehand."
-    )
+    cases = quantity(about["n_images"], "image")
+    if about.get("grouped", True):
+        cases += f" of {quantity(about.get('n_groups') or 0, group)}"
+    return f"{cases}; no sample size was calculated beforehand."
 
 
 def _missing(context: ReportContext, _headings: Sequence[str]) -> str:

@@ -276,8 +276,9 @@ def bca_interval(
 def few_groups(plan: Resampling, level: float) -> Interval:
     """No interval, for there are fewer than ``MIN_GROUPS`` groups."""
     few = plural(plan.word, plan.n_groups)
+    verb = "is" if plan.n_groups == 1 else "are"
     reason = (
-        f"interval withheld: {plan.n_groups} {few} are too few to show how "
+        f"interval withheld: {plan.n_groups} {few} {verb} too few to show how "
         f"{plural(plan.word)} differ (at least {MIN_GROUPS} are needed)"
     )
     return Interval(low=None, high=None, level=level, reason=reason)
