@@ -165,6 +165,10 @@ def page(results: Results, before: Results | None, studies: int, *, before_studi
         "than a cell does. In bold what lies below 93 by more than chance: numbers of so few "
         "groups are marked approximate in a report, with what was measured here.",
         "",
+        "The last table is the share of studies in which any number is called different where "
+        "none is. That a difference which is there is called, .985 against .302 of the same "
+        "cases, is part of the test.",
+        "",
         *before_words(before, before_studies),
     ]
     for title, some in (

@@ -233,6 +233,18 @@ def test_an_unknown_label_of_several_is_not_none_of_them() -> None:
     assert plants == {"p": "", "q": "|", "r": "", "r2": "rust"}
 
 
+def test_twenty_of_sixty_unknown_labels_of_several_are_not_judged() -> None:
+    labels = ["", "|", "rust"] * 20
+    given = [(str(i), label, [0.2, 0.9], f"p{i}") for i, label in enumerate(labels)]
+    unit = Unit(name="plant", columns=("plant",))
+    tables = decisions_of(table(LABELS, given, "plant"), task=LABELS, units=[unit])
+    for name in ("image", "plant"):
+        judged = judged_rows(tables[name], LABELS)
+        assert len(judged) == 40
+        # None of the labels is as good a truth as one of them.
+        assert (judged["label"] == "|").sum() == 20
+
+
 def test_labels_of_a_multilabel_unit_are_their_union() -> None:
     rows = table(
         LABELS,
