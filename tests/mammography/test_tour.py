@@ -54,7 +54,7 @@ def mark(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def tour(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tour(tmp_path_factory: pytest.TempPathFactory, quick: None) -> Path:
     """Every command of the README, in order, in one folder."""
     folder = tmp_path_factory.mktemp("tour")
     blocks = re.findall(r"```console\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)

@@ -24,7 +24,9 @@ COLOURS = {"colours": "normalised"}
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path, int]]:
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, quick: None
+) -> Iterator[tuple[Path, Path, int]]:
     """The data, the run, and how many images went through the backbone."""
     folder = tmp_path_factory.mktemp("training")
     data = write_phantom(folder / "eyes", 84, 3)
