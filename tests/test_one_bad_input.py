@@ -27,11 +27,12 @@ from core.data.attempt import attempt
 from core.data.facts import measure_all
 from core.data.input_files import absolute_rows, stamps_of, with_paths
 from core.data.label_map import in_words, label_map
+from core.data.manifest import index_images
 from core.data.prepared import Form, Preparation, prepare_one, prepare_table
 from core.data.split import draw_split
 from core.errors import ConfigError, ManifestError, RunError
 from core.runs.results import decorations, write_table
-from core.training.fingerprint import RESUMING, without_unreadable
+from core.training.fingerprint import RESUMING, named_by_app, without_unreadable
 from core.training.finish import remove_resume_points
 from core.verbs.predict import predict
 from core.verbs.train import train
@@ -307,6 +308,17 @@ def test_a_sentence_in_the_column_of_paths_is_a_file_that_is_not_there(tmp_path:
     app = find_app("crop_disease")
     source = Source(paths=(tmp_path / "t.csv",), labelled=True, task=app.tasks[0])
     assert app.index(source).notes[0].startswith("2 will fail")
+
+
+def test_a_run_keeps_of_a_users_table_what_the_app_names(tmp_path: Path) -> None:
+    rows = [f"{photo(tmp_path / f'{i}.jpg', i).name},{'ab'[i % 2]},Jane Doe,L{i}" for i in range(8)]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label,full_name,leaf", *rows]) + "\n")
+    app = find_app("crop_disease")
+    found = index_images(Source(paths=(tmp_path / "t.csv",), labelled=True, task=app.tasks[0]))
+    assert "full_name" in found.from_tables
+    kept = named_by_app(app, found).table
+    assert "leaf" in kept
+    assert not kept.isin(["Jane Doe"]).any(axis=None)
 
 
 def test_a_run_cannot_name_a_table_of_this_machine_as_its_label_map(

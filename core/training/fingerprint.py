@@ -47,6 +47,7 @@ __all__ = [
     "facts_of",
     "index_for",
     "look",
+    "named_by_app",
     "read_manifest",
     "require_same_data",
     "without_unreadable",
@@ -60,7 +61,7 @@ INPUTS = "inputs.json"
 RESUMING = ("checkpoints", LOOKED)
 
 
-def _named_by_app(app: App, found: Manifest) -> Manifest:
+def named_by_app(app: App, found: Manifest) -> Manifest:
     """The manifest without the columns of a user's tables that the app does not name.
 
     A table of patients holds names and dates of birth; what nobody reads is not kept.
@@ -80,7 +81,7 @@ def look(
     """Manifest with splits, and the audit: new, or as a killed training left them."""
     task = chosen_task(app, question.task, question.label)
     found, cards = _indexed(app, question, options)
-    found = _named_by_app(app, found)
+    found = named_by_app(app, found)
     check_manifest(found.table, labelled=True)
     check_splits(found.table)
     if (out / LOOKED).is_file():
