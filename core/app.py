@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Literal
 
-from core.errors import AppError, ManifestError
+from core.errors import AppError, ConfigError, ManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "App",
     "Cases",
+    "Domain",
     "Export",
     "ExportContext",
     "Manifest",
@@ -227,7 +228,8 @@ class Manifest:
         notes: further sentences for the user: what was assumed, skipped, renamed.
         cards: names of the data cards recognised.
         facts: plain values that a run remembers of its training data, to compare
-            later inputs with; see ``Source.trained``.
+            later inputs with; see ``Source.trained``. ``sided`` says in words why left and
+            right matter in these data, where the app knows it.
         settings: what these data need instead of ``App.config``, as keyword
             arguments of ``core.base.settings.TrainConfig``; None lets the rule decide.
         group_word: what the group is called in these data, where it is not
@@ -497,6 +499,25 @@ class Tour:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Domain:
+    """How data of an app's domain are told from others, where the user names no app.
+
+    A data card that the app recognises by its layout needs no word here.
+
+    Attributes:
+        words: that occur in names of classes or of the folder: ``rust``, ``fundus``; lower case.
+        modalities: of DICOM files: ``MG``.
+        finds: path -> why its data are of this domain, in words; empty if nothing shows it.
+        is_any: takes any data that no other app knows.
+    """
+
+    words: tuple[str, ...] = ()
+    modalities: tuple[str, ...] = ()
+    finds: Callable[[Path], str] | None = None
+    is_any: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class App:
     """A domain, as data. Everything in it must pickle.
 
@@ -523,6 +544,9 @@ class App:
         augment: (H, W) -> random transform, an albumentations pipeline over
             (H, W, C) pixels, for training only; must give exactly that size. Its
             ``set_random_state`` makes it repeat itself.
+        symmetries: pipelines as ``augment`` makes them, by what the pictures of a data set may be
+            turned into: ``none``, ``left_right``, ``both``, ``any`` (``core.data.symmetry``). The
+            audit then measures which of them these data allow. Empty where the domain knows.
         units: how scores climb above the image.
         metrics: the first one is the headline.
         targets: operating points that every training chooses on validation, at the
@@ -546,6 +570,7 @@ class App:
             what ``read`` takes from it, too.
         options: the app's own command-line options.
         tours: further kinds of input that the demo shows.
+        domain: how its data are recognised.
         about_people: whether what is judged belongs to a person; pages and results then
             say that this is no medical device.
         frame_colour: RGB, where ``prepare`` does no more to an 8-bit photograph than fit it
@@ -562,6 +587,7 @@ class App:
     read: Callable[[Mapping[str, Any]], NDArray[Any]]
     prepare: Callable[[tuple[int, int]], Callable[[dict[str, Any]], dict[str, Any]]]
     augment: Callable[[tuple[int, int]], Any]
+    symmetries: Mapping[str, Callable[[tuple[int, int]], Any]] = field(default_factory=dict)
     units: tuple[Unit, ...]
     metrics: tuple[Metric, ...]
     targets: tuple[str, ...] = ()
@@ -574,6 +600,7 @@ class App:
     output_columns: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
     tours: tuple[Tour, ...] = ()
+    domain: Domain = Domain()
     about_people: bool = True
     design: Literal["cohort", "case-control"] = "cohort"
     frame_colour: tuple[int, int, int] | None = None
@@ -597,6 +624,22 @@ class App:
             "binary, multiclass, ordinal, multilabel."
         )
         raise AppError(msg)
+
+    def with_symmetry(self, name: str | None) -> App:
+        """The app with the random changes that data of this symmetry allow.
+
+        Raises:
+            ConfigError: the app knows its domain's symmetry itself.
+        """
+        if name is None:
+            return self
+        if name not in self.symmetries:
+            msg = (
+                f"symmetry={name}: {self.name} knows which mirror images its pictures allow "
+                f"(it takes: {', '.join(self.symmetries) or 'no such setting'}). Leave it out."
+            )
+            raise ConfigError(msg)
+        return replace(self, augment=self.symmetries[name])
 
     def metrics_for(self, task: Task) -> list[Metric]:
         """The metrics that are for this task, the task's headline first."""

@@ -20,12 +20,12 @@ from apps.crop_disease.field.outputs import EXPORTS
 from apps.crop_disease.field.phantom import write_field_phantom
 from apps.crop_disease.field.report import random_against_spatial
 from apps.crop_disease.images import augment, prepare
-from apps.crop_disease.inputs import index, read
+from apps.crop_disease.inputs import index, raster_found, read
 from apps.crop_disease.metrics import METRICS
-from apps.crop_disease.padding import PADDING
 from apps.crop_disease.phantom import write_phantom
 from apps.crop_disease.report import by_severity, confused_pairs
-from core.app import App, Section, Task, Tour, Unit
+from core.app import App, Domain, Section, Task, Tour, Unit
+from core.data.framing import PADDING
 
 __all__ = ["APP"]
 
@@ -69,6 +69,13 @@ APP = App(
         ),
     ),
     exports=EXPORTS,
+    domain=Domain(
+        words=(
+            *("leaf", "leaves", "rust", "blight", "mildew", "miner", "leafspot", "blast", "phoma"),
+            *("cercospora", "septoria", "mosaic", "anthracnose", "wilt", "crop", "canker", "scab"),
+        ),
+        finds=raster_found,
+    ),
     about_people=False,
     phantom=write_phantom,
     # A disease may show in one spot of a fiftieth of the leaf's length, so that pixels count

@@ -10,96 +10,18 @@ Importing this module imports albumentations; ``images.augment`` is the way in.
 
 from __future__ import annotations
 
-import random
-from typing import TYPE_CHECKING, Any
-
 import albumentations as A  # noqa: N812  (as its documentation)
-import cv2
-import numpy as np
 
-from apps.crop_disease.padding import padding_for
+from core.data.augmentation import Changes, Pose
+from core.data.framing import padding_for
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-__all__ = ["HUE_LIMIT", "LeafChanges", "Pose", "leaf_changes"]
+__all__ = ["HUE_LIMIT", "leaf_changes"]
 
 # Share of the hue circle: 0.02 is 7 degrees, a fifth of the way from orange to yellow.
 HUE_LIMIT = 0.02
 
 
-class Pose(A.Affine):  # type: ignore[misc]
-    """Scale, rotation, shift and the step to the final size, in one resampling.
-
-    What comes into view is filled as ``prepare`` pads.
-
-    Args:
-        size_px: (H, W) of the result.
-    """
-
-    def __init__(self, size_px: tuple[int, int]) -> None:
-        super().__init__(
-            scale=(0.85, 1.15),
-            rotate=(-20, 20),
-            translate_percent=(-0.04, 0.04),
-            keep_ratio=True,
-            interpolation=cv2.INTER_LINEAR,
-            border_mode=cv2.BORDER_CONSTANT,
-            p=1,
-        )
-        self.size_px = size_px
-
-    def apply(
-        self,
-        img: NDArray[Any],
-        matrix: NDArray[Any],
-        output_shape: tuple[int, int],
-        **params: Any,
-    ) -> NDArray[Any]:
-        """Pixels after the change; ``matrix`` maps (col, row) of ``img`` to the changed image."""
-        height, width = self.size_px
-        reduce = _scaling((width / img.shape[1], height / img.shape[0]))
-        if img.shape[0] > 1.3 * height:
-            # Linear sampling would skip pixels: average them first.
-            img = cv2.resize(img, (width, height), interpolation=cv2.INTER_AREA)
-            matrix = matrix @ np.linalg.inv(reduce)
-        # Albumentations takes one fill for every dtype; here it follows the image's.
-        self.fill = padding_for(np.atleast_3d(img))
-        changed = super().apply(img, matrix=reduce @ matrix, output_shape=self.size_px, **params)
-        return np.asarray(changed)
-
-    def get_transform_init_args_names(self) -> tuple[str, ...]:
-        """What albumentations shows of this step."""
-        return ("size_px",)
-
-
-class LeafChanges(A.Compose):  # type: ignore[misc]
-    """A pipeline whose steps draw from one stream, for images of 8 or 16 bits or in [0, 1]."""
-
-    def set_random_seed(self, seed: int | None) -> None:
-        """Make the changes of the next image a function of the seed.
-
-        Albumentations 2.0.8 gives every step a generator of its own with this
-        same seed, so that their draws coincide: an image would be mirrored
-        left to right exactly when it is mirrored top to bottom. Here the
-        steps share one generator.
-        """
-        self.seed = seed
-        self.set_random_state(np.random.default_rng(seed), random.Random(seed))
-
-    def __call__(self, **data: Any) -> dict[str, Any]:
-        """The changed image, in the dtype it came in."""
-        image = data.get("image")
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint16:
-            return dict(super().__call__(**data))
-        # Its colour and compression steps know 8 bits and floats only.
-        data["image"] = image.astype(np.float32) / 65535
-        changed = dict(super().__call__(**data))
-        changed["image"] = np.round(changed["image"].clip(0, 1) * 65535).astype(np.uint16)
-        return changed
-
-
-def leaf_changes(size_px: tuple[int, int]) -> LeafChanges:
+def leaf_changes(size_px: tuple[int, int]) -> Changes:
     """The pipeline for images of this size or larger.
 
     Args:
@@ -109,10 +31,11 @@ def leaf_changes(size_px: tuple[int, int]) -> LeafChanges:
     height, width = size_px
     # A quarter turn would squeeze a leaf into a frame that is not square.
     mirror = [A.D4(p=1)] if height == width else [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]
-    return LeafChanges(
+    return Changes(
         [
             *mirror,
-            Pose(size_px),
+            # What comes into view is filled as ``prepare`` pads.
+            Pose(size_px, fill_of=padding_for),
             # In albumentations contrast multiplies and brightness adds: this is exposure,
             # which keeps the hue, and next to no offset, which would not.
             A.RandomBrightnessContrast(brightness_limit=0.02, contrast_limit=0.2, p=0.6),
@@ -132,9 +55,3 @@ def leaf_changes(size_px: tuple[int, int]) -> LeafChanges:
             ),
         ]
     )
-
-
-def _scaling(factors: tuple[float, float]) -> NDArray[np.float64]:
-    """Matrix (3, 3) on (col, row, 1) that scales a picture; pixel centres stay centres."""
-    by_col, by_row = factors
-    return np.array([[by_col, 0, (by_col - 1) / 2], [0, by_row, (by_row - 1) / 2], [0, 0, 1]])

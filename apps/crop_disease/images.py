@@ -20,7 +20,7 @@ import numpy as np
 
 from apps.crop_disease.field.window import is_tile
 from apps.crop_disease.layout_reader import by_layout
-from apps.crop_disease.padding import padding_for
+from core.data.framing import FitInside, PadAround
 from core.data.images import read_image
 from core.data.manifest import GroupRule, index_images
 from core.data.manifest_tables import column_named
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from apps.crop_disease.augmentation import LeafChanges
     from core.app import Manifest, Source
+    from core.data.augmentation import Changes
 from core.base.tables import MANIFEST
 
 __all__ = [
@@ -40,9 +40,7 @@ __all__ = [
     "LEAST_SHORT_SIDE_PX",
     "LEAST_WHITE",
     "SAME_LEAF",
-    "FitInside",
     "JudgePhoto",
-    "PadAround",
     "augment",
     "index",
     "index_photos",
@@ -157,7 +155,7 @@ def prepare(size_px: tuple[int, int]) -> Callable[[dict[str, Any]], dict[str, An
     return Steps((JudgePhoto(), FitInside(size_px), PadAround(size_px)))
 
 
-def augment(size_px: tuple[int, int]) -> LeafChanges:
+def augment(size_px: tuple[int, int]) -> Changes:
     """The random changes of training, an albumentations pipeline to exactly ``size_px``."""
     # Without it albumentations asks a server for its newest version when it is imported.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -179,58 +177,6 @@ class JudgePhoto:
             # Its size was chosen, and bare soil is neither dark nor blurred.
             return {**data, "quality": ""}
         return {**data, "quality": "; ".join(_faults(data["image"]))}
-
-
-@dataclass(frozen=True)
-class FitInside:
-    """Scales a photo, sides in proportion, to the largest that fits into the frame.
-
-    Shrinking averages the pixels that become one (``INTER_AREA``), so that a
-    small pustule fades instead of vanishing by chance; enlarging is linear.
-    """
-
-    size_px: tuple[int, int]
-
-    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Scale ``image`` and start ``affine``."""
-        image = data["image"]
-        height, width = image.shape[:2]
-        scale = min(self.size_px[0] / height, self.size_px[1] / width)
-        rows = min(self.size_px[0], max(1, round(height * scale)))
-        cols = min(self.size_px[1], max(1, round(width * scale)))
-        if (rows, cols) != (height, width):
-            how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            image = cv2.resize(np.ascontiguousarray(image), (cols, rows), interpolation=how)
-            # OpenCV drops the axis of a single channel.
-            image = image.reshape(rows, cols, -1)
-        by_row, by_col = height / rows, width / cols
-        affine = np.array(
-            [[by_row, 0, (by_row - 1) / 2], [0, by_col, (by_col - 1) / 2], [0, 0, 1]], np.float64
-        )
-        return {**data, "image": image, "affine": affine}
-
-
-@dataclass(frozen=True)
-class PadAround:
-    """Centres a photo in the frame, in the padding colour.
-
-    MONAI's own padding fills every channel with one value, and this needs a colour.
-    """
-
-    size_px: tuple[int, int]
-
-    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
-        """Pad ``image`` and shift ``affine``."""
-        image = data["image"]
-        rows, cols, channels = image.shape
-        top, left = (self.size_px[0] - rows) // 2, (self.size_px[1] - cols) // 2
-        if (rows, cols) != self.size_px:
-            frame = np.empty((*self.size_px, channels), image.dtype)
-            frame[...] = np.array(padding_for(image), image.dtype)
-            frame[top : top + rows, left : left + cols] = image
-            image = frame
-        shift = np.array([[1, 0, -top], [0, 1, -left], [0, 0, 1]], np.float64)
-        return {**data, "image": image, "affine": data["affine"] @ shift}
 
 
 def _faults(image: NDArray[Any]) -> list[str]:

@@ -18,12 +18,13 @@ from core.errors import ManifestError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from core.app import Manifest, Source
 
-__all__ = ["index", "read"]
+__all__ = ["index", "raster_found", "read"]
 
 # Options that make no sense without a raster. The others may have come with the run.
 OF_RASTERS = ("labels", "within", "rates", "crs", "hold-out")
@@ -58,6 +59,17 @@ def index(source: Source) -> Manifest:
         )
         raise ManifestError(msg)
     return index_field(source)
+
+
+def raster_found(path: Path) -> str:
+    """Why a path shows a field from the air, in words; empty where it does not.
+
+    GeoTIFF in class folders are pictures of their own, such as satellite chips.
+    """
+    folders = [p for p in path.iterdir() if p.is_dir()] if path.is_dir() else []
+    if len(folders) > 1 and not (path / "odm_orthophoto").is_dir():
+        return ""
+    return "it is a raster with a place on the ground" if is_raster(path, asked=False) else ""
 
 
 def read(row: Mapping[str, Any]) -> NDArray[Any]:

@@ -24,7 +24,7 @@ from apps.mammography.report import (
     what_recall_finds,
 )
 from apps.mammography.worklist import write_worklist
-from core.app import App, Export, Option, Section, Task, Unit
+from core.app import App, Domain, Export, Option, Section, Task, Unit
 
 __all__ = ["APP"]
 
@@ -151,6 +151,9 @@ APP = App(
     phantom=write_phantom,
     config={"size_px": (512, 256), "stage_decay": 0.7, "imbalance": "each_batch"},
     prepared_columns=("breast_fraction", "chest_side"),
+    domain=Domain(
+        words=("mammogram", "mammography", "mammo", "birads", "bi-rads", "mlo"), modalities=("MG",)
+    ),
     output_columns=(
         *("patient", "missing_views", "view_modifiers", "intent", "laterality_from", "voi"),
         "spacing_mm",

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.mammography.headers import Header, read_header, side_and_view
-from apps.mammography.identity import Pseudonyms
 from apps.mammography.images import CLEAR_SIDE, find_breast, read
 from apps.mammography.layout_reader import card_of, manifest_of
 from core.data.attempt import attempt
 from core.data.dicom import DICOM_SUFFIXES, is_dicom, open_dicom
+from core.data.identity import Pseudonyms
 from core.data.manifest import EXTENSIONS as PHOTOS
 from core.data.manifest import index_images, locate
 from core.data.manifest_tables import LABEL_NAMES

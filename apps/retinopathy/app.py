@@ -18,7 +18,7 @@ from apps.retinopathy.metrics import GRADES, METRICS
 from apps.retinopathy.phantom import write_phantom
 from apps.retinopathy.report import cameras, screening, ungradable, worst_errors
 from apps.retinopathy.screening import UNITS
-from core.app import App, Export, Option, Section, Task
+from core.app import App, Domain, Export, Option, Section, Task
 
 __all__ = ["APP"]
 
@@ -90,6 +90,10 @@ APP = App(
     # ones; .48 with maxima beside the averages, for small lesions. A small batch gives more
     # steps for the time. On an accelerator more pixels may pay: try --size 512.
     config={"size_px": (256, 256), "pool": "last_two_max", "batch": 16, "decide": "validation"},
+    domain=Domain(
+        words=("retinopathy", "fundus", "retina", "proliferative", "npdr", "eyepacs", "aptos"),
+        modalities=("OP",),
+    ),
     prepared_columns=PREPARED_COLUMNS,
     output_columns=tuple(COLUMNS),
     options=(

@@ -91,6 +91,9 @@ class TrainConfig(BaseModel):
     )
     mixup: float = Field(0.0, ge=0, le=1, description="alpha; 0 is off")
     augment: bool = Field(True, description="random changes of the app during training")
+    symmetry: Literal["none", "left_right", "both", "any"] | None = Field(
+        None, description="which mirror images and turns of a picture are pictures of its class"
+    )
     small_share: float = Field(
         0.0, ge=0, lt=1, description="share of epochs trained at the smaller size first"
     )

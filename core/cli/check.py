@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from core.app import app_names
 from core.cli.complete import apps, cards
 from core.cli.own_options import AppCommand, own_options
 from core.cli.shared import (
@@ -41,8 +42,12 @@ def register(cli: typer.Typer) -> None:
 
 def check(
     context: typer.Context,
-    app: str = typer.Argument(help="Name of the app; see `resight apps`.", autocompletion=apps),
-    data: str = typer.Argument(help="Folder or table of labelled images."),
+    app: str = typer.Argument(
+        metavar="[APP]",
+        help="Name of the app, see `resight apps`; left out, the data say which.",
+        autocompletion=apps,
+    ),
+    data: str = typer.Argument(None, help="Folder or table of labelled images."),
     out: Path = typer.Option(None, "--out", "-o", help="Directory of audit.html and audit.json."),
     task: str = typer.Option(None, "--task", help="What to predict: a task of the app, or a kind."),
     label: str = typer.Option(None, "--label", help="Column of the table that holds the label."),
@@ -76,9 +81,14 @@ def check(
     """
     with guarded(quiet=quiet, as_json=as_json):
         mistakes = Mistakes()
-        mistakes.check(lambda: known_app(app))
-        places = mistakes.check(lambda: existing([data])) or []
+        # One word that is no app is the data.
+        is_named = data is not None or app in app_names()
+        if is_named:
+            mistakes.check(lambda: known_app(app))
+        places = mistakes.check(lambda: existing([data if is_named else app])) or []
         mistakes.tell()
+        if not is_named:
+            app = _proposed(places[0], quiet=quiet or as_json)
         from core.verbs.check import check as run  # noqa: PLC0415
 
         options = data_options(
@@ -117,6 +127,16 @@ def check(
             say(f"open {Path(result['out']) / 'audit.html'}")
         if result.get("n_failed"):
             raise typer.Exit(SOME_FAILED)
+
+
+def _proposed(data: Path, *, quiet: bool) -> str:
+    """The app that the data call for, told with its reason."""
+    from core.verbs.propose import propose  # noqa: PLC0415  (imports pandas)
+
+    proposal = propose(data)
+    if not quiet:
+        say(f"app: {proposal.app} ({proposal.reason}); resight check APP {data} takes another.")
+    return proposal.app
 
 
 def _worst_first(checks: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:

@@ -22,6 +22,7 @@ from core.data.facts import TINY_PX, Facts, measure_all
 from core.data.moved_copies import moved_copies
 from core.data.shortcuts import Shortcut, shortcuts
 from core.data.split import FEW_IMAGES, LEAST_GROUPS, merge_groups
+from core.data.symmetry import Symmetry, measure_symmetry
 from core.errors import LeakageError, ManifestError
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def audit(
     Returns:
         Plain values: ``checks`` (name, title, verdict, words), ``counts``,
         ``classes``, ``unreadable``, ``exact``, ``near``, ``conflicts``,
-        ``shortcuts``, ``formats``, ``sizes``, ``images`` (one list per fact).
+        ``symmetry``, ``shortcuts``, ``formats``, ``sizes``, ``images`` (one list per fact).
     """
     ok = manifest.table[manifest.table["status"] == "ok"]
     with track("reading", len(ok) if progress else 0) as done:
@@ -120,6 +121,10 @@ def audit(
         asked = shortcuts(rows, facts, task) if has_labels else _unasked(len(rows))
     except ManifestError as error:
         asked = [Shortcut(name, None, None, None, 0.0, len(rows), str(error)) for name in _ASKED]
+    symmetry = None
+    if app.symmetries and has_labels:
+        sided = str(manifest.facts.get("sided") or "")
+        symmetry = measure_symmetry(rows, facts, task, sided=sided)
     word = manifest.group_word or app.group
     checks = [
         _readable(len(ok), bad),
@@ -131,6 +136,7 @@ def audit(
         _groups_across(rows, manifest, word),
         _forms([entry for entry in measured if not entry.reason]),
         *(_shortcut(entry) for entry in asked),
+        *([_symmetry(symmetry)] if symmetry else []),
     ]
     return {
         "app": app.name,
@@ -148,6 +154,7 @@ def audit(
         "exact": exact,
         "near": [asdict(pair) for pair in near],
         "conflicts": conflicts,
+        "symmetry": asdict(symmetry) if symmetry else None,
         "shortcuts": [{**asdict(entry), "is_warning": entry.is_warning} for entry in asked],
         "formats": _count(entry.format for entry in measured if not entry.reason),
         "sizes": _count(f"{e.width} x {e.height}" for e in measured if not e.reason),
@@ -384,6 +391,10 @@ def _forms(read: Sequence[Facts]) -> _Check:
         )
         return _Check("forms", title, WARNING, words)
     return _Check("forms", title, PASSED, f"{next(iter(kinds), 'no images')}; {told}.")
+
+
+def _symmetry(found: Symmetry) -> _Check:
+    return _Check("symmetry", "Which flips training may use", PASSED, found.words)
 
 
 def _shortcut(entry: Shortcut) -> _Check:

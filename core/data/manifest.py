@@ -107,6 +107,7 @@ def index_images(
     Raises:
         ManifestError: nothing usable is there; the message says what to change.
     """
+    source = replace(source, paths=tuple(_without_dots(path) for path in source.paths))
     names = [name for name in (*label_names, *LABEL_NAMES) if name not in other_labels]
     chosen = label_map(source.options.get("label-map")) if source.labelled else {}
     look = _Look(source, frozenset(extensions), tuple(names), tuple(keys), chosen, label_of)
@@ -144,6 +145,14 @@ def index_images(
         notes=tuple(dict.fromkeys(look.notes)),
         from_tables=tuple(dict.fromkeys(name for _, entry in inputs for name in entry.extras)),
     )
+
+
+def _without_dots(path: Path) -> Path:
+    """``farm/../leaves`` as ``leaves``, so that paths compare; through a link, where it leads."""
+    plain = Path(os.path.normpath(path))
+    if plain == path or not path.exists():
+        return path
+    return plain if plain.exists() and plain.samefile(path) else path.resolve()
 
 
 def _add_path(look: _Look, path: Path) -> None:

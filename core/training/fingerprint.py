@@ -303,6 +303,11 @@ def facts_of(
         rarest=int(per_class.min()),
         size_px=(int(facts["height"].median()), int(facts["width"].median())),
         machine=detect(str(wanted.get("device", "auto"))),
+        symmetry=(
+            (audited["symmetry"]["name"], audited["symmetry"]["words"])
+            if audited.get("symmetry")
+            else None
+        ),
     )
 
 

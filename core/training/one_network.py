@@ -399,7 +399,8 @@ def _fine_tune(
     seconds: float,
 ) -> Any:
     """Run the fitting on these rows."""
-    images = TrainImages(data.store, data.y, app=app, augment=config.augment, seed=config.seed)
+    varied = app.with_symmetry(config.symmetry)
+    images = TrainImages(data.store, data.y, app=varied, augment=config.augment, seed=config.seed)
     small_until = round(config.small_share * (config.epochs or 0))
     small = tuple(max(32, 32 * round(config.small_scale * side / 32)) for side in size_px)
     weights, shift = None, None

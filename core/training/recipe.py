@@ -57,6 +57,7 @@ class Facts:
         rarest: images of the rarest class in training.
         size_px: median (H, W) of the source images.
         machine: what training runs on.
+        symmetry: what the audit measured, and its sentence; None where the app knows.
     """
 
     n_train: int
@@ -64,6 +65,7 @@ class Facts:
     rarest: int
     size_px: tuple[int, int]
     machine: Machine
+    symmetry: tuple[str, str] | None = None
 
 
 def resolve(
@@ -159,6 +161,8 @@ def _rules(
             else ("none", f"the rarest class has {facts.rarest} of {n:,} images")
         ),
     }
+    if facts.symmetry is not None:
+        rules["symmetry"] = facts.symmetry
     return rules
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from apps.crop_disease.images import LEAST_SHORT_SIDE_PX, augment, prepare
-from apps.crop_disease.padding import PADDING
 from apps.crop_disease.phantom import write_phantom
+from core.data.framing import PADDING, padding_for
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "coffee_leaves"
 DTYPES = {"uint8": 255, "uint16": 65535, "float32": 1}
@@ -248,10 +248,10 @@ def test_hue_stays_the_symptom() -> None:
 
 def test_what_comes_into_view_has_the_padding_colour() -> None:
     # Imported here, because albumentations may only be imported after ``augment`` has spoken.
-    from apps.crop_disease.augmentation import LeafChanges, Pose  # noqa: PLC0415
+    from core.data.augmentation import Changes, Pose  # noqa: PLC0415
 
     image = np.full((74, 110, 3), 255, np.uint8)
-    pipeline = LeafChanges([Pose((64, 96))])
+    pipeline = Changes([Pose((64, 96), fill_of=padding_for)])
     seen = set()
     for seed in range(30):
         pipeline.set_random_seed(seed)
@@ -262,7 +262,7 @@ def test_what_comes_into_view_has_the_padding_colour() -> None:
 
 
 def test_pose_without_change_is_a_plain_resize() -> None:
-    from apps.crop_disease.augmentation import Pose  # noqa: PLC0415  (see above)
+    from core.data.augmentation import Pose  # noqa: PLC0415  (see above)
 
     ramp = np.add.outer(np.arange(92), np.arange(138)).astype(np.float32)[..., None] / 300
     ramp = np.repeat(ramp, 3, axis=2)

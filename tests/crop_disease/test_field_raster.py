@@ -22,7 +22,7 @@ from apps.crop_disease.field.raster import (
     read_pixels,
     valid_pixels,
 )
-from apps.crop_disease.padding import PADDING
+from core.data.framing import PADDING
 from core.errors import ImageError
 
 if TYPE_CHECKING:

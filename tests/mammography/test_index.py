@@ -13,10 +13,10 @@ from pydicom.dataset import Dataset
 
 from apps.mammography import APP
 from apps.mammography.headers import read_header, side_and_view
-from apps.mammography.identity import Pseudonyms
 from apps.mammography.images import read
 from apps.mammography.phantom import draw_breast
 from core.app import Manifest, Source
+from core.data.identity import Pseudonyms
 from core.errors import ConfigError, ImageError, ManifestError
 
 if TYPE_CHECKING:

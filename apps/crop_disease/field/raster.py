@@ -23,8 +23,8 @@ import numpy as np
 
 from apps.crop_disease.field.channels import BAND_NAMES, INDICES, Reading, named_bands, scaled
 from apps.crop_disease.field.ground import Ground
-from apps.crop_disease.padding import padding_for
 from core.base.regular_files import open_regular
+from core.data.framing import padding_for
 from core.errors import ImageError
 
 if TYPE_CHECKING:

@@ -1,0 +1,172 @@
+"""From any labelled folder or table to a manifest, with what its names and headers say.
+
+The class comes from folders or a table, the group from a column, a DICOM header or a
+pattern of file names, whichever is there; each is told in words. Images of one group that
+share their label, as crops of a slide do, are also decided about together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from apps.images.dicom import read_header
+from apps.images.not_classes import refuse_other_tasks
+from core.base.tables import MANIFEST
+from core.data.dicom import DICOM_SUFFIXES, is_dicom
+from core.data.identity import Pseudonyms
+from core.data.image_files import EXTENSIONS
+from core.data.manifest import GroupRule, index_images
+from core.data.manifest_tables import option
+from core.data.scan import locate
+from core.errors import ManifestError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from core.app import Manifest, Source
+
+__all__ = ["KEPT", "SUBGROUPS", "index"]
+
+# Columns of a table by which results are broken down where they are there.
+SUBGROUPS = ("site", "camera", "device", "scanner", "view", "modality", "stain", "folder")
+# All that a run keeps of a table; names and dates of birth stay where they are.
+KEPT = frozenset({*(column.name for column in MANIFEST), *SUBGROUPS, "subject"})
+
+_RULES = (
+    GroupRule(words="the slide", columns=("slide", "slide_id", "wsi")),
+    GroupRule(words="the picture it was cut from", columns=("scene", "source_image", "parent_id")),
+    GroupRule(words="the animal or plant", columns=("animal", "plant", "plant_id", "leaf")),
+    GroupRule(
+        words="what stands before the rest of the file name: patient, slide, case or the like with "
+        "its number",
+        pattern=r"(?i)^((?:patient|person|subject|subj|pat|slide|case|specimen|sample|animal|mouse|"
+        r"plant|leaf|exam|study|scan|eye|field)[-_ ]?\d+)[-_ ]",
+    ),
+)
+# Labels per image above which a column holds measurements or names, and no classes.
+_MOST_LABELS = 1 / 3
+# Share of groups of one label from which a group is decided about as a whole.
+_OF_ONE_LABEL = 0.95
+
+
+def index(source: Source) -> Manifest:
+    """The manifest of any images.
+
+    Raises:
+        ManifestError: it is not a classification task; the message says what would make it one.
+    """
+    asked = source
+    if source.labelled:
+        is_settled = source.label or option(source, "label-column")
+        for path in source.paths if not is_settled else ():
+            refuse_other_tasks(path)
+    elif str(source.trained.get("group") or "").startswith(("name:", "parent")):
+        asked = replace(source, group=str(source.trained["group"]))
+    found = index_images(asked, group=_RULES, extensions=EXTENSIONS | DICOM_SUFFIXES)
+    found = _by_header(found, asked)
+    if source.labelled:
+        _require_classes(found)
+        found = _hints(found, source)
+    found = _with_subject(found, source)
+    table = found.table[[name for name in found.table.columns if name in KEPT]]
+    return replace(found, table=table)
+
+
+def _by_header(found: Manifest, source: Source) -> Manifest:
+    """Group and laterality from DICOM headers, where nothing else says the group."""
+    table, files = found.table, {}
+    for path in table.loc[table["status"] == "ok", "path"]:
+        file = locate(found.root, str(path))
+        if is_dicom(file):
+            files[path] = read_header(file)
+    if not files:
+        return found
+    sided = "some are DICOM, in which left and right are told apart"
+    found = replace(found, facts={**found.facts, "sided": sided})
+    if found.group_rule or source.group == "image_id":
+        return found
+    names = Pseudonyms.load()
+    owner = {path: names.name("patient", header.patient) for path, header in files.items()}
+    group = [owner.get(path) or "" for path in table["path"]]
+    if len(set(group) - {""}) < 2:
+        return found
+    rule = (
+        f"The group is the patient of the DICOM header, under a keyed hash: "
+        f"{len(set(group) - {''}):,} groups of {len(files):,} files."
+    )
+    notes = (*found.notes, *([names.note] if names.note else []))
+    return replace(
+        found,
+        table=table.assign(group=group),
+        group_rule=rule,
+        group_word="patient",
+        notes=notes,
+    )
+
+
+def _require_classes(found: Manifest) -> None:
+    """Refuse labels that are measurements, or a name for each image.
+
+    Raises:
+        ManifestError: there are too many of them for the images.
+    """
+    ok = found.table[found.table["status"] == "ok"]
+    labels = ok["label"].astype(str)
+    n = labels.nunique()
+    if n > max(20, _MOST_LABELS * len(labels)):
+        example = ", ".join(sorted(set(labels))[:3])
+        msg = (
+            f"{found.root}: its {len(labels):,} images have {n:,} different labels (such as "
+            f"{example}), so they are measurements or names and no classes. Put the numbers into "
+            "ranges, such as low, middle and high, in a column of their own, or name the column "
+            "of the class with --label-column."
+        )
+        raise ManifestError(msg)
+
+
+def _hints(found: Manifest, source: Source) -> Manifest:
+    """Notes on what kind of question the labels look like, where another kind was asked."""
+    ok = found.table[found.table["status"] == "ok"]
+    labels = sorted(set(ok["label"].astype(str)) - {""})
+    notes = []
+    if source.task.kind == "multiclass":
+        if any("|" in label for label in labels):
+            notes.append(
+                "Some labels hold several names joined by |. Pass --task multilabel if an image "
+                "may have several of them; now each combination is a class."
+            )
+        elif len(labels) > 2 and all(label.isdigit() for label in labels):
+            notes.append(
+                f"The classes are the numbers {labels[0]} to {labels[-1]}. Pass --task ordinal if "
+                "they are grades in rising order."
+            )
+        elif len(labels) == 2:
+            notes.append(
+                f"There are two classes. Pass --task binary for sensitivity, specificity and "
+                f"thresholds of {labels[1]!r}."
+            )
+    return replace(found, notes=(*found.notes, *notes))
+
+
+def _with_subject(found: Manifest, source: Source) -> Manifest:
+    """The column ``subject`` where groups of several images share their label."""
+    table = found.table
+    group = table["group"].fillna("").astype(str)
+    if source.labelled:
+        is_one = _is_decided_together(table.assign(group=group))
+        facts = {**found.facts, "group": source.group or "", "together": is_one}
+        found = replace(found, facts=facts)
+    else:
+        is_one = bool(source.trained.get("together")) and bool((group != "").any())
+    if not is_one:
+        return found
+    return replace(found, table=table.assign(subject=group.where(group != "", table["image_id"])))
+
+
+def _is_decided_together(table: pd.DataFrame) -> bool:
+    """Whether the images of a group are about one thing: nearly every group has one label."""
+    known = table[(table["status"] == "ok") & (table["group"] != "")]
+    sizes = known.groupby("group")["label"].agg(["size", "nunique"])
+    several = sizes[sizes["size"] > 1]
+    return len(several) > 1 and float((several["nunique"] == 1).mean()) >= _OF_ONE_LABEL
