@@ -47,7 +47,7 @@ def check(folder: Path, python: str) -> None:
     assert "CMMD" in step([resight, "cards", "show", "cmmd"], folder)
 
     step([*install, f"resight[dicom,geo] @ {wheel.as_uri()}"], folder)
-    for app in ("crop_disease", "mammography", "retinopathy"):
+    for app in ("crop_disease", "images", "mammography", "retinopathy"):
         assert app in shown, shown
         step([resight, "demo", app, "--images", "60", "--out", app], folder)
     pages = [

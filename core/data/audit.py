@@ -110,21 +110,17 @@ def audit(
         known={(pair.first, pair.second) for pair in near},
         workers=workers,
     )
-    near, is_complete = [*near, *moved], is_complete and are_all
+    is_complete = is_complete and are_all
     # Two parts of one file, such as tiles of a raster, may look alike; they are not one picture.
     file = dict(zip(ok["image_id"], ok["path"], strict=True))
-    near = [pair for pair in near if file[pair.first] != file[pair.second]]
+    near = [pair for pair in (*near, *moved) if file[pair.first] != file[pair.second]]
     label = dict(zip(rows["image_id"], rows["label"].fillna(""), strict=True))
-    conflicts = _conflicts(exact, near, label)
-    has_labels = any(label.values())
+    conflicts, has_labels = _conflicts(exact, near, label), any(label.values())
     try:
         asked = shortcuts(rows, facts, task) if has_labels else _unasked(len(rows))
     except ManifestError as error:
         asked = [Shortcut(name, None, None, None, 0.0, len(rows), str(error)) for name in _ASKED]
-    symmetry = None
-    if app.symmetries and has_labels:
-        sided = str(manifest.facts.get("sided") or "")
-        symmetry = measure_symmetry(rows, facts, task, sided=sided)
+    symmetry = _measured_symmetry(app, manifest, rows, facts, task) if has_labels else None
     word = manifest.group_word or app.group
     checks = [
         _readable(len(ok), bad),
@@ -163,6 +159,15 @@ def audit(
             for column in _FACT_COLUMNS
         },
     }
+
+
+def _measured_symmetry(
+    app: App, manifest: Manifest, rows: pd.DataFrame, facts: Mapping[str, Facts], task: Task
+) -> Symmetry | None:
+    """Which flips these data allow; None where the app knows it of its domain."""
+    if not app.symmetries:
+        return None
+    return measure_symmetry(rows, facts, task, sided=str(manifest.facts.get("sided") or ""))
 
 
 def image_facts_of(audited: Mapping[str, Any]) -> pd.DataFrame:
