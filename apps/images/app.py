@@ -12,7 +12,8 @@ from apps.images.images import SYMMETRIES, augment, prepare, read
 from apps.images.index import SUBGROUPS, index
 from apps.images.metrics import METRICS
 from apps.images.phantom import write_phantom
-from core.app import App, Domain, Task, Unit
+from apps.images.volumes import SLICES
+from core.app import App, Domain, Option, Task, Unit
 
 __all__ = ["APP"]
 
@@ -37,7 +38,10 @@ APP = App(
     prepare=prepare,
     augment=augment,
     symmetries=SYMMETRIES,
-    units=(Unit(name="subject", columns=("subject",), rule="mean", learned=True),),
+    units=(
+        Unit(name="volume", columns=("volume",), rule="mean", learned=True),
+        Unit(name="subject", columns=("subject",), rule="mean", learned=True),
+    ),
     metrics=METRICS,
     subgroups=SUBGROUPS,
     phantom=write_phantom,
@@ -50,6 +54,22 @@ APP = App(
         "lr_backbone": 1.5e-4,
         "small_share": 0.4,
     },
-    output_columns=("subject",),
+    output_columns=("volume", "slice", "window", "subject"),
+    options=(
+        Option(
+            name="slices",
+            help="Slices taken of each volume (NIfTI, DICOM of several frames, NumPy).",
+            verbs=("check", "train", "evaluate", "predict"),
+            type=int,
+            default=SLICES,
+        ),
+        Option(
+            name="window",
+            help="LOW,HIGH: values of a volume shown as black and white, as -1000,400 for lungs; "
+            "without it each volume's own range.",
+            verbs=("check", "train", "evaluate", "predict"),
+            scope="pixels",
+        ),
+    ),
     domain=Domain(is_any=True),
 )

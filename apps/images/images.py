@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from apps.images.dicom import read_picture
+from apps.images.volumes import is_slice, read_slice
 from core.data.dicom import is_dicom
 from core.data.framing import FitInside, PadAround
 from core.data.images import read_image
@@ -34,6 +35,8 @@ __all__ = ["SYMMETRIES", "JudgePicture", "Stretch", "augment", "prepare", "read"
 def read(row: Mapping[str, Any]) -> NDArray[Any]:
     """The picture of a manifest row, (H, W, C)."""
     path = Path(row["path"])
+    if is_slice(row):
+        return read_slice(row, path)
     if is_dicom(path):
         return read_picture(path)
     return read_image(path, at_least=row.get("at_least"))
@@ -73,6 +76,9 @@ class JudgePicture:
     def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
         """Judge the picture as read: one of a single value shows nothing."""
         image = data["image"]
+        if is_slice(data):
+            # The first and last slices of a volume may hold nothing.
+            return {**data, "quality": ""}
         is_blank = image.size == 0 or float(image.max()) == float(image.min())
         return {**data, "quality": "blank: every pixel has the same value" if is_blank else ""}
 

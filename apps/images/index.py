@@ -7,11 +7,13 @@ share their label, as crops of a slide do, are also decided about together.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from apps.images.dicom import read_header
 from apps.images.not_classes import refuse_other_tasks
+from apps.images.volumes import SLICES, VOLUME_SUFFIXES, expand, window_of
 from core.base.tables import MANIFEST
 from core.data.dicom import DICOM_SUFFIXES, is_dicom
 from core.data.identity import Pseudonyms
@@ -22,6 +24,8 @@ from core.data.scan import locate
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from core.app import Manifest, Source
@@ -31,7 +35,10 @@ __all__ = ["KEPT", "SUBGROUPS", "index"]
 # Columns of a table by which results are broken down where they are there.
 SUBGROUPS = ("site", "camera", "device", "scanner", "view", "modality", "stain", "folder")
 # All that a run keeps of a table; names and dates of birth stay where they are.
-KEPT = frozenset({*(column.name for column in MANIFEST), *SUBGROUPS, "subject"})
+KEPT = frozenset(
+    {*(column.name for column in MANIFEST), *SUBGROUPS, "subject", "volume", "slice", "window"}
+)
+SUFFIXES = EXTENSIONS | DICOM_SUFFIXES | VOLUME_SUFFIXES
 
 _RULES = (
     GroupRule(words="the slide", columns=("slide", "slide_id", "wsi")),
@@ -44,6 +51,8 @@ _RULES = (
         r"plant|leaf|exam|study|scan|eye|field)[-_ ]?\d+)[-_ ]",
     ),
 )
+# Files of one series and folder from which they are one volume.
+_LEAST_FILES = 4
 # Labels per image above which a column holds measurements or names, and no classes.
 _MOST_LABELS = 1 / 3
 # Share of groups of one label from which a group is decided about as a whole.
@@ -63,8 +72,12 @@ def index(source: Source) -> Manifest:
             refuse_other_tasks(path)
     elif str(source.trained.get("group") or "").startswith(("name:", "parent")):
         asked = replace(source, group=str(source.trained["group"]))
-    found = index_images(asked, group=_RULES, extensions=EXTENSIONS | DICOM_SUFFIXES)
+    found = index_images(asked, group=_RULES, extensions=SUFFIXES)
     found = _by_header(found, asked)
+    window_of(str(source.options.get("window") or ""))
+    found = expand(found, slices=int(source.options.get("slices") or SLICES))
+    if source.options.get("window") and "slice" in found.table:
+        found = replace(found, table=found.table.assign(window=str(source.options["window"])))
     if source.labelled:
         _require_classes(found)
         found = _hints(found, source)
@@ -84,6 +97,8 @@ def _by_header(found: Manifest, source: Source) -> Manifest:
         return found
     sided = "some are DICOM, in which left and right are told apart"
     found = replace(found, facts={**found.facts, "sided": sided})
+    table = _with_series(table, {path: header.series for path, header in files.items()})
+    found = replace(found, table=table)
     if found.group_rule or source.group == "image_id":
         return found
     names = Pseudonyms.load()
@@ -103,6 +118,25 @@ def _by_header(found: Manifest, source: Source) -> Manifest:
         group_word="patient",
         notes=notes,
     )
+
+
+def _with_series(table: pd.DataFrame, series: Mapping[str, str]) -> pd.DataFrame:
+    """The column ``volume`` where several DICOM files of a folder are slices of one series."""
+    places = [
+        f"{path.rpartition('/')[0]}\0{series[path]}" if series.get(path) else ""
+        for path in table["path"].astype(str)
+    ]
+    counts = Counter(places)
+    numbers: dict[str, int] = {}
+    volume = []
+    for image_id, place in zip(table["image_id"], places, strict=True):
+        if not place or counts[place] < _LEAST_FILES:
+            volume.append(str(image_id))
+            continue
+        # The UID is an identifier: series of a folder are numbered as they are met.
+        number = numbers.setdefault(place, len(numbers) + 1)
+        volume.append(f"{place.partition(chr(0))[0]}/series {number}")
+    return table.assign(volume=volume) if numbers else table
 
 
 def _require_classes(found: Manifest) -> None:
@@ -153,6 +187,8 @@ def _with_subject(found: Manifest, source: Source) -> Manifest:
     """The column ``subject`` where groups of several images share their label."""
     table = found.table
     group = table["group"].fillna("").astype(str)
+    if "volume" in table and (group == table["volume"]).all():
+        return found
     if source.labelled:
         is_one = _is_decided_together(table.assign(group=group))
         facts = {**found.facts, "group": source.group or "", "together": is_one}
