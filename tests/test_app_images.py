@@ -34,8 +34,54 @@ def save(path: Path, rng: np.random.Generator) -> Path:
     return path
 
 
-def test_contract(tmp_path: Path) -> None:
-    check_app(APP, tmp_path, n_images=48)
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The contract, checked; the phantom and the run stay for the tests below."""
+    folder = tmp_path_factory.mktemp("images")
+    check_app(APP, folder, n_images=48)
+    return folder
+
+
+def test_contract_and_the_plan_says_what_was_measured(checked: Path) -> None:
+    plan = (checked / "run" / "plan.yaml").read_text()
+    assert "symmetry: " in plan
+    assert "told apart" in plan or "are too few to see" in plan
+
+
+def test_the_most_similar_training_image_is_the_image_itself(
+    checked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core.verbs.similar import similar  # noqa: PLC0415  (imports torch)
+
+    monkeypatch.setenv("RESIGHT_HOME", str(tmp_path / "home"))
+    table = pd.read_parquet(checked / "run" / "manifest.parquet")
+    row = table[table["split"] == "train"].iloc[0]
+    image = checked / "phantom" / row["path"]
+    found = similar(checked / "run", [image], tmp_path / "out", k=3)
+    (entry,) = found["similar"]
+    first = entry["neighbours"][0]
+    assert (first["image_id"], first["label"]) == (row["image_id"], row["label"])
+    assert first["similarity"] == pytest.approx(1, abs=1e-3)
+    cosines = [other["similarity"] for other in entry["neighbours"]]
+    assert cosines == sorted(cosines, reverse=True)
+    assert row["image_id"] in (tmp_path / "out" / "similar.html").read_text()
+    # From the cache, the same.
+    assert similar(checked / "run", [image], tmp_path / "again", k=3)["similar"] == found["similar"]
+
+
+@pytest.mark.parametrize(
+    ("data", "app"),
+    [("cells", "images"), ("leaf_photos", "crop_disease"), ("fundus", "retinopathy")],
+)
+def test_data_propose_their_app(tmp_path: Path, data: str, app: str) -> None:
+    from core.verbs.propose import propose  # noqa: PLC0415  (imports pandas)
+
+    rng = np.random.default_rng(0)
+    names = {"cells": "ab", "leaf_photos": ("rust", "healthy"), "fundus": "01"}[data]
+    for name in names:
+        for number in range(3):
+            save(tmp_path / data / name / f"{number}.png", rng)
+    assert propose(tmp_path / data).app == app
 
 
 def test_a_stranger_folder_needs_no_option(tmp_path: Path) -> None:

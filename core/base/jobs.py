@@ -44,6 +44,8 @@ _NAMES = {
     "ensemble": "an ensemble",
     "export": "an exported model",
     "readers": "a comparison of readers",
+    "similar": "a search for similar images",
+    "study": "a study",
 }
 
 
