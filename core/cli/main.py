@@ -17,6 +17,7 @@ import typer
 from core.base.machine import sleeping_threads
 from core.cli import (
     apps,
+    backbones,
     cards,
     check,
     compare,
@@ -30,6 +31,8 @@ from core.cli import (
     predict,
     readers,
     size,
+    similar,
+    study,
     threshold,
     train,
 )
@@ -66,6 +69,7 @@ def build() -> typer.Typer:
     cli.callback(invoke_without_command=True)(root)
     for module in (
         apps,
+        backbones,
         cards,
         check,
         train,
@@ -77,6 +81,8 @@ def build() -> typer.Typer:
         ensemble,
         predict,
         merge,
+        similar,
+        study,
         export,
         demo,
         doctor,

@@ -1,0 +1,80 @@
+"""``resight study depth APP DATA``: studies of what a network's parts do on one's own images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from core.cli.complete import apps
+from core.cli.shared import JSON, QUIET, existing, guarded, known_app, say, show_json, table
+
+__all__ = ["register"]
+
+
+def register(cli: typer.Typer) -> None:
+    """Add the group of commands."""
+    group = typer.Typer(no_args_is_help=True, help="Studies of networks on your own images.")
+    group.command("depth")(depth)
+    cli.add_typer(group, name="study")
+
+
+def depth(
+    app: str = typer.Argument(help="Name of the app; see `resight apps`.", autocompletion=apps),
+    data: str = typer.Argument(help="Folder or table of labelled images."),
+    out: Path = typer.Option(
+        None, "--out", "-o", help="Directory of depth.html; default DATA-depth."
+    ),
+    task: str = typer.Option(None, "--task", help="What to predict: a task of the app, or a kind."),
+    label: str = typer.Option(None, "--label", help="Column of the table that holds the label."),
+    group: str = typer.Option(None, "--group", help="What may never straddle a fold."),
+    minutes: float = typer.Option(5.0, "--minutes", help="That the small trainings may take."),
+    steps: int = typer.Option(
+        None, "--steps", min=10, help="Of each training, in place of minutes."
+    ),
+    seeds: int = typer.Option(3, "--seeds", min=1, max=20, help="Trainings of each network."),
+    weights_folder: Path = typer.Option(
+        None, "--weights-folder", help="NAME.safetensors files of networks of full size."
+    ),
+    full_size: bool = typer.Option(
+        True, "--full-size/--small-only", help="Probe pretrained networks of rising depth."
+    ),
+    quiet: bool = QUIET,
+    as_json: bool = JSON,
+) -> None:
+    """Does depth help on these images? Residual against plain networks, then ResNet-18 to 101.
+
+    Example: resight study depth crop_disease leaves --minutes 5
+    """
+    with guarded(quiet=quiet, as_json=as_json):
+        known_app(app)
+        places = existing([data])
+        from core.report.depth_page import error_table, short_answer  # noqa: PLC0415  (pandas)
+        from core.verbs.study_depth import DepthChoice, study_depth  # noqa: PLC0415  (torch)
+
+        place = (out or Path.cwd() / f"{places[0].stem}-depth").absolute()
+        choice = DepthChoice(
+            seeds=seeds,
+            steps=steps,
+            minutes=minutes,
+            weights_folder=weights_folder,
+            full_size=full_size,
+        )
+        result = study_depth(
+            app, places[0], place, task=task, label=label, group=group, choice=choice
+        )
+        if as_json:
+            show_json(result)
+            return
+        frame = error_table(result["courses"])
+        say(table(frame.to_numpy().tolist(), list(frame.columns)))
+        for entry in result["probed"]:
+            say(
+                f"{entry['name']}: probe {entry['accuracy']:.3f} [{entry['low']:.3f}, "
+                f"{entry['high']:.3f}], {1000 * entry['seconds_per_image']:.0f} ms per image"
+            )
+        if result["left_out"]:
+            say(f"no weights on this machine: {', '.join(result['left_out'])}")
+        say()
+        say(short_answer(result["courses"], result["chance"]))
+        say(f"open {place / 'depth.html'}")

@@ -1,0 +1,190 @@
+"""The residual networks of timm: family, size, arithmetic, and the pretrained weights of each.
+
+Parameters and multiply-accumulates are counted without classifier, at the input size of the
+default weights, on tensors without storage; what was counted once is kept for the version of
+timm. Input statistics, licences and names of weights come from timm.
+
+Sources of the families: He et al. 2016 (arXiv 1512.03385, 1603.05027), Xie et al. 2017
+(1611.05431), Zagoruyko and Komodakis 2016 (1605.07146), He et al. 2019 (1812.01187), Bello et
+al. 2021 (2103.07579), Hu et al. 2018 (1709.01507), Wang et al. 2020 (1910.03151), Kolesnikov
+et al. 2020 (1912.11370).
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import timm
+import torch
+from torch import nn
+
+from core.base.machine import cache_home
+from core.base.outputs import write_json
+from core.base.progress import track
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["MODULES", "Architecture", "Weights", "architectures", "count", "families", "family_of"]
+
+# timm's files whose networks are residual in every block.
+MODULES = ("resnet", "resnetv2", "resnest", "res2net", "sknet", "regnet")
+# The first that fits a name, in this order.
+_FAMILIES = (
+    ("BiT", ("resnetv2_", "_bit")),
+    ("ResNetV2", ("resnetv2_",)),
+    ("ResNeSt", ("resnest",)),
+    ("Res2Net", ("res2ne",)),
+    ("SK", ("skres",)),
+    ("RegNet", ("regnet",)),
+    ("ECA", ("ecares",)),
+    ("SE", ("seres",)),
+    ("SE", ("senet",)),
+    ("ResNet-RS", ("resnetrs",)),
+    ("Wide ResNet", ("wide_resnet",)),
+    ("ResNeXt", ("resnext",)),
+    ("anti-aliased", ("resnetaa",)),
+    ("anti-aliased", ("resnetblur",)),
+)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One set of pretrained weights.
+
+    Attributes:
+        tag: behind the dot of the name: ``a1_in1k``.
+        licence: as timm states it; empty if it does not.
+        input_px: side of the images they were trained on.
+        mean, std: per channel, of pixels in [0, 1].
+        is_cached: whether they lie on this machine.
+    """
+
+    tag: str
+    licence: str
+    input_px: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    is_cached: bool
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One network; ``params_m`` in millions, ``gmacs`` in 1e9 multiply-accumulates per image."""
+
+    name: str
+    family: str
+    params_m: float
+    gmacs: float
+    input_px: int
+    weights: tuple[Weights, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain content for JSON."""
+        return asdict(self)
+
+
+def family_of(name: str) -> str:
+    """The family of a network by its timm name.
+
+    >>> [family_of(n) for n in ("resnet50", "resnet50d", "seresnext50_32x4d", "resnetv2_50x1_bit")]
+    ['ResNet', 'ResNet-D', 'SE', 'BiT']
+    """
+    for family, parts in _FAMILIES:
+        if name.startswith(parts[0]) and all(part in name for part in parts):
+            return family
+    # Stems of three convolutions and shortcuts that average, or one of them.
+    return "ResNet-D" if name[-1:] in {"d", "t", "c", "s"} else "ResNet"
+
+
+def architectures(family: str = "") -> Iterator[Architecture]:
+    """The residual networks timm has, of one family or of all.
+
+    Args:
+        family: as ``family_of`` names it, in any case; empty means all.
+    """
+    names = [
+        name
+        for module in MODULES
+        for name in timm.list_models(module=module)
+        if not name.startswith("test_") and family.casefold() in {"", family_of(name).casefold()}
+    ]
+    with track("counting networks", len(names)) as advance:
+        for name in names:
+            params, macs, side = _counted(name)
+            weights = tuple(_weights(name))
+            advance(1)
+            yield Architecture(name, family_of(name), params / 1e6, macs / 1e9, side, weights)
+
+
+def families() -> list[str]:
+    """The names of the families timm has networks of."""
+    names = (name for module in MODULES for name in timm.list_models(module=module))
+    return sorted({family_of(name) for name in names if not name.startswith("test_")})
+
+
+def _counted(name: str) -> tuple[int, int, int]:
+    """As ``count``, from the cache where it was counted before."""
+    file = cache_home() / "networks" / timm.__version__ / f"{name}.json"
+    if file.is_file():
+        params, macs, side = json.loads(file.read_text(encoding="utf-8"))
+        return params, macs, side
+    found = count(name)
+    # A cache that cannot be written costs time only.
+    with suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json(file, list(found))
+    return found
+
+
+def count(name: str) -> tuple[int, int, int]:
+    """Parameters without classifier, multiply-accumulates of one image, and its side in pixels.
+
+    Counted are convolutions and linear layers, on tensors without storage.
+    """
+    total = 0
+
+    def add(module: nn.Module, _: Any, out: torch.Tensor) -> None:
+        nonlocal total
+        if isinstance(module, nn.Conv2d):
+            window = module.weight[0].numel()
+            total += window * out.numel()
+        elif isinstance(module, nn.Linear):
+            total += module.in_features * out.numel()
+
+    with torch.device("meta"), torch.no_grad():
+        network = timm.create_model(name, pretrained=False, num_classes=0).eval()
+        size = network.pretrained_cfg["input_size"]
+        for module in network.modules():
+            module.register_forward_hook(add)
+        network(torch.empty(1, *size))
+    return sum(p.numel() for p in network.parameters()), total, int(size[-1])
+
+
+def _weights(name: str) -> Iterator[Weights]:
+    """Every set of pretrained weights of an architecture, timm's default first."""
+    for full in timm.list_pretrained(name) or timm.list_pretrained(f"{name}.*"):
+        cfg = timm.get_pretrained_cfg(full)
+        if cfg is None:
+            continue
+        yield Weights(
+            tag=full.partition(".")[2],
+            licence=str(cfg.license or ""),
+            input_px=int(cfg.input_size[-1]),
+            mean=tuple(float(value) for value in cfg.mean),
+            std=tuple(float(value) for value in cfg.std),
+            is_cached=_is_cached(cfg),
+        )
+
+
+def _is_cached(cfg: Any) -> bool:
+    """Whether the hub's cache on this machine holds the file of these weights."""
+    import huggingface_hub as hub  # noqa: PLC0415  (only where weights come from the hub)
+
+    if not cfg.hf_hub_id:
+        return False
+    file = cfg.hf_hub_filename or "model.safetensors"
+    return isinstance(hub.try_to_load_from_cache(cfg.hf_hub_id, file), str)
