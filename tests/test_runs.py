@@ -205,6 +205,8 @@ def test_an_ensemble_averages_its_runs_and_predicts_what_it_reports(
     expected = roc_auc_score(test["label"] == "yes", test["score_yes"])
     assert stored == pytest.approx(expected)
     assert [m["title"].split()[0] for m in done["metrics"]["members"]] == ["test_resnet"] * 2
+    assert [row["run"] for row in done["members"]] == [*map(str, runs), "average"]
+    assert done["gain"]["n"] == len(test)
     assert "Members of the ensemble" in (tmp_path / "both" / "report.html").read_text()
 
 

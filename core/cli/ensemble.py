@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import typer
 
-from core.cli.shared import JSON, guarded, say_result, show_json
+from core.cli.shared import JSON, guarded, say, say_result, show_json, table
 
 __all__ = ["register"]
 
@@ -19,6 +21,9 @@ def register(cli: typer.Typer) -> None:
 def ensemble(
     runs: list[Path] = typer.Argument(help="Two or more runs of one task, split alike."),
     out: Path = typer.Option(..., "--out", "-o", help="The new run."),
+    greedy: bool = typer.Option(
+        False, "--greedy", help="Keep only runs that lower the log-loss on validation rows."
+    ),
     as_json: bool = JSON,
 ) -> None:
     """Join runs into one that averages their scores, calibrated and judged anew.
@@ -28,8 +33,39 @@ def ensemble(
     with guarded(as_json=as_json):
         from core.verbs.ensemble import ensemble as work  # noqa: PLC0415  (imports pandas)
 
-        result = work(runs, out)
+        result = work(runs, out, greedy=greedy)
         if as_json:
             show_json(result)
             return
+        rows = [
+            (
+                row["run"],
+                row["backbone"],
+                _interval(row),
+                f"{row['log_loss']:.4f}",
+                "yes" if row["kept"] else "no",
+            )
+            for row in result["members"]
+        ]
+        title = result["members"][-1]["title"]
+        say(table(rows, ("run", "backbone", title, "log-loss (validation)", "averaged")))
+        gain = result["gain"]
+        if gain["difference"] is None:
+            say(f"the gain cannot be tested: {gain['verdict']}")
+        else:
+            said = "a real gain" if gain["is_real"] else "no gain that these cases can show"
+            say(
+                f"average less the best run on validation: {_interval(gain, 'difference')}, "
+                f"{gain['n']:,} cases, paired: {said}"
+            )
+        say()
         say_result(result["metrics"], out, use=str(out))
+
+
+def _interval(row: Mapping[str, Any], name: str = "value") -> str:
+    """A number with its interval."""
+    if row[name] is None:
+        return "not averaged"
+    if row["low"] is None:
+        return f"{row[name]:.3f} (no interval)"
+    return f"{row[name]:.3f} [{row['low']:.3f}, {row['high']:.3f}]"

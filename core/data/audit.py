@@ -110,7 +110,6 @@ def audit(
         known={(pair.first, pair.second) for pair in near},
         workers=workers,
     )
-    is_complete = is_complete and are_all
     # Two parts of one file, such as tiles of a raster, may look alike; they are not one picture.
     file = dict(zip(ok["image_id"], ok["path"], strict=True))
     near = [pair for pair in (*near, *moved) if file[pair.first] != file[pair.second]]
@@ -127,7 +126,7 @@ def audit(
         _classes(rows, task, word) if has_labels else _no_labels("classes"),
         _labels(conflicts) if has_labels else _no_labels("labels"),
         _exact(exact),
-        _near(near, is_complete=is_complete, n_tiny=sum(map(is_tiny, measured))),
+        _near(near, is_complete=is_complete and are_all, n_tiny=sum(map(is_tiny, measured))),
         _copies_across(rows, exact, near),
         _groups_across(rows, manifest, word),
         _forms([entry for entry in measured if not entry.reason]),

@@ -35,6 +35,12 @@ from core.runs.run import load_run, task_from_dict, task_to_dict, units_of_run, 
 from core.runs.run_metrics import compute_metrics, headline_without_flagged
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import cuts_by_frequency, encode, scores_from_logits
+from core.verbs.ensemble_choice import (
+    choose_members,
+    gain_over,
+    member_table,
+    require_several,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,30 +63,42 @@ ALIKE = (
 )
 
 
-def ensemble(run_paths: Sequence[Path], out: Path) -> dict[str, Any]:
+def ensemble(run_paths: Sequence[Path], out: Path, *, greedy: bool = False) -> dict[str, Any]:
     """Join runs into one that averages them, and report on it.
 
     Args:
         run_paths: two or more complete runs.
         out: the new run.
+        greedy: keep only runs that lower the log-loss of the average on validation rows.
 
     Returns:
-        ``out``, ``run`` (the content of ``run.json``) and ``metrics``.
+        ``out``, ``run`` (the content of ``run.json``), ``metrics``, ``members`` (one row per run
+        and one for the average) and ``gain`` (over the best member, paired).
 
     Raises:
-        ConfigError: the runs differ in what they answer, or one is named twice.
+        ConfigError: the runs differ in what they answer, one is named twice, or no second
+            run is worth averaging.
         LeakageError: an image that one run was judged on trained another.
     """
     runs = [load_run(path) for path in run_paths]
     _check_alike(runs)
     tables = [read_table(run.path / "predictions") for run in runs]
     _check_splits(runs, tables)
-    job = Job("ensemble", {"ensemble_of": [run.model_id for run in runs]})
+    choice = choose_members(runs, tables, greedy=greedy)
+    if greedy:
+        require_several(choice, runs)
+    kept = choice.order[: choice.kept] if greedy else range(len(runs))
+    chosen = [runs[i] for i in kept]
+    job = Job("ensemble", {"ensemble_of": [run.model_id for run in chosen]})
     with open_output(out, job) as is_made:
         if is_made:
             run, metrics = (read_json(out / name) for name in ("run.json", "metrics.json"))
-            return {"out": str(out), "run": run, "metrics": metrics}
-        return _join(runs, tables, out)
+            made = {"out": str(out), "run": run, "metrics": metrics}
+        else:
+            made = _join(chosen, [tables[i] for i in kept], out)
+    made["members"] = member_table(runs, choice, list(kept), made["metrics"])
+    made["gain"] = gain_over(runs[choice.order[0]].path, out)
+    return made
 
 
 def _join(runs: Sequence[Run], tables: Sequence[pd.DataFrame], out: Path) -> dict[str, Any]:
