@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from core.cli.main import build
 from core.model.depth_twins import gradient_norms, small_network
-from core.model.residual_networks import count, families, family_of
+from core.model.residual_networks import COUNTS, count, families, family_of
 from core.report.depth_page import depth_html, short_answer
 from core.training.depth_study import study
 from core.verbs.ensemble_choice import choose
@@ -107,6 +107,7 @@ def test_page_says_what_the_numbers_say() -> None:
 def test_size_and_arithmetic_are_those_published() -> None:
     # ResNet-50: 25.6 M parameters, 2.05 M of them in its classifier, and 4.1 G at 224 pixels.
     params, macs, side = count("resnet50")
+    assert json.loads(COUNTS.read_text(encoding="utf-8"))["resnet50"] == [params, macs, side]
     assert params == pytest.approx(25.557e6 - 2.049e6, rel=1e-3)
     assert macs == pytest.approx(4.09e9, rel=0.01)
     assert side == 224

@@ -2,7 +2,7 @@
 
 Only an allow-list of elements is read, never the pixels. Free text leaves this
 module as a code word of our own (a vendor's name, a view) or not at all;
-identifiers leave it only through ``apps.mammography.identity``.
+identifiers leave it only through ``core.data.identity``.
 
 Source: DICOM PS3.3 C.8.11.7 (mammography image), PS3.16 CID 4014 (views), CID
 4015 (view modifiers), with the older SNOMED-RT codes of the same concepts.

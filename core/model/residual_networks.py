@@ -1,8 +1,8 @@
 """The residual networks of timm: family, size, arithmetic, and the pretrained weights of each.
 
-Parameters and multiply-accumulates are counted without classifier, at the input size of the
-default weights, on tensors without storage; what was counted once is kept for the version of
-timm. Input statistics, licences and names of weights come from timm.
+Parameters and multiply-accumulates were counted by ``count`` and stand in
+``residual_networks.json``; a network that timm has got since is counted when it is asked for.
+Input statistics, licences and names of weights come from timm as installed.
 
 Sources of the families: He et al. 2016 (arXiv 1512.03385, 1603.05027), Xie et al. 2017
 (1611.05431), Zagoruyko and Komodakis 2016 (1605.07146), He et al. 2019 (1812.01187), Bello et
@@ -13,23 +13,21 @@ et al. 2020 (1912.11370).
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
 from torch import nn
 
-from core.base.machine import cache_home
-from core.base.outputs import write_json
-from core.base.progress import track
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["MODULES", "Architecture", "Weights", "architectures", "count", "families", "family_of"]
 
+COUNTS = Path(__file__).with_suffix(".json")
 # timm's files whose networks are residual in every block.
 MODULES = ("resnet", "resnetv2", "resnest", "res2net", "sknet", "regnet")
 # The first that fits a name, in this order.
@@ -112,12 +110,10 @@ def architectures(family: str = "") -> Iterator[Architecture]:
         for name in timm.list_models(module=module)
         if not name.startswith("test_") and family.casefold() in {"", family_of(name).casefold()}
     ]
-    with track("counting networks", len(names)) as advance:
-        for name in names:
-            params, macs, side = _counted(name)
-            weights = tuple(_weights(name))
-            advance(1)
-            yield Architecture(name, family_of(name), params / 1e6, macs / 1e9, side, weights)
+    for name in names:
+        params, macs, side = _counted(name)
+        weights = tuple(_weights(name))
+        yield Architecture(name, family_of(name), params / 1e6, macs / 1e9, side, weights)
 
 
 def families() -> list[str]:
@@ -127,17 +123,18 @@ def families() -> list[str]:
 
 
 def _counted(name: str) -> tuple[int, int, int]:
-    """As ``count``, from the cache where it was counted before."""
-    file = cache_home() / "networks" / timm.__version__ / f"{name}.json"
-    if file.is_file():
-        params, macs, side = json.loads(file.read_text(encoding="utf-8"))
-        return params, macs, side
-    found = count(name)
-    # A cache that cannot be written costs time only.
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, list(found))
-    return found
+    """As ``count``, from the table where it was counted before."""
+    if name not in _counts():
+        return count(name)
+    params, macs, side = _counts()[name]
+    return params, macs, side
+
+
+@cache
+def _counts() -> dict[str, list[int]]:
+    """Name -> parameters, multiply-accumulates, side in pixels."""
+    stored: dict[str, list[int]] = json.loads(COUNTS.read_text(encoding="utf-8"))
+    return stored
 
 
 def count(name: str) -> tuple[int, int, int]:
