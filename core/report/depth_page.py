@@ -127,7 +127,7 @@ def short_answer(courses: Sequence[Mapping[str, Any]], chance: float) -> str:
         residual, plain = _last(named[f"ResNet-{depth}"]), _last(named[f"plain-{depth}"])
         gaps = [p - r for r, p in zip(residual, plain, strict=True)]
         every = (
-            "in every seed"
+            ("in every seed" if len(gaps) > 1 else "in the one seed that was run")
             if min(gaps) > 0
             else f"in {sum(gap > 0 for gap in gaps)} of {len(gaps)} seeds"
         )
