@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.base.words import percent
+from core.base.words import percent, quantity
 from core.blocks import Figure, Table, Text
 from core.report.drawing import (
     HALF,
@@ -56,7 +56,8 @@ def depth_html(content: Mapping[str, Any]) -> str:
     rows, columns = content["size_px"]
     lead = (
         f"{content['n']:,} images of {content['title']} at {rows} x {columns} pixels, "
-        f"{content['steps']} steps of {content['batch']} images, {content['seeds']} seeds. "
+        f"{content['steps']} steps of {content['batch']} images, "
+        f"{quantity(content['seeds'], 'seed')}. "
         "Training error, not accuracy: whether a network can be trained at all is asked here, not "
         f"how good it is. Computed in {content['seconds'] / 60:.1f} minutes of processor time."
     )
@@ -173,10 +174,15 @@ def gradient_table(courses: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     rows = []
     for name, mine in _by_name(courses).items():
         start, later = _norms(mine, start=True), _norms(mine, start=False)
-        row = {"Network": name, "Start: stem": f"{start['stem']:.3g}"}
-        row |= {stage: f"{start[stage]:.3g}" for stage in ("stage 1", "stage 2", "stage 3")}
-        rows.append({**row, "Later: stem": f"{later['stem']:.3g}"})
+        row = {"Network": name, "Start: stem": _shown(start["stem"])}
+        row |= {stage: _shown(start[stage]) for stage in ("stage 1", "stage 2", "stage 3")}
+        rows.append({**row, "Later: stem": _shown(later["stem"])})
     return table_of(rows)
+
+
+def _shown(norm: float) -> str:
+    """A norm to three figures."""
+    return f"{norm:,.0f}" if norm >= 100 else f"{norm:.3g}"
 
 
 def _gradient_words(courses: Sequence[Mapping[str, Any]]) -> str:
@@ -232,6 +238,8 @@ def _gradient_figure(courses: Sequence[Mapping[str, Any]]) -> Figure:
         axes.plot(range(len(stages)), list(later.values()), "o:", alpha=0.6, color=look["color"])
         data += [(name, s, start[s], later[s]) for s in stages]
     axes.set_yscale("log")
+    # matplotlib writes powers of ten in a markup of its own.
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xticks(range(len(stages)), stages)
     axes.set(ylabel="norm of the gradient")
     axes.grid()
