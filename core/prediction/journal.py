@@ -87,12 +87,13 @@ def _line(number: int, text: str) -> bytes:
     return json.dumps([number, zlib.crc32(text.encode()), text]).encode() + b"\n"
 
 
-def read_journal(journal: Path, *, first: int = 0) -> list[str]:
-    """The whole blocks of a journal, in order; a torn or damaged tail is cut off.
+def read_journal(journal: Path, *, first: int = 0, cut: bool = True) -> list[str]:
+    """The whole blocks of a journal, in order, up to a torn or damaged tail.
 
     Args:
         journal: the file; may be absent.
         first: the number of its first block.
+        cut: whether the tail is cut off, to go on behind the last whole block.
     """
     if not journal.is_file():
         return []
@@ -107,6 +108,6 @@ def read_journal(journal: Path, *, first: int = 0) -> list[str]:
             break
         texts.append(text)
         good += len(raw) + 1
-    if good != journal.stat().st_size:
+    if cut and good != journal.stat().st_size:
         os.truncate(journal, good)
     return texts

@@ -9,14 +9,14 @@ when they are all there.
 from __future__ import annotations
 
 import shlex
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.base.jobs import Job, differences, open_output
 from core.base.machine import readers
-from core.base.outputs import is_complete, seal, write_json
+from core.base.outputs import copy_file, is_complete, seal, write_json
 from core.base.parsing import ParsingError, read_json
+from core.base.progress import log
 from core.base.words import quantity
 from core.data.input_files import require_apart
 from core.errors import ConfigError, RunError
@@ -148,6 +148,11 @@ def merge(
     run_path = run_path or Path(again["run"])
     inputs = list(inputs) or [Path(path) for path in again["inputs"]]
     require_apart(out, parts)
+    if again["options"]:
+        log.warning(
+            "the parts were predicted with %s, and so are the files made now",
+            ", ".join(f"--{name} {value}" for name, value in sorted(again["options"].items())),
+        )
     begun = begin(
         run_path,
         inputs,
@@ -170,7 +175,8 @@ def merge(
             (number, text)
             for part in found.values()
             for number, text in enumerate(
-                read_journal(part["place"] / JOURNAL, first=part["share"][0]), part["share"][0]
+                read_journal(part["place"] / JOURNAL, first=part["share"][0], cut=False),
+                part["share"][0],
             )
         ]
         expected = range(blocks_of(len(begun.rows), Scorer.block))
@@ -185,7 +191,7 @@ def merge(
         for part in found.values():
             for picture in sorted((part["place"] / FOLDER).glob("*.jpg")):
                 thumbnails.folder.mkdir(exist_ok=True)
-                shutil.copyfile(picture, thumbnails.folder / picture.name)
+                copy_file(picture, thumbnails.folder / picture.name)
 
     return complete(begun, out, device=device, fill=fill)
 
