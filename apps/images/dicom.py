@@ -91,7 +91,7 @@ def read_picture(path: Path) -> NDArray[Any]:
 
 def _picture(data: Any) -> NDArray[Any]:
     """Pixels of a dataset of one frame."""
-    from pydicom.pixels import (  # noqa: PLC0415  (a light install works on photographs)
+    from pydicom.pixels.processing import (  # noqa: PLC0415  (a light install works on photographs)
         apply_color_lut,
         apply_modality_lut,
         apply_voi,

@@ -215,11 +215,11 @@ def _nifti(file: Path) -> NDArray[Any]:
     """A NIfTI volume in canonical orientation as (slice, row, column), head up."""
     import nibabel as nib  # noqa: PLC0415  (an extra)
 
-    image = nib.load(file)
+    image: Any = nib.load(file)
     if int(np.prod(image.shape)) > MOST_VALUES:
         msg = f"{file.name}: holds more than {MOST_VALUES:,} values."
         raise ImageError(msg)
-    image = nib.as_closest_canonical(image)
+    image = nib.as_closest_canonical(image)  # type: ignore[no-untyped-call]
     spacing = np.asarray(image.header.get_zooms()[:3], dtype=float)
     values = np.asarray(image.dataobj)
     values = values.reshape((*values.shape[:3], -1))[..., 0]

@@ -50,27 +50,29 @@ def small_network(depth: int, *, channels: int, classes: int, is_plain: bool, se
     torch.manual_seed(seed)
     # zero_init_last would make every plain network constant.
     network = ResNet(
-        BasicBlock,
-        [blocks] * 3,
+        BasicBlock,  # type: ignore[arg-type]  # timm's types name an instance
+        (blocks, blocks, blocks),
         num_classes=classes,
         in_chans=channels,
         channels=(16, 32, 64),
         zero_init_last=False,
     )
-    network.conv1 = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
+    network.set_submodule("conv1", nn.Conv2d(channels, 16, 3, padding=1, bias=False))
     network.bn1 = nn.BatchNorm2d(16)
-    network.maxpool = nn.Identity()
     # timm's stem has 64 channels, which the first block would bring to 16.
-    network.layer1[0].conv1 = nn.Conv2d(16, 16, 3, padding=1, bias=False)
-    network.layer1[0].downsample = None
-    network.layer4 = nn.Identity()
+    first: Any = network.get_submodule("layer1.0")
+    first.conv1 = nn.Conv2d(16, 16, 3, padding=1, bias=False)
+    first.downsample = None
+    for unused in ("maxpool", "layer4"):
+        network.set_submodule(unused, nn.Identity())
     network.fc = nn.Linear(64, classes)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     if is_plain:
-        for block in list(network.modules()):
-            if isinstance(block, BasicBlock):
+        for module in list(network.modules()):
+            if isinstance(module, BasicBlock):
+                block: Any = module
                 block.downsample = None
                 block.forward = _plain.__get__(block)
     return network

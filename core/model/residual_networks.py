@@ -154,7 +154,8 @@ def count(name: str) -> tuple[int, int, int]:
 
     with torch.device("meta"), torch.no_grad():
         network = timm.create_model(name, pretrained=False, num_classes=0).eval()
-        size = network.pretrained_cfg["input_size"]
+        pretrained: Any = network.pretrained_cfg
+        size = pretrained["input_size"]
         for module in network.modules():
             module.register_forward_hook(add)
         network(torch.empty(1, *size))

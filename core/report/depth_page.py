@@ -133,8 +133,9 @@ def short_answer(courses: Sequence[Mapping[str, Any]], chance: float) -> str:
             else f"in {sum(gap > 0 for gap in gaps)} of {len(gaps)} seeds"
         )
         said.append(
-            f"With {depth} layers the residual network ends at {percent(np.mean(residual))} "
-            f"training error and its plain twin at {percent(np.mean(plain))}, higher {every}."
+            f"With {depth} layers the residual network ends at {percent(float(np.mean(residual)))} "
+            f"training error and its plain twin at {percent(float(np.mean(plain)))}, higher "
+            f"{every}."
         )
     shallow, deep = (float(np.mean(_last(named[f"plain-{d}"]))) for d in (depths[0], depths[-1]))
     said.append(

@@ -93,7 +93,7 @@ def ensemble(run_paths: Sequence[Path], out: Path, *, greedy: bool = False) -> d
     with open_output(out, job) as is_made:
         if is_made:
             run, metrics = (read_json(out / name) for name in ("run.json", "metrics.json"))
-            made = {"out": str(out), "run": run, "metrics": metrics}
+            made: dict[str, Any] = {"out": str(out), "run": run, "metrics": metrics}
         else:
             made = _join(chosen, [tables[i] for i in kept], out)
     made["members"] = member_table(runs, choice, list(kept), made["metrics"])

@@ -192,7 +192,7 @@ def _fitted_rows(
         place = table.set_index("image_id").reindex(rows["image_id"])
         parts.append(place[logits_in(table)].to_numpy(dtype=np.float64) / run.temperature)
     good = np.isfinite(np.stack(parts)).all(axis=(0, 2))
-    y = encode(list(rows.loc[good, "label"].astype(str)), runs[0].task)
+    y = encode(list(rows[good]["label"].astype(str)), runs[0].task)
     return [part[good] for part in parts], np.asarray(y)
 
 

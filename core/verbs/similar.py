@@ -218,8 +218,8 @@ def _csv(entries: Sequence[Mapping[str, Any]]) -> str:
     writer.writerow(["image_id", "predicted", "rank", "neighbour", "label", "similarity"])
     for entry in entries:
         for rank, other in enumerate(entry["neighbours"], start=1):
-            cells = (entry["image_id"], entry["predicted"], rank)
-            cells += (other["image_id"], other["label"], other["similarity"])
+            found = (other["image_id"], other["label"], other["similarity"])
+            cells = (entry["image_id"], entry["predicted"], rank, *found)
             writer.writerow([csv_safe(cell) for cell in cells])
     return stream.getvalue()
 
