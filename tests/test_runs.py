@@ -206,7 +206,7 @@ def test_an_ensemble_averages_its_runs_and_predicts_what_it_reports(
     assert stored == pytest.approx(expected)
     assert [m["title"].split()[0] for m in done["metrics"]["members"]] == ["test_resnet"] * 2
     assert [row["run"] for row in done["members"]] == [*map(str, runs), "average"]
-    assert done["gain"]["n"] == len(test)
+    assert done["gain"]["n"] == test["group"].nunique()
     assert "Members of the ensemble" in (tmp_path / "both" / "report.html").read_text()
 
 
@@ -319,8 +319,8 @@ def test_every_number_recomputes_from_predictions_csv(place: Path) -> None:
     stored = json.loads((run / "metrics.json").read_text())
     table = pd.read_csv(run / "predictions.csv", dtype={"fold": str})
     again, _ = compute_metrics(table, run=content, split="test")
-    # Verdicts are drawn from these numbers and from the probe's.
-    missing = {"probe", "without", "verdicts"}
+    # Drawn from these numbers, from the probe's and from the other partitions.
+    missing = {"probe", "without", "verdicts", "against_probe", "characteristics"}
     assert set(stored) == set(again) | missing
     compared = _same(stored, again, "metrics.json")
     assert compared > 500

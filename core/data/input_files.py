@@ -27,7 +27,8 @@ def absolute_rows(found: Manifest) -> list[dict[str, Any]]:
     rows = [{str(k): v for k, v in r.items()} for r in found.table.to_dict("records")]
     for row in rows:
         row["shown"] = row["path"]
-        row["path"] = str(locate(found.root, str(row["path"])))
+        # Readers may have been started elsewhere.
+        row["path"] = str(locate(found.root, str(row["path"])).absolute())
     return rows
 
 
