@@ -119,6 +119,9 @@ def test_pictures_of_another_kind_count_like_unfamiliar_ones() -> None:
     rows = table(("a", "a", "l", 0.9), ("b", "b", "l", 0.9), ("c", "c", "l", 0.9))
     rows["quality"] = ["not a fundus photograph: grey", "blurred", ""]
     assert prevailing_doubt(rows) == ""
+    # One among others is not decided either; what shares its patient with a real one is.
+    assert decided(rows)["image"]["decision"].to_dict() == {"a": "withheld", "b": "yes", "c": "yes"}
+    assert decided(rows.assign(patient="p"))["patient"]["decision"].to_dict() == {"p": "yes"}
     rows.loc[1, "unfamiliar"] = True
     assert "1 unlike the training images, 1 not of the kind" in prevailing_doubt(rows)
 

@@ -5,7 +5,8 @@ every row of every output, and decide where an output that somebody acts on is w
 
     open       a negative decision of an incomplete unit: what is missing is not negative
     referred   with ``--abstain``, whatever is in doubt
-    withheld   everything, where most inputs are unlike the training or not of the kind
+    withheld   what is no picture of the kind at all; and everything, where most inputs are
+               that or unlike the training
 
 The predicted class is never touched; only the decision is.
 """
@@ -116,8 +117,7 @@ def prevailing_doubt(predictions: pd.DataFrame) -> str:
     ok = predictions[text_of(predictions["status"]) == "ok"]
     if not len(ok):
         return ""
-    quality = text_of(ok["quality"]) if "quality" in ok else np.full(len(ok), "")
-    other = np.array([str(text).startswith("not ") for text in quality], dtype=bool)
+    other = _of_other_kind(ok)
     strange = _flags(ok)
     n = int((strange | other).sum())
     if n <= MOST * len(ok):
@@ -164,10 +164,30 @@ def with_doubt(
             decision[(marked["n_images"] == 0).to_numpy()] = OPEN
         if rule.abstain:
             decision[(marked["doubt"] != "").to_numpy()] = REFERRED
+        if not rule.accept:
+            decision[_all_of_other_kind(table, predictions, key)] = WITHHELD
         if withheld:
             decision[:] = WITHHELD
         found[name] = marked.assign(decision=decision)
     return found
+
+
+def _of_other_kind(predictions: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which inputs (N,) are not of the kind: their quality begins with ``not``."""
+    if "quality" not in predictions:
+        return np.zeros(len(predictions), dtype=bool)
+    words = text_of(predictions["quality"])
+    return np.array([str(text).startswith("not ") for text in words], dtype=bool)
+
+
+def _all_of_other_kind(
+    table: pd.DataFrame, predictions: pd.DataFrame, key: NDArray[np.object_]
+) -> NDArray[np.bool_]:
+    """Which units (N,) have scores, none of them of a picture of the kind."""
+    ok = text_of(predictions["status"]) == "ok"
+    kind = _of_other_kind(predictions)
+    scored, of_kind = set(map(str, key[ok])), set(map(str, key[ok & ~kind]))
+    return np.array([str(n) in scored - of_kind for n in table["unit_id"]], dtype=bool)
 
 
 def _is_negative(decision: NDArray[np.object_], task: Task) -> NDArray[np.bool_]:
