@@ -32,10 +32,14 @@ PATIENCE = 3600
 NOBODY = 65534
 # What importing WeasyPrint does where the system has no Pango.
 NO_PANGO = """import sys
+from importlib.machinery import ModuleSpec
 class Hidden:
     def find_spec(self, name, path=None, target=None):
-        if name == "weasyprint":
-            raise OSError("cannot load library 'libpango-1.0-0'")
+        return ModuleSpec(name, self) if name == "weasyprint" else None
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        raise OSError("cannot load library 'libpango-1.0-0'")
 sys.meta_path.insert(0, Hidden())
 """
 
