@@ -14,12 +14,12 @@ import numpy as np
 from core.app import Metric
 from core.errors import MetricError
 from core.statistics.agreement import concordance
-from core.statistics.metrics import (
-    accuracy,
-    balanced_accuracy,
-    macro_f1,
-    mean_absolute_error,
-    quadratic_kappa,
+from core.statistics.standard_metrics import (
+    ACCURACY,
+    BALANCED_ACCURACY,
+    MACRO_F1,
+    MEAN_ABSOLUTE_ERROR,
+    QUADRATIC_KAPPA,
 )
 
 if TYPE_CHECKING:
@@ -46,26 +46,11 @@ def lins_concordance(cases: Cases) -> float:
 
 
 METRICS = (
-    Metric(name="macro_f1", title="Macro-F1", compute=macro_f1),
-    Metric(
-        name="accuracy", title="Accuracy", compute=accuracy, percent=True, interval="proportion"
-    ),
-    Metric(
-        name="balanced_accuracy", title="Balanced accuracy", compute=balanced_accuracy, percent=True
-    ),
-    Metric(
-        name="quadratic_kappa",
-        title="Quadratic weighted kappa",
-        compute=quadratic_kappa,
-        tasks=("ordinal",),
-    ),
-    Metric(
-        name="mean_absolute_error",
-        title="Mean absolute error, in grades",
-        compute=mean_absolute_error,
-        tasks=("ordinal",),
-        higher_is_better=False,
-    ),
+    MACRO_F1,
+    ACCURACY,
+    BALANCED_ACCURACY,
+    QUADRATIC_KAPPA,
+    MEAN_ABSOLUTE_ERROR,
     Metric(
         name="lins_concordance",
         title="Lin's concordance of the grades",

@@ -6,17 +6,21 @@ frequent a class is. Grades are judged by their distance.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from core.app import Metric
 from core.statistics.metrics import (
-    accuracy,
-    balanced_accuracy,
     macro_auroc,
     macro_average_precision,
-    macro_f1,
-    mean_absolute_error,
-    quadratic_kappa,
     sensitivity_of_positive,
     specificity_of_positive,
+)
+from core.statistics.standard_metrics import (
+    ACCURACY,
+    BALANCED_ACCURACY,
+    MACRO_F1,
+    MEAN_ABSOLUTE_ERROR,
+    QUADRATIC_KAPPA,
 )
 
 __all__ = ["METRICS"]
@@ -29,22 +33,9 @@ METRICS = (
         title="Area under the ROC curve, mean of the classes",
         compute=macro_auroc,
     ),
-    Metric(
-        name="accuracy",
-        title="Accuracy",
-        compute=accuracy,
-        percent=True,
-        interval="proportion",
-        tasks=_ONE_CLASS,
-    ),
-    Metric(
-        name="balanced_accuracy",
-        title="Balanced accuracy",
-        compute=balanced_accuracy,
-        percent=True,
-        tasks=_ONE_CLASS,
-    ),
-    Metric(name="macro_f1", title="Macro-F1", compute=macro_f1),
+    replace(ACCURACY, tasks=_ONE_CLASS),
+    replace(BALANCED_ACCURACY, tasks=_ONE_CLASS),
+    MACRO_F1,
     Metric(
         name="macro_average_precision",
         title="Average precision, mean of the classes",
@@ -65,17 +56,6 @@ METRICS = (
         percent=True,
         tasks=("binary",),
     ),
-    Metric(
-        name="quadratic_kappa",
-        title="Quadratic weighted kappa",
-        compute=quadratic_kappa,
-        tasks=("ordinal",),
-    ),
-    Metric(
-        name="mean_absolute_error",
-        title="Mean absolute error, in grades",
-        compute=mean_absolute_error,
-        tasks=("ordinal",),
-        higher_is_better=False,
-    ),
+    QUADRATIC_KAPPA,
+    MEAN_ABSOLUTE_ERROR,
 )

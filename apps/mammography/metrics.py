@@ -13,17 +13,16 @@ from functools import partial
 
 from core.app import Metric
 from core.statistics.metrics import (
-    accuracy,
     auroc_of_positive,
     average_precision_of_positive,
     linear_kappa,
     partial_auroc_of_positive,
     probabilistic_f1_of_positive,
-    quadratic_kappa,
     sensitivity_at_recall_rate,
     sensitivity_at_specificity,
     specificity_at_sensitivity,
 )
+from core.statistics.standard_metrics import ACCURACY, QUADRATIC_KAPPA
 
 __all__ = ["METRICS"]
 
@@ -91,19 +90,12 @@ METRICS = (
         tasks=ONE_CLASS,
         seeks=True,
     ),
-    Metric(
-        name="quadratic_kappa",
-        title="Quadratic weighted kappa",
-        compute=quadratic_kappa,
-        tasks=("ordinal",),
-    ),
+    QUADRATIC_KAPPA,
     Metric(
         name="linear_kappa",
         title="Linear weighted kappa",
         compute=linear_kappa,
         tasks=("ordinal",),
     ),
-    Metric(
-        name="accuracy", title="Accuracy", compute=accuracy, percent=True, interval="proportion"
-    ),
+    ACCURACY,
 )
