@@ -110,12 +110,8 @@ def agreement_of(
     level: float = 0.95,
 ) -> tuple[float, Interval]:
     """Kappa of two raters (N,) of classes, quadratic weights where classes are in order."""
-    name = "quadratic_kappa" if is_ordered else "kappa"
-
-    def of(weights: Weights) -> NDArray[np.float64]:
-        return from_confusion(confusion_matrices(first, second, n_classes, weights))[name]
-
-    return _with_interval(of, len(first), plan, level)
+    pair = np.column_stack([first, second])
+    return mean_kappa_of(pair, n_classes, plan, is_ordered=is_ordered, level=level)
 
 
 def mean_kappa_of(
