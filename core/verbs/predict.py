@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Begun", "DoubtRule", "begin", "complete", "predict"]
+__all__ = ["Begun", "DoubtRule", "begin", "complete", "index_inputs", "predict"]
 
 NOT_A_DEVICE = (
     "For research. Not a medical device; no decision about a person may rest on it alone."
@@ -63,6 +63,22 @@ class Begun:
     again: dict[str, Any]
 
 
+def index_inputs(
+    run: Run, inputs: Sequence[Path], options: Mapping[str, Any], *, allow_outside: bool = False
+) -> Manifest:
+    """The manifest of unlabelled inputs, as the run's app lists them."""
+    return run.app.index(
+        Source(
+            paths=tuple(inputs),
+            labelled=False,
+            task=run.task,
+            allow_outside=allow_outside,
+            options=options,
+            trained=run.content.get("facts", {}),
+        )
+    )
+
+
 def begin(
     run_path: Path,
     inputs: Sequence[Path],
@@ -80,16 +96,7 @@ def begin(
     require_apart(out, [*inputs, run_path])
     run, doubt = load_run(run_path), doubt or DoubtRule()
     own = resolve_options(run.app, "predict", options or {}, stored=run.options)
-    found = run.app.index(
-        Source(
-            paths=tuple(inputs),
-            labelled=False,
-            task=run.task,
-            allow_outside=allow_outside,
-            options=own,
-            trained=run.content.get("facts", {}),
-        )
-    )
+    found = index_inputs(run, inputs, own, allow_outside=allow_outside)
     if not len(found.table):
         msg = (
             f"{', '.join(str(p) for p in inputs[:3])}: holds no input. Pass images, folders or "

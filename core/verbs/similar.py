@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from core.app import Source
 from core.base.jobs import Job, open_output
 from core.base.machine import cache_home
 from core.base.options import resolve_options
@@ -32,6 +31,7 @@ from core.report.html import render_page
 from core.runs.results import read_table
 from core.runs.run import load_run
 from core.training.fingerprint import index_for
+from core.verbs.predict import index_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,15 +80,7 @@ def similar(
     run = load_run(run_path)
     require_apart(out, [*inputs, run_path])
     options = resolve_options(run.app, "predict", {}, stored=run.options)
-    found = run.app.index(
-        Source(
-            paths=tuple(inputs),
-            labelled=False,
-            task=run.task,
-            options=options,
-            trained=run.content.get("facts", {}),
-        )
-    )
+    found = index_inputs(run, inputs, options)
     asked = [row for row in absolute_rows(found) if row["status"] == "ok"]
     if not 0 < len(asked) <= MOST_INPUTS:
         msg = (
