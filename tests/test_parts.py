@@ -133,6 +133,13 @@ def test_what_does_not_cover_the_inputs_once_is_refused(
         merge([parts[0], other, parts[2]], out)
     with pytest.raises(RunError, match="is not a part"):
         merge([*parts, whole], out)
+    edited = tmp_path / "edited"
+    shutil.copytree(parts[1], edited)
+    said = json.loads((edited / "part.json").read_text())
+    said["found"]["part"] = 9
+    (edited / "part.json").write_text(json.dumps(said))
+    with pytest.raises(RunError, match="names another part than its job"):
+        merge([parts[0], edited, parts[2]], out)
     # A damaged block: the journal ends there, and nothing is guessed.
     torn = tmp_path / "torn"
     shutil.copytree(parts[2], torn)

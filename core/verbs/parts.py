@@ -12,7 +12,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.base.jobs import Job, differences, open_output
+from core.base.jobs import JOB_NAME, Job, differences, open_output
 from core.base.machine import readers
 from core.base.outputs import copy_file, is_complete, seal, write_json
 from core.base.parsing import ParsingError, read_json
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["merge", "part_of", "predict_part", "share_of"]
 
 PART = "part.json"
+NO_PART = "{}: is not a part of a prediction. Name the --out of  resight predict --part."
 
 
 def part_of(text: str) -> tuple[int, int]:
@@ -243,22 +244,28 @@ def _read_part(place: Path) -> dict[str, Any]:
     Raises:
         RunError: it is none, or not finished.
     """
-    try:
-        job = read_json(place / "job.json")
-        kind = job.pop("kind", "")
-        if kind == "part" and is_complete(place):
-            content = read_json(place / PART)
-            number, n = job.pop("part")
-            if content["found"]["part"] != number or content["found"]["of"] != n:
-                msg = f"{place}: names another part than its job. Predict it anew."
-                raise RunError(msg)
-            asked = {name: value for name, value in job.items() if name != "schema"}
-            return {**content, "place": place, "asked": asked}
-    except (ParsingError, OSError, KeyError, TypeError, ValueError) as error:
-        msg = f"{place}: is not a part of a prediction. Name the --out of  resight predict --part."
-        raise RunError(msg) from error
-    if kind == "part":
+    job = _json_in(place, JOB_NAME)
+    if job.pop("kind", "") != "part":
+        raise RunError(NO_PART.format(place))
+    if not is_complete(place):
         msg = f"{place}: is not finished. Repeat its command; it goes on where it stopped."
-    else:
-        msg = f"{place}: is not a part of a prediction. Name the --out of  resight predict --part."
-    raise RunError(msg)
+        raise RunError(msg)
+    content = _json_in(place, PART)
+    found = content.get("found")
+    if not isinstance(found, dict) or [found.get("part"), found.get("of")] != job.pop("part", None):
+        msg = f"{place}: names another part than its job. Predict it anew."
+        raise RunError(msg)
+    asked = {name: value for name, value in job.items() if name != "schema"}
+    return {**content, "place": place, "asked": asked}
+
+
+def _json_in(place: Path, name: str) -> dict[str, Any]:
+    """A file of a part.
+
+    Raises:
+        RunError: it cannot be read, so the place is no part.
+    """
+    try:
+        return read_json(place / name)
+    except ParsingError as error:
+        raise RunError(NO_PART.format(place)) from error
