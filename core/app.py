@@ -539,8 +539,9 @@ class App:
             and the dtype of the input, and may add ``affine`` (3, 3), which maps
             prepared (row, col, 1) to source (row, col, 1), ``quality`` (an
             empty string, or why the image should not be judged; it begins with
-            ``not`` where it is no picture of the app's kind at all), and the
-            columns named in ``prepared_columns``.
+            ``not`` where it is no picture of the app's kind at all, and with
+            ``ungradable`` where it says nothing of its unit), and the columns named in
+            ``prepared_columns``.
         augment: (H, W) -> random transform, an albumentations pipeline over
             (H, W, C) pixels, for training only; must give exactly that size. Its
             ``set_random_state`` makes it repeat itself.

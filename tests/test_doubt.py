@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from core.app import Task, Unit
-from core.evaluation.doubt import DoubtRule, prevailing_doubt, with_doubt
+from core.evaluation.doubt import DoubtRule, decide_all, prevailing_doubt
 from core.evaluation.units import decisions_of
 
 TASK = Task(name="t", kind="binary", classes=("no", "yes"), positive=("yes",))
@@ -28,12 +28,24 @@ def table(*rows: tuple[str, str, str, float | None]) -> pd.DataFrame:
     return frame.assign(quality="", unfamiliar=False)
 
 
-def decided(predictions: pd.DataFrame, withheld: str = "", **rule: Any) -> dict[str, pd.DataFrame]:
-    tables = decisions_of(predictions, task=TASK, units=UNITS)
-    found = with_doubt(
-        tables, predictions, task=TASK, units=UNITS, rule=DoubtRule(**rule), withheld=withheld
+def decided(
+    predictions: pd.DataFrame,
+    withheld: str = "",
+    *,
+    task: Task = TASK,
+    threshold: float | None = None,
+    **rule: Any,
+) -> dict[str, pd.DataFrame]:
+    marked, found = decide_all(
+        predictions,
+        task=task,
+        units=UNITS,
+        threshold=threshold,
+        rule=DoubtRule(**rule),
+        withheld=withheld,
     )
-    return {name: level.set_index("unit_id") for name, level in found.items()}
+    levels = {name: level.set_index("unit_id") for name, level in found.items()}
+    return {**levels, "predictions": marked.set_index("image_id")}
 
 
 def test_what_is_missing_or_failed_is_not_negative() -> None:
@@ -53,8 +65,9 @@ def test_what_is_missing_or_failed_is_not_negative() -> None:
         "one eye": "open",
         "one eye, bad": "yes",
         "failed": "open",
-        "unknown eye": "no",
+        "unknown eye": "open",
     }
+    assert found.loc["unknown eye", "doubt"] == "the image does not say which eye"
     assert found.loc["one eye", "missing"] == "r"
     assert found.loc["one eye", "doubt"] == "no image of eye r"
     assert found.loc["failed", "doubt"] == "1 of 2 images not read"
@@ -73,12 +86,23 @@ def test_an_exam_lacks_what_a_breast_of_it_lacks() -> None:
         Unit(name="breast", columns=("exam", "side"), parts_are="view", parts=("CC", "MLO")),
         Unit(name="exam", columns=("exam",), rule="max", parts_are="side", parts=("L", "R")),
     )
-    tables = decisions_of(rows, task=TASK, units=units)
-    marked = with_doubt(tables, rows, task=TASK, units=units, rule=DoubtRule(), withheld="")
-    found = marked["exam"].set_index("unit_id")
+
+    def exams(rows: pd.DataFrame) -> pd.DataFrame:
+        _, tables = decide_all(
+            rows, task=TASK, units=units, threshold=None, rule=DoubtRule(), withheld=""
+        )
+        return tables["exam"].set_index("unit_id")
+
+    found = exams(rows)
     assert found["decision"].to_dict() == {"whole": "no", "three": "open", "one": "open"}
     assert found.loc["three", "doubt"] == "no image of R MLO"
     assert found.loc["one", "missing"] == "R|L MLO"
+    # Four images that do not say what they show may be four of one view.
+    found = exams(rows.assign(view=""))
+    assert set(found["decision"]) == {"open"}
+    assert found.loc["three", "doubt"] == (
+        "L: 2 of 2 images do not say which view; R: the image does not say which view"
+    )
 
 
 def test_marks_are_counted_for_each_unit() -> None:
@@ -91,6 +115,48 @@ def test_marks_are_counted_for_each_unit() -> None:
     assert eye["doubt"] == "1 of 2 images unlike the training images; 1 of 2 images of poor quality"
     assert found["image"].loc["a", "doubt"] == "unlike the training images"
     assert found["eye"].loc["p/r", "doubt"] == ""
+
+
+def test_a_negative_decision_in_doubt_is_open_and_a_positive_one_stands() -> None:
+    rows = table(("a", "p", "l", 0.1), ("b", "p", "r", 0.2), ("c", "q", "l", 0.9))
+    for mark in ({"unfamiliar": True}, {"quality": "blurred"}):
+        found = decided(rows.assign(**{name: [value] * 3 for name, value in mark.items()}))
+        for level in ("predictions", "image"):
+            assert found[level]["decision"].to_dict() == {"a": "open", "b": "open", "c": "yes"}
+        assert found["patient"]["decision"].to_dict() == {"p": "open", "q": "yes"}
+        stands = decided(rows.assign(**mark), accept=True)["patient"]["decision"]
+        assert stands.to_dict() == {"p": "no", "q": "yes"}
+    # Accepted or not: an eye without a photograph is not a healthy eye.
+    alone = table(("a", "p", "l", 0.1), ("b", "q", "r", None))
+    found = decided(alone, accept=True)
+    assert set(found["patient"]["decision"]) == {"open"}
+    assert found["predictions"].loc["b", "decision"] == "open"
+
+
+def test_a_grade_that_the_threshold_decides_against_is_marked_in_every_table() -> None:
+    rows = table(("a", "p", "l", 0.1), ("b", "p", "r", 0.2))
+    rows = rows.drop(columns=["score_yes", "score_no"]).assign(
+        score_0=[0.8, 0.4], score_1=[0.1, 0.45], score_2=[0.1, 0.15]
+    )
+    found = decided(rows, task=GRADES, threshold=0.7)
+    for level, name in (("predictions", "b"), ("image", "b"), ("eye", "p/r"), ("patient", "p")):
+        row = found[level].loc[name]
+        assert (row["predicted"] if level != "predictions" else "1") == "1"
+        assert row["decision"] == "open"
+        assert row["doubt"] == "1 predicted, below the threshold"
+    assert found["eye"].loc["p/l", "decision"] == "negative"
+    # A threshold that refers more than the grade does is what screening asks for: no doubt.
+    low = decided(rows, task=GRADES, threshold=0.1)["eye"].loc["p/l"]
+    assert (low["predicted"], low["decision"], low["doubt"]) == ("0", "positive", "")
+
+
+def test_what_says_nothing_of_its_unit_does_not_count_for_it() -> None:
+    rows = table(("a", "p", "l", 0.9), ("b", "p", "l", 0.1), ("c", "p", "r", 0.1))
+    rows["quality"] = ["ungradable: dark", "", ""]
+    found = decided(rows)
+    assert found["eye"].loc["p/l", "score_yes"] == 0.1
+    assert found["eye"].loc["p/l", "decision"] == "open"
+    assert found["predictions"]["decision"].to_dict() == {"a": "open", "b": "no", "c": "no"}
 
 
 def test_abstaining_refers_what_is_in_doubt_and_nothing_else() -> None:

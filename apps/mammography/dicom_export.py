@@ -27,6 +27,7 @@ from apps.mammography.overlay import marked_region, overlay_of
 from core.base.outputs import csv_safe, write_bytes, write_text
 from core.data.dicom import is_dicom, open_dicom, quiet
 from core.errors import AppError
+from core.evaluation.doubt import rule_of_decision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,7 +53,7 @@ _KEPT = (
     *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID"),
     *("SeriesInstanceUID", "FrameOfReferenceUID", "Modality", "ImageType", "InstanceNumber"),
     *("SeriesNumber", "PatientOrientation", "Laterality", "ImageLaterality", "ViewPosition"),
-    *("ViewCodeSequence", "ImagerPixelSpacing", "BurnedInAnnotation", "BodyPartExamined"),
+    *("ViewCodeSequence", "ImagerPixelSpacing", "BodyPartExamined"),
 )
 # How the header wants its values shown; see ``voi_item``.
 _VOI = (
@@ -236,11 +237,8 @@ def _capture(
         data["PatientOrientation"].value = None
     data.ImageType = ["DERIVED", "SECONDARY"]
     data.DerivationDescription = RESEARCH
-    # The words in the picture name nobody; whether the source's pixels do, only it can say.
-    if source.get("BurnedInAnnotation"):
-        data.BurnedInAnnotation = str(source.BurnedInAnnotation)
-    elif "BurnedInAnnotation" in data:
-        del data.BurnedInAnnotation
+    # Score, decision and legend are; of the source's own pixels only its maker can say.
+    data.BurnedInAnnotation = "YES"
     if _side(source):
         data.Laterality = _side(source)
     return _marked(data, "attention")
@@ -304,7 +302,8 @@ def _presentation(
         hd.pr.GraphicObject(hd.pr.GraphicTypeValues.POLYLINE, line, units="PIXEL")
         for line in outlines(region)
     ]
-    words = f"RESEARCH: attention of resight; decision {row.get('decision') or 'none'}"
+    decided = f"{row.get('decision') or 'none'} ({rule_of_decision(context.run, context.task)})"
+    words = f"RESEARCH: attention of resight; decision {decided}"
     text = hd.pr.TextObject(words, units="DISPLAY", bounding_box=(0.02, 0.02, 0.98, 0.08))
     data = hd.pr.GrayscaleSoftcopyPresentationState(
         # highdicom refuses a table beside a window, and calls entries of 12 bits ones of 16.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from apps.mammography.codes import SCHEME, class_code, decision_code, own_code, standard
+from core.evaluation.doubt import rule_of_decision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -212,32 +213,27 @@ def _region_groups(member: Member, uid: Callable[..., str]) -> list[Any]:
 
 
 def _scores(row: Mapping[str, Any], context: ExportContext) -> list[Any]:
-    """Calibrated scores of the classes and the threshold in force."""
+    """Calibrated probabilities of the classes and the threshold in force, all in percent."""
     import highdicom as hd  # noqa: PLC0415  (an extra)
 
-    task, found = context.task, []
+    task = context.task
+    values = []
     for name in task.classes:
-        value = row.get(f"score_{name}")
-        if value is None or not np.isfinite(float(value)):
-            continue
         if task.name == "cancer" and name == "yes":
-            concept, factor = hd.sr.CodedConcept(*PROBABILITY), 100.0
-            unit = hd.sr.CodedConcept("%", "UCUM", "percent")
+            concept = hd.sr.CodedConcept(*PROBABILITY)
         else:
-            concept, factor = own_code("SCO", task.title(name), f"Score of {task.title(name)}"), 1.0
-            unit = hd.sr.CodedConcept("1", "UCUM", "no units")
-        number = round(factor * float(value), 6)
-        found.append(hd.sr.Measurement(name=concept, value=number, unit=unit))
+            title = task.title(name)
+            concept = own_code("PRO", title, f"Probability of class {title}")
+        values.append((concept, row.get(f"score_{name}")))
     point = context.run.get("operating_point") or {}
-    if isinstance(point, dict) and point.get("threshold") is not None:
-        found.append(
-            hd.sr.Measurement(
-                name=hd.sr.CodedConcept(*THRESHOLD),
-                value=round(float(point["threshold"]), 6),
-                unit=hd.sr.CodedConcept("1", "UCUM", "no units"),
-            )
-        )
-    return found
+    if isinstance(point, dict):
+        values.append((hd.sr.CodedConcept(*THRESHOLD), point.get("threshold")))
+    percent = hd.sr.CodedConcept("%", "UCUM", "percent")
+    return [
+        hd.sr.Measurement(name=concept, value=round(100 * float(value), 4), unit=percent)
+        for concept, value in values
+        if value is not None and np.isfinite(float(value))
+    ]
 
 
 def _evaluations(row: Mapping[str, Any], context: ExportContext) -> list[Any]:
@@ -248,7 +244,7 @@ def _evaluations(row: Mapping[str, Any], context: ExportContext) -> list[Any]:
     decision = str(row.get("decision") or "")
     items = [
         (own_code("NAM", "CLASS", "Predicted class"), str(row.get("predicted") or "")),
-        (own_code("NAM", "DECISION", "Decision at the threshold in force"), decision),
+        (_name_of_decision(context), decision),
     ]
     named = [
         (name, class_code(value, task) if i == 0 else decision_code(value, task))
@@ -260,6 +256,14 @@ def _evaluations(row: Mapping[str, Any], context: ExportContext) -> list[Any]:
     use = own_code("NAM", "USE", "Intended use")
     named.append((use, own_code("USE", "RESEARCH", "Research use only")))
     return [hd.sr.QualitativeEvaluation(name=name, value=value) for name, value in named]
+
+
+def _name_of_decision(context: ExportContext) -> Any:
+    """The question that the decision answers: a threshold is named only where one is in force."""
+    words = rule_of_decision(context.run, context.task)
+    if words.startswith("at the threshold"):
+        return own_code("NAM", "DECISION", "Decision at the threshold in force")
+    return own_code("NAM", words, f"Decision, {words}")
 
 
 def _comment(group: Any, text: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from apps.mammography.images import find_breast
+from core.evaluation.doubt import rule_of_decision
 from core.report.overlay import hot_region, is_strongest_outside, overlay, with_legend
 
 if TYPE_CHECKING:
@@ -72,12 +73,11 @@ def _words(row: Mapping[str, Any], task: Task, run: Mapping[str, Any]) -> list[s
     place = " ".join(str(row.get(name) or "") for name in ("laterality", "view")).strip()
     positive = [task.classes[i] for i in task.positive_index] or list(task.classes)
     scores = [f"{task.title(n)} {float(row[f'score_{n}']):.2f}" for n in positive]
-    point = run.get("operating_point") or {}
-    at = f" at threshold {float(point['threshold']):.3g}" if point.get("threshold") else ""
     lines = [
         f"{name}{place or 'side and view unknown'}: score of {', '.join(scores)}",
         f"predicted class: {task.title(str(row.get('predicted') or 'none'))}; "
-        f"decision: {row.get('decision') or 'none'}{at}",
+        f"decision: {row.get('decision') or 'none'}",
+        f"decided {rule_of_decision(run, task)}",
         f"resight, model {run.get('model_id') or row.get('model_id') or 'unknown'}",
     ]
     if row.get("doubt"):

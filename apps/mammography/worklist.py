@@ -1,10 +1,11 @@
 """The work list: exams (or breasts, or images) from the most to the least suspicious.
 
 What is in doubt comes first, in a section of its own: an image failed, is of poor quality or
-unlike the training, or a breast is missing. In each section exams are ordered by score.
-``triage`` is ``priority`` where the decision is positive and most images can be relied on,
-``open`` where something is missing or in doubt, else ``routine``. Nothing is ruled out: that
-needs a threshold of its own.
+unlike the training, or a breast or view is missing. In each section exams are ordered by score.
+``decision`` is that of every other table. ``triage`` follows from it: ``priority`` where it is
+positive and most images can be relied on, ``in doubt`` where it is positive and most cannot,
+``open`` and ``withheld`` where it is that, else ``routine``. Nothing is ruled out: that needs a
+threshold of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from core.base.outputs import write_text
 from core.base.tables import POSITIVE
 from core.data.dicom import is_dicom, open_dicom, quiet
 from core.errors import ImageError
-from core.evaluation.doubt import OPEN, REFERRED, WITHHELD
+from core.evaluation.doubt import OPEN, REFERRED, WITHHELD, rule_of_decision
 from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def write_worklist(context: ExportContext) -> Sequence[Path]:
         "triage": _triage(rows, context, positive),
         "predicted": rows["predicted"].to_numpy(),
         "decision": rows["decision"].to_numpy(),
+        "decided": rule_of_decision(context.run, context.task),
         "score": rows["score"].round(6).to_numpy(),
         "percentile": (100 * (ranks - 0.5) / max(known, 1)).round(1).to_numpy(),
         "doubt": rows["doubt"].to_numpy(),
@@ -95,17 +97,15 @@ def _triage(rows: pd.DataFrame, context: ExportContext, positive: Sequence[str])
     """What is to be done about each row."""
     found = []
     for row in rows.to_dict("records"):
-        is_positive = row["decision"] in {*positive, POSITIVE}
-        if context.withheld or row["decision"] == WITHHELD:
-            found.append(WITHHELD)
-        elif row["decision"] == REFERRED or (
-            is_positive and (context.accept_doubtful or not _is_mostly_doubtful(row))
-        ):
+        decision = row["decision"]
+        if decision in {OPEN, WITHHELD}:
+            found.append(decision)
+        elif decision not in {*positive, POSITIVE, REFERRED}:
+            found.append("routine" if decision else OPEN)
+        elif decision == REFERRED or context.accept_doubtful or not _is_mostly_doubtful(row):
             found.append("priority")
-        elif row["decision"] in {"", OPEN} or (row["doubt"] and not context.accept_doubtful):
-            found.append(OPEN)
         else:
-            found.append("routine")
+            found.append("in doubt")
     return found
 
 

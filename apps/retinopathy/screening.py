@@ -6,14 +6,16 @@ ungradable. A patient has the grade of the worse eye and is referred if that is
 referable, or if an eye is ungradable: whoever cannot be judged from photographs has
 to be seen. The same rule makes the work list and the screening table.
 
-The grade is the predicted one, whatever a threshold says; the decision is the
-threshold's (without one, whether the grade is referable). Where they differ, both are said.
+The grade is the predicted one, whatever a threshold says. What a prediction decides, and what
+speaks against it, is taken from core's tables (``core.evaluation.doubt``) word for word; this
+module adds who is to be seen first, and why.
 
 This module reads no file and draws nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +24,12 @@ import pandas as pd
 
 from apps.retinopathy.metrics import GRADES, VISION_THREATENING
 from core.app import Unit
-from core.base.tables import NEGATIVE, POSITIVE, score_columns
+from core.base.tables import POSITIVE, score_columns
 from core.evaluation.doubt import plain_reasons
 from core.evaluation.units import decisions_by_unit, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping
+    from collections.abc import Hashable
 
     from core.app import Task
 
@@ -62,15 +64,16 @@ class Referrals:
 
     All have ``score_referable``, ``score_vision_threatening`` (missing unless the task
     is the five grades), ``grade`` (predicted; empty where nothing was gradable), ``decision``
-    (positive or negative; empty likewise), ``n_ungradable``, ``n_unfamiliar``, ``n_no_eye``,
-    ``referred`` (bool), ``why``, ``doubt``, ``label`` and ``group``. Scores are calibrated and
-    those of gradable photographs only.
+    and ``doubt`` (core's), ``is_called`` (at or above the threshold, or of a referable grade
+    where there is none), ``n_ungradable``, ``n_failed``, ``n_unfamiliar``, ``n_no_eye``,
+    ``referred`` (bool), ``why``, ``label`` and ``group``. Scores are calibrated and those of
+    gradable photographs only.
 
     Attributes:
         images: one row per photograph; ``image_id``, ``patient``, ``eye``.
         eyes: one row per eye; ``eye_id``, ``patient``, ``eye``, ``images``.
         patients: one row per patient, with ``urgency`` (0 is the most urgent), ``missing``
-            (eyes without a photograph) and ``images``, most urgent first.
+            (core's: eyes without a photograph) and ``images``, most urgent first.
     """
 
     images: pd.DataFrame
@@ -89,6 +92,7 @@ def referrals(
     *,
     task: Task,
     threshold: float | Mapping[str, float] | None = None,
+    tables: Mapping[str, pd.DataFrame] | None = None,
 ) -> Referrals:
     """Decide on photographs, eyes and patients.
 
@@ -99,6 +103,9 @@ def referrals(
         threshold: on the summed score of the referable classes, or None: then a referable
             grade decides. One for each value of the column ``fold``, and under the empty
             name that of all others, where the cases helped to choose it.
+        tables: what a prediction decided about images, eyes and patients
+            (``core.evaluation.doubt.decide_all``); None decides anew, as a report does of
+            labelled cases, and knows no doubt.
     """
     frame = predictions.reset_index(drop=True).copy()
     ids = text_of(frame["image_id"])
@@ -108,28 +115,29 @@ def referrals(
     # An unknown eye is one of its own: two photographs may show both eyes of a patient.
     frame["eye"], frame["eye_key"] = eyes, np.where(eyes == "", ids, eyes)
     bad = is_ungradable(frame)
-    counted = frame.assign(status=np.where(bad, "failed", "ok"))
-    units = [Unit(name="eye", columns=("patient", "eye_key"), rule="mean"), UNITS[1]]
-    tables, _ = decisions_by_unit(
-        counted, task=task, units=units, threshold=threshold, keep=("fold",)
-    )
+    if tables is None:
+        counted = frame.assign(status=np.where(bad, "failed", "ok"))
+        units = [Unit(name="eye", columns=("patient", "eye_key"), rule="mean"), UNITS[1]]
+        tables, _ = decisions_by_unit(
+            counted, task=task, units=units, threshold=threshold, keep=("fold",)
+        )
+    else:
+        tables = _renamed(tables, frame, predictions, task)
     frame["eye_id"] = frame["patient"] + "/" + frame["eye_key"]
     frame["ungradable"] = bad
     frame["fault"] = _faults(frame)
+    frame["failed"] = frame["status"] != "ok"
     frame["unfamiliar"] = _unfamiliar(frame)
     frame["no_eye"] = [text.startswith("not ") for text in text_of(frame["quality"])]
     alone = frame.assign(
         n_unfamiliar=frame["unfamiliar"].astype(int), n_no_eye=frame["no_eye"].astype(int)
     )
-    images = _level(tables["image"], alone.set_index("image_id", drop=False), task)
-    by_eye = _level(tables["eye"], _gathered(frame, "eye_id"), task)
-    by_patient = _level(tables["patient"], _gathered(frame, "patient"), task)
+    images = _level(tables["image"], alone.set_index("image_id", drop=False), task, threshold)
+    by_eye = _level(tables["eye"], _gathered(frame, "eye_id"), task, threshold)
+    by_patient = _level(tables["patient"], _gathered(frame, "patient"), task, threshold)
     _refer(images)
     _refer(by_eye)
     _refer(by_patient, eyes=by_eye)
-    by_patient["missing"] = [_missing_eye(eyes) for eyes in by_patient["eye"]]
-    for table in (images, by_eye, by_patient):
-        table["doubt"] = _doubts(table)
     by_patient["urgency"] = [
         _urgency(row, grades=task.classes) for row in by_patient.to_dict("records")
     ]
@@ -154,32 +162,27 @@ def _unfamiliar(frame: pd.DataFrame) -> pd.Series[bool]:
     return frame["unfamiliar"].fillna(value=False).astype(bool) & (frame["status"] == "ok")
 
 
-def _missing_eye(eyes: str) -> str:
-    """The eye of which there is no photograph; empty where the eyes are not told apart.
+def _renamed(
+    tables: Mapping[str, pd.DataFrame], frame: pd.DataFrame, predictions: pd.DataFrame, task: Task
+) -> dict[str, pd.DataFrame]:
+    """Core's tables under this module's names of eyes; a photograph that says nothing is bare.
 
-    >>> _missing_eye("left"), _missing_eye("left|right"), _missing_eye("")
-    ('right', '', '')
+    A photograph that names no eye is a unit of its own, which core names by the photograph.
     """
-    seen = {name for name in eyes.split("|") if name}
-    absent = [side for side in ("left", "right") if side not in seen]
-    return absent[0] if seen <= {"left", "right"} and len(absent) == 1 else ""
-
-
-def _doubts(table: pd.DataFrame) -> list[str]:
-    """Why a row should not be relied on, in words; empty if nothing speaks against it."""
-    found = []
-    for row in table.to_dict("records"):
-        n = int(row.get("n_images", 1))
-        parts = [str(row["fault"])] if row["fault"] else []
-        if row["n_unfamiliar"]:
-            of = f"{row['n_unfamiliar']} of {n} photographs " if n > 1 else ""
-            parts.append(f"{of}unlike the training images")
-        if row.get("missing"):
-            parts.append(f"no photograph of the {row['missing']} eye")
-        if row["is_referable"] != row["is_called"] and row["grade"]:
-            parts.append("the predicted grade and the decision at the threshold differ")
-        found.append("; ".join(parts))
-    return found
+    images = tables["image"].copy()
+    silent = set(frame["image_id"][is_ungradable(frame)])
+    rows = images["unit_id"].isin(silent)
+    images.loc[rows, score_columns(task.classes)] = np.nan
+    images.loc[rows, "predicted"] = ""
+    own = frame["image_id"].to_numpy()
+    whole = frame["patient"] + "/" + frame["eye_key"]
+    named = text_of(predictions["patient"]) if "patient" in predictions else np.full(len(own), "")
+    is_own = (named == "") | (frame["eye"] == "").to_numpy()
+    eyes = tables["eye"].copy()
+    eyes["unit_id"] = (
+        eyes["unit_id"].astype(str).map(dict(zip(np.where(is_own, own, whole), whole, strict=True)))
+    )
+    return {"image": images, "eye": eyes, "patient": tables["patient"]}
 
 
 def _gathered(frame: pd.DataFrame, key: str) -> pd.DataFrame:
@@ -192,6 +195,7 @@ def _gathered(frame: pd.DataFrame, key: str) -> pd.DataFrame:
             "images": grouped["image_id"].agg("|".join),
             "n_images": grouped.size(),
             "n_ungradable": grouped["ungradable"].sum().astype(int),
+            "n_failed": grouped["failed"].sum().astype(int),
             "n_unfamiliar": grouped["unfamiliar"].sum().astype(int),
             "n_no_eye": grouped["no_eye"].sum().astype(int),
             "fault": grouped["fault"].agg(
@@ -201,26 +205,37 @@ def _gathered(frame: pd.DataFrame, key: str) -> pd.DataFrame:
     )
 
 
-def _level(decided: pd.DataFrame, known: pd.DataFrame, task: Task) -> pd.DataFrame:
-    """One table: names, scores, grade."""
+def _level(
+    decided: pd.DataFrame,
+    known: pd.DataFrame,
+    task: Task,
+    threshold: float | Mapping[str, float] | None,
+) -> pd.DataFrame:
+    """One table: names, scores, grade, decision."""
     table = known.loc[decided["unit_id"]].reset_index(drop=True)
     kept = ["image_id", "eye_id", "patient", "eye", "images", "n_images", "n_ungradable"]
-    kept += ["n_unfamiliar", "n_no_eye", "fault"]
+    kept += ["n_failed", "n_unfamiliar", "n_no_eye", "fault"]
     table = table[[c for c in kept if c in table.columns]].copy()
     if "eye_id" not in table and "n_images" in table:
         table.insert(0, "unit_id", decided["unit_id"].to_numpy())
     scores = decided[score_columns(task.classes)].to_numpy(dtype=np.float64)
     positive = {task.classes[i] for i in task.positive_index}
     table["grade"] = decided["predicted"].to_numpy()
-    called = decided["decision"].isin([*positive, *([] if task.is_two_way else [POSITIVE])])
-    table["is_called"] = called.to_numpy()
-    sides = np.where(table["is_called"], POSITIVE, NEGATIVE)
-    table["decision"] = np.where(table["grade"] == "", "", sides)
+    table["decision"] = decided["decision"].to_numpy()
+    table["is_referable"] = [grade in positive for grade in table["grade"]]
     table["score_referable"] = scores[:, list(task.positive_index)].sum(axis=1)
     table["score_vision_threatening"] = (
         scores[:, list(VISION_THREATENING)].sum(axis=1) if tuple(task.classes) == GRADES else np.nan
     )
-    table["is_referable"] = [grade in positive for grade in table["grade"]]
+    if threshold is None:
+        table["is_called"] = table["is_referable"]
+    elif isinstance(threshold, Mapping):
+        # Several thresholds are those of a report, which knows no doubt.
+        table["is_called"] = decided["decision"].isin([*positive, POSITIVE]).to_numpy()
+    else:
+        table["is_called"] = table["score_referable"].round(12).ge(threshold).to_numpy()
+    for name in ("doubt", "missing"):
+        table[name] = decided[name].to_numpy() if name in decided else ""
     table["label"], table["group"] = decided["label"].to_numpy(), decided["group"].to_numpy()
     return table
 

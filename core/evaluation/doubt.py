@@ -3,24 +3,26 @@
 A score says nothing of whether it should have been given. The marks made here travel with
 every row of every output, and decide where an output that somebody acts on is withheld:
 
-    open       a negative decision of an incomplete unit: what is missing is not negative
+    open       a negative decision about anything in doubt: what is missing, failed or unlike
+               the training is not negative; and where no image says anything
     referred   with ``--abstain``, whatever is in doubt
     withheld   what is no picture of the kind at all; and everything, where most inputs are
                that or unlike the training
 
-The predicted class is never touched; only the decision is.
+The predicted class is never touched; only the decision is. This is the one place where a
+decision is made; tables, work lists, letters and DICOM objects show what is decided here.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.base.tables import NEGATIVE
-from core.evaluation.units import text_of
+from core.evaluation.units import decisions_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,15 +37,20 @@ __all__ = [
     "REFERRED",
     "WITHHELD",
     "DoubtRule",
+    "decide_all",
     "doubt_of_images",
     "is_doubtful",
+    "is_negative",
     "plain_reasons",
     "prevailing_doubt",
-    "with_doubt",
+    "rule_of_decision",
+    "says_nothing",
 ]
 
 OPEN, REFERRED, WITHHELD = "open", "referred", "withheld"
 UNFAMILIAR = "unlike the training images"
+# How the quality of a picture begins that says nothing of its unit, see ``App.prepare``.
+OTHER_KIND, UNGRADABLE = "not ", "ungradable"
 # From this share of the scored inputs on, the batch as a whole is not what the model knows.
 MOST = 0.5
 
@@ -54,7 +61,8 @@ class DoubtRule:
 
     Attributes:
         abstain: they are referred instead of decided.
-        accept: decisions, letters and prescriptions are written for them as for any other.
+        accept: decisions, letters and prescriptions are written for them as for any other;
+            what is missing or failed is not negative all the same.
     """
 
     abstain: bool = False
@@ -130,54 +138,112 @@ def prevailing_doubt(predictions: pd.DataFrame) -> str:
     )
 
 
-def with_doubt(
-    tables: Mapping[str, pd.DataFrame],
+def decide_all(
     predictions: pd.DataFrame,
     *,
     task: Task,
     units: Sequence[Unit],
+    threshold: float | None,
     rule: DoubtRule,
     withheld: str,
-) -> dict[str, pd.DataFrame]:
-    """Decisions tables with ``n_unfamiliar``, ``n_poor``, ``missing`` and ``doubt``.
-
-    The decision gives way to ``open``, ``referred`` or ``withheld`` as the module says.
+) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
+    """What is decided about every input and every unit, and what speaks against relying on it.
 
     Args:
-        tables: unit name -> decisions, ``image`` among them.
-        predictions: the inputs behind them.
+        predictions: the inputs.
         task: with its class order.
         units: the steps; a unit's ``parts`` say what a whole one has.
+        threshold: of the operating point in force, or None.
         rule: what is done about doubt.
         withheld: see ``prevailing_doubt``; empty lets decisions stand.
+
+    Returns:
+        the predictions with ``decision`` and ``doubt``; and unit name -> decisions, ``image``
+        among them, with ``n_unfamiliar``, ``n_poor``, ``missing`` and ``doubt``. Units have the
+        scores of the images that say something (``says_nothing``). The decision gives way to
+        ``open``, ``referred`` or ``withheld`` as the module says.
     """
+    silent = says_nothing(predictions)
+    counted = predictions.assign(
+        status=np.where(silent, "failed", text_of(predictions["status"]).astype(object))
+    )
+    tables = decisions_of(counted, task=task, units=units, threshold=threshold)
+    tables["image"] = decisions_of(predictions, task=task, threshold=threshold)["image"]
     found = {}
     for name, table in tables.items():
         unit = next((u for u in units if u.name == name), None)
         key = _owners(predictions, unit)
-        marked = _marked(table, predictions, key, unit, units)
+        marked = _marked(table, predictions, key, unit, units, task)
         decision = marked["decision"].to_numpy(dtype=object).copy()
-        lacks = (marked["n_failed"] > 0).to_numpy() | (marked["missing"] != "").to_numpy()
+        doubtful = (marked["doubt"] != "").to_numpy()
         if task.positive_index and task.kind != "multilabel":
-            negative = _is_negative(decision, task)
-            decision[lacks & negative & (marked["n_images"] > 0).to_numpy()] = OPEN
-            decision[(marked["n_images"] == 0).to_numpy()] = OPEN
+            lacks = ((marked["n_failed"] > 0) | (marked["missing"] != "")).to_numpy()
+            unsure = lacks if rule.accept else doubtful
+            decision[unsure & is_negative(decision, task)] = OPEN
+            mute = (marked["n_images"] == 0).to_numpy()
+            if unit is None and not rule.accept:
+                mute = mute | marked["unit_id"].isin(set(map(str, key[silent]))).to_numpy()
+            decision[mute] = OPEN
         if rule.abstain:
-            decision[(marked["doubt"] != "").to_numpy()] = REFERRED
+            decision[doubtful] = REFERRED
         if not rule.accept:
             decision[_all_of_other_kind(table, predictions, key)] = WITHHELD
         if withheld:
             decision[:] = WITHHELD
         found[name] = marked.assign(decision=decision)
-    return found
+    image = found["image"].set_index("unit_id").loc[text_of(predictions["image_id"]).tolist()]
+    # What is no input of this kind at all (skipped) has no decision that could be open.
+    told = image["decision"].to_numpy(dtype=object)
+    told[text_of(predictions["status"]) == "skipped"] = ""
+    return predictions.assign(decision=told, doubt=image["doubt"].to_numpy()), found
+
+
+def rule_of_decision(run: Mapping[str, Any], task: Task) -> str:
+    """By which rule a run decides, in words, for whoever reads a decision.
+
+    >>> from core.app import Task
+    >>> task = Task(name="t", kind="binary", classes=("no", "yes"), positive=("yes",))
+    >>> rule_of_decision({"operating_point": {"threshold": 0.25}}, task)
+    'at the threshold in force, 0.25'
+    >>> rule_of_decision({}, task)
+    'no threshold in force: class of the highest score'
+    """
+    point = run.get("operating_point")
+    if isinstance(point, dict) and point.get("threshold") is not None:
+        return f"at the threshold in force, {float(point['threshold']):.3g}"
+    if task.kind == "multilabel":
+        return "no threshold in force: labels with a score of one half or more"
+    # See ``core.statistics.scores.decide``.
+    best = "median grade" if task.kind == "ordinal" else "class of the highest score"
+    return f"no threshold in force: {'grade between the cuts' if task.cuts else best}"
+
+
+def says_nothing(predictions: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which scored inputs (N,) say nothing of their unit: of another kind, or not gradable."""
+    words = _quality(predictions)
+    ok = text_of(predictions["status"]) == "ok"
+    return ok & np.array([str(w).startswith((OTHER_KIND, UNGRADABLE)) for w in words], dtype=bool)
+
+
+def is_negative(decision: NDArray[np.object_], task: Task) -> NDArray[np.bool_]:
+    """Which decisions (N,) say that nothing was found."""
+    positive = {task.classes[i] for i in task.positive_index}
+    others = [name for name in task.classes if name not in positive]
+    names = others if task.is_two_way else [*others, NEGATIVE]
+    return np.asarray(np.isin(decision, names), dtype=bool)
 
 
 def _of_other_kind(predictions: pd.DataFrame) -> NDArray[np.bool_]:
     """Which inputs (N,) are not of the kind: their quality begins with ``not``."""
+    words = _quality(predictions)
+    return np.array([str(text).startswith(OTHER_KIND) for text in words], dtype=bool)
+
+
+def _quality(predictions: pd.DataFrame) -> NDArray[np.str_]:
+    """The fault of each input (N,), in words."""
     if "quality" not in predictions:
-        return np.zeros(len(predictions), dtype=bool)
-    words = text_of(predictions["quality"])
-    return np.array([str(text).startswith("not ") for text in words], dtype=bool)
+        return np.full(len(predictions), "", dtype=str)
+    return text_of(predictions["quality"])
 
 
 def _all_of_other_kind(
@@ -190,11 +256,13 @@ def _all_of_other_kind(
     return np.array([str(n) in scored - of_kind for n in table["unit_id"]], dtype=bool)
 
 
-def _is_negative(decision: NDArray[np.object_], task: Task) -> NDArray[np.bool_]:
-    """Which decisions (N,) say that nothing was found."""
-    positive = {task.classes[i] for i in task.positive_index}
-    others = [name for name in task.classes if name not in positive]
-    return np.isin(decision, others if task.is_two_way else [*others, NEGATIVE])
+def _is_against(table: pd.DataFrame, task: Task) -> NDArray[np.bool_]:
+    """Of which rows (N,) a positive class is predicted and the threshold decides otherwise."""
+    if not task.positive_index or task.kind == "multilabel":
+        return np.zeros(len(table), dtype=bool)
+    positive = [task.classes[i] for i in task.positive_index]
+    negative = is_negative(table["decision"].to_numpy(dtype=object), task)
+    return np.asarray(table["predicted"].isin(positive).to_numpy() & negative)
 
 
 def _marked(
@@ -203,22 +271,22 @@ def _marked(
     key: NDArray[np.object_],
     unit: Unit | None,
     units: Sequence[Unit],
+    task: Task,
 ) -> pd.DataFrame:
     """One table with its marks."""
     strange, status = _flags(predictions), text_of(predictions["status"])
     ok = status == "ok"
-    poor = (
-        text_of(predictions["quality"]) != "" if "quality" in predictions else np.zeros(len(ok))
-    ).astype(bool) & ok
+    poor = (_quality(predictions) != "") & ok
+    against = _is_against(table, task)
     said = doubt_of_images(predictions)
     rows: dict[str, list[int]] = {}
     for place, name in enumerate(key):
         rows.setdefault(str(name), []).append(place)
     lines = []
-    for name in table["unit_id"]:
+    for place, name in enumerate(table["unit_id"]):
         at = np.array(rows.get(str(name), []), dtype=int)
         gaps = _gaps(predictions, at, unit, units)
-        missing, parts = list(gaps), [f"no image of {words}" for words in gaps.values()]
+        missing, parts = list(gaps), list(gaps.values())
         if len(at) == 1:
             parts += [str(said[at[0]])] if said[at[0]] else []
         else:
@@ -229,6 +297,8 @@ def _marked(
                 for n, word in zip(counts, words, strict=True)
                 if n
             ]
+        if against[place]:
+            parts.append(f"{table['predicted'].iloc[place]} predicted, below the threshold")
         lines.append(
             (
                 int((strange & ok)[at].sum()),
@@ -249,13 +319,13 @@ def _marked(
 def _gaps(
     predictions: pd.DataFrame, at: NDArray[np.int_], unit: Unit | None, units: Sequence[Unit]
 ) -> dict[str, str]:
-    """What no input of a unit shows, and its words: of the unit itself and of those within it.
+    """What no input of a unit shows, and a sentence: of the unit itself and of those within it.
 
     An exam lacks a breast, or it lacks a view of one of its breasts.
     """
     if unit is None:
         return {}
-    found = {part: f"{unit.parts_are} {part}" for part in _missing(predictions, at, unit)}
+    found = _missing(predictions, at, unit, named=f"{unit.parts_are} ")
     for inner in units:
         own = [column for column in inner.columns if column not in unit.columns]
         if not own or not set(unit.columns) < set(inner.columns):
@@ -265,19 +335,37 @@ def _gaps(
         cells = list(zip(*(text_of(predictions[column].iloc[at]) for column in own), strict=True))
         for key in dict.fromkeys(cells):
             if all(key):
-                rows = at[[cell == key for cell in cells]]
-                for part in _missing(predictions, rows, inner):
-                    name = " ".join((*key, part))
-                    found[name] = name
+                rows, name = at[[cell == key for cell in cells]], " ".join(key)
+                found |= {
+                    f"{name} {part}": words
+                    for part, words in _missing(predictions, rows, inner, named=f"{name} ").items()
+                }
     return found
 
 
-def _missing(predictions: pd.DataFrame, at: NDArray[np.int_], unit: Unit | None) -> list[str]:
-    """The parts of a unit that no input shows; none where some input does not say what it shows."""
-    if unit is None or not unit.parts or unit.parts_are not in predictions or not len(at):
-        return []
-    shown = set(text_of(predictions[unit.parts_are].iloc[at]))
-    return [] if "" in shown else [part for part in unit.parts if part not in shown]
+def _missing(
+    predictions: pd.DataFrame, at: NDArray[np.int_], unit: Unit, *, named: str
+) -> dict[str, str]:
+    """The parts of a unit that no input shows, each with a sentence.
+
+    Where inputs do not say what they show, it is not known which part is missing; that all are
+    there is not known either.
+    """
+    if not unit.parts or not len(at):
+        return {}
+    cells = (
+        text_of(predictions[unit.parts_are].iloc[at])
+        if unit.parts_are in predictions
+        else np.full(len(at), "", dtype=str)
+    )
+    absent = [part for part in unit.parts if part not in set(cells)]
+    untold = int((cells == "").sum())
+    if absent and untold:
+        of = f"{untold:,} of {len(at):,} images" if len(at) > 1 else "the image"
+        verb = "does" if untold == 1 else "do"
+        where = "" if named == f"{unit.parts_are} " else f"{named.strip()}: "
+        return {f"{unit.parts_are} not known": f"{where}{of} {verb} not say which {unit.parts_are}"}
+    return {part: f"no image of {named}{part}" for part in absent}
 
 
 def _owners(predictions: pd.DataFrame, unit: Unit | None) -> NDArray[np.object_]:

@@ -20,8 +20,7 @@ from core.cards.licence_terms import summary_of_terms
 from core.data.attempt import one_line
 from core.data.input_files import absolute_rows, require_apart, stamps_of, with_paths
 from core.errors import ImageError, ManifestError, ResightError
-from core.evaluation.doubt import DoubtRule, doubt_of_images, prevailing_doubt, with_doubt
-from core.evaluation.units import decisions_of, text_of
+from core.evaluation.doubt import DoubtRule, decide_all, prevailing_doubt
 from core.prediction.journal import JOURNAL, stream_through
 from core.prediction.scorer import Scorer, shown
 from core.report.predictions_page import Thumbnails, write_predictions_page
@@ -256,16 +255,14 @@ def _decided(
         )
         for u in run.content["units"]
     ]
-    tables = decisions_of(predictions, task=run.task, units=units, threshold=run.threshold)
-    tables = with_doubt(
-        tables, predictions, task=run.task, units=units, rule=doubt, withheld=withheld
+    return decide_all(
+        predictions,
+        task=run.task,
+        units=units,
+        threshold=run.threshold,
+        rule=doubt,
+        withheld=withheld,
     )
-    image = tables["image"].set_index("unit_id").loc[text_of(predictions["image_id"]).tolist()]
-    marked = predictions.assign(doubt=doubt_of_images(predictions))
-    # An input without a score has no decision of its own; its unit is the one left open.
-    scored = (predictions["status"] == "ok").to_numpy()
-    marked["decision"] = image["decision"].where(scored, predictions["decision"].to_numpy()).array
-    return marked, tables
 
 
 def _export(run: Run, context: ExportContext) -> tuple[list[str], list[str]]:

@@ -223,8 +223,8 @@ def test_the_picture_says_what_it_is_and_is_compressed(
     for image_id, data in objects(folder, "sc"):
         source = source_of(made, image_id)
         assert data.file_meta.TransferSyntaxUID == pydicom.uid.RLELossless
-        # Whether pixels name somebody only the source can say.
-        assert data.get("BurnedInAnnotation") == source.get("BurnedInAnnotation")
+        # Score and legend are words in the pixels, whatever the source's hold.
+        assert data.BurnedInAnnotation == "YES"
         strip = data.pixel_array[source.Rows :]
         assert len(strip) > 30
         assert (strip.min(axis=2) > 200).mean() > 0.01
@@ -250,13 +250,16 @@ def test_class_decision_threshold_and_doubt_are_items_of_their_own(
             item.name.meaning: item.value.meaning for item in group.get_qualitative_evaluations()
         }
         numbers = {item.name.meaning: float(item.value) for item in group.get_measurements()}
+        # Probabilities and the threshold on them are of one kind and have one unit.
+        assert {item.unit.value for item in group.get_measurements()} == {"%"}
         told[group.tracking_identifier] = {**answers, **numbers}
     assert {"exam", "breast L", "breast R"} <= set(told)
     exam = told["exam"]
     assert (exam["Predicted class"], exam["Decision at the threshold in force"]) == ("Yes", "Yes")
     assert exam["Whether the result is in doubt"] == "Yes"
     assert exam["Probability of cancer"] == pytest.approx(80)
-    assert exam["Threshold Value"] == pytest.approx(0.4)
+    assert exam[f"Probability of class {APP.tasks[0].title('no')}"] == pytest.approx(20)
+    assert exam["Threshold Value"] == pytest.approx(40)
     assert told["breast R"]["Decision at the threshold in force"].startswith("Open")
     # .4 is below one half and not below the threshold: two answers.
     both = [(r["Predicted class"], r["Decision at the threshold in force"]) for r in told.values()]
@@ -316,6 +319,46 @@ def test_dicom3tools_finds_no_error(written: tuple[Path, ExportContext]) -> None
         assert not errors, (path.name, errors)
 
 
+WORDS = (
+    "Predicted class",
+    "Threshold Value",
+    "Probability of cancer",
+    "Research use only",
+    "unlike the training images",
+    "model abc",
+    "Algorithm Version",
+)
+
+
+def text_of_report(path: Path) -> str:
+    """A report as dicom3tools, whose reader of structured reports is its own, shows it."""
+    reader = shutil.which("dcsrdump", path=str(dicom3tools.bin_dir()))
+    assert reader is not None
+    told = subprocess.run([reader, str(path)], capture_output=True, check=True, text=True)
+    return told.stdout + told.stderr
+
+
+def test_another_reader_shows_the_words_of_a_report(written: tuple[Path, ExportContext]) -> None:
+    folder, _ = written
+    shown = text_of_report(folder / "study_00001_sr.dcm")
+    for words in (*WORDS, "Decision at the threshold in force"):
+        assert words in shown, words
+    assert "Error" not in shown
+
+
+def test_a_report_names_no_threshold_where_none_is_in_force(
+    written: tuple[Path, ExportContext], tmp_path: Path
+) -> None:
+    _, made = written
+    bare = {"model_id": "abc", "operating_point": None, "versions": {}}
+    changed = ExportContext(**{**made.__dict__, "out": tmp_path, "run": bare, "saliency": None})
+    next(e for e in APP.exports if e.name == "dicom").write(changed)
+    shown = text_of_report(tmp_path / "dicom" / "study_00001_sr.dcm")
+    assert "Decision, no threshold in force: class of the highest score" in shown
+    assert "threshold in force" not in shown.replace("no threshold in force", "")
+    assert "Threshold Value" not in shown
+
+
 @pytest.mark.skipif(shutil.which("dsr2html") is None, reason="needs dsr2html of dcmtk")
 def test_a_viewer_shows_the_words(written: tuple[Path, ExportContext]) -> None:
     folder, _ = written
@@ -325,13 +368,5 @@ def test_a_viewer_shows_the_words(written: tuple[Path, ExportContext]) -> None:
         check=True,
         text=True,
     ).stdout
-    for words in (
-        "Predicted class",
-        "Decision at the threshold in force",
-        "Threshold Value",
-        "Research use only",
-        "unlike the training images",
-        "model abc",
-        "Algorithm Version",
-    ):
+    for words in (*WORDS, "Decision at the threshold in force"):
         assert words in page, words

@@ -12,6 +12,7 @@ from PIL import Image
 
 from apps.mammography import APP
 from core.app import ExportContext, Source
+from core.evaluation.doubt import DoubtRule, decide_all
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -134,8 +135,44 @@ def test_exams_in_doubt_come_first_and_are_no_routine(phantom: Path, tmp_path: P
     table = pd.read_csv(tmp_path / "worklist.csv")
     assert table["section"].tolist() == ["in doubt", "in doubt", "by suspicion", "by suspicion"]
     assert table["exam"].tolist()[:2] == [exams["exam"][1], exams["exam"][0]]
-    assert table["triage"].tolist()[:2] == ["open", "open"]
+    # Positive, of images that the model does not know: neither open nor a priority.
+    assert table["triage"].tolist()[:2] == ["open", "in doubt"]
+    assert set(table["decided"]) == {"no threshold in force: class of the highest score"}
     assert table["doubt"].tolist()[1] == "4 of 4 images unlike the training images"
+
+
+def test_the_worklist_says_of_an_exam_what_every_table_says(phantom: Path, tmp_path: Path) -> None:
+    made = context(phantom, tmp_path)
+    # One exam lacks a view, of one an image failed; all scores are low.
+    table = made.predictions.assign(
+        reason="", score_yes=0.1, score_no=0.9, predicted="no", unfamiliar=False
+    )
+    exams = sorted(set(table["exam"]))
+    table = table.drop(table[table["exam"] == exams[0]].index[0])
+    row = table[table["exam"] == exams[1]].index[0]
+    table["status"] = table["status"].astype(object)
+    table.loc[row, ["status", "reason"]] = ["failed", "cut short"]
+    predictions, decisions = decide_all(
+        table,
+        task=made.task,
+        units=APP.units,
+        threshold=0.5,
+        rule=DoubtRule(),
+        withheld="",
+    )
+    changed = {"predictions": predictions, "decisions": decisions}
+    export("worklist", ExportContext(**{**made.__dict__, **changed}))
+    listed = pd.read_csv(tmp_path / "worklist.csv", keep_default_na=False).set_index("exam")
+    known = decisions["exam"].set_index("unit_id")
+    for name, row in listed.iterrows():
+        assert row["decision"] == known.loc[name, "decision"]
+        assert row["doubt"] == known.loc[name, "doubt"]
+        assert (row["triage"] == "open") == (row["decision"] == "open")
+    assert {name: listed.loc[name, "decision"] for name in exams} == {
+        **dict.fromkeys(exams, "no"),
+        exams[0]: "open",
+        exams[1]: "open",
+    }
 
 
 def test_an_exam_is_named_as_its_reader_knows_it_only_where_asked(

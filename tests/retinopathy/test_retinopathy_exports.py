@@ -12,8 +12,11 @@ from PIL import Image
 from apps.retinopathy import APP
 from apps.retinopathy.exports import write_letters, write_overlays, write_worklist
 from apps.retinopathy.exports.letters import FILES, languages
+from apps.retinopathy.exports.worklist import threshold_of
+from apps.retinopathy.screening import UNITS
 from core.app import ExportContext
 from core.errors import ConfigError
+from core.evaluation.doubt import DoubtRule, decide_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +28,22 @@ if TYPE_CHECKING:
     Made = Callable[..., ExportContext]
 
 BAD = "ungradable: focus: hardly a vessel can be followed"
+
+
+def changed(base: ExportContext | None = None, **changes: Any) -> ExportContext:
+    """A context with its decisions made anew, as a prediction makes them."""
+    whole = {**(base.__dict__ if base else {}), **changes}
+    predictions, decisions = decide_all(
+        whole["predictions"],
+        task=whole["task"],
+        units=UNITS,
+        threshold=threshold_of(whole["run"]),
+        rule=DoubtRule(
+            abstain=whole.get("abstain", False), accept=whole.get("accept_doubtful", False)
+        ),
+        withheld=whole.get("withheld", ""),
+    )
+    return ExportContext(**{**whole, "predictions": predictions, "decisions": decisions})
 
 
 @pytest.fixture
@@ -40,10 +59,9 @@ def context(tmp_path: Path, predicted: Predicted) -> Made:
             ("e", "9", "left", 2, "", ""),
             ("f", "9", "right", 2, "", BAD),
         )
-        return ExportContext(
+        return changed(
             out=tmp_path,
             predictions=table,
-            decisions={},
             manifest=table,
             task=APP.task(),
             run={"operating_point": None, "operating_points": []},
@@ -80,13 +98,13 @@ def test_the_operating_point_in_force_decides(context: Made, tmp_path: Path) -> 
         "operating_point": "careful",
         "operating_points": [{"name": "careful", "threshold": 0.1}],
     }
-    write_worklist(ExportContext(**{**base.__dict__, "run": run}))
+    write_worklist(changed(base, run=run))
     assert [row["referred"] for row in rows(tmp_path / "worklist.csv")] == ["yes"] * 4
 
 
 def at_threshold(base: ExportContext, threshold: float, **changes: Any) -> ExportContext:
     run = {"operating_point": {"name": "x", "threshold": threshold}, "operating_points": []}
-    return ExportContext(**{**base.__dict__, "run": run, **changes})
+    return changed(base, run=run, **changes)
 
 
 def test_a_letter_says_the_decision_and_no_grade_that_was_not_predicted(
@@ -114,7 +132,8 @@ def test_a_letter_says_the_decision_and_no_grade_that_was_not_predicted(
     assert "1 of 1 letters were withheld" in high.notes[0]
     write_worklist(high)
     row = rows(tmp_path / "worklist.csv")[0]
-    assert (row["grade"], row["decision"], row["referred"]) == ("2", "negative", "open")
+    assert (row["grade"], row["decision"], row["referred"]) == ("2", "open", "open")
+    assert row["urgency"] == "in doubt, to be looked at"
 
 
 def test_no_letter_for_what_the_model_does_not_know(context: Made, tmp_path: Path) -> None:
@@ -122,7 +141,7 @@ def test_no_letter_for_what_the_model_does_not_know(context: Made, tmp_path: Pat
     table = base.predictions.copy()
     table["unfamiliar"] = table["image_id"].isin(["a", "b"])
     table.loc[table["image_id"] == "d", "quality"] = "not a fundus photograph: it has no colour"
-    strange = ExportContext(**{**base.__dict__, "predictions": table})
+    strange = changed(base, predictions=table)
     write_letters(strange)
     told = {row["patient"]: row["withheld"] for row in rows(tmp_path / "letters" / "letters.csv")}
     assert told["'=1+1"] == "photographs unlike the training images"
@@ -133,14 +152,14 @@ def test_no_letter_for_what_the_model_does_not_know(context: Made, tmp_path: Pat
     assert {row["section"] for row in first} == {"in doubt"}
     assert {row["patient"]: row["referred"] for row in first}["'=1+1"] == "open"
     # Asked for in spite of doubt; what is no eye still gets none.
-    accepted = ExportContext(**{**strange.__dict__, "accept_doubtful": True})
+    accepted = changed(strange, accept_doubtful=True)
     write_letters(accepted)
     told = {row["patient"]: row["withheld"] for row in rows(tmp_path / "letters" / "letters.csv")}
     assert [name for name, why in told.items() if why] == ["../../up"]
-    abstained = ExportContext(**{**strange.__dict__, "abstain": True})
+    abstained = changed(strange, abstain=True)
     write_worklist(abstained)
     assert {row["referred"] for row in rows(tmp_path / "worklist.csv")} == {"yes"}
-    nothing = ExportContext(**{**strange.__dict__, "withheld": "No decisions are given: all."})
+    nothing = changed(strange, withheld="No decisions are given: all.")
     assert [path.name for path in write_letters(nothing)] == ["letters.csv"]
     write_worklist(nothing)
     assert {row["referred"] for row in rows(tmp_path / "worklist.csv")} == {"withheld"}
@@ -149,11 +168,75 @@ def test_no_letter_for_what_the_model_does_not_know(context: Made, tmp_path: Pat
 def test_a_letter_about_one_eye_asks_for_the_other(context: Made, tmp_path: Path) -> None:
     base = context(letters=True, language="en")
     table = base.predictions[base.predictions["image_id"] == "a"]
-    write_letters(ExportContext(**{**base.__dict__, "predictions": table}))
+    write_letters(changed(base, predictions=table))
     text = (tmp_path / "letters" / "letter-0001.html").read_text()
     assert "There is no photograph of this eye." in text
     assert "Please have them looked at again" in text
     assert "Nothing needs to be done now" not in text
+
+
+def test_every_table_says_the_same_of_a_unit(context: Made, predicted: Predicted) -> None:
+    table = predicted(
+        *(("a", "one eye", "left", 0, "", ""), ("b", "no eye named", "", 0, "", "")),
+        *(("c", "failed", "left", 0, "", ""), ("d", "failed", "right", None, "", "")),
+        *(("e", "whole", "left", 0, "", ""), ("f", "whole", "right", 0, "", "")),
+        *(("g", "dark", "left", 4, "", BAD), ("h", "dark", "right", 0, "", "")),
+        *(("i", "strange", "left", 0, "", ""), ("j", "strange", "right", 0, "", "")),
+    )
+    table["unfamiliar"] = table["image_id"] == "i"
+    for threshold, well in ((None, "0"), (0.5, "negative")):
+        base = context(letters=True, language="en")
+        made = at_threshold(base, threshold, predictions=table) if threshold else base
+        made = changed(made, predictions=table)
+        write_worklist(made)
+        write_letters(made)
+        found = {row["patient"]: row for row in rows(made.out / "worklist.csv")}
+        decisions = made.decisions["patient"].set_index("unit_id")
+        for name, row in found.items():
+            assert row["decision"] == decisions.loc[name, "decision"]
+            assert row["doubt"] == decisions.loc[name, "doubt"]
+        assert {name: row["decision"] for name, row in found.items()} == {
+            **dict.fromkeys(found, "open"),
+            "whole": well,
+        }
+        assert {name: row["referred"] for name, row in found.items()} == {
+            **dict.fromkeys(found, "open"),
+            **{"whole": "no", "failed": "yes", "dark": "yes"},
+        }
+        assert found["no eye named"]["doubt"] == "the image does not say which eye"
+        assert found["one eye"]["doubt"] == "no image of eye right"
+        for name, level in (("images.csv", "image"), ("eyes.csv", "eye")):
+            listed = [(row["decision"], row["doubt"]) for row in rows(made.out / name)]
+            known = made.decisions[level]
+            assert sorted(listed) == sorted(zip(known["decision"], known["doubt"], strict=True))
+        letters = rows(made.out / "letters" / "letters.csv")
+        said = {
+            row["patient"]: (made.out / "letters" / row["letter"]).read_text()
+            for row in letters
+            if row["letter"]
+        }
+        assert sorted(said) == ["dark", "no eye named", "one eye", "whole"]
+        assert [n for n, text in said.items() if "Nothing needs to be done" in text] == ["whole"]
+
+
+def test_a_file_that_could_not_be_read_is_not_called_unclear(
+    context: Made, predicted: Predicted
+) -> None:
+    table = predicted(("a", "7", "left", 0, "", ""), ("b", "7", "right", None, "", ""))
+    made = changed(context(letters=True, language="en"), predictions=table)
+    write_letters(made)
+    row = rows(made.out / "letters" / "letters.csv")[0]
+    assert (row["letter"], row["withheld"]) == (
+        "",
+        "failed: 1 of 2 photographs could not be read",
+    )
+    # Written where somebody asks for it all the same.
+    write_letters(changed(made, accept_doubtful=True))
+    text = " ".join((made.out / "letters" / "letter-0001.html").read_text().split())
+    assert "The file of the photograph could not be read" in text
+    assert "not clear enough" not in text
+    assert "Nothing needs to be done" not in text
+    assert "Please have them looked at again" in text
 
 
 def test_overlays_are_drawn_for_gradable_photographs_of_referable_eyes(
@@ -180,9 +263,7 @@ def test_a_blob_lands_in_the_disc_where_it_is_and_nowhere_else(
     heat[70:110, 190:230] = 1.0
     heat[:, 370:] = 1.0
     base = context(overlays=True)
-    write_overlays(
-        ExportContext(**{**base.__dict__, "read": lambda _: photo, "saliency": lambda _: heat})
-    )
+    write_overlays(changed(base, read=lambda _: photo, saliency=lambda _: heat))
     with Image.open(tmp_path / "overlays" / "overlay-0001.png") as image:
         shown = np.asarray(image.convert("RGB")).astype(int)
     right = np.ptp(shown[:300, 400:], axis=2) > 12

@@ -7,8 +7,8 @@ anything. A letter never says more than the decision: a grade is a program's opi
 until a doctor has confirmed it, and each letter says so.
 
 No letter is written where the model does not know what it sees: photographs unlike those
-of the training or of no eye, and where the predicted grade would ask for a doctor and the
-threshold does not. They are counted, and ``letters.csv`` names the reason.
+of the training, of no eye or that could not be read, and where the predicted grade would ask for
+a doctor and the threshold does not. They are counted, and ``letters.csv`` names the reason.
 """
 
 from __future__ import annotations
@@ -16,11 +16,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from apps.retinopathy.exports.worklist import decided
 from apps.retinopathy.metrics import GRADES
 from core.base.outputs import write_text
 from core.base.parsing import parse_yaml
 from core.errors import ConfigError
+from core.evaluation.doubt import is_negative
 from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
@@ -28,14 +31,15 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from core.app import ExportContext
+    from core.app import ExportContext, Task
 
 __all__ = ["languages", "withheld_because", "write_letters"]
 
 FILES = Path(__file__).parent / "letter_files"
 # What every file of words must hold; those below ``grades`` are one sentence per grade.
 WORDS = (
-    *("language", "title", "for", "intro", "left", "right", "eye", "not_judged", "no_photograph"),
+    *("language", "title", "for", "intro", "left", "right", "eye", "not_judged"),
+    *("not_read", "no_photograph"),
     *("next", "next_refer", "next_repeat", "next_none", "not_final", "symptoms", "contact"),
     "not_ruled_out",
 )
@@ -72,7 +76,9 @@ def write_letters(context: ExportContext) -> Sequence[Path]:
         name = "" if why else f"letter-{len(written) + 1:04d}.html"
         rows.append({"letter": name, "patient": patient["patient"], "withheld": why})
         if not why:
-            write_text(folder / name, _rendered(template, _facts(patient, eyes, words)))
+            write_text(
+                folder / name, _rendered(template, _facts(patient, eyes, words, context.task))
+            )
             written.append(folder / name)
     left = len(rows) - len(written)
     if left:
@@ -94,11 +100,14 @@ def withheld_because(patient: Mapping[str, Any], eyes: pd.DataFrame, context: Ex
         return ""
     if context.withheld:
         return context.withheld
-    if patient["n_unfamiliar"]:
-        return "photographs unlike the training images"
-    if (eyes["is_referable"] & ~eyes["is_called"] & (eyes["grade"] != "")).any():
-        return "a referable grade was predicted, and the threshold decides against it"
-    return ""
+    n, of = patient["n_failed"], patient["n_images"]
+    against = (eyes["is_referable"] & ~eyes["is_called"] & (eyes["grade"] != "")).any()
+    reasons = (
+        (n, f"failed: {n:,} of {of:,} photographs could not be read"),
+        (patient["n_unfamiliar"], "photographs unlike the training images"),
+        (against, "a referable grade was predicted, and the threshold decides against it"),
+    )
+    return "; ".join(words for holds, words in reasons if holds)
 
 
 def languages() -> list[str]:
@@ -111,20 +120,19 @@ def languages() -> list[str]:
 
 
 def _facts(
-    patient: Mapping[str, Any], eyes: pd.DataFrame, words: Mapping[str, Any]
+    patient: Mapping[str, Any], eyes: pd.DataFrame, words: Mapping[str, Any], task: Task
 ) -> dict[str, Any]:
     """What a template is given."""
     lines = []
     seen = set()
     for eye in eyes.sort_values("eye", kind="stable").to_dict("records"):
         seen.add(eye["eye"])
-        is_judged = eye["grade"] != ""
         lines.append(
             {
                 "name": words.get(str(eye["eye"])) or words["eye"],
-                "judged": is_judged,
+                "judged": eye["grade"] != "",
                 "grade": eye["grade"],
-                "text": _sentence(eye, words) if is_judged else words["not_judged"],
+                "text": _sentence(eye, words),
             }
         )
     # Only where the eyes are told apart is it known that one is missing.
@@ -132,22 +140,23 @@ def _facts(
     if len(absent) == 1:
         name = words[absent[0]]
         lines.append({"name": name, "judged": False, "grade": "", "text": words["no_photograph"]})
-    # An eye that nobody saw is not a healthy eye, and photographs that do not say which eye they
-    # show may all be of one.
-    is_told = {"left", "right"} <= {*seen, *absent}
-    is_whole = is_told and not patient["referred"] and all(line["judged"] for line in lines)
-    key = "next_refer" if patient["is_called"] else "next_none" if is_whole else "next_repeat"
+    # Only what is decided lets a letter say that nothing needs to be done.
+    is_clear = is_negative(np.array([patient["decision"]], dtype=object), task)[0]
+    is_clear = bool(is_clear) and not patient["referred"]
+    key = "next_refer" if patient["is_called"] else "next_none" if is_clear else "next_repeat"
     return {
         "words": words,
         "patient": patient["patient"],
         "eyes": lines,
-        "referred": bool(patient["referred"]) or not is_whole,
+        "referred": not is_clear,
         "next": words[key],
     }
 
 
 def _sentence(eye: Mapping[Any, Any], words: Mapping[str, Any]) -> str:
-    """What is said of a judged eye: its grade, unless the threshold asks for more."""
+    """What is said of an eye: its grade, unless the threshold asks for more or there is none."""
+    if eye["grade"] == "":
+        return str(words["not_read" if eye["n_failed"] == eye["n_images"] else "not_judged"])
     if eye["is_called"] and not eye["is_referable"]:
         return str(words["not_ruled_out"])
     return str(words["grades"][eye["grade"]])

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from apps.retinopathy.disc import FALLBACKS, find_disc, to_eight_bits
-from apps.retinopathy.exports.worklist import decided, threshold_of
+from apps.retinopathy.exports.worklist import decided
 from core.base.outputs import write_bytes, write_text
+from core.evaluation.doubt import rule_of_decision
 from core.report.overlay import is_strongest_outside, overlay, png_bytes, with_legend
 from core.runs.predictions import csv_text
 
@@ -84,12 +85,11 @@ def inside_disc(pixels: NDArray[Any]) -> NDArray[np.bool_]:
 def _lines(row: Mapping[Any, Any], context: ExportContext) -> list[str]:
     """What stands below an overlay."""
     title = context.task.title
-    threshold = threshold_of(context.run)
-    at = "" if threshold is None else f" at threshold {threshold:.3g}"
     lines = [
         f"patient {row['patient']}, {row['eye'] or 'eye not known'}",
-        f"predicted grade: {title(str(row['grade']))}; decision: {row['decision']}{at}; "
+        f"predicted grade: {title(str(row['grade']))}; decision: {row['decision']}; "
         f"score referable {row['score_referable']:.2f}",
+        f"decided {rule_of_decision(context.run, context.task)}",
         f"resight, model {context.run.get('model_id') or 'unknown'}",
     ]
     return [f"IN DOUBT: {row['doubt']}", *lines] if row["doubt"] else lines

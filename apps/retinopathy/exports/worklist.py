@@ -1,9 +1,10 @@
 """The work list: patients in order of urgency, and the tables of eyes and photographs behind it.
 
 Who is in doubt comes first, in a section of their own: a photograph failed, is not gradable or
-unlike the training, an eye was not photographed, or grade and decision differ. Grade and
-decision stand in columns of their own; ``referred`` is ``open`` where a negative decision rests
-on something missing or unknown.
+unlike the training, an eye was not photographed or is not named, or the threshold decides
+against a referable grade. ``grade``, ``decision`` and ``doubt`` are those of every other table.
+``referred`` is yes for whoever lies above the threshold or cannot be judged, else the decision
+where that is ``open`` or ``withheld``, else no.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from apps.retinopathy.screening import URGENCY, Referrals, referrals
 from core.base.outputs import write_text
-from core.evaluation.doubt import OPEN, WITHHELD
+from core.evaluation.doubt import OPEN, REFERRED, WITHHELD, rule_of_decision
 from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["decided", "referred_of", "threshold_of", "write_worklist"]
 
-_SCORES = ["grade", "decision", "score_referable", "score_vision_threatening"]
+_SCORES = ["grade", "decision", "decided", "score_referable", "score_vision_threatening"]
 _TOLD = ["referred", "why", "doubt"]
 _PATIENT = ["rank", "section", "urgency", "patient", *_SCORES, *_TOLD, "missing", "images"]
 _EYE = ["patient", "eye", *_SCORES, *_TOLD, "n_images", "n_ungradable", "n_unfamiliar", "images"]
@@ -59,7 +60,12 @@ def write_worklist(context: ExportContext) -> Sequence[Path]:
 
 def decided(context: ExportContext) -> Referrals:
     """The referrals of a prediction, at the operating point the run has in force."""
-    return referrals(context.predictions, task=context.task, threshold=threshold_of(context.run))
+    return referrals(
+        context.predictions,
+        task=context.task,
+        threshold=threshold_of(context.run),
+        tables=context.decisions,
+    )
 
 
 def threshold_of(run: Mapping[str, Any]) -> float | None:
@@ -77,18 +83,15 @@ def referred_of(table: pd.DataFrame, context: ExportContext) -> list[str]:
     """For each row yes, no, ``open`` or ``withheld``."""
     if context.withheld:
         return [WITHHELD] * len(table)
-    doubtful = table["doubt"].ne("").to_numpy()
-    referred = table["referred"].to_numpy() | (doubtful & context.abstain)
     return [
-        "yes" if yes else OPEN if doubt else "no"
-        for yes, doubt in zip(referred, doubtful, strict=True)
+        "yes" if seen or what == REFERRED else what if what in {OPEN, WITHHELD} else "no"
+        for seen, what in zip(table["referred"], table["decision"], strict=True)
     ]
 
 
 def _shown(table: pd.DataFrame, columns: Sequence[str], context: ExportContext) -> pd.DataFrame:
     """The columns of a table for people: words for what is decided, no column without content."""
+    table = table.assign(decided=rule_of_decision(context.run, context.task))
     shown = table[[name for name in columns if name in table.columns]].copy()
     shown["referred"] = referred_of(table, context)
-    if context.withheld:
-        shown["decision"] = WITHHELD
     return shown.dropna(axis="columns", how="all")
