@@ -1,11 +1,15 @@
+import logging
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from core.cli import predict
 from core.cli.main import build
-from core.cli.shared import say
+from core.cli.shared import guarded, say
 
 HEAVY = (
     "torch",
@@ -43,6 +47,41 @@ def test_control_characters_are_made_visible_and_spaces_stay(
 ) -> None:
     say("53\xa0% of\x1b[2J.jpg")
     assert capsys.readouterr().out == "53\xa0% of\\x1b[2J.jpg\n"
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_is_left_out_of_the_files_is_said_under_quiet_too(
+    capsys: pytest.CaptureFixture[str], *, as_json: bool
+) -> None:
+    left_out = "field: no ISOXML was written: rates in 'gal/ac' have no one meaning there."
+    result: dict[str, Any] = {"n_inputs": 1, "n_ok": 1, "n_failed": 0, "n_skipped": 0, "files": []}
+    result |= {"predicted": {}, "decisions": {}, "reasons": {}, "decisions_withheld": ""}
+    result |= {"not_a_medical_device": "", "notes": ["Tiles are 2 m.", left_out]}
+    result["warnings"] = [left_out]
+    predict.tell(result, Path("out"), quiet=True, as_json=as_json)
+    said = capsys.readouterr()
+    assert said.err == f"warning: {left_out}\n"
+    assert ("Tiles are" in said.out) == as_json
+
+
+def test_a_warning_passes_quiet_and_progress_does_not(capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("resight")
+    before, handlers = log.level, logging.getLogger().handlers[:]
+    try:
+        logging.getLogger().handlers.clear()
+        with guarded(quiet=True):
+            log.warning("the server is gone")
+            log.info("half done")
+    finally:
+        log.setLevel(before)
+        logging.getLogger().handlers[:] = handlers
+    assert capsys.readouterr().err == "the server is gone\n"
+
+
+def test_exit_code_3_has_all_its_reasons_in_the_help() -> None:
+    told = " ".join(CliRunner().invoke(build(), ["--help"]).output.split())
+    for reason in ("inputs failed", "nothing could be scored", "export", "decisions are withheld"):
+        assert reason in told
 
 
 def test_unknown_option_is_answered_in_words() -> None:

@@ -49,7 +49,7 @@ def track(title: str, total: float, *, unit: str = "images") -> Iterator[Advance
         total: how much there is; nothing is shown for none.
         unit: of the count.
     """
-    if total <= 0 or log.level >= logging.ERROR:
+    if total <= 0 or log.level > logging.INFO:
         yield lambda _n, _words="": None
         return
     if not sys.stderr.isatty():

@@ -36,6 +36,7 @@ from core.cli import (
     threshold,
     train,
 )
+from core.cli.shared import EXIT_CODES
 from core.runs.run import versions
 
 __all__ = ["build", "main"]
@@ -45,10 +46,7 @@ HELP = (
     "honestly how good the result is, and apply it to new scans and maps. For research; not a "
     "medical device."
 )
-EPILOG = (
-    "Exit codes: 0 done; 2 the input or the command must change; 3 done, but some inputs failed; "
-    "4 another process holds the output; 130 stopped, can be resumed; 1 a fault of ours."
-)
+EPILOG = f"Exit codes: {EXIT_CODES}."
 # Columns from which help is set in boxes.
 BOXES_FROM = 70
 

@@ -6,10 +6,13 @@ Kept in ``docs/cli.md``; a test compares that file with what the commands say.
 from __future__ import annotations
 
 import inspect
+import textwrap
 from typing import Any, get_args, get_type_hints
 
 import typer
 import typer.main
+
+from core.cli.shared import EXIT_CODES
 
 __all__ = ["page_of", "register"]
 
@@ -19,8 +22,6 @@ Made from the commands themselves by `resight page > docs/cli.md`; a test keeps 
 words mean the same everywhere, and the same command again goes on where it stopped. An app may add
 options of its own to `check`, `train`, `evaluate` and `predict`: its README lists them.
 
-Exit codes: 0 done; 2 the input or the command must change; 3 done, but some inputs failed; 4
-another process holds the output; 130 stopped, can be resumed; 1 a fault of ours.
 """
 
 
@@ -36,7 +37,8 @@ def page(context: typer.Context) -> None:
 
 def page_of(root: Any) -> str:
     """Markdown: one section per command, one row per argument and option."""
-    parts = [HEAD]
+    codes = "\n".join(textwrap.wrap(f"Exit codes: {EXIT_CODES}.", 96))
+    parts = [f"{HEAD}{codes}\n"]
     for name, command in _commands(root, ""):
         rows = []
         hints = get_type_hints(inspect.unwrap(command.callback)) if command.callback else {}

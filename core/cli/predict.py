@@ -95,7 +95,7 @@ def tell(result: Mapping[str, Any], out: Path, *, quiet: bool, as_json: bool) ->
     """Say what a prediction found.
 
     Raises:
-        typer.Exit: some inputs failed, or decisions are withheld.
+        typer.Exit: for the reasons that ``core.cli.shared.EXIT_CODES`` names.
     """
     if as_json:
         show_json(result)
@@ -116,6 +116,9 @@ def tell(result: Mapping[str, Any], out: Path, *, quiet: bool, as_json: bool) ->
             say(f"note: {note}")
         for line in _what_to_open(out, result["files"]):
             say(line)
+    # What is left out of the files, or should not be relied on, is said to whoever asks for less.
+    for warning in result.get("warnings") or [] if quiet or as_json else []:
+        say(f"warning: {warning}", to_stderr=True)
     is_partial = result["n_failed"] or not result["n_ok"] or result.get("failed_exports")
     if is_partial or result["decisions_withheld"]:
         raise typer.Exit(SOME_FAILED)

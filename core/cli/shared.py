@@ -17,6 +17,7 @@ from core.base.words import plural
 from core.errors import ConfigError, ResightError
 
 __all__ = [
+    "EXIT_CODES",
     "JSON",
     "QUIET",
     "Mistakes",
@@ -36,6 +37,12 @@ __all__ = [
 T = TypeVar("T")
 
 SOME_FAILED = 3
+EXIT_CODES = (
+    "0 done; 2 the input or the command must change; 3 done, but not whole: some inputs failed, "
+    "nothing could be scored, an export could not be made, or all decisions are withheld because "
+    "most inputs are unlike the training or not of the kind; 4 another process holds the output; "
+    "130 stopped, can be resumed; 1 a fault of ours"
+)
 STOPPED = 130
 # The option that every command has, and the one of those that tell how far they are.
 # What names the parts of a table: the same words in every command that reads labelled data.
@@ -61,7 +68,12 @@ LABEL_MAP = typer.Option(
 )
 LAYER = typer.Option(None, "--layer", help="Layer of a GeoPackage with the polygons.")
 JSON = typer.Option(False, "--json", help="Print the result for programs.")
-QUIET = typer.Option(False, "--quiet", "-q", help="Print the result alone: no progress, no notes.")
+QUIET = typer.Option(
+    False,
+    "--quiet",
+    "-q",
+    help="Print the result alone: no progress, no notes; warnings still go to standard error.",
+)
 
 
 @contextmanager
@@ -71,7 +83,8 @@ def guarded(*, quiet: bool = False, as_json: bool = False) -> Iterator[None]:
     Anything else is a fault of ours and keeps its traceback (exit code 1).
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_ToStderr()])
-    logging.getLogger("resight").setLevel(logging.ERROR if quiet or as_json else logging.INFO)
+    # A warning is about what is written, and is wanted by whoever wants nothing else.
+    logging.getLogger("resight").setLevel(logging.WARNING if quiet or as_json else logging.INFO)
     try:
         try:
             yield

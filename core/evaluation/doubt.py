@@ -222,7 +222,8 @@ def says_nothing(predictions: pd.DataFrame) -> NDArray[np.bool_]:
     """Which scored inputs (N,) say nothing of their unit: of another kind, or not gradable."""
     words = _quality(predictions)
     ok = text_of(predictions["status"]) == "ok"
-    return ok & np.array([str(w).startswith((OTHER_KIND, UNGRADABLE)) for w in words], dtype=bool)
+    silent = [str(word).startswith((OTHER_KIND, UNGRADABLE)) for word in words]
+    return np.asarray(ok & np.array(silent, dtype=bool))
 
 
 def is_negative(decision: NDArray[np.object_], task: Task) -> NDArray[np.bool_]:

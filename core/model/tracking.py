@@ -1,24 +1,27 @@
 """Where learning curves go: CSV, TensorBoard and, where asked for, an MLflow server.
 
 MLflow is no dependency: it brings a web server and some twenty packages along. Whoever has it
-installed names its address.
+installed names its address. A server that goes away during a training costs its curves there
+and nothing else.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from core.base.progress import log
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from pytorch_lightning.loggers import Logger
 
     from core.base.settings import TrainConfig
 
-__all__ = ["loggers", "require_tracker"]
+__all__ = ["loggers", "require_tracker", "steady"]
 
 EXPERIMENT = "resight"
 
@@ -72,9 +75,85 @@ def loggers(config: TrainConfig, folder: Path) -> list[Logger]:
         TensorBoardLogger(folder, name="", version="tensorboard"),
     ]
     if config.mlflow is not None:
-        tracker = MLFlowLogger(
-            experiment_name=EXPERIMENT, run_name=folder.name, tracking_uri=config.mlflow
+        tracker = steady(
+            MLFlowLogger(
+                experiment_name=EXPERIMENT, run_name=folder.name, tracking_uri=config.mlflow
+            ),
+            of=f"{folder.name} to {config.mlflow}",
         )
         tracker.log_hyperparams(config.model_dump(exclude={"mlflow", "weights"}))
         found.append(tracker)
     return found
+
+
+def steady(tracker: Logger, *, of: str) -> Logger:
+    """A logger that never ends a training: it warns at the first failure and then is silent.
+
+    Args:
+        tracker: what logs.
+        of: what is logged, and where to, for the warning.
+
+    Returns:
+        a logger that hands everything on, and says at its end what it could not.
+    """
+    from pytorch_lightning.loggers.logger import Logger as Base  # noqa: PLC0415  (imports torch)
+
+    class Steady(Base):
+        """See ``steady``."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.failed, self.n_lost, self.n_logged = "", 0, 0
+
+        def _tried(self, hand_on: Callable[[], Any]) -> None:
+            if self.failed:
+                return
+            try:
+                hand_on()
+            # A client of a server may raise whatever it likes; none of it is worth a training.
+            except Exception as error:
+                self.failed = " ".join(str(error).split())[:300] or type(error).__name__
+                log.warning(
+                    "MLflow: logging of %s failed (%s); the training goes on without it",
+                    of,
+                    self.failed,
+                )
+
+        @property
+        def name(self) -> str:
+            """Of the experiment."""
+            return EXPERIMENT
+
+        @property
+        def version(self) -> str:
+            """None of the server's: it may be gone."""
+            return ""
+
+        def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+            """Hand on one point of the curves."""
+            self._tried(lambda: tracker.log_metrics(metrics, step))
+            self.n_lost += bool(self.failed)
+            self.n_logged += not self.failed
+
+        def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
+            """Hand on the settings."""
+            self._tried(lambda: tracker.log_hyperparams(params, *args, **kwargs))
+
+        def save(self) -> None:
+            """Hand on."""
+            self._tried(tracker.save)
+
+        def finalize(self, status: str) -> None:
+            """Hand on, and say what was lost."""
+            self._tried(lambda: tracker.finalize(status))
+            if self.failed:
+                log.warning(
+                    "MLflow: %d of %d points of the curves of %s were not logged (%s). All are in "
+                    "the run: log.csv and tensorboard/",
+                    self.n_lost,
+                    self.n_lost + self.n_logged,
+                    of,
+                    self.failed,
+                )
+
+    return Steady()

@@ -319,14 +319,15 @@ def _summary(
     reasons = predictions.loc[predictions["status"] != "ok", "reason"].value_counts()
     ok = predictions[predictions["status"] == "ok"]
     unfamiliar = int(ok["unfamiliar"].sum())
-    notes = [*found.notes, *context.notes]
+    # What was left out of the files and what should not be relied on; words about the data are not.
+    warnings = list(context.notes)
     if context.withheld:
-        notes.append(
+        warnings.append(
             f"{context.withheld} Scores are in predictions.csv; no letter and no prescription is "
             "written. If you have looked at them and know better, pass --accept-doubtful."
         )
     elif len(ok) and unfamiliar > 0.05 * len(ok):
-        notes.append(
+        warnings.append(
             f"{unfamiliar} of {len(ok):,} images look unlike those the model was trained on "
             "(another camera, another crop, another kind of picture?). Look at them before you "
             "use the scores."
@@ -358,7 +359,8 @@ def _summary(
         "decisions": {
             str(k): int(v) for k, v in ok["decision"].value_counts().sort_index().items()
         },
-        "notes": notes,
+        "notes": [*found.notes, *warnings],
+        "warnings": warnings,
         "versions": run.content["versions"],
         "files": list(files),
     }

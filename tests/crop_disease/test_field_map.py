@@ -7,6 +7,7 @@ import re
 import shutil
 import struct
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -451,18 +452,36 @@ def test_no_error_seen_is_not_no_error() -> None:
 
 # ---- doubt
 
+GIVEN = {"rates": "rates.csv", "confusion": "c.csv", "within": "halves.gpkg"}
+SIDE_M = 826 * 0.05
+
+
+def halves(path: Path) -> None:
+    """The west and the east half of the field."""
+    import geopandas  # noqa: PLC0415  (an extra)
+    from shapely import box  # noqa: PLC0415
+
+    edges = [451_000, 451_000 + SIDE_M / 2, 451_000 + SIDE_M]
+    geopandas.GeoDataFrame(
+        {"name": ["west", "east"]},
+        geometry=[box(a, 5_433_000 - SIDE_M, b, 5_433_000) for a, b in pairwise(edges)],
+        crs="EPSG:32632",
+    ).to_file(path, engine="pyogrio")
+
 
 def doubtful(
     phantom: Path, out: Path, strange: Callable[[pd.DataFrame], Any], **changes: Any
 ) -> tuple[Path, ExportContext]:
     """The maps of a field some of whose tiles are unlike the training, with rates."""
-    out.mkdir()
+    out.mkdir(parents=True)
+    halves(out / "halves.gpkg")
     (out / "rates.csv").write_text("class,rate,unit\nhealthy,0,L/ha\nrust,1.5,L/ha\nwilt,2,L/ha\n")
     (out / "c.csv").write_text(",healthy,rust,wilt\nhealthy,9,0,0\nrust,0,9,0\nwilt,0,0,9\n")
     tiles = with_truth(tiles_of(phantom / "mosaic.tif", tile="64px"), phantom / "labels.gpkg")
     tiles = tiles.assign(unfamiliar=strange(tiles))
     tiles["doubt"] = np.where(tiles["unfamiliar"], "unlike the training images", "")
-    base = context(tiles, out, rates=out / "rates.csv", confusion=out / "c.csv")
+    given = {name: out / file for name, file in GIVEN.items()}
+    base = context(tiles, out, **given)
     made = ExportContext(**{**base.__dict__, "predictions": tiles, **changes})
     files = write_field(made)
     folder = out / "maps" / "mosaic"
@@ -493,6 +512,77 @@ def test_an_unfamiliar_field_gets_no_prescription_and_no_accuracy(
     assert marked["Doubt"].str.endswith("tiles in doubt").all()
     assert (marked["N_doubtful"] == marked["N_tiles"]).all()
     assert "Accuracy weighted by area" in (folder / "map.html").read_text()
+
+
+def in_the_west(share: float) -> Callable[[pd.DataFrame], Any]:
+    """Tiles of the west of the field, of so much of its ground."""
+    return lambda tiles: (tiles["col_off"] + 32 < share * 826).to_numpy()
+
+
+def test_areas_are_withheld_where_a_fifth_of_the_ground_is_in_doubt(
+    phantom: Path, tmp_path: Path
+) -> None:
+    folder, made = doubtful(phantom, tmp_path / "a", in_the_west(0.47))
+    table = pd.read_csv(folder / "summary.csv")
+    areas = ["area_ha", "share", "corrected_ha", "low_ha", "high_ha", "zones_ha"]
+    assert table[areas].isna().all(axis=None)
+    assert table["doubt"].str.contains(r"withheld: 4\d % of the map of mosaic").all()
+    page = (folder / "map.html").read_text()
+    assert 'role="alert">Hectares and accuracy are withheld: 4' in page
+    assert "Accuracy weighted by area" not in page
+    assert page.count("<td>withheld</td>") == 4 * len(table)
+    assert any("Hectares and accuracy are withheld" in note for note in made.notes)
+    fields = pd.read_csv(folder / "fields.csv")
+    assert fields[["area_ha", "share"]].isna().all(axis=None)
+    # Given where somebody has looked, and marked all the same.
+    folder, _ = doubtful(phantom, tmp_path / "b", in_the_west(0.47), accept_doubtful=True)
+    table = pd.read_csv(folder / "summary.csv")
+    assert table[["area_ha", "corrected_ha"]].notna().all(axis=None)
+    assert table["doubt"].str.contains("lies in tiles in doubt").any()
+    page = (folder / "map.html").read_text()
+    assert re.search(r"Accuracy weighted by area.*4\d % of this map lies in tiles in doubt", page)
+
+
+def test_a_field_and_a_class_in_doubt_are_withheld_and_others_marked(
+    phantom: Path, tmp_path: Path
+) -> None:
+    # 16 % of the whole, so some 32 % of the west half and nothing of the east.
+    folder, _ = doubtful(phantom, tmp_path / "a", in_the_west(0.16))
+    fields = pd.read_csv(folder / "fields.csv").set_index("field")
+    assert fields.loc[["west"], ["area_ha", "share"]].isna().all(axis=None)
+    assert fields.loc["west", "doubt"].str.match(r"withheld: 3\d % of this field").all()
+    assert fields.loc[["east"], "area_ha"].notna().all()
+    assert fields.loc[["east"], "doubt"].isna().all()
+    table = pd.read_csv(folder / "summary.csv").set_index("class")
+    held = table["doubt_share"] > 0.2
+    assert table.loc[held, "area_ha"].isna().all()
+    assert table.loc[~held, "area_ha"].notna().all()
+    assert not held["healthy"]
+    share = table.loc["healthy", "doubt_share"]
+    assert 0.1 < share < 0.2
+    assert f"{100 * share:.2g} % of the ground called healthy" in table.loc["healthy", "doubt"]
+    # Half of the ground of a class, two percent of the map.
+    folder, _ = doubtful(
+        phantom, tmp_path / "b", lambda tiles: (tiles["predicted"] == "wilt").to_numpy()
+    )
+    table = pd.read_csv(folder / "summary.csv").set_index("class")
+    assert np.isnan(table.loc["wilt", "area_ha"])
+    assert table.loc["wilt", "doubt"].startswith("withheld: ")
+    assert table.loc["healthy", "area_ha"] > 0
+    assert "Accuracy weighted by area" in (folder / "map.html").read_text()
+
+
+def test_the_share_in_doubt_is_that_of_the_ground(phantom: Path, tmp_path: Path) -> None:
+    folder, _ = doubtful(phantom, tmp_path / "a", in_the_west(0.3), accept_doubtful=True)
+    zones = pyogrio.read_dataframe(folder / "zones.gpkg")
+    tiles = pyogrio.read_dataframe(folder / "tiles.gpkg")
+    ground = tiles[(tiles["doubt"] != "") & (tiles["status"] == "ok")].union_all()
+    by_hand = zones.intersection(ground).area.sum() / zones.area.sum()
+    table = pd.read_csv(folder / "summary.csv")
+    assert (table["doubt_share"] * table["area_ha"]).sum() / table["area_ha"].sum() == (
+        pytest.approx(by_hand, abs=0.01)
+    )
+    assert zones["doubt_share"].between(0, 1).all()
 
 
 def test_zones_in_doubt_have_no_rate(phantom: Path, tmp_path: Path) -> None:
@@ -528,7 +618,9 @@ def test_a_threshold_changes_no_class_of_a_map(phantom: Path, tmp_path: Path) ->
         write_field(ExportContext(**{**base.__dict__, "task": task, "run": run}))
         with rasterio.open(out / "maps" / "mosaic" / "classes.tif") as found:
             shown[name] = found.read(1)
-        assert ("threshold" in (out / "maps" / "mosaic" / "map.html").read_text()) == bool(point)
+        page = (out / "maps" / "mosaic" / "map.html").read_text()
+        assert ("The threshold in force" in page) == bool(point)
+        assert ("no threshold in force: class of the highest score" in page) != bool(point)
     assert np.array_equal(shown["none"], shown["low"])
     assert np.array_equal(shown["none"], shown["high"])
 

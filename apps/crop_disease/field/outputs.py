@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.crop_disease.field.channels import Reading
+from apps.crop_disease.field.doubtful_ground import MOST_DOUBT
 from apps.crop_disease.field.isoxml import TaskNames
 from apps.crop_disease.field.mapping import WELL, Decide, map_colours, write_maps
 from apps.crop_disease.field.prescription import write_prescription
@@ -26,7 +27,7 @@ from apps.crop_disease.field.project import Layers
 from apps.crop_disease.field.raster import RasterFacts, describe
 from apps.crop_disease.field.rates import UNITS, read_rates
 from apps.crop_disease.field.spatial import read_shapes
-from apps.crop_disease.field.summary import cells, per_field, summarise
+from apps.crop_disease.field.summary import cells, doubt_of_map, per_field, summarise
 from apps.crop_disease.field.tile_pixels import field_mask
 from apps.crop_disease.field.webmap import web_map
 from apps.crop_disease.field.window import is_tile
@@ -37,7 +38,7 @@ from core.base.outputs import csv_safe, write_text
 from core.base.tables import POSITIVE, score_columns
 from core.data.attempt import attempt
 from core.errors import ConfigError, ManifestError
-from core.evaluation.doubt import prevailing_doubt
+from core.evaluation.doubt import prevailing_doubt, rule_of_decision
 from core.statistics.scores import decide
 
 if TYPE_CHECKING:
@@ -54,7 +55,10 @@ OF_PREDICTIONS = (
     *("predicted", "decision", "doubt", "quality", "unfamiliar"),
     "embedding_distance",
 )
-HEADER = ("class", "ha on the map", "share", "ha corrected (95 % interval)", "zones", "zones, ha")
+HEADER = (
+    *("class", "ha on the map", "share", "ha corrected (95 % interval)"),
+    *("zones", "zones, ha", "in doubt"),
+)
 # Side of a cell of the grid where no working width is given.
 LEAST_CELL_M = 1.0
 
@@ -150,8 +154,8 @@ def _write_raster(
     layers.add_classes(maps.classes)
     layers.add_polygons(write_layer(zones, folder / "zones.gpkg"), column="class")
     layers.add_spots(write_layer(spots, folder / "hotspots.geojson"))
-    withheld = "" if context.accept_doubtful else context.withheld or prevailing_doubt(tiles)
-    table, notes = summarise(context, maps, zones, tiles, withheld=withheld)
+    withheld, no_areas = _withheld(context, zones, tiles, facts.path.stem)
+    table, notes = summarise(context, maps, zones, tiles, withheld=no_areas)
     notes = [
         *([withheld] if withheld else _doubtful_zones(zones)),
         *_threshold_notes(context, tiles),
@@ -171,12 +175,14 @@ def _write_raster(
             rows=cells(table, task),
             notes=notes,
             spots=spots,
-            warning=withheld,
+            warning=no_areas,
         )
     )
     tables = {"hotspots.csv": spots.drop(columns="geometry"), "summary.csv": table}
     if within is not None:
-        tables["fields.csv"] = per_field(zones, within, facts)
+        tables["fields.csv"] = per_field(
+            zones, within, facts, tiles, accept=context.accept_doubtful, withheld=no_areas
+        )
     for name, frame in tables.items():
         text = frame.map(csv_safe).to_csv(index=False, lineterminator="\n")
         write_text(folder / name, text)
@@ -210,6 +216,19 @@ def _zones(
     return with_tiles(zones, tiles, facts, context.task)
 
 
+def _withheld(
+    context: ExportContext, zones: Any, tiles: pd.DataFrame, name: str
+) -> tuple[str, str]:
+    """Why a map gets no prescription, and why no areas; empty where it does."""
+    too_much, sentence = doubt_of_map(zones, f"the map of {name}", accept=context.accept_doubtful)
+    if context.accept_doubtful:
+        return "", ""
+    withheld = context.withheld or prevailing_doubt(tiles)
+    if too_much and not withheld:
+        context.notes.append(sentence)
+    return withheld, withheld or (sentence if too_much else "")
+
+
 def _doubtful_zones(zones: Any) -> list[str]:
     """How much of the map is in doubt, for whoever looks at it; nothing where none is."""
     doubtful = zones["doubt"] != ""
@@ -218,8 +237,9 @@ def _doubtful_zones(zones: Any) -> list[str]:
     numbers = ", ".join(str(n) for n in zones.loc[doubtful, "zone"][:10])
     return [
         f"{int(doubtful.sum()):,} of {len(zones):,} zones "
-        f"({zones.loc[doubtful, 'area_ha'].sum():.4f} ha) are in doubt, for most of their tiles "
-        f"are unlike the training or of poor quality: column doubt of the zones (first: {numbers})."
+        f"({zones.loc[doubtful, 'area_ha'].sum():.4f} ha) are in doubt, for more than "
+        f"{100 * MOST_DOUBT:.0f} % of their ground lies in tiles unlike the training or of poor "
+        f"quality: column doubt of the zones (first: {numbers})."
     ]
 
 
@@ -241,6 +261,9 @@ def _prescribe(
             "nothing is applied there. --accept-doubtful prescribes for them, too."
         )
         zones = zones[~doubtful]
+    if not len(zones):
+        context.notes.append(f"{name}: no prescription was written, for no zone has a rate.")
+        return []
     if zones["n_doubtful"].any():
         context.notes.append(
             f"{name}: {int(zones['n_doubtful'].sum()):,} of {int(zones['n_tiles'].sum()):,} tiles "
@@ -273,8 +296,10 @@ def _threshold(context: ExportContext) -> float | None:
 def _threshold_notes(context: ExportContext, tiles: pd.DataFrame) -> list[str]:
     """What a threshold in force decides, which is not the class that the map shows."""
     limit = _threshold(context)
-    if limit is None or "decision" not in tiles:
+    if "decision" not in tiles or context.task.kind == "multilabel":
         return []
+    if limit is None:
+        return [f"Classes: {rule_of_decision(context.run, context.task)}."]
     if context.task.is_two_way:
         return [f"Classes on the map are decided at the threshold in force, {limit:.3g}."]
     n = int((tiles["decision"] == POSITIVE).sum())

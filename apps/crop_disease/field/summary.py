@@ -17,8 +17,10 @@ from apps.crop_disease.field.areas import (
     judged_counts,
     read_confusion,
 )
+from apps.crop_disease.field.doubtful_ground import share_in, share_of, told
 from apps.crop_disease.field.ground import area_perimeter_m, in_degrees
 from apps.crop_disease.field.notes import facts_of
+from apps.crop_disease.field.zone_tiles import doubtful_ground
 from core.base.progress import log
 from core.base.tables import score_columns
 from core.errors import MetricError
@@ -35,12 +37,7 @@ if TYPE_CHECKING:
     from apps.crop_disease.field.spatial import Shapes
     from core.app import ExportContext, Task
 
-__all__ = ["cells", "per_field", "summarise"]
-
-WITHHELD_AREAS = (
-    "Hectares are of the map alone. No accuracy and no corrected area is given: those known are "
-    "of tiles like the training's, and most tiles of this map are not."
-)
+__all__ = ["cells", "doubt_of_map", "per_field", "summarise"]
 
 
 def summarise(
@@ -51,19 +48,19 @@ def summarise(
     Args:
         context: of the prediction.
         maps: what was written.
-        zones: traced on them.
+        zones: traced on them, with their tiles.
         tiles: of the raster.
-        withheld: why most of the map is in doubt; then no accuracy and no corrected area
-            is given, for they would be those of another kind of ground.
+        withheld: why areas of this map are not given, see ``doubt_of_map``; empty gives them
+            but for classes too much of whose ground is in doubt.
     """
     import pandas as pd  # noqa: PLC0415  (the app's description must load without it)
 
     classes = list(context.task.classes)
     mapped = np.array([maps.area_m2[name] for name in classes]) / 1e4
-    estimate, notes = (None, [WITHHELD_AREAS]) if withheld else _estimate(context, mapped)
+    estimate, notes = (None, [withheld]) if withheld else _estimate(context, mapped, zones)
     n_zones = zones["class"].value_counts()
     of_zones = zones.groupby("class")["area_ha"].sum()
-    rows = []
+    rows: list[dict[str, Any]] = []
     for i, name in enumerate(classes):
         row: dict[str, Any] = {
             "class": name,
@@ -75,18 +72,53 @@ def summarise(
             row[column] = None if value is None else round(float(value[i]), 6)
         row["zones"] = int(n_zones.get(name, 0))
         row["zones_ha"] = round(float(of_zones.get(name, 0.0)), 6)
-        rows.append({**row, "doubt": withheld})
+        rows.append(row)
     notes += _simplified(context, rows)
+    for row in rows:
+        own = zones[zones["class"] == row["class"]]
+        row["doubt_share"] = round(share_of(own["area_ha"], own["doubt_share"]), 6)
+        title = context.task.title(row["class"])
+        _mark(row, _of_class(row["doubt_share"], title, context), whole=withheld)
+    notes += [f"{row['class']}: {row['doubt']}." for row in rows if row["doubt"] and not withheld]
     if maps.unmapped_m2 > 0:
         notes.append(
             f"{maps.unmapped_m2 / 1e4:.4f} of {maps.valid_m2 / 1e4:.4f} ha hold a measurement and "
             "are not on the map: too little of their tiles is valid, or these could not be read."
         )
-    notes += _mean_grade(context.task, tiles)
+    notes += [] if withheld else _mean_grade(context.task, tiles)
     notes += _gsd_notes(context, tiles)
     for note in notes:
         log.info("%s", note)
     return pd.DataFrame(rows), notes
+
+
+def doubt_of_map(zones: Any, name: str, *, accept: bool) -> tuple[bool, str]:
+    """Whether areas of a whole map are withheld, and the sentence that says so or marks them."""
+    share = share_of(zones["area_ha"], zones["doubt_share"])
+    withheld, words = told(share, of=name, accept=accept)
+    if withheld:
+        words = (
+            f"Hectares and accuracy are {words}: unlike the training images or of poor quality. "
+            "If you have looked at them and know better, pass --accept-doubtful"
+        )
+    return withheld, f"{words}." if words else ""
+
+
+def _of_class(share: float, title: str, context: ExportContext) -> tuple[bool, str]:
+    """Whether the areas of a class are withheld, and its mark."""
+    return told(share, of=f"the ground called {title}", accept=context.accept_doubtful)
+
+
+# What is left empty where it is withheld.
+AREAS = ("area_ha", "share", "corrected_ha", "low_ha", "high_ha", "zones_ha")
+
+
+def _mark(row: dict[str, Any], doubt: tuple[bool, str], *, whole: str) -> None:
+    """Write the mark of doubt into a row of areas, and empty what is withheld."""
+    withheld, words = doubt
+    row["doubt"] = whole or words
+    if whole or withheld:
+        row.update(dict.fromkeys(set(AREAS) & set(row)))
 
 
 def _simplified(context: ExportContext, rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -105,13 +137,24 @@ def _simplified(context: ExportContext, rows: Sequence[dict[str, Any]]) -> list[
     ]
 
 
-def per_field(zones: Any, within: Shapes, facts: RasterFacts) -> pd.DataFrame:
-    """Hectares of each class in each field of the boundary, and what share of it they are.
+def per_field(
+    zones: Any,
+    within: Shapes,
+    facts: RasterFacts,
+    tiles: pd.DataFrame,
+    *,
+    accept: bool = False,
+    withheld: str = "",
+) -> pd.DataFrame:
+    """Hectares of each class in each field of the boundary, what share they are, and the doubt.
 
     Args:
         zones: see ``zones.trace_zones``.
         within: the fields, in pixels.
         facts: of the raster.
+        tiles: of the raster.
+        accept: whether areas are given in spite of doubt.
+        withheld: why no area of the whole map is given.
     """
     import geopandas  # noqa: PLC0415  (an extra)
     import pandas as pd  # noqa: PLC0415
@@ -133,35 +176,62 @@ def per_field(zones: Any, within: Shapes, facts: RasterFacts) -> pd.DataFrame:
     )
     degrees = in_degrees(both.geometry.to_numpy(), facts.crs)
     both["area_ha"] = [area_perimeter_m(shape)[0] / 1e4 for shape in degrees]
-    table = both.groupby(["field", "class"], sort=True, as_index=False)["area_ha"].sum()
-    whole = table.groupby("field")["area_ha"].transform("sum")
-    table["share"] = (table["area_ha"] / whole).round(6)
-    table["area_ha"] = table["area_ha"].round(6)
-    return pd.DataFrame(table)
+    both["doubtful"] = both["area_ha"] * share_in(
+        both.geometry.to_numpy(), doubtful_ground(tiles, facts)
+    )
+    sums = both.groupby(["field", "class"], sort=True)[["area_ha", "doubtful"]].sum().reset_index()
+    whole = sums.groupby("field")[["area_ha", "doubtful"]].sum()
+    rows = []
+    for line in sums.to_dict("records"):
+        field = whole.loc[line["field"]]
+        row = {
+            "field": line["field"],
+            "class": line["class"],
+            "area_ha": round(line["area_ha"], 6),
+            "share": round(line["area_ha"] / max(field["area_ha"], 1e-12), 6),
+            "doubt_share": round(line["doubtful"] / max(line["area_ha"], 1e-300), 6),
+        }
+        # The field's own share counts first: of a field unlike the training no class is known.
+        share = field["doubtful"] / max(field["area_ha"], 1e-300)
+        of_field = told(share, of="this field", accept=accept)
+        of_class = told(row["doubt_share"], of="this class here", accept=accept)
+        _mark(row, of_field if of_field[0] else of_class, whole=withheld)
+        rows.append(row)
+    columns = ["field", "class", "area_ha", "share", "doubt_share", "doubt"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def cells(table: pd.DataFrame, task: Task) -> Sequence[tuple[str, ...]]:
     """The summary as strings for a page."""
     shown = []
     for row in table.to_dict("records"):
-        corrected = "withheld" if row["doubt"] else "not estimated"
-        if row["corrected_ha"] is not None and row["corrected_ha"] == row["corrected_ha"]:
+        corrected = "not estimated"
+        if not _is_empty(row["corrected_ha"]):
             corrected = f"{row['corrected_ha']:.4f} ({row['low_ha']:.4f} to {row['high_ha']:.4f})"
+        is_withheld = _is_empty(row["area_ha"])
         shown.append(
             (
                 task.title(str(row["class"])),
-                f"{row['area_ha']:.4f}",
-                f"{row['share']:.1%}",
-                corrected,
+                *(
+                    ("withheld",) * 3
+                    if is_withheld
+                    else (f"{row['area_ha']:.4f}", f"{row['share']:.1%}", corrected)
+                ),
                 f"{row['zones']:,}",
-                f"{row['zones_ha']:.4f}",
+                "withheld" if is_withheld else f"{row['zones_ha']:.4f}",
+                f"{row['doubt_share']:.1%}",
             )
         )
     return shown
 
 
+def _is_empty(value: Any) -> bool:
+    """Whether a cell of a table holds no number."""
+    return value is None or bool(np.isnan(value))
+
+
 def _estimate(
-    context: ExportContext, mapped: NDArray[np.float64]
+    context: ExportContext, mapped: NDArray[np.float64], zones: Any
 ) -> tuple[AreaEstimate | None, list[str]]:
     """Corrected areas where judged tiles are known."""
     given = context.options.get("confusion")
@@ -179,13 +249,14 @@ def _estimate(
         estimate = corrected_areas(mapped, counts)
     except MetricError as error:
         return None, [f"Hectares are counted on the map; corrected ones are {error}."]
+    _, mark = doubt_of_map(zones, "this map", accept=context.accept_doubtful)
     of = f" in {estimate.n_groups:,} groups" if estimate.n_groups else ""
     return estimate, [
         f"Accuracy weighted by area: {estimate.accuracy:.1%} (95 % interval "
         f"{estimate.accuracy_low:.1%} to {estimate.accuracy_high:.1%}), from {whose} tiles "
         f"({estimate.n_judged:,}{of}). Corrected hectares and intervals follow Olofsson et al. "
         "2014. They hold as far as the judged tiles are like this field's; tiles of other fields "
-        "or seasons are no random sample of it."
+        "or seasons are no random sample of it." + (f" {mark}" if mark else "")
     ]
 
 

@@ -2,7 +2,7 @@
 
 A zone is drawn from scores, and a score says nothing of whether the model knows such
 ground. Counted are the tiles whose centre lies in the zone and those that cover a point
-inside of it.
+inside of it; how much of its ground is in doubt is measured (``doubtful_ground``).
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from apps.crop_disease.field.doubtful_ground import MOST_DOUBT, share_in, union_of
 from core.base.tables import POSITIVE
+from core.evaluation.doubt import is_doubtful
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,10 +22,7 @@ if TYPE_CHECKING:
     from apps.crop_disease.field.raster import RasterFacts
     from core.app import Task
 
-__all__ = ["tile_shapes", "with_tiles"]
-
-# From this share of its tiles on a zone as a whole is in doubt.
-MOST = 0.5
+__all__ = ["doubtful_ground", "tile_shapes", "with_tiles"]
 
 
 def tile_shapes(tiles: pd.DataFrame, facts: RasterFacts) -> NDArray[Any]:
@@ -43,23 +42,29 @@ def tile_shapes(tiles: pd.DataFrame, facts: RasterFacts) -> NDArray[Any]:
     return np.asarray(shapely.polygons(corners))
 
 
+def doubtful_ground(tiles: pd.DataFrame, facts: RasterFacts) -> NDArray[Any]:
+    """Polygons (P,) of the tiles with a score that are in doubt, without overlaps."""
+    shapes = tile_shapes(tiles, facts)
+    ok = (tiles["status"] == "ok").to_numpy()
+    return union_of(shapes[ok & is_doubtful(tiles)])
+
+
 def with_tiles(zones: Any, tiles: pd.DataFrame, facts: RasterFacts, task: Task) -> Any:
-    """Zones with ``n_tiles``, ``n_doubtful``, ``n_positive`` and ``doubt``, empty where it holds.
+    """Zones with ``n_tiles``, ``n_doubtful``, ``n_positive``, ``doubt_share`` and ``doubt``.
+
+    The last is empty where at most ``MOST_DOUBT`` of the zone's ground lies in tiles in doubt.
 
     Args:
         zones: see ``zones.trace_zones``.
-        tiles: of the raster, with ``doubt`` and ``decision`` where these are known.
+        tiles: of the raster, with ``unfamiliar``, ``quality`` and ``decision`` where known.
         facts: of the raster.
         task: with its class order.
     """
     import shapely  # noqa: PLC0415  (an extra)
 
     scored = tiles[tiles["status"] == "ok"].reset_index(drop=True)
-    doubtful = (
-        (scored["doubt"].fillna("") != "").to_numpy()
-        if "doubt" in scored
-        else np.zeros(len(scored), bool)
-    )
+    # Not the column ``doubt``: a threshold that decides against a class makes no ground unknown.
+    doubtful = is_doubtful(scored)
     sides = {POSITIVE, *(task.classes[i] for i in task.positive_index)}
     positive = (
         scored["decision"].isin(sides).to_numpy()
@@ -76,12 +81,15 @@ def with_tiles(zones: Any, tiles: pd.DataFrame, facts: RasterFacts, task: Task) 
         for z, t in zip([*zone, *also], [*tile, *over], strict=True):
             behind[int(z)].add(int(t))
     at = [np.array(sorted(found), dtype=int) for found in behind]
+    share = share_in(outlines, doubtful_ground(tiles, facts))
     counts = [(len(a), int(doubtful[a].sum()), int(positive[a].sum())) for a in at]
     return zones.assign(
         n_tiles=[n for n, _, _ in counts],
         n_doubtful=[bad for _, bad, _ in counts],
         n_positive=[up for _, _, up in counts],
+        doubt_share=share.round(6),
         doubt=[
-            f"{bad} of {n} tiles in doubt" if n and bad > MOST * n else "" for n, bad, _ in counts
+            f"{bad} of {n} tiles in doubt" if part > MOST_DOUBT else ""
+            for (n, bad, _), part in zip(counts, share, strict=True)
         ],
     )

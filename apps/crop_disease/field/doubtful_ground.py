@@ -1,0 +1,76 @@
+"""How much of a map lies in tiles in doubt, and from where on its areas are not given.
+
+One rule for the map, each field and each class: where more than ``MOST_DOUBT`` of the ground
+lies in tiles that are unlike the training or of poor quality, hectares and accuracies are
+withheld with the reason; below that they are given and marked with the share. The rest of a
+map would be as good as before, but nobody knows which class the doubtful ground has, and an area
+can be off by all of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["MOST_DOUBT", "share_in", "share_of", "told", "union_of"]
+
+# Share of the ground. Judged tiles of ordinary fields are marked one in a hundred; corrected
+# areas of classes have intervals of some ten percent (``areas``), so more than a fifth unknown
+# would be the larger error by far.
+MOST_DOUBT = 0.2
+
+
+def union_of(shapes: NDArray[Any]) -> NDArray[Any]:
+    """Ground that lies in any of the tiles, as separate polygons (P,) without overlaps."""
+    import shapely  # noqa: PLC0415  (an extra)
+
+    return np.asarray(shapely.get_parts(shapely.union_all(shapes)))
+
+
+def share_in(shapes: NDArray[Any], ground: NDArray[Any]) -> NDArray[np.float64]:
+    """Which share in [0, 1] of each shape (N,) lies in polygons (P,) that do not overlap."""
+    import shapely  # noqa: PLC0415  (an extra)
+
+    found = np.zeros(len(shapes))
+    if not len(shapes) or not len(ground):
+        return found
+    shape, part = shapely.STRtree(ground).query(shapes, predicate="intersects")
+    areas = shapely.area(shapely.intersection(shapes[shape], ground[part]))
+    np.add.at(found, shape, areas)
+    share = found / np.maximum(shapely.area(shapes), 1e-300)
+    return np.asarray(np.clip(share, 0.0, 1.0), np.float64)
+
+
+def share_of(area: ArrayLike, share: ArrayLike) -> float:
+    """The share in doubt of several shapes together, by area.
+
+    >>> share_of([3.0, 1.0], [0.0, 1.0])
+    0.25
+    """
+    weight = np.asarray(area, dtype=np.float64)
+    return float(weight @ np.asarray(share, dtype=np.float64) / max(weight.sum(), 1e-300))
+
+
+def told(share: float, *, of: str, accept: bool) -> tuple[bool, str]:
+    """Whether areas are withheld, and the mark in words, empty where no ground is in doubt.
+
+    Args:
+        share: of the ground, in [0, 1].
+        of: what the ground is.
+        accept: whether the user asked for areas in spite of doubt.
+
+    >>> told(0.47, of="this field", accept=False)
+    (True, 'withheld: 47 % of this field lies in tiles in doubt (more than 20 %)')
+    >>> told(0.031, of="this field", accept=False)
+    (False, '3.1 % of this field lies in tiles in doubt')
+    """
+    if share <= 0:
+        return False, ""
+    words = f"{float(f'{100 * share:.2g}'):g} % of {of} lies in tiles in doubt"
+    if share <= MOST_DOUBT or accept:
+        return False, words
+    return True, f"withheld: {words} (more than {100 * MOST_DOUBT:.0f} %)"
