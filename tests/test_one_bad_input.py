@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
 from apps.crop_disease.field.phantom import Form as RasterForm
 from apps.crop_disease.field.phantom import plan_field, write_mosaic
@@ -23,6 +24,7 @@ from core.app import Source, Task, find_app
 from core.base.options import options_of, resolve_options
 from core.base.outputs import seal, write_json, write_text
 from core.base.regular_files import open_regular
+from core.cli.main import build
 from core.data.attempt import attempt
 from core.data.facts import measure_all
 from core.data.input_files import absolute_rows, stamps_of, with_paths
@@ -230,6 +232,20 @@ def test_names_that_are_not_utf8_and_changed_pictures_under_old_names(
     photo(tmp_path / "moved" / "0.jpg", 99)
     with pytest.raises(RunError, match=r"inputs: 0\.jpg changed \(1 of 3 differ\)"):
         predict(run, [tmp_path / "moved"], tmp_path / "out")
+
+
+def test_new_data_of_which_nothing_can_be_read_are_told_to_be_so(run: Path, tmp_path: Path) -> None:
+    for k in range(4):
+        file = tmp_path / "in" / "rust" / f"{k}.jpg"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("not an image")
+    words = ["evaluate", str(run), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(build(), words)
+    assert done.exit_code == 3
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["nothing was evaluated", "4 images failed; the report says why"]
+    assert "0 of 4 images were scored" in lines[2]
+    assert "text file" in lines[2]
 
 
 @any_names

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import typer
 
+from core.base.words import plural
 from core.cli.complete import apps, cards, runs
 from core.cli.own_options import AppCommand, own_options
 from core.cli.shared import (
@@ -178,7 +179,10 @@ def evaluate(
             show_json(result)
         else:
             own = (result["metrics"].get("external") or {}).get("numbers") or []
-            say_result(result["metrics"], out, *[beside_own_test(row) for row in own[:1]])
+            more = [beside_own_test(row) for row in own[:1]]
+            if n_failed := result["n_failed"]:
+                more.append(f"{n_failed:,} {plural('image', n_failed)} failed; the report says why")
+            say_result(result["metrics"], out, *more)
         if result["n_failed"]:
             raise typer.Exit(SOME_FAILED)
 

@@ -268,7 +268,7 @@ def headline(metrics: Mapping[str, Any]) -> str:
         if row["name"] == about.get("headline") and not row.get("of") and not row.get("subgroup")
     ]
     if not rows:
-        return "no headline metric"
+        return "no headline metric" if about.get("n_images") else "nothing was evaluated"
     row = next((r for r in rows if r["unit"] == about.get("unit")), rows[0])
     if row["value"] is None:
         return f"{row['title']}: not estimable ({row['reason']})"

@@ -119,7 +119,9 @@ def evaluate(
             found = compare_with_training(run, predictions, manifest, scored.root, evaluation)
             evaluation["external"] = found
             notes = [*notes, *found["notes"]]
-        evaluation["cautions"] = [*notes, *evaluation.get("cautions", [])]
+        own = evaluation.get("cautions", [])
+        # Why there is no number comes before what is said of the data.
+        evaluation["cautions"] = [*notes, *own] if evaluation["metrics"] else [*own, *notes]
         write_evaluation(
             out,
             evaluation,
