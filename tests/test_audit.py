@@ -60,7 +60,10 @@ def manifest_of(root: Path, **options: Any) -> Manifest:
 
 
 def audited(root: Path, **options: Any) -> dict[str, Any]:
-    content = audit(manifest_of(root, **options), app=APP, task=TASK, workers=2)
+    # Forests for the question of shortcuts, which is asked further down, take most of the time.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("core.data.shortcuts.TREES", 3)
+        content = audit(manifest_of(root, **options), app=APP, task=TASK, workers=2)
     json.dumps(content, allow_nan=False)
     return content
 

@@ -126,28 +126,8 @@ def test_backbones_are_listed_with_licence_and_statistics() -> None:
 
 
 @pytest.mark.parametrize(("name", "family"), FAMILIES.items())
-def test_one_network_of_each_family_takes_steps(name: str, family: str) -> None:
-    from core.model.backbone import create_backbone  # noqa: PLC0415  (slow)
-    from core.model.heads import Head, loss_of  # noqa: PLC0415
-    from core.model.network import Network, pool_width  # noqa: PLC0415
-
+def test_a_network_is_of_its_family(name: str, family: str) -> None:
     assert family_of(name) == family
-    torch.manual_seed(0)
-    backbone, loaded = create_backbone(name, weights="none", in_channels=3)
-    head = Head("softmax", pool_width(backbone, "last_two"), 3)
-    network = Network(
-        backbone, head, pool="last_two", mean=loaded.mean, std=loaded.std, norms="train"
-    ).train()
-    pixels, y = torch.randint(0, 255, (3, 3, 64, 64), dtype=torch.uint8), torch.arange(3)
-    # Head and last gains of branches start at zero, which the first steps mend.
-    torch.nn.init.normal_(head.weight)
-    stem = next(p for p in backbone.parameters() if p.ndim == 4)
-    before = stem.detach().clone()
-    optimiser = torch.optim.SGD(network.parameters(), lr=1e-2)
-    loss_of("softmax", network(pixels), y).backward()
-    optimiser.step()
-    assert not torch.equal(stem, before)
-    assert all(torch.isfinite(p).all() for p in network.parameters())
 
 
 def test_greedy_selection_keeps_what_adds_and_drops_noise() -> None:
