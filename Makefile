@@ -1,6 +1,7 @@
 # Each target does all of its own set-up; bootstrap.py does it, with or without make.
 #   make demo                      the whole path on synthetic data, offline
 #   make test ARGS="-k split"      the tests; ARGS go to what is run
+#   make test-slow                 those that run the commands of each document and app
 #   make test PYTHON=python3.12    the Python to build on
 #   make check                     linters, types, tests over sources and documents
 #   make matrix                    the core path on every Python, and on the lowest versions
@@ -23,12 +24,12 @@ RUN = $(or $(PYTHON),$(error None of python3, python3.13, python3.12, python3.11
 UNIVERSAL = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-emit-find-links --quiet
 
-.PHONY: help install demo test check matrix wheel-check faults fuzz docs bench lock clean
+.PHONY: help install demo test test-slow check matrix wheel-check faults fuzz docs bench lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
 
-install demo test:
+install demo test test-slow:
 	@$(RUN) $@ $(ARGS)
 
 check: install

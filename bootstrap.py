@@ -26,13 +26,19 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 NEEDED_GB = 8 if sys.platform.startswith("linux") else 4
 # One file of tests stays in one process, for its tests share what they made.
 PARALLEL = ["-n", "logical", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"]
-SHORT = {"install": [], "demo": ["resight", "demo"], "test": ["pytest", *PARALLEL]}
+SHORT = {
+    "install": [],
+    "demo": ["resight", "demo"],
+    "test": ["pytest", *PARALLEL, "-m", "not slow"],
+    "test-slow": ["pytest", *PARALLEL, "-m", "slow"],
+}
 USAGE = """usage: python bootstrap.py COMMAND [ARGUMENT...]
 
-  install  make or update .venv
-  demo     the demonstration on synthetic data
-  test     the tests
-  NAME     any program of .venv, such as `resight train` or `pip install`
+  install    make or update .venv
+  demo       the demonstration on synthetic data
+  test       the tests, in a few minutes
+  test-slow  those that run the commands of each document and app
+  NAME       any program of .venv, such as `resight train` or `pip install`
 """
 PYTHON_ADVICE = (
     "Install 64-bit CPython 3.11, 3.12 or 3.13 with its venv module (Debian, Ubuntu: apt install "

@@ -10,12 +10,20 @@ from core.testing import check_app
 ROOT = Path(__file__).resolve().parent.parent
 
 
+# One app in every run of the tests, and all of them in `make test-slow`.
+OFTEN = "crop_disease"
+
+
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("name", app_names())
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[] if n == OFTEN else pytest.mark.slow) for n in app_names()],
+)
 def test_app_keeps_its_contract(name: str, tmp_path: Path) -> None:
     check_app(find_app(name), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_app_of_somebody_else_comes_in_by_the_same_door(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

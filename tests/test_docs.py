@@ -25,6 +25,7 @@ def commands(file: Path) -> list[str]:
     return [line[2:] for line in lines if line.startswith("$ resight")]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_commands_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -34,6 +34,7 @@ def test_the_example_is_one_short_file() -> None:
     assert len(lines) <= 100
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_an_installed_app_of_somebody_else_keeps_the_contract(
     installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

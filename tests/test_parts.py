@@ -68,6 +68,7 @@ def test_what_is_no_part_is_refused(text: str) -> None:
         part_of(text)
 
 
+@pytest.mark.slow
 def test_a_part_killed_and_repeated_beside_another_ends_with_the_bytes_of_one(
     trained: tuple[Path, Path], whole: Path, tmp_path: Path
 ) -> None:

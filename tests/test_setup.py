@@ -324,6 +324,7 @@ def run(clone: Path, env: dict[str, str], *arguments: str) -> subprocess.Complet
     )
 
 
+@pytest.mark.slow
 def test_an_environment_survives_kills_and_company_and_keeps_what_the_user_adds(
     clone: Path, env: dict[str, str]
 ) -> None:

@@ -41,6 +41,7 @@ def run(line: str) -> None:
     assert done.exit_code == 0, f"{line}\n{done.output}"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("name", OURS)
 def test_tour_of_an_app_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

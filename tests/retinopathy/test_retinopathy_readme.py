@@ -24,6 +24,7 @@ def commands() -> list[list[str]]:
     return [shlex.split(line[2:], comments=True) for line in lines if line.startswith("$ ")]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_the_tour_runs_and_leaves_what_it_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
