@@ -1,10 +1,12 @@
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from core.cli import predict
@@ -35,11 +37,24 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_every_command_has_help() -> None:
-    for command in ("apps", "check", "train", "evaluate", "predict", "demo", "doctor"):
-        done = CliRunner().invoke(build(), [command, "--help"])
-        assert done.exit_code == 0
-        assert "Usage" in done.output
+def commands(group: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command that is listed, with its words; a group's own are those below it."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*before, name))
+        elif not command.hidden:
+            yield (*before, name), command
+
+
+def test_every_command_answers_quietly_and_to_programs() -> None:
+    found = dict(commands(get_command(build())))
+    assert {("train",), ("study", "depth"), ("cards", "new")} <= set(found)
+    for words, command in found.items():
+        options = {option for p in command.params for option in p.opts}
+        assert {"--quiet", "--json"} <= options, words
+        told = CliRunner().invoke(build(), [*words, "--help"])
+        assert told.exit_code == 0, words
+        assert "Usage" in told.output
 
 
 def test_control_characters_are_made_visible_and_spaces_stay(

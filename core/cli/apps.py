@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.app import app_names, find_app
-from core.cli.shared import JSON, guarded, say, show_json, table
+from core.cli.shared import JSON, QUIET, guarded, say, show_json, table
 
 if TYPE_CHECKING:
     import typer
@@ -19,10 +19,11 @@ def register(cli: typer.Typer) -> None:
 
 
 def apps(
+    quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:
     """List the apps, what each predicts, and about what it decides."""
-    with guarded(as_json=as_json):
+    with guarded(quiet=quiet, as_json=as_json):
         found = [find_app(name) for name in app_names()]
         if as_json:
             show_json(

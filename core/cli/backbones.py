@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from core.cli.shared import JSON, guarded, say, show_json, table
+from core.cli.shared import JSON, QUIET, guarded, say, show_json, table
 
 __all__ = ["register"]
 
@@ -16,13 +16,14 @@ def register(cli: typer.Typer) -> None:
 
 def backbones(
     family: str = typer.Option("", "--family", help="One family: ResNet, ResNeXt, SE, BiT ..."),
+    quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:
     """List residual networks: size, arithmetic, input statistics, licence, cached or not.
 
     Example: resight backbones --family ResNeXt
     """
-    with guarded(as_json=as_json):
+    with guarded(quiet=quiet, as_json=as_json):
         from core.verbs.backbones import backbones as work  # noqa: PLC0415  (imports torch)
 
         found = work(family)

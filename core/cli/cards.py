@@ -10,7 +10,7 @@ import typer
 from core.app import find_app
 from core.base.outputs import write_text
 from core.cli.own_options import AppCommand, own_options
-from core.cli.shared import existing, guarded, say, show_json, table
+from core.cli.shared import JSON, QUIET, existing, guarded, say, show_json, table
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -36,24 +36,25 @@ def register(cli: typer.Typer) -> None:
     cli.add_typer(cards, name="cards")
 
 
-def listed(context: typer.Context) -> None:
+def listed(context: typer.Context, quiet: bool = QUIET, as_json: bool = JSON) -> None:
     """List the data cards, or do what the word after it says."""
     if context.invoked_subcommand is None:
-        _list((), None, as_json=False)
+        _list((), None, quiet=quiet, as_json=as_json)
 
 
 def search(
     words: list[str] = typer.Argument(None, help="Words that all must occur in a card."),
     app: str = typer.Option(None, "--app", help="Only cards of this app."),
-    as_json: bool = typer.Option(False, "--json", help="Print the cards for programs."),
+    quiet: bool = QUIET,
+    as_json: bool = JSON,
 ) -> None:
     """List the data cards in which all words occur."""
-    _list(words or (), app, as_json=as_json)
+    _list(words or (), app, quiet=quiet, as_json=as_json)
 
 
-def _list(words: Sequence[str], app: str | None, *, as_json: bool) -> None:
+def _list(words: Sequence[str], app: str | None, *, quiet: bool, as_json: bool) -> None:
     """Print the cards in which all words occur, as a table or for programs."""
-    with guarded(as_json=as_json):
+    with guarded(quiet=quiet, as_json=as_json):
         found = [f for f in _files(words) if app in {None, f.card.app}]
         if as_json:
             show_json([file.card.model_dump() for file in found])
@@ -76,10 +77,11 @@ def _list(words: Sequence[str], app: str | None, *, as_json: bool) -> None:
 
 def show(
     name: str = typer.Argument(help="Name of a card, or the path of a card file."),
-    as_json: bool = typer.Option(False, "--json", help="Print the front matter for programs."),
+    quiet: bool = QUIET,
+    as_json: bool = JSON,
 ) -> None:
     """Show all of one card; what was not checked against its source is marked."""
-    with guarded(as_json=as_json):
+    with guarded(quiet=quiet, as_json=as_json):
         say(_text(name, "json" if as_json else "page").rstrip("\n"))
 
 
@@ -87,9 +89,11 @@ def export(
     name: str = typer.Argument(help="Name of a card, or the path of a card file."),
     croissant: bool = typer.Option(False, "--croissant", help="As Croissant JSON-LD."),
     out: Path = typer.Option(None, "--out", "-o", help="File to write; printed without it."),
+    quiet: bool = QUIET,
+    as_json: bool = JSON,
 ) -> None:
     """Write a card in another format."""
-    with guarded():
+    with guarded(quiet=quiet, as_json=as_json):
         if not croissant:
             msg = "No format is named. Pass --croissant."
             raise ConfigError(msg)
@@ -98,7 +102,10 @@ def export(
             typer.echo(text, nl=False)
         else:
             write_text(out, text)
-            say(f"wrote {out}")
+            if as_json:
+                show_json({"out": str(out)})
+            elif not quiet:
+                say(f"wrote {out}")
 
 
 def new(
@@ -110,9 +117,11 @@ def new(
     task: str = typer.Option(None, "--task", help="What to predict: a task of the app, or a kind."),
     label: str = typer.Option(None, "--label", help="Column of the table that holds the label."),
     group: str = typer.Option(None, "--group", help="What may never straddle a split."),
+    quiet: bool = QUIET,
+    as_json: bool = JSON,
 ) -> None:
     """Write a card for a folder of your own; questions only a person can answer are marked."""
-    with guarded():
+    with guarded(quiet=quiet, as_json=as_json):
         from core.verbs.cards import new_card  # noqa: PLC0415  (imports pandas)
 
         path = existing([data])[0]
@@ -120,6 +129,9 @@ def new(
         options = own_options(context)
         asked = {"task": task, "label": label, "group": group, "options": options}
         place, n = new_card(chosen, path, out, title=title, **asked)
+        if as_json:
+            show_json({"out": str(place), "n_questions": n})
+            return
         say(f"wrote {place}: {n} questions wait for a person (search for QUESTION:)")
         say(f"use   resight train {app} {data} --card {place} --out RUN")
         stem = path.name if path.is_dir() else path.stem

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from core.cli.shared import JSON, guarded, headline, say, show_json, table
+from core.cli.shared import JSON, QUIET, guarded, headline, say, show_json, table
 
 __all__ = ["register"]
 
@@ -21,6 +21,7 @@ def demo(
     app: str = typer.Argument("crop_disease", help="Name of the app; see `resight apps`."),
     out: Path = typer.Option(None, "--out", "-o", help="Where to write; default demo/APP."),
     images: int = typer.Option(240, "--images", min=60, help="How many synthetic images to make."),
+    quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:
     """Run the whole path on synthetic images, offline, in a few minutes.
@@ -32,11 +33,11 @@ def demo(
 
         start = time.monotonic()
         place = out or Path("demo") / app
-        if not as_json:
+        is_silent = quiet or as_json
+        if not is_silent:
             say(verb.how_long(images))
-        result = verb.demo(
-            app, place.absolute(), n_images=images, say=(lambda _: None) if as_json else say
-        )
+        tell = (lambda _: None) if is_silent else say
+        result = verb.demo(app, place.absolute(), n_images=images, say=tell)
         if as_json:
             show_json(result)
             return

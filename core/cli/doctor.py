@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from core.app import app_names
 from core.base.machine import cache_home, detect, free_disk, precision, total_memory
-from core.cli.shared import JSON, guarded, say, show_json, table
+from core.cli.shared import JSON, QUIET, guarded, say, show_json, table
 from core.runs.run import versions
 
 if TYPE_CHECKING:
@@ -31,13 +31,14 @@ def register(cli: typer.Typer) -> None:
 
 
 def doctor(
+    quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:
     """Tell what is installed and found, and what to do about what is not.
 
     Example: resight doctor --json
     """
-    with guarded(as_json=as_json):
+    with guarded(quiet=quiet, as_json=as_json):
         import importlib.util  # noqa: PLC0415  (only here)
         import platform  # noqa: PLC0415
 

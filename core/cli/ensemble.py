@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from core.cli.shared import JSON, guarded, say, say_result, show_json, table
+from core.cli.shared import JSON, QUIET, guarded, say, say_result, show_json, table
 
 __all__ = ["register"]
 
@@ -24,13 +24,14 @@ def ensemble(
     greedy: bool = typer.Option(
         False, "--greedy", help="Keep only runs that lower the log-loss on validation rows."
     ),
+    quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:
     """Join runs into one that averages their scores, calibrated and judged anew.
 
     Example: resight ensemble runs/a runs/b --out runs/both
     """
-    with guarded(as_json=as_json):
+    with guarded(quiet=quiet, as_json=as_json):
         from core.verbs.ensemble import ensemble as work  # noqa: PLC0415  (imports pandas)
 
         result = work(runs, out, greedy=greedy)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import typer
 
-from core.cli.shared import guarded, say, show_json
+from core.cli.shared import JSON, QUIET, guarded, say, show_json
 
 __all__ = ["register"]
 
@@ -29,13 +29,14 @@ def export(
     data: Path = typer.Option(
         None, "--data", help="Where the images of the training are; default as in the plan."
     ),
-    as_json: bool = typer.Option(False, "--json", help="Print the result for programs."),
+    quiet: bool = QUIET,
+    as_json: bool = JSON,
 ) -> None:
     """Write a run as an ONNX model that predicts without torch, with a certificate.
 
     Example: resight export runs/leaves --out leaves-onnx
     """
-    with guarded(as_json=as_json):
+    with guarded(quiet=quiet, as_json=as_json):
         from core.verbs import export as verb  # noqa: PLC0415  (imports torch)
 
         found = verb.export(run, out, verb.ExportSettings(engine, precision, data))

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from core.cli.shared import JSON, existing, guarded, say, show_json, table
+from core.cli.shared import JSON, QUIET, existing, guarded, say, show_json, table
 
 __all__ = ["register"]
 
@@ -32,13 +32,14 @@ def readers(
     positive: str = typer.Option(
         None, "--positive", help="Classes of the truth that count as positive, A,B."
     ),
+    quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:
     """Agreement of several readers, and whether a model reads as well as they do.
 
     Example: resight readers grades.csv --positive 2,3,4 --out readers-report
     """
-    with guarded(as_json=as_json):
+    with guarded(quiet=quiet, as_json=as_json):
         where = existing([file])[0]
         from core.verbs.readers import readers_of  # noqa: PLC0415  (imports pandas)
 
@@ -57,7 +58,7 @@ def readers(
         if found["comparison"]:
             rows.append(found["comparison"]["difference"])
         say(table([_line(row) for row in rows], ("", "value", "95 % interval")))
-        for note in found["notes"]:
+        for note in [] if quiet else found["notes"]:
             say(f"note: {note}")
         if out is not None:
             say(f"open {out / 'report.html'}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from core.cli.complete import runs
-from core.cli.shared import JSON, existing, guarded, known_run, say, show_json, table
+from core.cli.shared import JSON, QUIET, existing, guarded, known_run, say, show_json, table
 
 __all__ = ["register"]
 
@@ -25,13 +25,14 @@ def similar(
     ),
     k: int = typer.Option(6, "--neighbours", "-k", min=1, max=50, help="How many of each."),
     device: str = typer.Option("auto", "--device", help="Where to compute: auto, cpu, gpu, mps."),
+    quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:
     """Find the training images that the network sees as most alike.
 
     Example: resight similar runs/leaves new/leaf.jpg
     """
-    with guarded(as_json=as_json):
+    with guarded(quiet=quiet, as_json=as_json):
         known_run(run)
         places = existing(images)
         from core.verbs.similar import similar as work  # noqa: PLC0415  (imports torch)

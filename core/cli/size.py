@@ -7,7 +7,7 @@ from typing import Literal
 
 import typer
 
-from core.cli.shared import JSON, guarded, say, show_json
+from core.cli.shared import JSON, QUIET, guarded, say, show_json
 
 __all__ = ["register"]
 
@@ -48,13 +48,14 @@ def size(
         0.5, "--correlation", help="Of two AUROCs on the same cases, 0 to below 1."
     ),
     group: str = typer.Option("group", "--group", help="What a group is called."),
+    quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:
     """Cases that a study needs, for an interval of a width or to show a difference.
 
     Example: resight size sensitivity 0.9 --width 0.05 --prevalence 0.1
     """
-    with guarded(as_json=as_json):
+    with guarded(quiet=quiet, as_json=as_json):
         from core.statistics import study_size  # noqa: PLC0415  (imports scipy)
 
         aim = study_size.Aim(

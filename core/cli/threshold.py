@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from core.cli.complete import runs
-from core.cli.shared import JSON, guarded, say, show_json, table
+from core.cli.shared import JSON, QUIET, guarded, say, show_json, table
 
 __all__ = ["register"]
 
@@ -35,13 +35,14 @@ def threshold(
         "of this place.",
     ),
     off: bool = typer.Option(False, "--off", help="Decide for the highest score again."),
+    quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:
     """Set the operating point at which a run decides, chosen on its validation cases.
 
     Example: resight threshold runs/dr --target sensitivity=0.95
     """
-    with guarded(as_json=as_json):
+    with guarded(quiet=quiet, as_json=as_json):
         from core.verbs.threshold import set_threshold  # noqa: PLC0415  (imports pandas)
 
         result = set_threshold(run, target=target, unit=unit, off=off, prevalence=prevalence)
