@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from core.blocks import Block
+    from core.blocks import Block, Figure
 
 __all__ = [
     "App",
@@ -559,6 +559,8 @@ class App:
             may say it of one set.
         subgroups: manifest columns by which every result is broken down.
         sections: extra report sections.
+        first_picture: what the first screen of a report shows in place of the ROC curve or the
+            confusion matrix; None, or a None that it returns, keeps these.
         exports: extra prediction outputs.
         phantom: (folder, number of images, seed) -> the path to train on: writes a
             small synthetic data set with a known answer.
@@ -594,6 +596,7 @@ class App:
     targets: tuple[str, ...] = ()
     subgroups: tuple[str, ...] = ()
     sections: tuple[Section, ...] = ()
+    first_picture: Callable[[ReportContext], Figure | None] | None = None
     exports: tuple[Export, ...] = ()
     phantom: Callable[[Path, int, int], Path]
     config: Mapping[str, Any] = field(default_factory=dict)

@@ -31,7 +31,7 @@ PROGRAM = textwrap.dedent(
 
     # A process that loads images imports this file as well, and only what stands above.
     if __name__ == "__main__":
-        import hashlib, json, os, signal, traceback
+        import gc, hashlib, json, os, signal, traceback
         from pathlib import Path
         import pandas as pd, torch
         from torch.utils.data import DataLoader, Dataset
@@ -107,6 +107,9 @@ PROGRAM = textwrap.dedent(
             code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             assert code == (0 if at < 0 else -9 if how == signal.SIGKILL else 130), code
 
+        # Left alone by the collector, what was imported is shared by all forks.
+        gc.collect()
+        gc.freeze()
         allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
         for title, asked in json.loads(sys.argv[2]).items():
             root, side = Path(sys.argv[1]) / title, asked["side"]

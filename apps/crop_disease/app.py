@@ -19,6 +19,7 @@ from apps.crop_disease.field.options import OPTIONS
 from apps.crop_disease.field.outputs import EXPORTS
 from apps.crop_disease.field.phantom import write_field_phantom
 from apps.crop_disease.field.report import random_against_spatial
+from apps.crop_disease.field.tile_picture import map_of_tiles
 from apps.crop_disease.images import augment, prepare
 from apps.crop_disease.inputs import index, raster_found, read
 from apps.crop_disease.metrics import METRICS
@@ -68,6 +69,7 @@ APP = App(
             title="Random split against spatial split", build=random_against_spatial, part="data"
         ),
     ),
+    first_picture=map_of_tiles,
     exports=EXPORTS,
     domain=Domain(
         words=(

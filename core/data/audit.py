@@ -20,7 +20,7 @@ from core.base.words import percent, quantity
 from core.data.duplicates import NearPair, exact_copies, is_tiny, near_copies
 from core.data.facts import TINY_PX, Facts, measure_all
 from core.data.moved_copies import moved_copies
-from core.data.shortcuts import Shortcut, shortcuts
+from core.data.shortcuts import SOURCES, Shortcut, shortcuts
 from core.data.split import FEW_IMAGES, LEAST_GROUPS, merge_groups
 from core.data.symmetry import Symmetry, measure_symmetry
 from core.errors import LeakageError, ManifestError
@@ -51,12 +51,6 @@ _FACT_COLUMNS = (
     *("image_id", "height", "width", "channels", "dtype", "bytes", "format"),
     *("sha256", "brightness", "contrast"),
 )
-
-_ASKED = {
-    "file": "size, bytes and format of the file",
-    "colour": "the mean colour of the image",
-    "border": "twelve patches along the border",
-}
 
 _ADVICE = {
     "file": "A network can learn the camera or the site instead of the subject. Take all classes "
@@ -118,7 +112,7 @@ def audit(
     try:
         asked = shortcuts(rows, facts, task) if has_labels else _unasked(len(rows))
     except ManifestError as error:
-        asked = [Shortcut(name, None, None, None, 0.0, len(rows), str(error)) for name in _ASKED]
+        asked = [Shortcut(name, None, None, None, 0.0, len(rows), str(error)) for name in SOURCES]
     symmetry = _measured_symmetry(app, manifest, rows, facts, task) if has_labels else None
     word = manifest.group_word or app.group
     checks = [
@@ -233,7 +227,7 @@ def _no_labels(name: str) -> _Check:
 
 def _unasked(n: int) -> list[Shortcut]:
     reason = "no image has a label"
-    return [Shortcut(name, None, None, None, 0.0, n, reason) for name in _ASKED]
+    return [Shortcut(name, None, None, None, 0.0, n, reason) for name in SOURCES]
 
 
 def _classes(rows: pd.DataFrame, task: Task, group: str) -> _Check:
@@ -404,12 +398,12 @@ def _symmetry(found: Symmetry) -> _Check:
 def _shortcut(entry: Shortcut) -> _Check:
     name, title = (
         f"shortcut_{entry.name}",
-        f"The label cannot be predicted from {_ASKED[entry.name]} alone",
+        f"The label cannot be predicted from {SOURCES[entry.name]} alone",
     )
     if entry.value is None:
         return _Check(name, title, UNKNOWN, f"Not asked: {entry.reason}.")
     words = (
-        f"The label can be predicted from {_ASKED[entry.name]} alone with a balanced accuracy of "
+        f"The label can be predicted from {SOURCES[entry.name]} alone with a balanced accuracy of "
         f"{percent(entry.value)} (95 % interval {percent(entry.low)} to {percent(entry.high)}; "
         f"chance is {percent(entry.chance)}; {entry.n:,} images, on groups not trained on)."
     )

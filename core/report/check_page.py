@@ -11,6 +11,7 @@ import pandas as pd
 
 from core.base.words import percent, quantity
 from core.blocks import Block, Fold, Numbers, Pictures, Table, Text
+from core.data.shortcuts import SOURCES
 from core.report.html import render_page
 from core.report.plots_data import class_counts
 
@@ -28,11 +29,6 @@ PICTURES, ROWS = 8, 200
 SIGNS = {"warning": "! warning", "cannot be checked": "? cannot be checked", "passed": "✓ passed"}
 # Which checks the pictures of copies belong to.
 COPIES = {"labels", "exact", "near", "copies_across"}
-SOURCES = {
-    "file": "size, bytes and format of the file alone",
-    "colour": "the mean colour alone",
-    "border": "twelve patches along the border alone",
-}
 
 
 def check_html(
@@ -191,7 +187,7 @@ def _shortcuts(content: Row) -> list[Block]:
     """How well the label can be predicted from things beside the subject."""
     rows = [
         (
-            SOURCES[entry["name"]],
+            f"{SOURCES[entry['name']]} alone",
             percent(entry["value"]),
             f"{percent(entry['low'])} to {percent(entry['high'])}" if entry["value"] else "",
             percent(entry["chance"]),

@@ -12,6 +12,7 @@ import pandas as pd
 from core.base.tables import SPLITS
 from core.blocks import Block, Fold, Table, Text
 from core.cards.licence_terms import may_release, union_of_terms
+from core.data.shortcuts import SOURCES
 from core.report import plots_data
 from core.report.numbers import (
     UNDEFINED,
@@ -200,7 +201,7 @@ def _shortcuts(audit: Mapping[str, Any], results: Results) -> list[Block]:
             }
         )
     for entry in known:
-        what = _SHORTCUTS.get(str(entry["name"]), str(entry["name"]))
+        what = f"{SOURCES.get(str(entry['name']), entry['name'])} alone"
         told.append({"title": what, "reason": entry.get("reason")})
         lines.append(
             {
@@ -226,14 +227,6 @@ def _shortcuts(audit: Mapping[str, Any], results: Results) -> list[Block]:
             numeric=tuple(frame.columns[1:]),
         )
     ]
-
-
-# What each baseline of the audit sees, in words.
-_SHORTCUTS = {
-    "file": "size, bytes and format of the file alone",
-    "colour": "the mean colour alone",
-    "border": "patches along the border alone",
-}
 
 
 def model_blocks(context: ReportContext) -> list[Block]:

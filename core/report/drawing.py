@@ -139,7 +139,10 @@ def _blank(width: float, height: float) -> Canvas:
     """An empty drawing: 72 points to the inch, so that one point is one CSS pixel."""
     from matplotlib.figure import Figure as Canvas  # noqa: PLC0415  (slow; only a report needs it)
 
-    return Canvas(figsize=(width / 72, height / 72), layout="constrained")
+    canvas = Canvas(figsize=(width / 72, height / 72), layout="constrained")
+    # The browser's letters are a little larger than those that the layout was made for.
+    canvas.get_layout_engine().set(w_pad=8 / 72, h_pad=6 / 72)  # type: ignore[call-arg, union-attr]
+    return canvas
 
 
 def finish(canvas: Canvas, title: str, note: str, data: pd.DataFrame) -> Figure:

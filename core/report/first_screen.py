@@ -14,6 +14,7 @@ import pandas as pd
 
 from core.blocks import Block, Fold, Numbers, Table, Text
 from core.cards.licence_terms import may_release, union_of_terms
+from core.data.shortcuts import SOURCES
 from core.evaluation.verdicts import verdicts
 from core.report.numbers import (
     UNDEFINED,
@@ -72,7 +73,8 @@ def first_screen(context: ReportContext, results: Results) -> list[Block]:
     counts = _of_thousand(context)
     if counts:
         shown.append(Text(counts))
-    picture = results.picture()
+    asked = context.app.first_picture if context.app is not None else None
+    picture = (asked(context) if asked is not None else None) or results.picture()
     if picture is not None:
         shown.append(picture)
     shown += [Text(sentence, "warning") for sentence in told[:SHOWN]]
@@ -193,9 +195,7 @@ _QUESTIONS = {
     "own test": "than on its own test",
 }
 _BASELINES = {
-    "file": "size, bytes and format of the file alone",
-    "colour": "the mean colour alone",
-    "border": "the border alone",
+    **{name: f"{words} alone" for name, words in SOURCES.items()},
     "its own test": "on its own test",
     "the probe": "probe",
 }

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from apps.crop_disease import APP
 from apps.crop_disease.field.report import random_against_spatial, split_gap
+from apps.crop_disease.field.tile_picture import map_of_tiles
 from core.app import ReportContext, Task
-from core.blocks import Table, Text
+from core.blocks import Figure, Table, Text
+from core.report.first_screen import first_screen
+from core.report.results import Results
 
 CLASSES = ("healthy", "rust")
 
@@ -88,3 +94,37 @@ def test_the_section_shows_both_splits_and_names_the_gap() -> None:
 def test_photos_have_no_such_section() -> None:
     photos = pd.DataFrame({"image_id": ["1"], "status": ["ok"], "label": ["rust"], "group": ["1"]})
     assert random_against_spatial(context(photos)) == []
+
+
+def tiles() -> pd.DataFrame:
+    """A field of 3 x 4 judged tiles, two of them wrong, and a smaller one."""
+    frame = pd.DataFrame({"image_id": [str(i) for i in range(14)]})
+    frame["field"] = ["large"] * 12 + ["small"] * 2
+    frame["x"], frame["y"] = [2.0 * (i % 4) for i in range(14)], [2.0 * (i // 4) for i in range(14)]
+    frame["tile_m"], frame["status"] = 2.0, "ok"
+    frame["label"] = ["rust" if i % 4 == 3 else "healthy" for i in range(14)]
+    frame["predicted"] = frame["decision"] = frame["label"]
+    frame.loc[[0, 3], ["predicted", "decision"]] = [["rust"] * 2, ["healthy"] * 2]
+    return frame
+
+
+def test_a_report_on_a_field_opens_with_its_map() -> None:
+    asked = replace(context(pd.DataFrame({"image_id": [], "label": []})), predictions=tiles())
+    drawn = map_of_tiles(asked)
+    assert drawn is not None
+    assert drawn.note.startswith("10 of 12 tiles right")
+    assert "Field large, the largest of 2." in drawn.note
+    texts = re.findall(r"<text[^>]*>([^<]+)</text>", drawn.svg)
+    assert {"decided healthy (9)", "decided rust (3)", "wrong (2)"} <= set(texts)
+    assert drawn.data is not None
+    assert list(drawn.data["decided"].compare(drawn.data["label"]).index) == [0, 3]
+    evaluation = {"about": {"unit": "image"}, "metrics": [], "curves": {}}
+    asked = replace(asked, app=APP, evaluation=evaluation)
+    shown = first_screen(asked, Results(evaluation, asked.task, "field"))
+    assert [block.title for block in shown if isinstance(block, Figure)] == [drawn.title]
+
+
+def test_photos_keep_the_confusion_matrix_in_front() -> None:
+    photos = tiles().drop(columns=["x", "y", "tile_m"])
+    asked = replace(context(pd.DataFrame({"image_id": [], "label": []})), predictions=photos)
+    assert map_of_tiles(asked) is None

@@ -53,6 +53,9 @@ def mark(folder: Path) -> None:
         data.save_as(path, enforce_file_format=True)
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def tour(tmp_path_factory: pytest.TempPathFactory, quick: None) -> Path:
     """Every command of the README, in order, in one folder."""
