@@ -3,6 +3,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -165,6 +167,19 @@ def test_lock_with_our_number_of_another_start_is_taken_over(tmp_path: Path) -> 
     lock_of(tmp_path)
     with pytest.raises(LockedError, match="is writing here, for 0 s now"), claim(tmp_path):
         pass
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads when a process began from /proc")
+def test_a_dead_lock_is_taken_over_however_slow_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock_of(tmp_path, started="12345")
+    now = time.monotonic()
+    # Each look at the clock is a minute after the last, as where other work has the processor.
+    clock = (now + 60 * k for k in count())
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    with claim(tmp_path):
+        assert json.loads((tmp_path / LOCK_NAME).read_text())["pid"] == os.getpid()
 
 
 def test_empty_lock_of_a_full_disk_does_not_stay_for_ever(tmp_path: Path) -> None:
