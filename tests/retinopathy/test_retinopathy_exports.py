@@ -150,6 +150,8 @@ def test_no_letter_for_what_the_model_does_not_know(context: Made, tmp_path: Pat
     write_worklist(strange)
     first = rows(tmp_path / "worklist.csv")
     assert {row["section"] for row in first} == {"in doubt"}
+    # Of a picture of something else nothing is said, not even that the eye has to be seen.
+    assert {row["patient"]: row["referred"] for row in first}["../../up"] == "withheld"
     assert {row["patient"]: row["referred"] for row in first}["'=1+1"] == "open"
     # Asked for in spite of doubt; what is no eye still gets none.
     accepted = changed(strange, accept_doubtful=True)
@@ -158,7 +160,9 @@ def test_no_letter_for_what_the_model_does_not_know(context: Made, tmp_path: Pat
     assert [name for name, why in told.items() if why] == ["../../up"]
     abstained = changed(strange, abstain=True)
     write_worklist(abstained)
-    assert {row["referred"] for row in rows(tmp_path / "worklist.csv")} == {"yes"}
+    found = {row["patient"]: row["referred"] for row in rows(tmp_path / "worklist.csv")}
+    assert found.pop("../../up") == "withheld"
+    assert set(found.values()) == {"yes"}
     nothing = changed(strange, withheld="No decisions are given: all.")
     assert [path.name for path in write_letters(nothing)] == ["letters.csv"]
     write_worklist(nothing)

@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["MOST_DOUBT", "share_in", "share_of", "told", "union_of"]
+__all__ = ["MOST_DOUBT", "share_in", "share_of", "told"]
 
 # Share of the ground. Judged tiles of ordinary fields are marked one in a hundred; corrected
 # areas of classes have intervals of some ten percent (``areas``), so more than a fifth unknown
@@ -24,25 +24,34 @@ __all__ = ["MOST_DOUBT", "share_in", "share_of", "told", "union_of"]
 MOST_DOUBT = 0.2
 
 
-def union_of(shapes: NDArray[Any]) -> NDArray[Any]:
-    """Ground that lies in any of the tiles, as separate polygons (P,) without overlaps."""
+def share_in(
+    shapes: NDArray[Any], tiles: NDArray[Any], doubtful: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Which share in [0, 1] of the ground of each shape (N,) lies in tiles in doubt.
+
+    Ground that overlapping tiles share counts for each of them; 0 where no tile lies.
+
+    Args:
+        shapes: (N,) polygons.
+        tiles: (M,) rectangles with a score.
+        doubtful: (M,) which of them are in doubt.
+    """
     import shapely  # noqa: PLC0415  (an extra)
 
-    return np.asarray(shapely.get_parts(shapely.union_all(shapes)))
-
-
-def share_in(shapes: NDArray[Any], ground: NDArray[Any]) -> NDArray[np.float64]:
-    """Which share in [0, 1] of each shape (N,) lies in polygons (P,) that do not overlap."""
-    import shapely  # noqa: PLC0415  (an extra)
-
-    found = np.zeros(len(shapes))
-    if not len(shapes) or not len(ground):
-        return found
-    shape, part = shapely.STRtree(ground).query(shapes, predicate="intersects")
-    areas = shapely.area(shapely.intersection(shapes[shape], ground[part]))
-    np.add.at(found, shape, areas)
-    share = found / np.maximum(shapely.area(shapes), 1e-300)
-    return np.asarray(np.clip(share, 0.0, 1.0), np.float64)
+    if not len(shapes) or not doubtful.any():
+        return np.zeros(len(shapes))
+    tree = shapely.STRtree(tiles)
+    # Most tiles lie inside, and only those at an edge need to be cut.
+    inside = tree.query(shapes, predicate="contains")
+    every = tree.query(shapes, predicate="intersects")
+    code = [pairs[0] * len(tiles) + pairs[1] for pairs in (every, inside)]
+    shape, tile = every[:, ~np.isin(*code)]
+    areas = shapely.area(shapely.intersection(shapes[shape], tiles[tile]))
+    shape, tile = np.concatenate([shape, inside[0]]), np.concatenate([tile, inside[1]])
+    areas = np.concatenate([areas, shapely.area(tiles[inside[1]])])
+    whole = np.bincount(shape, areas, len(shapes))
+    part = np.bincount(shape, areas * doubtful[tile], len(shapes))
+    return np.asarray(np.clip(part / np.maximum(whole, 1e-300), 0.0, 1.0), np.float64)
 
 
 def share_of(area: ArrayLike, share: ArrayLike) -> float:

@@ -17,10 +17,10 @@ from apps.crop_disease.field.areas import (
     judged_counts,
     read_confusion,
 )
-from apps.crop_disease.field.doubtful_ground import share_in, share_of, told
+from apps.crop_disease.field.doubtful_ground import share_of, told
 from apps.crop_disease.field.ground import area_perimeter_m, in_degrees
 from apps.crop_disease.field.notes import facts_of
-from apps.crop_disease.field.zone_tiles import doubtful_ground
+from apps.crop_disease.field.zone_tiles import doubt_of_shapes
 from core.base.progress import log
 from core.base.tables import score_columns
 from core.errors import MetricError
@@ -176,9 +176,8 @@ def per_field(
     )
     degrees = in_degrees(both.geometry.to_numpy(), facts.crs)
     both["area_ha"] = [area_perimeter_m(shape)[0] / 1e4 for shape in degrees]
-    both["doubtful"] = both["area_ha"] * share_in(
-        both.geometry.to_numpy(), doubtful_ground(tiles, facts)
-    )
+    share = doubt_of_shapes(both.geometry.to_numpy(), tiles, facts)
+    both["doubtful"] = both["area_ha"] * share
     sums = both.groupby(["field", "class"], sort=True)[["area_ha", "doubtful"]].sum().reset_index()
     whole = sums.groupby("field")[["area_ha", "doubtful"]].sum()
     rows = []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from apps.crop_disease.field.doubtful_ground import MOST_DOUBT, share_in, union_of
+from apps.crop_disease.field.doubtful_ground import MOST_DOUBT, share_in
 from core.base.tables import POSITIVE
 from core.evaluation.doubt import is_doubtful
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from apps.crop_disease.field.raster import RasterFacts
     from core.app import Task
 
-__all__ = ["doubtful_ground", "tile_shapes", "with_tiles"]
+__all__ = ["doubt_of_shapes", "tile_shapes", "with_tiles"]
 
 
 def tile_shapes(tiles: pd.DataFrame, facts: RasterFacts) -> NDArray[Any]:
@@ -42,11 +42,12 @@ def tile_shapes(tiles: pd.DataFrame, facts: RasterFacts) -> NDArray[Any]:
     return np.asarray(shapely.polygons(corners))
 
 
-def doubtful_ground(tiles: pd.DataFrame, facts: RasterFacts) -> NDArray[Any]:
-    """Polygons (P,) of the tiles with a score that are in doubt, without overlaps."""
-    shapes = tile_shapes(tiles, facts)
-    ok = (tiles["status"] == "ok").to_numpy()
-    return union_of(shapes[ok & is_doubtful(tiles)])
+def doubt_of_shapes(
+    shapes: NDArray[Any], tiles: pd.DataFrame, facts: RasterFacts
+) -> NDArray[np.float64]:
+    """Which share in [0, 1] of each shape (N,) lies in tiles with a score that are in doubt."""
+    scored = tiles[tiles["status"] == "ok"]
+    return share_in(shapes, tile_shapes(scored, facts), is_doubtful(scored))
 
 
 def with_tiles(zones: Any, tiles: pd.DataFrame, facts: RasterFacts, task: Task) -> Any:
@@ -81,7 +82,7 @@ def with_tiles(zones: Any, tiles: pd.DataFrame, facts: RasterFacts, task: Task) 
         for z, t in zip([*zone, *also], [*tile, *over], strict=True):
             behind[int(z)].add(int(t))
     at = [np.array(sorted(found), dtype=int) for found in behind]
-    share = share_in(outlines, doubtful_ground(tiles, facts))
+    share = doubt_of_shapes(outlines, tiles, facts)
     counts = [(len(a), int(doubtful[a].sum()), int(positive[a].sum())) for a in at]
     return zones.assign(
         n_tiles=[n for n, _, _ in counts],

@@ -3,8 +3,8 @@
 Who is in doubt comes first, in a section of their own: a photograph failed, is not gradable or
 unlike the training, an eye was not photographed or is not named, or the threshold decides
 against a referable grade. ``grade``, ``decision`` and ``doubt`` are those of every other table.
-``referred`` is yes for whoever lies above the threshold or cannot be judged, else the decision
-where that is ``open`` or ``withheld``, else no.
+``referred`` is ``withheld`` where the decision is, yes for whoever lies above the threshold or
+cannot be judged, ``open`` where the decision is, else no.
 """
 
 from __future__ import annotations
@@ -84,7 +84,13 @@ def referred_of(table: pd.DataFrame, context: ExportContext) -> list[str]:
     if context.withheld:
         return [WITHHELD] * len(table)
     return [
-        "yes" if seen or what == REFERRED else what if what in {OPEN, WITHHELD} else "no"
+        WITHHELD
+        if what == WITHHELD
+        else "yes"
+        if seen or what == REFERRED
+        else OPEN
+        if what == OPEN
+        else "no"
         for seen, what in zip(table["referred"], table["decision"], strict=True)
     ]
 
