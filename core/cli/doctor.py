@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from core.app import app_names
 from core.base.machine import cache_home, detect, free_disk, precision, total_memory
+from core.base.versions import versions
 from core.cli.shared import JSON, QUIET, guarded, say, show_json, table
-from core.runs.run import versions
 
 if TYPE_CHECKING:
     import typer

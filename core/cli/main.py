@@ -15,6 +15,7 @@ from typing import Any
 import typer
 
 from core.base.machine import sleeping_threads
+from core.base.versions import versions
 from core.cli import (
     apps,
     backbones,
@@ -37,7 +38,6 @@ from core.cli import (
     train,
 )
 from core.cli.shared import EXIT_CODES
-from core.runs.run import versions
 
 __all__ = ["build", "main"]
 

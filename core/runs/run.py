@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from core.app import App, Task, Unit, find_app
@@ -42,7 +41,6 @@ __all__ = [
     "task_from_dict",
     "task_to_dict",
     "units_of_run",
-    "versions",
 ]
 
 
@@ -199,32 +197,6 @@ def units_of_run(run: Mapping[str, Any]) -> list[Unit]:
         )
         for u in run["units"]
     ]
-
-
-def versions() -> dict[str, str]:
-    """Versions of everything that touches pixels or numbers."""
-    names = (
-        "resight",
-        "torch",
-        "timm",
-        "pytorch-lightning",
-        "monai",
-        "albumentations",
-        "numpy",
-        "pandas",
-        "pillow",
-        "opencv-python-headless",
-        "scikit-learn",
-        "pydicom",
-        "rasterio",
-    )
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _check_files(path: Path, content: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ import torch
 from core.app import CONTRACT, App, Cases, Rule, Task, Unit, find_app
 from core.base.options import stored_options
 from core.base.outputs import is_complete, seal, sha256_file, write_json, write_text
+from core.base.versions import versions
 from core.cards.licence_terms import joined_terms, terms_of_weights
 from core.data.prepared import resize_to
 from core.errors import ConfigError, MetricError
@@ -30,7 +31,7 @@ from core.model.checkpoint import save_network
 from core.report.saliency import saliency_map
 from core.runs.predictions import final_split, predictions_of
 from core.runs.results import Look, read_json, visible, write_evaluation, write_table
-from core.runs.run import SCHEMA, model_id_of, task_from_dict, task_to_dict, versions
+from core.runs.run import SCHEMA, model_id_of, task_from_dict, task_to_dict
 from core.runs.run_metrics import against_probe, compute_metrics, headline_without_flagged
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import cuts_by_frequency, decide, link_of, scores_from_logits

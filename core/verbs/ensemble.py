@@ -20,6 +20,7 @@ import pandas as pd
 from core.base.jobs import Job, open_output
 from core.base.outputs import copy_file, is_complete, sha256_file, write_json
 from core.base.tables import logits_in
+from core.base.versions import versions
 from core.cards.licence_terms import joined_terms
 from core.errors import ConfigError, LeakageError
 from core.evaluation.threshold_choice import choose_points
@@ -31,7 +32,7 @@ from core.runs.results import (
     write_evaluation,
     write_table,
 )
-from core.runs.run import load_run, task_from_dict, task_to_dict, units_of_run, versions
+from core.runs.run import load_run, task_from_dict, task_to_dict, units_of_run
 from core.runs.run_metrics import compute_metrics, headline_without_flagged
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import cuts_by_frequency, encode, scores_from_logits

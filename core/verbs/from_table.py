@@ -15,13 +15,13 @@ import pandas as pd
 from core.app import Unit, find_app
 from core.base.jobs import Job, open_output
 from core.base.outputs import sha256_file
+from core.base.versions import versions
 from core.data.scored_tables import read_foreign
 from core.errors import ConfigError, ManifestError
 from core.evaluation.ranking_only import only_ranking
 from core.evaluation.summary import summarise
 from core.evaluation.threshold_choice import MAY_CHOOSE, choose_points, explore_points
 from core.runs.results import print_page, write_evaluation, write_table
-from core.runs.run import versions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
