@@ -244,13 +244,15 @@ th:first-child, td:first-child {{ text-align: left; }}
 .number {{ background: #fff; border: 2px solid #111; border-radius: 50%; text-align: center;
  font: bold 12px/18px system-ui, sans-serif; }}
 </style></head>
-<body>
+<body><main>
 <h1>{title}</h1>
 <p>{use}</p>
 {warning}
 <div id="map" role="application" aria-label="Map of classes"></div>
-<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>
+<div class="wide" tabindex="0" role="region" aria-label="Areas of the classes">
+<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>
 {notes}
+</main>
 <script>{leaflet}</script>
 <script id="content" type="application/json">{data}</script>
 <script>
