@@ -101,9 +101,9 @@ def cautions_of(
         found.append(f"Only {n_groups} {plural(word, n_groups)}: intervals are withheld.")
     elif n_groups <= FEW_GROUPS:
         found.append(
-            f"Only {n_groups} {plural(word)}: the intervals themselves are uncertain. In simulated "
-            f"studies of {FEW_GROUPS} groups that are much alike, {MEASURED} of 100 intervals "
-            f"called 95 % held the truth, of single numbers {WORST} (docs/coverage.md)."
+            f"Only {n_groups} {plural(word)}: the intervals are uncertain and may be too narrow. "
+            f"In simulated studies of {FEW_GROUPS} groups, {MEASURED} of 100 intervals called 95 % "
+            f"held the truth, of some numbers only {WORST} (docs/coverage.md)."
         )
     for words, n in excluded.items():
         found.append(f"{n:,} {plural('image', n)} left out of the numbers ({words.lower()}).")

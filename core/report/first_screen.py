@@ -128,7 +128,23 @@ def verdict(context: ReportContext) -> str:
     first = f"{cases}, {name} was {value_words(head)}{told}"
     found = {entry["question"]: entry for entry in _verdicts(context)}
     second = _beside_own_test(found.get("own test"))
-    return f"{first}{_beyond_chance(found.get('chance'), head)}{second}{_weak(about)}"
+    chance = found.get("chance")
+    beyond = _beyond_chance(chance, head)
+    ranks = "" if chance is None or chance["answer"] == "yes" else _ranking(context)
+    return f"{first}{beyond}{ranks}{second}{_weak(about)}"
+
+
+def _ranking(context: ReportContext) -> str:
+    """Where the headline shows nothing: whether positive cases are ranked above the others."""
+    about = context.evaluation.get("about") or {}
+    rows = pick(context.evaluation.get("metrics") or [], name="auroc_positive", subgroup="")
+    row = next(iter(pick(rows, unit=about.get("unit"))), None)
+    if row is None or row.get("low") is None or float(row["low"]) <= 0.5:
+        return ""
+    return (
+        f" Cases that are {context.task.positive_name} are ranked above the others more often "
+        f"than by chance: AUROC {estimate(row)}, chance is 0.5."
+    )
 
 
 def _weak(about: Mapping[str, Any]) -> str:
@@ -223,16 +239,24 @@ def _answers(context: ReportContext) -> Table | None:
             }
         )
     kept = [member.get("kept") for member in context.run.get("members") or []]
-    if kept and all(name == "probe" for name in kept):
+    if kept and all(name == "probe" for name in kept) and not _is_probe_asked(context):
         lines.append(
             {
                 "Better": _QUESTIONS["probe"],
                 "Answer": "it is the probe",
                 str(_this(context)): "",
-                "Beside it": "no fine-tuned epoch was better on validation, or none was asked for",
+                "Beside it": "no fine-tuned epoch was better on validation",
             }
         )
     return Table(pd.DataFrame(lines).fillna("")) if lines else None
+
+
+def _is_probe_asked(context: ReportContext) -> bool:
+    """Whether the training was of a probe alone, so that nothing was fine-tuned."""
+    if context.plan is None or "setting" not in context.plan:
+        return False
+    epochs = context.plan.loc[context.plan["setting"] == "epochs", "value"]
+    return bool(len(epochs)) and str(epochs.iloc[0]).strip() == "0"
 
 
 def _this(context: ReportContext) -> str:
@@ -264,6 +288,7 @@ def _three_numbers(context: ReportContext, results: Results) -> list[tuple[str, 
             if rate.get("value") is not None:
                 of = f"{count(rate['x'])} of {count(rate['n'])}"
                 at = "" if point.get("active") else f"; {point_words(point['name'])}"
+                at += _missed_aim(str(point["name"]), key, rate)
                 found.append((words, value_words(rate), f"{interval(rate)}, {of}{at}"))
         return found
     overall = pick(results.rows, of="", subgroup="", unit=head.get("unit"))
@@ -275,10 +300,16 @@ def _three_numbers(context: ReportContext, results: Results) -> list[tuple[str, 
     ]
     if len(recalls) > 1:
         worst = min(recalls, key=lambda row: float(row["value"]))
-        found.append(
-            _entry(f"Lowest share found of a class: {context.task.title(worst['of'])}", worst)
-        )
+        found.append(_entry(f"Worst class, {context.task.title(worst['of'])}: share found", worst))
     return found[:3]
+
+
+def _missed_aim(name: str, key: str, rate: Mapping[str, Any]) -> str:
+    """That a point aims at more than these cases can agree with; else empty."""
+    aim, _, wanted = name.partition("=")
+    if aim != key or rate.get("high") is None:
+        return ""
+    return ", missed" if float(rate["high"]) < float(wanted) else ""
 
 
 def _entry(title: str, row: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -302,7 +333,12 @@ def _of_thousand(context: ReportContext) -> str:
     if point is None:
         return ""
     name, unit = context.task.positive_name, str(point.get("unit") or "case")
-    where = f"At the operating point ({point_words(point['name'])})"
+    cut = point.get("threshold")
+    score = "" if cut is None else f"; score {float(cut):.3g} or more"
+    chosen = (
+        f", chosen on {SPLITS.get(point['split'], point['split'])}" if point.get("split") else ""
+    )
+    where = f"At the operating point ({point_words(point['name'])}{score}{chosen})"
     found = point.get("at_prevalence") or {}
     per = found.get("per_1000") or {}
     if per:
@@ -316,8 +352,21 @@ def _of_thousand(context: ReportContext) -> str:
     rate = {**(point.get("recall_rate") or {}), "percent": True}
     if rate.get("value") is None:
         return ""
-    of = f"{count(rate['x'])} of {count(rate['n'])}"
-    return f"{where}, {value_words(rate)} of these {plural(unit)} are called {name} ({of})."
+    told = (
+        f"{where}, {count(rate['x'])} of these {count(rate['n'])} {plural(unit)} are called {name}"
+    )
+    hit, spared = point.get("sensitivity") or {}, point.get("specificity") or {}
+    if not {"x", "n"} <= set(hit) & set(spared):
+        return f"{told} ({value_words(rate)})."
+    right, false = int(hit["x"]), int(spared["n"]) - int(spared["x"])
+    missed, n = int(hit["n"]) - right, int(rate["n"])
+    shares = (f"{1000 * part / n:.0f}" for part in (right + false, right, false, missed))
+    return (
+        f"{told}: {right:,} of the {int(hit['n']):,} that are, and {false:,} of the "
+        f"{int(spared['n']):,} that are not. Of 1,000 such {plural(unit)} that is {next(shares)} "
+        f"called, {next(shares)} of them rightly and {next(shares)} wrongly, and {next(shares)} "
+        "missed."
+    )
 
 
 def cautions(context: ReportContext) -> list[str]:
@@ -381,9 +430,9 @@ def _shortcut_words(context: ReportContext, checks: Sequence[Mapping[str, Any]])
     if not parts:
         return ""
     return (
-        f"The label can be predicted {' and '.join(parts)}, where chance is "
-        f"{number(chance or 0, percent=True)} of balanced accuracy. The model may use the same "
-        "shortcut: test it on images from elsewhere."
+        f"The label can be predicted {' and '.join(parts)}: balanced accuracy, where chance gives "
+        f"{number(chance or 0, percent=True)}. The model may use the same shortcut: test it on "
+        "images from elsewhere."
     )
 
 

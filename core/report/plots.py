@@ -68,6 +68,7 @@ def confusion_matrix(
     *,
     title: str = "Confusion matrix",
     note: str = "",
+    across: str = "Decided",
 ) -> Figure:
     """Counts, shaded by their share of the row.
 
@@ -76,6 +77,7 @@ def confusion_matrix(
         classes: (K,) names in index order.
         title: heading.
         note: what cases these are.
+        across: what stands in the columns.
     """
     names = [clean(name) for name in classes]
     k = len(names)
@@ -94,14 +96,14 @@ def confusion_matrix(
                 text = f"{count}\n{100 * share:.0f} %" if k <= 10 else str(count)
                 size = 13 if k <= 10 else 11
                 axes.text(column, row, text, ha="center", va="center", fontsize=size)
-    axes.set(xlim=(-0.5, k - 0.5), ylim=(k - 0.5, -0.5), xlabel="Decided", ylabel="True")
+    axes.set(xlim=(-0.5, k - 0.5), ylim=(k - 0.5, -0.5), xlabel=across, ylabel="True")
     axes.set_aspect("equal")
     is_long = max(map(len, names)) > 8 or k > 6
     width = 18 if k <= 20 else 40
     ticks = [fold(name, width) for name in names]
-    across = [short(name, width + 6) for name in names] if is_long else ticks
+    below = [short(name, width + 6) for name in names] if is_long else ticks
     axes.set_xticks(
-        range(k), across, rotation=40 if is_long else 0, ha="right" if is_long else "center"
+        range(k), below, rotation=40 if is_long else 0, ha="right" if is_long else "center"
     )
     if is_long:
         for label in axes.get_xticklabels():
@@ -110,7 +112,7 @@ def confusion_matrix(
     if k > 20:
         axes.tick_params(labelsize=8)
     axes.spines[:].set_visible(False)
-    data = table_of(counts, columns=[f"decided {name}" for name in names])
+    data = table_of(counts, columns=[f"{across.lower()} {name}" for name in names])
     data.insert(0, "true", names)
     return finish(canvas, title, note, data)
 

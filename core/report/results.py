@@ -110,12 +110,23 @@ class Results:
     def _confusion(self, unit: str, matrix: Mapping[str, Any]) -> Figure:
         """Counts of one unit."""
         counts = np.asarray(matrix["counts"], dtype=int)
+        is_decided = self.task.is_two_way or self.task.kind == "multilabel"
         return plots.confusion_matrix(
             counts,
             [self.task.title(name) for name in matrix["classes"]],
             title=f"Confusion matrix, by {unit}.",
             note=f"{quantity(int(counts.sum()), unit)}; percentages and shading are shares of the "
-            "true class.",
+            f"true class.{'' if is_decided else self._beside_a_threshold()}",
+            across="Decided" if is_decided else "Predicted class",
+        )
+
+    def _beside_a_threshold(self) -> str:
+        """That a threshold in force decides apart from the predicted class."""
+        if self.about.get("threshold") is None:
+            return ""
+        return (
+            f" The threshold at which cases are called {self.task.positive_name} changes no "
+            "predicted class."
         )
 
     def discrimination(self) -> list[Block]:

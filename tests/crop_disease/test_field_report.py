@@ -115,9 +115,9 @@ def test_a_report_on_a_field_opens_with_its_map() -> None:
     assert drawn.note.startswith("10 of 12 tiles right")
     assert "Field large, the largest of 2." in drawn.note
     texts = re.findall(r"<text[^>]*>([^<]+)</text>", drawn.svg)
-    assert {"decided healthy (9)", "decided rust (3)", "wrong (2)"} <= set(texts)
+    assert {"predicted healthy (9)", "predicted rust (3)", "wrong (2)"} <= set(texts)
     assert drawn.data is not None
-    assert list(drawn.data["decided"].compare(drawn.data["label"]).index) == [0, 3]
+    assert list(drawn.data["predicted"].compare(drawn.data["label"]).index) == [0, 3]
     evaluation = {"about": {"unit": "image"}, "metrics": [], "curves": {}}
     asked = replace(asked, app=APP, evaluation=evaluation)
     shown = first_screen(asked, Results(evaluation, asked.task, "field"))

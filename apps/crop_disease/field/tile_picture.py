@@ -64,7 +64,7 @@ def _drawn(rows: pd.DataFrame, context: ReportContext, of: str) -> Figure:
         axes.add_collection(
             PatchCollection(squares, facecolor=colour, alpha=0.55, edgecolor=RULE, linewidth=0.5)
         )
-        label = f"decided {task.title(name)} ({int(here.sum()):,})"
+        label = f"predicted {task.title(name)} ({int(here.sum()):,})"
         axes.scatter([], [], marker="s", s=60, color=colour, alpha=0.55, label=label)
     wrong = int(is_wrong.sum())
     centre = (x[is_wrong] + side / 2, y[is_wrong] + side / 2)
@@ -75,5 +75,5 @@ def _drawn(rows: pd.DataFrame, context: ReportContext, of: str) -> Figure:
     legend_below(canvas, columns=1)
     n = len(rows)
     note = f"{n - wrong:,} of {n:,} {plural('tile', n)} right; a cross marks each wrong one.{of}"
-    table = rows[["field", "x", "y", "label"]].assign(decided=decided)
+    table = rows[["field", "x", "y", "label"]].assign(predicted=decided)
     return finish(canvas, "Judged tiles of the field.", note, table)
