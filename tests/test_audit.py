@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image, ImageFilter, ImageOps
+from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from apps.crop_disease import APP
 from core.app import Manifest, Source, Task
@@ -23,6 +24,8 @@ from core.data.shortcuts import shortcuts
 from core.data.split import draw_split
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
 REAL = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
@@ -156,48 +159,97 @@ def test_the_shape_counts_in_a_copy(tmp_path: Path) -> None:
     assert exact_copies(found) == []
 
 
-@pytest.mark.parametrize("change", ["jpeg", "half", "brighter", "crop", "blur", "grey"])
-def test_a_changed_copy_is_found(tmp_path: Path, change: str) -> None:
-    pixels = {f"leaf{i}": leaf(i) for i in range(30)}
-    original = Image.fromarray(leaf(7))
-    if change == "jpeg":
-        original.save(tmp_path / "x.jpg", quality=50)
-        copy = Image.open(tmp_path / "x.jpg")
-    elif change == "half":
-        copy = original.resize((64, 48))
-    elif change == "brighter":
-        copy = original.point(lambda value: min(255, int(value * 1.15) + 8))
-    elif change == "crop":
-        copy = original.crop((2, 2, 125, 94))
-    elif change == "blur":
-        copy = original.filter(ImageFilter.GaussianBlur(0.8))
-    else:
-        copy = original.convert("L").convert("RGB")
-    found = facts({**pixels, "copy": np.asarray(copy)}, tmp_path)
+def _as_jpeg(picture: Image.Image, quality: int) -> Image.Image:
+    stream = BytesIO()
+    picture.save(stream, "JPEG", quality=quality)
+    return Image.open(stream)
+
+
+def _cropped(picture: Image.Image, *shares: float) -> Image.Image:
+    left, top, right, bottom = shares
+    width, height = picture.size
+    box = (left * width, top * height, (1 - right) * width, (1 - bottom) * height)
+    return picture.crop(tuple(map(round, box)))  # type: ignore[arg-type]
+
+
+def _with_text(picture: Image.Image) -> Image.Image:
+    marked = picture.copy()
+    ImageDraw.Draw(marked).text((12, 160), "PLANT LAB 2019", fill=(255, 255, 255), font_size=18)
+    return marked
+
+
+def _with_noise(picture: Image.Image) -> Image.Image:
+    noise = np.random.default_rng(0).normal(0, 8, (picture.height, picture.width, 3))
+    return Image.fromarray((np.asarray(picture) + noise).clip(0, 255).astype(np.uint8))
+
+
+def _with_patch(picture: Image.Image) -> Image.Image:
+    marked = picture.copy()
+    ImageDraw.Draw(marked).rectangle((80, 60, 130, 95), fill=0)
+    return marked
+
+
+FLIP = Image.Transpose
+COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "mirrored": ImageOps.mirror,
+    "upside down": ImageOps.flip,
+    "turned by 90": lambda p: p.transpose(FLIP.ROTATE_90),
+    "turned by 180": lambda p: p.transpose(FLIP.ROTATE_180),
+    "turned by 270": lambda p: p.transpose(FLIP.ROTATE_270),
+    "transposed": lambda p: p.transpose(FLIP.TRANSPOSE),
+    "turned by 5": lambda p: p.rotate(5, Image.Resampling.BICUBIC, fillcolor=(225,) * 3),
+    "turned by 15": lambda p: p.rotate(15, Image.Resampling.BICUBIC, fillcolor=(225,) * 3),
+    "cropped by 5 % a side": lambda p: _cropped(p, 0.05, 0.05, 0.05, 0.05),
+    "cropped by 10 % a side": lambda p: _cropped(p, 0.1, 0.1, 0.1, 0.1),
+    "cropped by 20 % on two sides": lambda p: _cropped(p, 0, 0, 0.2, 0.2),
+    "framed": lambda p: ImageOps.expand(p, 16, (0, 0, 0)),
+    "padded to a square": lambda p: ImageOps.pad(p, (256, 256), color=(0, 0, 0)),
+    "shifted": lambda p: ImageChops.offset(p, 14, 9),
+    "halved": lambda p: p.resize((128, 96)),
+    "doubled": lambda p: p.resize((512, 384), Image.Resampling.BICUBIC),
+    "stretched by 20 %": lambda p: p.resize((307, 192)),
+    "JPEG of quality 50": lambda p: _as_jpeg(p, 50),
+    "JPEG of quality 90": lambda p: _as_jpeg(p, 90),
+    "grey": lambda p: p.convert("L").convert("RGB"),
+    "brighter": lambda p: p.point(lambda value: min(255, int(value * 1.25))),
+    "darker": lambda p: p.point(lambda value: int(value * 0.7)),
+    "more contrast": lambda p: ImageEnhance.Contrast(p).enhance(1.4),
+    "other gamma": lambda p: p.point(lambda value: int(255 * (value / 255) ** 0.6)),
+    "blurred": lambda p: p.filter(ImageFilter.GaussianBlur(1)),
+    "sharpened": lambda p: p.filter(ImageFilter.UnsharpMask(2, 150)),
+    "with noise": _with_noise,
+    "inverted": ImageOps.invert,
+    "red and blue swapped": lambda p: Image.merge("RGB", p.split()[::-1]),
+    "with text on it": _with_text,
+    "with a patch on it": _with_patch,
+    "equalised": ImageOps.equalize,
+    "inverted and mirrored": lambda p: ImageOps.invert(ImageOps.mirror(p)),
+    "mirrored, halved, JPEG of 60": lambda p: _as_jpeg(ImageOps.mirror(p).resize((128, 96)), 60),
+}
+
+
+def large_leaf(seed: int) -> Image.Image:
+    """A leaf whose structure is as coarse as that of a photo."""
+    return Image.fromarray(leaf(seed)).resize((256, 192), Image.Resampling.BICUBIC)
+
+
+@pytest.fixture(scope="module")
+def leaves(tmp_path_factory: pytest.TempPathFactory) -> list[Facts]:
+    folder = tmp_path_factory.mktemp("leaves")
+    return facts({f"leaf{i}": np.asarray(large_leaf(i)) for i in range(12)}, folder)
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_a_copy_of_any_kind_is_found_and_no_other_pair(
+    tmp_path: Path, leaves: list[Facts], kind: str
+) -> None:
+    copy = COPIES[kind](large_leaf(7))
+    found = [*leaves, *facts({"copy": np.asarray(copy)}, tmp_path)]
     pairs, is_complete = near_copies(found)
-    assert [(pair.first, pair.second) for pair in pairs] == [("copy", "leaf7")]
+    moved, are_all = moved_copies(found, known={(pair.first, pair.second) for pair in pairs})
+    assert [(pair.first, pair.second) for pair in (*pairs, *moved)] == [("copy", "leaf7")]
     assert is_complete
-
-
-@pytest.mark.parametrize(
-    "change", ["mirrored", "turned", "inverted", "inverted and mirrored", "cropped", "rotated"]
-)
-def test_a_moved_copy_is_found(tmp_path: Path, change: str) -> None:
-    pixels = {f"leaf{i}": leaf(i, height=192, width=256) for i in range(12)}
-    original = Image.fromarray(pixels["leaf7"])
-    copy = {
-        "mirrored": lambda: ImageOps.mirror(original),
-        "turned": lambda: original.rotate(90, expand=True),
-        "inverted": lambda: ImageOps.invert(original),
-        "inverted and mirrored": lambda: ImageOps.invert(ImageOps.mirror(original)),
-        # A tenth off each side.
-        "cropped": lambda: original.crop((26, 19, 230, 173)),
-        "rotated": lambda: original.rotate(5, resample=Image.Resampling.BILINEAR),
-    }[change]()
-    found = facts({**pixels, "copy": np.asarray(copy)}, tmp_path)
-    pairs, is_complete = moved_copies(found)
-    assert [(pair.first, pair.second) for pair in pairs] == [("copy", "leaf7")]
-    assert is_complete
+    assert are_all
 
 
 def test_alike_is_not_the_same(tmp_path: Path) -> None:
@@ -299,6 +351,17 @@ def test_mixed_depths_are_a_warning(tmp_path: Path) -> None:
     content = audited(tmp_path)
     assert verdicts(content)["forms"] == "warning"
     assert "1 channel of uint16" in words(content, "forms")
+
+
+def test_masks_that_count_as_images_are_a_warning(tmp_path: Path) -> None:
+    # A JPEG photo and a PNG mask under one name: no word tells which is the mask.
+    sound(tmp_path, 20)
+    for i in range(3):
+        mask = (leaf(i)[:, :, :1] > 120).astype(np.uint8) * 255
+        write(tmp_path, f"a/mark{i}.png", mask[:, :, 0])
+    said = words(audited(tmp_path), "forms")
+    assert "3 images hold two values and no other" in said
+    assert "a/mark0.png" in said
 
 
 # --- shortcuts ---------------------------------------------------------------------------------

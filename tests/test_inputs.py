@@ -7,6 +7,7 @@ Each case builds its input by a few lines and says what must come of it. The tab
 
 from __future__ import annotations
 
+import gzip
 import json
 import struct
 import sys
@@ -385,6 +386,12 @@ FOLDERS = (
         ("unlabeled/ has 2 unlabelled images, left out",),
     ),
     Case(
+        "images that wait for a prediction (Br35H: yes, no, pred)",
+        folders("yes", "no", "pred"),
+        {"yes": 2, "no": 2},
+        ("pred/ has 2 unlabelled images, left out",),
+    ),
+    Case(
         "a class folder beside its copy",
         folders("rust", "healthy", "healthy - Copy"),
         says=("spelled in several ways", "--label-map"),
@@ -455,7 +462,7 @@ TABLES = (
     Case(
         "an old .xls",
         lambda root: put(root, "0.png") and _written(root / "t.xls", "x"),
-        says=("is neither a folder nor a table",),
+        says=("a spreadsheet of a kind that is not read", "neither a folder nor a table"),
     ),
     Case(
         "a title and a remark above the headings",
@@ -598,6 +605,34 @@ TABLES = (
         ("path of another place",),
     ),
     Case(
+        "the folder in a column of its own",
+        several(
+            ("t.csv", "folder,file,label\np1,1.png,x\np2,1.png,y\n"),
+            images=("p1/1.png", "p2/1.png"),
+        ),
+        {"x": 1, "y": 1},
+        ("the columns folder and file of t.csv together",),
+    ),
+    Case(
+        "names that several files have",
+        several(
+            ("t.csv", "file,label\n1.png,x\n2.png,y\n"),
+            images=("p1/1.png", "p2/1.png", "p1/2.png", "p2/2.png"),
+        ),
+        says=("2 of the 2 names in its column 'file' fit several files", "--label-column folder"),
+    ),
+    Case(
+        "packed by gzip",
+        lambda root: (
+            (
+                put(root, *TABLE)
+                and (root / "labels.csv.gz").write_bytes(gzip.compress(ROWS.encode()))
+            )
+            and root / "labels.csv.gz"
+        ),
+        TWO,
+    ),
+    Case(
         "paths out of the folder",
         table("path,label\n0.png,a\n../x.png,b\n"),
         says=("point outside", "--allow-outside"),
@@ -715,6 +750,26 @@ TABLES = (
         task=MANY,
     ),
     Case(
+        "the word none in a task of several classes",
+        table(rows_of("path,symptoms", "none", "a", "a|b", "b")),
+        {"none": 1, "a": 1, "a|b": 1, "b": 1},
+        ("none counts as a class of its own", "--label-map 'none=|'"),
+        task=MANY,
+    ),
+    Case(
+        "the same, settled",
+        table(rows_of("path,symptoms", "none", "a", "a|b", "b")),
+        {"|": 1, "a": 1, "a|b": 1, "b": 1},
+        task=MANY,
+        options={"label-map": "none=|"},
+    ),
+    Case(
+        "a class that a spreadsheet made a date of",
+        table(rows_of("path,label", "2024-03-01", "5-10", "5-10", "2024-03-01")),
+        {"2024-03-01": 2, "5-10": 2},
+        ("2 classes are dates",),
+    ),
+    Case(
         "a comma that belongs to the name",
         table(rows_of("path,symptoms", '"pepper, bell"', "rust", "rust", "spot")),
         {"pepper, bell": 1, "rust": 2, "spot": 1},
@@ -790,6 +845,35 @@ TABLES = (
         splits={"train": 2, "val": 2},
     ),
     Case(
+        "a column for each split (is_train, is_val, is_test)",
+        table(
+            rows_of(
+                "path,label,is_train,is_val,is_test", "a,1,0,0", "b,0,1,0", "a,0,0,1", "b,1,0,0"
+            )
+        ),
+        {"a": 2, "b": 2},
+        splits={"train": 2, "val": 1, "test": 1},
+    ),
+    Case(
+        "the same, two of them in a row",
+        table(rows_of("path,label,train,test", "a,1,0", "b,1,1", "a,0,1", "b,1,0")),
+        says=("1 rows are of several of the splits train, test", "--split-column none"),
+    ),
+    Case(
+        "is_training_image (CUB)",
+        table(rows_of("path,label,is_training_image", "a,1", "b,1", "a,0", "b,0")),
+        {"a": 2, "b": 2},
+        ("1 is train, 0 is test",),
+        splits={"train": 2, "test": 2},
+    ),
+    Case(
+        "a split in a column of any name",
+        table(rows_of("path,label,use", "a,train", "b,train", "a,test", "b,test")),
+        {"a": 2, "b": 2},
+        ("The split is the column use",),
+        splits={"train": 2, "test": 2},
+    ),
+    Case(
         "a split of 0, 1, 2",
         table(rows_of("path,label,split", "a,0", "b,1", "a,2", "b,0")),
         says=("name a split that is not known", "--split-column none"),
@@ -831,6 +915,13 @@ GROUPS = (
         {"a": 2, "b": 2},
         groups=3,
         rules=(PATIENT,),
+    ),
+    Case(
+        "the patient as MRN",
+        table(rows_of("path,label,MRN", "a,1", "b,2", "a,1", "b,3")),
+        {"a": 2, "b": 2},
+        ("in the column MRN",),
+        groups=3,
     ),
     Case(
         "one patient id for all",
@@ -1063,6 +1154,17 @@ as a list; which it was is said. A blank or `-1` in a column of zeros and ones i
 |---|---|---|---|---|
 """
 TAIL = """
+## Copies
+
+`resight check` finds copies by hashes of the picture and by local features, wherever they lie, and
+says which stand in two splits: mirrored, turned by any angle, cropped, framed, padded, shifted,
+resized, stretched, compressed, in grey, brighter or darker, with other contrast, gamma or colours,
+blurred, sharpened, noisy, inverted, with text or a patch on it, and several of these at once. Of 16
+leaf photos, fundus photographs, mammograms and chest films each, copied in 38 ways, all were found
+but some of those that keep a third of the picture (a fifth cut off every side) or whose grey levels
+are equalised. A border of one colour and large even areas, such as what surrounds a fundus, are
+no part of the picture. In 3,257 real images no pair of different pictures counts as a copy.
+
 ## Photos
 
 Read: JPEG, PNG, TIFF (one page, 8 or 16 bits), BMP, WEBP, PPM, AVIF, and HEIC with the extra

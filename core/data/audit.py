@@ -376,6 +376,15 @@ def _forms(read: Sequence[Facts]) -> _Check:
         low, high = (min(read, key=_area), max(read, key=_area))
         least, most = (f"{entry.width} x {entry.height}" for entry in (low, high))
         told += f", {least} pixels" if least == most else f", {least} to {most} pixels"
+    masks = [entry for entry in read if entry.is_two_valued]
+    if 0 < len(masks) < len(read):
+        words = (
+            f"{len(masks):,} images hold two values and no other, as masks do (first: "
+            f"{masks[0].image_id}), beside {len(read) - len(masks):,} that hold more. If they are "
+            "masks of others, they count as images of their class: move them into a folder called "
+            f"masks, or add _mask to their names. {told}."
+        )
+        return _Check("forms", title, WARNING, words)
     if len(kinds) > 1:
         mixed = ", ".join(f"{n:,} x {kind}" for kind, n in kinds.most_common())
         words = (

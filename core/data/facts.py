@@ -57,6 +57,7 @@ class Facts:
         sha256: of shape, dtype and pixels.
         phash: 64 bits, see ``imagehash.phash``.
         dhash: 64 bits, see ``imagehash.dhash``.
+        is_two_valued: whether it holds two values and no other, as masks do.
         detail: (64, 64) int8, fine structure with its local contrast taken out.
         grey: (H, W) uint8 from black to white, sides in proportion, the longer one 96; of an
             image with a side below ``TINY_PX`` its own pixels.
@@ -78,6 +79,7 @@ class Facts:
     contrast: float = 0.0
     phash: int = 0
     dhash: int = 0
+    is_two_valued: bool = False
     detail: NDArray[np.int8] | None = None
     grey: NDArray[np.uint8] | None = None
     colour: NDArray[np.float32] | None = None
@@ -158,11 +160,22 @@ def measure(image_id: str, path: Path, pixels: NDArray[Any]) -> Facts:
         contrast=round(float(grey.std()) / full, 4),
         phash=_pack(imagehash.phash(shown)),
         dhash=_pack(imagehash.dhash(shown)),
+        is_two_valued=_is_two_valued(solid),
         detail=_detail(np.asarray(shown, dtype=np.float32)),
         grey=_grey(solid),
         colour=np.concatenate([colour.mean(axis=(0, 1)), colour.std(axis=(0, 1))]),
         border=_border(colour),
     )
+
+
+def _is_two_valued(pixels: NDArray[Any]) -> bool:
+    """Whether pixels (H, W, C) hold the lowest and the highest value and no other."""
+    # Most photos show a third value within a row or two.
+    for part in (pixels[: 1 + len(pixels) // 16], pixels):
+        low, high = part.min(), part.max()
+        if not ((part == low) | (part == high)).all():
+            return False
+    return bool(low != high)
 
 
 def _detail(grey: NDArray[np.float32]) -> NDArray[np.int8]:

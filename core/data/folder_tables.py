@@ -20,7 +20,7 @@ from core.data.table_labels import (
     possible_labels,
     word_columns,
 )
-from core.data.tables_in import SUFFIXES
+from core.data.tables_in import is_table
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from core.data.table_paths import FileKey
 
 __all__ = [
+    "UNREAD",
     "Tables",
     "settle",
     "tables_of",
@@ -45,7 +46,7 @@ _MOST = 60
 # Lists of names may be called so; of many, such as one beside each image, none is a table.
 _LISTS = frozenset({".txt", ".lst", ".list", ".dat"})
 # Where a table may be that is not read, and what it is.
-_UNREAD = {
+UNREAD = {
     **dict.fromkeys(
         (".xls", ".ods", ".xlsb", ".numbers"), "a spreadsheet of a kind that is not read"
     ),
@@ -53,7 +54,7 @@ _UNREAD = {
     **dict.fromkeys((".mat", ".npz", ".npy", ".pkl", ".h5", ".hdf5", ".rds", ".sav"), "no table"),
     **dict.fromkeys((".db", ".sqlite", ".accdb", ".mdb"), "a data base"),
     **dict.fromkeys((".gz", ".zip", ".tar", ".rar", ".7z"), "packed"),
-    **dict.fromkeys((".feather", ".arrow"), "a table of a kind that is not read"),
+    ".arrow": "a table of a kind that is not read",
 }
 _FEW = 5
 
@@ -105,7 +106,7 @@ def tables_of(
         keys: what the app's tables may name a file by beside its path.
 
     Raises:
-        ManifestError: tables contradict each other.
+        ManifestError: tables contradict each other, or one names files by names of several.
     """
     tables = Tables()
     files = _tables_in(folder, found, source, tables)
@@ -131,14 +132,16 @@ def tables_of(
             tables.passed_over.append(
                 f"{name} has a row for each box, several of an image; boxes are not read."
             )
+        elif columns := _class_columns(listing, source, label_names):
+            if listing.share >= 0.5:
+                telling.append((listing, columns))
+                continue
+            _refuse_ambiguous(listing, source)
+            tables.passed_over.append(too_many_missing(listing))
         elif listing.share < 0.5:
             tables.passed_over.append(too_many_missing(listing))
         else:
-            columns = _class_columns(listing, source, label_names)
-            if columns:
-                telling.append((listing, columns))
-            else:
-                others.append(listing)
+            others.append(listing)
     kept = _without_repeats(telling, source, folder, tables)
     _give_splits(kept, tables, folder)
     for listing in others:
@@ -157,14 +160,14 @@ def _tables_in(folder: Path, found: Sequence[Found], source: Source, tables: Tab
         for entry in found
         if len(entry.path.relative_to(folder).parts) <= _DEEP and entry.path.is_file()
     ]
-    files = [path for path in shallow if path.suffix.lower() in SUFFIXES]
+    files = [path for path in shallow if is_table(path)]
     lists = [path for path in shallow if path.suffix.lower() in _LISTS]
     files += lists if len(lists) <= _FEW else []
-    unread = [path for path in shallow if path.suffix.lower() in _UNREAD]
+    unread = [p for p in shallow if p.suffix.lower() in UNREAD and not is_table(p)]
     for path in unread if len(unread) <= _FEW and source.labelled else ():
         name = readable(path.relative_to(folder).as_posix())
         tables.passed_over.append(
-            f"{name} is {_UNREAD[path.suffix.lower()]}; if it says the classes, save it as CSV or "
+            f"{name} is {UNREAD[path.suffix.lower()]}; if it says the classes, save it as CSV or "
             ".xlsx with the columns path and label."
         )
     if len(files) > _MOST:
@@ -219,6 +222,25 @@ def too_many_missing(listing: Listing) -> str:
         f"{f', {why}' if why else ''}). Paths are relative to the table's folder: move the table, "
         "correct the column, or name another with --path-column."
     )
+
+
+def _refuse_ambiguous(listing: Listing, source: Source) -> None:
+    """Refuse a table that says the class of images but by names that several files have.
+
+    Raises:
+        ManifestError: most of its names fit several files.
+    """
+    many = [i for i, row in enumerate(listing.files) if row.reason and not row.is_missing]
+    if 2 * len(many) < len(listing.files) or wants_folders(source):
+        return
+    first = readable(str(listing.table[listing.path_column].iloc[many[0]]))
+    msg = (
+        f"{readable(str(listing.file))}: says the class of images, but {len(many):,} of the "
+        f"{len(listing.files):,} names in its column {listing.path_column!r} fit several files "
+        f"(first: {first!r}). Write the folder before each name, or pass --label-column folder if "
+        "the folders name the class."
+    )
+    raise ManifestError(msg)
 
 
 def _class_columns(listing: Listing, source: Source, names: Sequence[str]) -> list[str]:

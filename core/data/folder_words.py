@@ -95,7 +95,8 @@ _CODES = re.compile(r"[a-z]{1,4} ?\d+[a-z]?|\d{3,}")
 _PEOPLE = re.compile(r"(?:p|pt|pat|sub|subj|id|pid|case|patient|proband)[ :]?\d{2,}|\d{4,}")
 _UNLABELLED = re.compile(
     r"un ?(?:labell?ed|annotated|classified|sorted)(?: (?:data|images|set))?|not labell?ed"
-    r"|to (?:be )?(?:label|sort|annotate)(?:led|ed|d)?|no labels?|sin etiquetar?|unbeschriftet"
+    r"|to (?:be )?(?:label|sort|annotate|predict|score)(?:led|ed|d)?|no labels?|unbeschriftet"
+    r"|sin etiquetar?|pred(?:ict(?:ion|ions)?)?(?: (?:data|images|set))?|inference|unseen|scoring"
 )
 _CLASSES = frozenset(
     {"healthy", "normal", "control", "controls", "diseased", "sick", "unhealthy", "infected"}

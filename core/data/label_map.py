@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from core.data.folder_words import same_name
 from core.data.scan import readable
-from core.data.tables_in import SUFFIXES, read_cells
+from core.data.tables_in import is_table, read_cells
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def label_map(text: object) -> dict[str, str]:
     {'pepper, bell': 'pepper', '2': 'rust'}
     """
     words = str(text or "").strip()
-    if words and "=" not in words and Path(words).suffix.lower() in SUFFIXES:
+    if words and "=" not in words and is_table(Path(words)):
         return _from_table(Path(words))
     chosen: dict[str, str] = {}
     for part in _pieces(words):

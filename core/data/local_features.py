@@ -9,7 +9,9 @@ that of pairs, and has no chance in it: the same pictures give the same candidat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,10 +22,12 @@ if TYPE_CHECKING:
 
     Descriptors = NDArray[np.float32]
 
-__all__ = ["descriptors_of", "pairs_that_share"]
+__all__ = ["Features", "features_of", "in_reading", "pairs_that_share"]
 
 # Features of a picture, the strongest first, and the times its sides are enlarged for them.
 _FEATURES, _ENLARGED = 48, 2
+# Cells of a side of the picture, and features of one cell.
+_CELLS, _OF_CELL = 4, 5
 # Tables of hashes and bits of each. More bits for more features, so that buckets stay small.
 _TABLES, _LEAST_BITS = 8, 14
 # Features in a bucket from which it says nothing: an edge, a corner of the frame.
@@ -31,19 +35,63 @@ _COMMON = 60
 _LEAST_SHARED = 3
 
 
-def descriptors_of(grey: NDArray[np.uint8]) -> Descriptors:
-    """Descriptors (N, 128) of the local features of a grey picture (H, W)."""
+@dataclass(frozen=True)
+class Features:
+    """Local features: places (N, 2) as x and y in pixels, descriptors (N, 128) of length 1."""
+
+    places: NDArray[np.float32]
+    descriptors: Descriptors
+
+
+def features_of(grey: NDArray[np.uint8], *, where: NDArray[np.uint8]) -> Features:
+    """The strongest local features of a grey picture (H, W), where ``where`` is not 0."""
     import cv2  # noqa: PLC0415  (0.1 s to import)
 
     size = (grey.shape[1] * _ENLARGED, grey.shape[0] * _ENLARGED)
     large = cv2.resize(grey, size, interpolation=cv2.INTER_CUBIC)
-    finder = cv2.SIFT.create(nfeatures=_FEATURES, contrastThreshold=0.01)
-    _, found = finder.detectAndCompute(large, np.full(large.shape, 255, np.uint8))
+    finder = cv2.SIFT.create(contrastThreshold=0.01)
+    allowed = cv2.resize(where, size, interpolation=cv2.INTER_NEAREST) * 255
+    spread = _spread(finder.detect(large, allowed), *size)
+    points, found = finder.compute(large, spread) if spread else ([], None)
     if found is None or not len(found):
-        return np.zeros((0, 128), np.float32)
+        return Features(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32))
     # Square roots make the largest gradients count less (RootSIFT).
-    kept = np.asarray(found[:_FEATURES], np.float32)
-    return np.asarray(np.sqrt(kept / (kept.sum(axis=1, keepdims=True) + 1e-6)), np.float32)
+    kept = np.asarray(found, np.float32)
+    descriptors = np.sqrt(kept / (kept.sum(axis=1, keepdims=True) + 1e-6)).astype(np.float32)
+    places = np.array([point.pt for point in points], np.float32)
+    # The middle of a pixel of the enlarged picture, in pixels of the picture.
+    placed = ((places + 0.5) / _ENLARGED - 0.5).astype(np.float32)
+    return Features(placed, np.asarray(descriptors))
+
+
+def _spread(points: Sequence[Any], width: int, height: int) -> list[Any]:
+    """The strongest points, so many of each cell of the picture at most: text on it has many."""
+    taken: Counter[tuple[int, int]] = Counter()
+    kept = []
+    for point in sorted(points, key=lambda point: (-point.response, point.pt, point.angle)):
+        cell = int(point.pt[0] * _CELLS / width), int(point.pt[1] * _CELLS / height)
+        taken[cell] += 1
+        if taken[cell] <= _OF_CELL:
+            kept.append(point)
+    return kept[:_FEATURES]
+
+
+def in_reading(found: Features, *, side: int, is_mirrored: bool, is_negative: bool) -> Features:
+    """Features as the mirrored picture, or its negative, would have them.
+
+    Args:
+        found: of a picture in a square.
+        side: of the square, in pixels.
+        is_mirrored: left and right change places.
+        is_negative: dark and bright do.
+    """
+    places, descriptors = found.places, found.descriptors
+    if is_mirrored:
+        places = np.stack([side - 1 - places[:, 0], places[:, 1]], axis=1)
+        descriptors = _mirrored(descriptors)
+    if is_negative:
+        descriptors = _inverted(descriptors)
+    return Features(places, descriptors)
 
 
 def pairs_that_share(pictures: Sequence[Descriptors], *, most: int) -> dict[tuple[int, int], int]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from core.app import Manifest, class_key
 from core.data.class_folders import check_class_names, label_by_folder
 from core.data.folder_tables import (
+    UNREAD,
     Tables,
     settle,
     tables_of,
@@ -43,7 +44,7 @@ from core.data.manifest_tables import (
 )
 from core.data.scan import Found, locate, natural_key, readable, scan
 from core.data.table_labels import label_columns, labels_of
-from core.data.tables_in import SUFFIXES
+from core.data.tables_in import is_table
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 __all__ = ["EXTENSIONS", "GroupRule", "index_images", "locate"]
 
 # A list of files without headings often has this name; it counts where the user names it.
-_LISTS = SUFFIXES | {".txt", ".lst", ".dat"}
+_LISTS = frozenset({".txt", ".lst", ".dat"})
 
 
 @dataclass
@@ -159,7 +160,9 @@ def _add_path(look: _Look, path: Path) -> None:
     """Add what lies at one path."""
     if path.is_dir():
         _add_folder(look, path)
-    elif path.suffix.lower() in (_LISTS if look.source.labelled else SUFFIXES) and path.is_file():
+    elif path.is_file() and (
+        is_table(path) or (look.source.labelled and path.suffix.lower() in _LISTS)
+    ):
         _add_table(look, path)
     elif look.source.labelled or not (os.path.lexists(path) or len(look.source.paths) > 1):
         raise ManifestError(_no_such(path))
@@ -199,7 +202,7 @@ def _add_folder(look: _Look, folder: Path) -> None:
     found = list(scan(folder, extensions=look.extensions))
     images = [entry for entry in found if not entry.reason]
     tables = Tables()
-    if look.source.labelled or any(e.path.suffix.lower() in SUFFIXES for e in found):
+    if look.source.labelled or any(is_table(entry.path) for entry in found):
         tables = tables_of(folder, found, look.source, label_names=look.label_names, keys=look.keys)
     if not images and not tables.used:
         raise ManifestError(_nothing_in(folder, found, tables.passed_over))
@@ -401,8 +404,7 @@ def _dropped_fold(listing: Listing, used: str | None) -> list[str]:
     names = [
         str(c)
         for c in listing.table.columns
-        if str(c).strip().lower() in {"fold", "folds", "kfold", "is_valid", "set", "usage"}
-        and c != used
+        if str(c).strip().lower() in {"fold", "folds", "kfold", "set", "usage"} and c != used
     ]
     if not names:
         return []
@@ -516,9 +518,12 @@ def _no_such(path: Path) -> str:
     """What to say of a path that labelled images cannot be read from."""
     shown = readable(str(path))
     if os.path.lexists(path):
+        kind = UNREAD.get(path.suffix.lower(), "")
+        what = f"it is {kind}, and " if kind else "it is "
         return (
-            f"{shown}: it is neither a folder nor a table (CSV, TSV, Parquet), so nothing says "
-            "which class an image is. Pass a folder of class folders, or a table."
+            f"{shown}: {what}neither a folder nor a table that is read (CSV, TSV, Parquet, "
+            "Feather, .xlsx, JSON lines), so nothing says which class an image is. Pass a folder "
+            "of class folders, or a table."
         )
     siblings = os.listdir(path.parent) if path.parent.is_dir() else []  # noqa: PTH208  (names only)
     guess = difflib.get_close_matches(path.name, siblings, n=1)

@@ -57,15 +57,12 @@ GROUP_NAMES = ("group", "group_id")
 # Columns that say by their name whom or what an image is of; a word like "site" may mean anything.
 ID_NAMES = (
     *("patient", "patient_id", "patientid", "subject", "subject_id", "lesion_id", "case_id"),
-    *("person_id", "individual_id", "participant_id", "animal_id", "specimen_id"),
+    *("person_id", "individual_id", "participant_id", "animal_id", "specimen_id", "mrn", "pid"),
+    *("patient_no", "patient_nr", "patient_number", "patient_code", "patient_key", "participant"),
+    *("anon_patient_id", "subj_id", "paciente", "patienten_id", "id_paciente", "individual"),
 )
 SPLIT_COLUMNS = ("split", "subset", "partition", "fold_name", "data_split", "set_name", "phase")
-# Columns that may mean anything, and say a split where each cell is called like one.
-_MAYBE_SPLITS = ("set", "usage", "dataset", "data_type", "type", "purpose", "sample", "fold")
-_FLAGS = {
-    **{"is_valid": "val", "is_val": "val", "is_validation": "val", "valid": "val"},
-    **{"is_test": "test", "is_train": "train", "is_training": "train"},
-}
+_YES, _NO = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
 # Headings of columns that describe an image and are no class of it.
 _ABOUT = re.compile(
     r"(.*_)?(id|ids|uid|patient|subject|group|split|fold|subset|set|farm|field|plot|site|leaf|plant"
@@ -88,7 +85,7 @@ def is_about(column: str) -> bool:
     >>> is_about("Patient ID"), is_about("is_valid"), is_about("rust")
     (True, True, False)
     """
-    return _ABOUT.fullmatch(_plain(column)) is not None
+    return _ABOUT.fullmatch(_plain(column)) is not None or bool(_flag(column))
 
 
 def list_images(
@@ -145,13 +142,37 @@ def list_images(
             )
             found = listed("path", table)
     if found is not None:
-        return found
+        return _with_folders(found, listed)
     first = ", ".join(f"{name} ({table[name].iloc[0]})" for name in list(table.columns)[:4])
     return (
         f"{readable(str(file))}: it has no column 'path', which should say where the images are, "
         f"and none of its columns names them (it has: {first}). Name the column with --path-column "
         "NAME, or the column of an id with --id-column NAME."
     )
+
+
+def _with_folders(found: Listing, listed: Callable[[str, pd.DataFrame], Listing]) -> Listing:
+    """The table, where names fit several files by the column that holds their folder as well."""
+    many = [not row.is_missing and bool(row.reason) for row in found.files]
+    names = found.table[found.path_column]
+    if 2 * sum(many) < len(many):
+        return found
+    for column in found.table.columns:
+        folders = found.table[column]
+        if column == found.path_column or not (folders != "").all():
+            continue
+        frame = found.table.assign(**{found.path_column: folders + "/" + names})
+        try:
+            joined = listed(found.path_column, frame)
+        except ManifestError:
+            continue
+        if joined.share > max(0.9, found.share):
+            joined.notes.append(
+                f"The images are named by the columns {column} and {found.path_column} of "
+                f"{found.file.name} together."
+            )
+            return joined
+    return found
 
 
 def _is_file(heading: str, files: Callable[[], Sequence[Found]]) -> bool:
@@ -314,8 +335,11 @@ def missing_column(file: Path, columns: Collection[str], name: str, purpose: str
 def split_column_of(listing: Listing, source: Source) -> str | None:
     """The column that says the split: named by the user, called so, or a flag such as is_valid.
 
+    Any column each of whose cells is called like a split, one of them the training, is one.
+    Several flags become one column, which the table then has.
+
     Raises:
-        ManifestError: the column that was named is not there.
+        ManifestError: the column that was named is not there, or flags contradict each other.
     """
     wanted = option(source, "split-column")
     if wanted == "none":
@@ -325,13 +349,47 @@ def split_column_of(listing: Listing, source: Source) -> str | None:
     found = column_named(listing.table.columns, *SPLIT_COLUMNS)
     if found:
         return found
-    for name in filter(None, (column_named(listing.table.columns, n) for n in _MAYBE_SPLITS)):
-        words = {split_word(cell) for cell in listing.table[name] if cell}
+    flags = []
+    for column in map(str, listing.table.columns):
+        cells = {cell for cell in listing.table[column] if cell}
+        words = {split_word(cell) for cell in cells} if len(cells) < 12 else set()
         if "train" in words and len(words) > 1 and "" not in words:
-            return name
-    flag = column_named(listing.table.columns, *_FLAGS)
-    cells = set(listing.table[flag].str.casefold()) if flag else set()
-    return flag if cells and cells <= {"true", "false", "0", "1", "yes", "no", ""} else None
+            return column
+        if _flag(column) and cells and {cell.casefold() for cell in cells} <= _YES | _NO:
+            flags.append(column)
+    return _joined_flags(listing, flags) if len(flags) > 1 else next(iter(flags), None)
+
+
+def _flag(column: str) -> str:
+    """The split that a column of yes and no stands for; empty if it stands for none.
+
+    >>> [_flag(name) for name in ("is_valid", "Train", "is_training_image", "is_test", "healthy")]
+    ['val', 'train', 'train', 'test', '']
+    """
+    return split_word(re.sub(r"^(is|in)_", "", _plain(column)).replace("_", " "))
+
+
+def _joined_flags(listing: Listing, flags: Sequence[str]) -> str:
+    """One column of splits from one column of yes and no for each."""
+    cells = [[cell.casefold() in _YES for cell in listing.table[name]] for name in flags]
+    rows = list(zip(*cells, strict=True))
+    odd = [i for i, row in enumerate(rows) if sum(row) > 1]
+    if odd:
+        msg = (
+            f"{readable(str(listing.file))}: {len(odd):,} rows are of several of the splits "
+            f"{', '.join(flags)} (first: row {odd[0] + 1}). Name the one column that says the "
+            "split with --split-column, or pass --split-column none and let resight draw it."
+        )
+        raise ManifestError(msg)
+    # A row of none is of the one split that has no column, as test where train and val have one.
+    rest = {"train", "val", "test"} - {_flag(name) for name in flags}
+    other = rest.pop() if len(rest) == 1 else ""
+    name = ", ".join(flags)
+    splits = [
+        next((_flag(f) for f, on in zip(flags, row, strict=True) if on), other) for row in rows
+    ]
+    listing.table = listing.table.assign(**{name: splits})
+    return name
 
 
 def splits_of(listing: Listing, column: str) -> list[str]:
@@ -342,10 +400,11 @@ def splits_of(listing: Listing, column: str) -> list[str]:
     """
     cells = [str(value).strip() for value in listing.table[column]]
     texts = [cell.casefold() for cell in cells]
-    flag = _FLAGS.get(_plain(column), "")
-    if flag and set(texts) <= {"true", "false", "0", "1", "yes", "no", ""}:
-        other = "val" if flag == "train" else "train"
-        return [(flag if t in {"true", "1", "yes"} else other) if t else "" for t in texts]
+    flag = _flag(column)
+    if flag and set(texts) <= _YES | _NO | {""}:
+        other = "test" if flag == "train" else "train"
+        listing.notes.append(f"{column} of {listing.file.name}: 1 is {flag}, 0 is {other}.")
+        return [(flag if t in _YES else other) if t else "" for t in texts]
     known = {c.casefold(): SPLIT_NAMES.get(c.casefold()) or split_word(c) for c in set(cells)}
     odd = [text for text in texts if text and not known[text]]
     if odd:

@@ -1,25 +1,25 @@
-"""Copies that were mirrored, turned, cropped or inverted, found by registering pairs of images.
+"""Copies that were mirrored, turned, cropped, framed or inverted, found by registering pairs.
 
 Candidates are pictures that share local features (``local_features``), found in near-linear
-time. A candidate counts only if one picture, laid over the other by the turn and scale that
-their spectra tell (Fourier-Mellin, Reddy and Chatterji 1996, doi:10.1109/83.506761), shows
-the same fine structure, or its negative.
+time. Features that meet tell how one picture lies on the other (a similarity, by RANSAC,
+Fischler and Bolles 1981, doi:10.1145/358669.358692), and the pair counts only if the two, laid
+over each other, show the same fine structure, or its negative. A border of one colour is no
+part of a picture.
 
-Of leaf photos, fundus photographs, mammograms and chest films, copies that were mirrored,
-turned, cropped by 5 or 10 % of each side, or inverted agree by 0.77 to 1.00; of pairs of
-different pictures the highest agreement is 0.72.
+docs/inputs.md has what was measured on leaf photos, fundus photographs, mammograms and chest
+films: which kinds of copies are found, and the agreement of other pairs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.data.duplicates import NearPair
 from core.data.facts import GREY_PX
-from core.data.local_features import descriptors_of, pairs_that_share
+from core.data.local_features import Features, features_of, in_reading, pairs_that_share
 from core.data.reading import in_threads
 
 if TYPE_CHECKING:
@@ -34,53 +34,53 @@ if TYPE_CHECKING:
 __all__ = ["MOVED", "moved_copies", "register"]
 
 # Agreement of fine structure from which two registered pictures are one; see above.
-MOVED = 0.77
+MOVED = 0.65
 # Neighbours of each image that are compared, and pairs in all, the closest first.
 _NEIGHBOURS, _MOST_PAIRS = 5, 50_000
-# Response of the phase correlation of two spectra below which no turn is known; copies have 0.14.
-_LEAST_RESPONSE = 0.12
-# Agreement from which no other turn is tried.
-_SURE = 0.9
-_ANGLES, _RADII = 180, 64
-_MOST_SCALE, _MOST_SHIFT = 1.30, 20.0
+# Features that must agree about how one picture lies on the other, and pixels by which they may
+# miss each other.
+_LEAST_MET, _MISS_PX = 4, 2.5
+# Times by which one may be larger, and pixels of 96 by which features may misplace it.
+_MOST_SCALE, _MOST_SHIFT = 2.0, 6.0
+# Share of the smaller picture that both must show.
+_LEAST_OVERLAP = 0.3
+# Grey levels within which 5 x 5 pixels are even, the share of a picture from which such an area
+# is large, and the share of a picture that must be left beside them.
+_EVEN, _LARGE, _LEAST_SEEN = 6, 0.02, 0.2
+# A line at the edge that differs by less from the outermost one belongs to a border, of at most
+# this share of the side.
+_BORDER, _MOST_BORDER = 10, 0.35
 
 
 @dataclass(frozen=True)
 class _Picture:
-    """Fine structure (S, S) of a picture in the middle of a square, where it is, and its spectra.
+    """Fine structure (S, S) of a picture in the middle of a square, and where it is.
 
-    ``window`` fades to the edges of the picture; ``turned`` is the spectrum of the mirrored one;
-    ``features`` are descriptors of its local features.
+    ``window`` fades to the edges of the picture; places of features are (x, y) in the square.
     """
 
     detail: Floats
     mask: Floats
     window: Floats
-    spectrum: Floats
-    turned: Floats
-    features: Floats
-
-    def seen(self, *, mirrored: bool) -> tuple[Floats, Floats, Floats]:
-        """Detail, mask and spectrum, as they are or mirrored."""
-        if mirrored:
-            return self.detail[:, ::-1], self.mask[:, ::-1], self.turned
-        return self.detail, self.mask, self.spectrum
+    features: Features
 
 
 @dataclass(frozen=True)
 class _Move:
-    """How one picture is laid over another; ``sign`` is -1 for a negative, angles in degrees."""
+    """How one picture is laid over another: perhaps mirrored, perhaps as a negative, by a matrix.
 
-    mirrored: bool
-    sign: float
-    angle: float
-    scale: float
+    ``matrix`` (2, 3) takes (x, y) of the other, mirrored where that is so, to the one.
+    """
+
+    is_mirrored: bool
+    is_negative: bool
+    matrix: NDArray[np.float64]
 
 
 def moved_copies(
     facts: Sequence[Facts], *, known: Collection[tuple[str, str]] = (), workers: int = 1
 ) -> tuple[list[NearPair], bool]:
-    """Pairs of images that show the same picture, mirrored, turned or cropped.
+    """Pairs of images that show the same picture, mirrored, turned, cropped or framed.
 
     Args:
         facts: of images; those without ``grey`` are passed over.
@@ -96,7 +96,7 @@ def moved_copies(
         return [], True
     pictures = in_threads(lambda e: _picture(e.grey), kept, workers=workers)
     done = set(known)
-    shared = pairs_that_share([picture.features for picture in pictures], most=_NEIGHBOURS)
+    shared = pairs_that_share([p.features.descriptors for p in pictures], most=_NEIGHBOURS)
     pairs = sorted(
         (pair for pair in shared if (kept[pair[0]].image_id, kept[pair[1]].image_id) not in done),
         key=lambda pair: (-shared[pair], pair),
@@ -114,68 +114,83 @@ def moved_copies(
 
 
 def register(one: _Picture, other: _Picture) -> float:
-    """Agreement of the fine structure of two pictures at the best turn and scale, up to 1."""
-    best, at = 0.0, _Move(False, 1.0, 0.0, 1.0)
-    for mirrored in (False, True):
-        turn = _turn(one.spectrum, other.seen(mirrored=mirrored)[2])
-        if turn is None:
-            continue
-        angle, scale = turn
-        for sign, half in ((1.0, 0.0), (1.0, 180.0), (-1.0, 0.0), (-1.0, 180.0)):
-            for size in {1.0, scale}:
-                move = _Move(mirrored, sign, angle + half, size)
-                score = _agreement(one, other, move)
-                if score > best:
-                    best, at = score, move
-        if best > _SURE:
-            break
-    if not 0.25 < best < 0.95:
+    """Agreement of the fine structure of two pictures, one laid over the other, up to 1."""
+    best, at = 0.0, None
+    for is_mirrored in (False, True):
+        for is_negative in (False, True):
+            move = _move(one, other, is_mirrored=is_mirrored, is_negative=is_negative)
+            score = _agreement(one, other, move) if move is not None else 0.0
+            if score > best:
+                best, at = score, move
+    if at is None or not 0.25 < best < 0.95:
         return best
-    # The spectra tell turn and scale to about 2 degrees and 3 %.
-    for step in (0.04, 0.02, 0.01):
+    # Few features tell the turn to about 2 degrees and the scale to 3 %.
+    for step in (0.03, 0.015):
         start = at
-        for turned, size in (
-            *((start.angle, start.scale * (1 + sign * step)) for sign in (-1, 1)),
-            *((start.angle + sign * 50 * step, start.scale) for sign in (-1, 1)),
-        ):
-            move = replace(start, angle=turned, scale=size)
+        for turn, scale in ((0, 1 - step), (0, 1 + step), (-50 * step, 1), (50 * step, 1)):
+            move = _Move(at.is_mirrored, at.is_negative, _turned(start.matrix, turn, scale))
             score = _agreement(one, other, move)
             if score > best:
                 best, at = score, move
     return best
 
 
-def _turn(one: Floats, other: Floats) -> tuple[float, float] | None:
-    """Degrees and scale by which one spectrum is that of the other; None if it is none."""
+def _move(one: _Picture, other: _Picture, *, is_mirrored: bool, is_negative: bool) -> _Move | None:
+    """How the other lies on the one, by features that meet; None if they do not agree."""
     import cv2  # noqa: PLC0415  (0.1 s to import)
 
-    (dx, dy), response = cv2.phaseCorrelate(one, other)
-    if response < _LEAST_RESPONSE:
+    a = one.features
+    b = in_reading(other.features, side=GREY_PX, is_mirrored=is_mirrored, is_negative=is_negative)
+    if min(len(a.places), len(b.places)) < _LEAST_MET:
         return None
-    scale = float(np.exp(dx * np.log(GREY_PX / 2) / _RADII))
-    is_far = not 1 / _MOST_SCALE < scale < _MOST_SCALE
-    return dy * 360 / _ANGLES, 1.0 if is_far else scale
+    alike = a.descriptors @ b.descriptors.T
+    nearest = alike.argmax(axis=1)
+    # Each is the other's nearest.
+    met = np.flatnonzero(alike.argmax(axis=0)[nearest] == np.arange(len(nearest)))
+    if len(met) < _LEAST_MET:
+        return None
+    matrix, agreed = cv2.estimateAffinePartial2D(
+        b.places[nearest[met]],
+        a.places[met],
+        method=cv2.RANSAC,
+        ransacReprojThreshold=_MISS_PX,
+        maxIters=300,
+    )
+    if matrix is None or int(agreed.sum()) < _LEAST_MET:
+        return None
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    if not 1 / _MOST_SCALE < scale < _MOST_SCALE:
+        return None
+    return _Move(is_mirrored, is_negative, np.asarray(matrix, np.float64))
+
+
+def _turned(matrix: NDArray[np.float64], degrees: float, scale: float) -> NDArray[np.float64]:
+    """A move, turned and scaled a little more around the middle of the square."""
+    import cv2  # noqa: PLC0415
+
+    middle = (GREY_PX / 2 - 0.5, GREY_PX / 2 - 0.5)
+    more = cv2.getRotationMatrix2D(middle, degrees, scale)
+    return np.asarray((np.vstack([more, [0, 0, 1]]) @ np.vstack([matrix, [0, 0, 1]]))[:2])
 
 
 def _agreement(one: _Picture, other: _Picture, move: _Move) -> float:
-    """Correlation of the details where both pictures are, the other turned onto the one."""
+    """Correlation of the details where both pictures are, the other laid onto the one."""
     import cv2  # noqa: PLC0415
 
-    if not 1 / _MOST_SCALE < move.scale < _MOST_SCALE:
-        return 0.0
-    detail, mask, _ = other.seen(mirrored=move.mirrored)
-    detail = detail * move.sign if move.sign < 0 else detail
-    size, middle = (GREY_PX, GREY_PX), GREY_PX / 2 - 0.5
-    matrix = cv2.getRotationMatrix2D((middle, middle), move.angle, move.scale)
+    detail, mask = other.detail, other.mask
+    if move.is_mirrored:
+        detail, mask = detail[:, ::-1], mask[:, ::-1]
+    if move.is_negative:
+        detail = -detail
+    size, matrix = (GREY_PX, GREY_PX), move.matrix.copy()
     shift, _ = cv2.phaseCorrelate(
         cv2.warpAffine(detail, matrix, size) * one.window, one.detail * one.window
     )
-    if max(map(abs, shift)) > _MOST_SHIFT:
-        return 0.0
-    matrix[:, 2] += np.asarray(shift)
+    if max(map(abs, shift)) <= _MOST_SHIFT:
+        matrix[:, 2] += np.asarray(shift)
     moved = cv2.warpAffine(detail, matrix, size)
     both = (cv2.warpAffine(mask, matrix, size) > 0.5) & (one.mask > 0.5)
-    if both.sum() < 0.5 * min(one.mask.sum(), other.mask.sum()):
+    if both.sum() < _LEAST_OVERLAP * min(one.mask.sum(), other.mask.sum()):
         return 0.0
     a, b = one.detail[both], moved[both]
     a, b = a - a.mean(), b - b.mean()
@@ -186,33 +201,51 @@ def _picture(grey: NDArray[Any] | None) -> _Picture:
     """What is compared of a grey picture (H, W), its longer side ``GREY_PX``."""
     import cv2  # noqa: PLC0415
 
-    solid = np.asarray(grey, np.float32)
+    inner = _without_border(np.asarray(grey))
+    solid = np.asarray(inner, np.float32)
     fine = solid - cv2.GaussianBlur(solid, (0, 0), 2.0)
     local = np.sqrt(cv2.GaussianBlur(fine * fine, (0, 0), 4.0))
     height, width = solid.shape
     top, left = (GREY_PX - height) // 2, (GREY_PX - width) // 2
     place = (slice(top, top + height), slice(left, left + width))
     detail, mask, window = (np.zeros((GREY_PX, GREY_PX), np.float32) for _ in range(3))
+    seen = _with_structure(inner)
     # Two grey levels: below that structure is noise, and must not be blown up.
-    detail[place], mask[place] = fine / (local + 2.0), 1
+    detail[place], mask[place] = fine / (local + 2.0) * seen, seen
     window[place] = np.outer(np.hanning(height), np.hanning(width))
-    shown = detail * window
-    amplitude = np.abs(np.fft.fftshift(np.fft.fft2(shown))).astype(np.float32)
-    return _Picture(
-        detail,
-        mask,
-        window,
-        _log_polar(amplitude),
-        _log_polar(np.abs(np.fft.fftshift(np.fft.fft2(shown[:, ::-1]))).astype(np.float32)),
-        descriptors_of(np.asarray(grey)),
-    )
+    found = features_of(inner, where=seen)
+    placed = Features(found.places + np.array([left, top], np.float32), found.descriptors)
+    return _Picture(detail, mask, window, placed)
 
 
-def _log_polar(amplitude: Floats) -> Floats:
-    """A spectrum by angle and logarithm of the frequency: turn and scale become shifts."""
+def _with_structure(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """1 where a picture (H, W) shows something, 0 in large even areas and along their edges.
+
+    The outline of a round field of view is that of every picture of the camera.
+    """
     import cv2  # noqa: PLC0415
 
-    centre = (GREY_PX / 2, GREY_PX / 2)
-    flags = cv2.WARP_POLAR_LOG + cv2.INTER_LINEAR
-    polar = cv2.warpPolar(np.log1p(amplitude), (_RADII, _ANGLES), centre, GREY_PX / 2, flags)
-    return np.asarray(polar * np.hanning(_RADII).astype(np.float32))
+    near = np.ones((5, 5), np.uint8)
+    is_even = (cv2.dilate(grey, near) - cv2.erode(grey, near) <= _EVEN).astype(np.uint8)
+    _, areas, found, _ = cv2.connectedComponentsWithStats(is_even)
+    is_large = found[:, cv2.CC_STAT_AREA] >= _LARGE * grey.size
+    is_large[0] = False
+    seen = 1 - cv2.dilate(is_large[areas].astype(np.uint8), np.ones((9, 9), np.uint8))
+    return np.asarray(seen if seen.mean() > _LEAST_SEEN else np.ones_like(grey))
+
+
+def _without_border(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture without a frame or padding of one colour around it."""
+    whole = grey.astype(np.int16)
+
+    def lines(edge: NDArray[np.int16]) -> int:
+        limit = int(_MOST_BORDER * len(edge))
+        is_border = (np.abs(edge[:limit] - np.median(edge[0])) < _BORDER).all(axis=1)
+        n = limit if is_border.all() else int(is_border.argmin())
+        # The next line mixes border and picture.
+        return n + 1 if n else 0
+
+    top, bottom = lines(whole), len(whole) - lines(whole[::-1])
+    left, right = lines(whole.T), whole.shape[1] - lines(whole.T[::-1])
+    inner = grey[top:bottom, left:right]
+    return np.ascontiguousarray(inner) if min(inner.shape) >= 8 else grey

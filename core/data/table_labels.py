@@ -50,6 +50,9 @@ _MARKS = {
 }
 # Of these a name may hold one, so that each part must stand alone elsewhere.
 _LOOSE = frozenset({" and ", " ", "-", "_"})
+# What a cell of a multi-label column may hold where no class is meant.
+_NOTHING = frozenset({"none", "nothing", "no finding", "no findings", "no symptoms", "no symptom"})
+_DATE = re.compile(r"(?:19|20)\d\d-\d\d-\d\d(?:[ T][\d:]+)?")
 # Words for the level of folders that names the class, in place of a column.
 FOLDERS = frozenset({"folder", "parent"})
 _LABEL_LIKE = re.compile(
@@ -154,11 +157,24 @@ def labels_of(
         parts, note = _parts(labels, task.label_separator)
         if note:
             listing.notes.append(f"{listing.file.name}: {note}")
+        nothing = next((p[0] for p in parts if len(p) == 1 and p[0].casefold() in _NOTHING), "")
+        if nothing and nothing.casefold() not in (chosen or {}):
+            listing.notes.append(
+                f"{listing.file.name}: {nothing} counts as a class of its own; if it means that an "
+                f"image has none of the classes, pass --label-map '{nothing}="
+                f"{task.label_separator}'."
+            )
         mark = task.label_separator
         return [
             mark.join(p) if p else (mark if x else "") for p, x in zip(parts, labels, strict=True)
         ]
     labels = [_unlisted(label) for label in labels]
+    dates = [label for label in labels if _DATE.fullmatch(label)]
+    if dates:
+        listing.notes.append(
+            f"{listing.file.name}: {len(dates):,} classes are dates (first: {dates[0]}); a "
+            "spreadsheet makes 3 March of 3-3. Write the names as text."
+        )
     several = _made_of_others(labels)
     if several:
         listing.notes.append(

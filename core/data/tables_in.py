@@ -11,6 +11,7 @@ This module knows neither images nor classes.
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import re
 from collections import Counter
@@ -33,6 +34,7 @@ __all__ = [
     "SUFFIXES",
     "Cells",
     "column_number",
+    "is_table",
     "number",
     "read_cells",
     "read_frame",
@@ -40,12 +42,16 @@ __all__ = [
 ]
 
 # Names of tables; others are read only where the user names the file.
-SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".parquet", ".pq", ".xlsx", ".xlsm", ".jsonl"})
+SUFFIXES = (
+    *(".csv", ".tsv", ".tab", ".csv.gz", ".tsv.gz"),
+    *(".parquet", ".pq", ".feather", ".xlsx", ".xlsm", ".jsonl"),
+)
 _OTHER_SHEETS = {".xls": "an old Excel file", ".ods": "an OpenDocument sheet", ".xlsb": "a binary"}
 
 # What programs write where a cell holds nothing. "none" is a word, and may be a class.
 EMPTY = frozenset({"", "nan", "NaN", "<NA>", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "NaT"})
 
+_COLUMNAR = frozenset({".parquet", ".pq", ".feather"})
 _SEPARATORS = ",;\t|"
 _IMAGE = re.compile(r"(?i)\.(jpe?g|jpe|png|tiff?|bmp|webp|dcm|dicom|p[gpbn]m|gif|heic|avif)$")
 # A word that a heading of a table of images holds.
@@ -90,7 +96,8 @@ def read_cells(
     """The cells of a table as text.
 
     Args:
-        file: CSV, TSV or other text with a separator, Parquet, Excel (.xlsx), JSON lines.
+        file: CSV, TSV or other text with a separator, packed by gzip or not, Parquet, Feather,
+            Excel (.xlsx), JSON lines.
         columns: headings of a text table that has none; empty reads them from it.
         strict: refuse a row that has more cells than there are headings; else cut it.
         any_row: a table without rows is one, too.
@@ -106,11 +113,11 @@ def read_cells(
         )
         raise ManifestError(msg)
     try:
-        if file.stat().st_size > _LARGEST and suffix not in {".parquet", ".pq"}:
+        if file.stat().st_size > _LARGEST and suffix not in _COLUMNAR:
             msg = "it is larger than 1 GB"
             raise ValueError(msg)  # noqa: TRY301  (told with the other ways to be no table)
-        if suffix in {".parquet", ".pq"}:
-            cells = _from_parquet(file)
+        if suffix in _COLUMNAR:
+            cells = _from_columns(file)
         elif suffix in {".xlsx", ".xlsm"}:
             cells = _from_excel(file)
         elif suffix == ".jsonl":
@@ -130,6 +137,11 @@ def read_cells(
         msg = f"{shown}: it has no rows. Each row should name an image."
         raise ManifestError(msg)
     return cells
+
+
+def is_table(file: Path) -> bool:
+    """Whether a file is called like a table."""
+    return file.name.lower().endswith(SUFFIXES)
 
 
 def read_frame(cells: Cells) -> pd.DataFrame:
@@ -400,11 +412,12 @@ def _headings(rows: Sequence[Sequence[str]]) -> list[str]:
     return [names.get(k, f"column {k + 1}") for k in range(width)]
 
 
-def _from_parquet(file: Path) -> Cells:
-    """A Parquet file; a cell that holds a list becomes its parts, joined by ``|``."""
+def _from_columns(file: Path) -> Cells:
+    """A Parquet or Feather file; a cell that holds a list becomes its parts, joined by ``|``."""
     import pandas as pd  # noqa: PLC0415  (0.5 s to import)
 
-    table = pd.read_parquet(file)
+    read = pd.read_feather if file.suffix.lower() == ".feather" else pd.read_parquet
+    table = read(file)
     if not isinstance(table.index, pd.RangeIndex) and any(table.index.names):
         table = table.reset_index()
     columns = [[_cell(_plain(value)) for value in table.iloc[:, k]] for k in range(table.shape[1])]
@@ -413,9 +426,16 @@ def _from_parquet(file: Path) -> Cells:
 
 
 def _bytes_of(file: Path) -> bytes:
-    """All bytes of a regular file."""
+    """All bytes of a regular file, unpacked where it is packed by gzip."""
     with open_regular(file) as stream:
-        return stream.read()
+        if file.suffix.lower() != ".gz":
+            return stream.read()
+        with gzip.GzipFile(fileobj=stream) as unpacked:
+            text = unpacked.read(_LARGEST + 1)
+    if len(text) > _LARGEST:
+        msg = "it unpacks to more than 1 GB"
+        raise ValueError(msg)
+    return text
 
 
 def _from_json_lines(file: Path) -> Cells:
