@@ -574,6 +574,8 @@ class App:
         options: the app's own command-line options.
         tours: further kinds of input that the demo shows.
         domain: how its data are recognised.
+        characteristics: manifest column -> how Table 1 of a report calls it; an empty word leaves
+            out a column that places an image or serves the program.
         about_people: whether what is judged belongs to a person; pages and results then
             say that this is no medical device.
         frame_colour: RGB, where ``prepare`` does no more to an 8-bit photograph than fit it
@@ -605,6 +607,7 @@ class App:
     options: tuple[Option, ...] = ()
     tours: tuple[Tour, ...] = ()
     domain: Domain = Domain()
+    characteristics: Mapping[str, str] = field(default_factory=dict)
     about_people: bool = True
     design: Literal["cohort", "case-control"] = "cohort"
     frame_colour: tuple[int, int, int] | None = None

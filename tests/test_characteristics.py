@@ -22,9 +22,12 @@ def test_characteristics_are_counts_shares_and_quartiles_of_each_partition() -> 
             "reason": "",
             "age": [str(30 + i) if i else "" for i in range(n)],
             "camera": ["A" if i % 3 else "B" for i in range(n)],
+            "gsd_m": 0.0500190001,
+            "row_off": 7,
         }
     )
-    found = characteristics_of(table, TASK, "patient", names={"patient"})
+    titles = {"gsd_m": "ground sampling distance (m)", "row_off": ""}
+    found = characteristics_of(table, TASK, "patient", names={"patient"}, titles=titles)
     assert found is not None
     assert found["partitions"] == ["train", "test"]
     rows = {(row["what"], row["value"]): row["cells"] for row in found["rows"]}
@@ -42,6 +45,9 @@ def test_characteristics_are_counts_shares_and_quartiles_of_each_partition() -> 
     assert rows["age", "not known"]["train"] == {"n": 1, "of": 30}
     # Rows 30, 33, 36 of 30 to 38.
     assert rows["camera", "B"]["test"] == {"n": 3, "of": 9}
+    # A column is called as the app says, or not told; no number has ten decimals.
+    assert rows["ground sampling distance (m)", "0.05002"]["test"] == {"n": 9, "of": 9}
+    assert not any(what == "row_off" for what, _ in rows)
     # A column that names the group is no characteristic.
     assert not any(what == "patient" and value for what, value in rows)
 

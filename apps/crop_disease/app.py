@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from apps.crop_disease.field.area_report import areas_and_severity
-from apps.crop_disease.field.index import OUTPUT_COLUMNS
+from apps.crop_disease.field.index import CHARACTERISTICS, OUTPUT_COLUMNS
 from apps.crop_disease.field.options import OPTIONS
 from apps.crop_disease.field.outputs import EXPORTS
 from apps.crop_disease.field.phantom import write_field_phantom
@@ -78,6 +78,7 @@ APP = App(
         ),
         finds=raster_found,
     ),
+    characteristics=CHARACTERISTICS,
     about_people=False,
     phantom=write_phantom,
     # A disease may show in one spot of a fiftieth of the leaf's length, so that pixels count

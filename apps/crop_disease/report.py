@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +17,8 @@ import numpy as np
 from core.app import class_key
 from core.base.tables import decided_classes
 from core.blocks import Fold, Pictures, Table, Text
-from core.errors import MetricError
-from core.report.numbers import count, number, plural
-from core.statistics.intervals import cluster_proportion
+from core.report.numbers import count, estimate, number, plural
+from core.statistics.operating_points import proportion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +104,8 @@ def _gallery(
 def by_severity(context: ReportContext) -> Sequence[Block]:
     """How often the decision is right at each grade of severity.
 
-    Left out where severity is what is predicted, or nothing says the severity.
+    Left out where severity is what is predicted, where nothing says the severity, and where
+    the class gives the grade: what is said by class would be said again.
     """
     import pandas as pd  # noqa: PLC0415  (see above)
 
@@ -118,7 +119,8 @@ def by_severity(context: ReportContext) -> Sequence[Block]:
         return []
     grade = judged["severity"].fillna("").astype(str).str.removesuffix(".0")
     grades = sorted(set(grade) - {""}, key=class_key)
-    if len(grades) < 2:
+    label = judged["label"][grade != ""]
+    if len(grades) < 2 or len(set(zip(label, grade[grade != ""], strict=True))) == label.nunique():
         return []
     rows, wrong, few = [], [], []
     word = _pictures_are(context)
@@ -184,18 +186,17 @@ def _judged(context: ReportContext) -> pd.DataFrame:
 
 
 def _share(hit: pd.Series[bool], rows: pd.DataFrame) -> str:
-    """A share with its interval over groups; a photo without a group is one of its own."""
-    share = number(float(hit.mean()), percent=True)
+    """A share with the interval that ``metrics.json`` has for it, over groups.
+
+    A photo without a group is one of its own.
+    """
     group = rows["image_id"].astype(str)
     if "group" in rows:
         given = rows["group"].fillna("").astype(str)
         group = given.where(given != "", group)
-    try:
-        low, high = cluster_proportion(hit.to_numpy(), group.to_numpy()).ends
-    except MetricError:
-        return f"{share} (too few groups)"
-    between = f"{100 * low:.1f} to {number(high, percent=True)}"
-    return f"{share} ({between})"
+    found = proportion(hit.to_numpy(bool), group.to_numpy())
+    words = estimate({**asdict(found), "percent": True})
+    return words if found.low is not None else f"{words} (too few groups)"
 
 
 def _png(pixels: np.ndarray[Any, Any]) -> bytes:

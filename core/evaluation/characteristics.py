@@ -13,7 +13,7 @@ import pandas as pd
 from core.base.tables import MANIFEST, SPLITS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from core.app import Task
 
@@ -21,12 +21,19 @@ __all__ = ["characteristics_of"]
 
 # A column of words with more values than this is told by their number alone.
 MANY = 12
+# A number written with more characters than this is rounded.
+LONG = 5
 # Columns that say where an image lies, and none of what it shows.
 STRUCTURE = {column.name for column in MANIFEST}
 
 
 def characteristics_of(
-    manifest: pd.DataFrame, task: Task, word: str, *, names: Collection[str] = ()
+    manifest: pd.DataFrame,
+    task: Task,
+    word: str,
+    *,
+    names: Collection[str] = (),
+    titles: Mapping[str, str] | None = None,
 ) -> dict[str, Any] | None:
     """Counts, shares and quartiles by partition, of images that could be read.
 
@@ -35,6 +42,7 @@ def characteristics_of(
         task: gives classes and their titles.
         word: what a group is called.
         names: columns that name units; numbers in them count nothing.
+        titles: of columns, see ``App.characteristics``; an empty one leaves its column out.
 
     Returns:
         ``partitions`` (names), and ``rows``: ``what``, ``value`` and ``cells`` (partition ->
@@ -55,12 +63,13 @@ def characteristics_of(
         rows.append(_row(word, "", counts, is_group=True))
     rows += _classes(parts, task)
     for column in manifest.columns:
-        if column in STRUCTURE or str(column).endswith("_id"):
+        title = (titles or {}).get(str(column), str(column))
+        if column in STRUCTURE or str(column).endswith("_id") or not title:
             continue
         if "group" in known and (known[column] == known["group"]).all():
             continue
         text = {part: _text(some[column]) for part, some in parts.items()}
-        rows += _column(str(column), text, is_name=column in names)
+        rows += _column(title, text, is_name=column in names)
     return {"partitions": names, "rows": rows}
 
 
@@ -101,6 +110,9 @@ def _column(name: str, parts: dict[str, pd.Series[str]], *, is_name: bool) -> li
     found = []
     numbers = {part: pd.to_numeric(text, errors="coerce") for part, text in parts.items()}
     is_number = not is_name and all(numbers[p][parts[p] != ""].notna().all() for p in parts)
+    if is_number and len(distinct) <= MANY:
+        parts = {part: text.map(_shortened) for part, text in parts.items()}
+        distinct = sorted(set(pd.concat(list(parts.values()))) - {""}, key=float)
     if is_number and len(distinct) > MANY:
         found.append(_row(name, "median (quartiles)", {p: _spread(v) for p, v in numbers.items()}))
     elif len(distinct) <= MANY:
@@ -117,6 +129,15 @@ def _column(name: str, parts: dict[str, pd.Series[str]], *, is_name: bool) -> li
         cells = {p: {"n": int((text == "").sum()), "of": len(text)} for p, text in parts.items()}
         found.append(_row(name, "not known", cells))
     return found
+
+
+def _shortened(text: str) -> str:
+    """A number of many decimals as people write it.
+
+    >>> _shortened("0.050019"), _shortened("2"), _shortened("0042"), _shortened("")
+    ('0.05002', '2', '0042', '')
+    """
+    return f"{float(text):.4g}" if "." in text and len(text) > LONG else text
 
 
 def _spread(values: pd.Series[float]) -> dict[str, Any]:

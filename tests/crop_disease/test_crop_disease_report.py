@@ -62,8 +62,9 @@ def test_pairs_are_counted_of_their_true_class_and_sorted() -> None:
     assert table.frame["True class"].tolist() == ["rust", "leaf miner"]
     assert table.frame["Called"].tolist() == ["leaf miner", "healthy"]
     assert table.frame["Photos"].tolist() == ["3 of 6", "1 of 4"]
-    # 3 of 6; leaves with 2, 1, 0: se = sqrt(3 / 2 * (1 + 0 + 1)) / 6 = .289, +-1.96 se.
-    assert table.frame["Share (95 % interval)"][0].replace("\xa0", " ") == "50.0 % (0.0 to 100.0 %)"
+    # 3 of 6; leaves with 2, 1, 0: se = sqrt(3 / 2 * (1 + 0 + 1)) / 6 = .289, a design effect of 2
+    # and Student's 4.303 on 2 degrees of freedom: Wilson of 3 cases and 4.303 for 1.96.
+    assert table.frame["Share (95 % interval)"][0].replace("\xa0", " ") == "50.0 % (3.6 to 96.4 %)"
     assert "4 of 12" in table.note
 
 
@@ -116,12 +117,20 @@ def test_severity_counts_right_decisions_by_grade() -> None:
 
 def test_severity_is_found_in_the_manifest_and_its_grades_sort_by_value() -> None:
     manifest = pd.DataFrame(
-        {"image_id": [f"i{i:02}" for i in range(12)], "severity": [10.0] * 6 + [2.0] * 6}
+        {"image_id": [f"i{i:02}" for i in range(12)], "severity": [10.0] * 5 + [2.0] * 7}
     )
     given = context().predictions.drop(columns="severity")
     table = by_severity(context(predictions=given, manifest=manifest))[0]
     assert isinstance(table, Table)
     assert table.frame["Severity"].tolist() == ["2", "10"]
+
+
+def test_severity_that_the_class_gives_is_not_told_again() -> None:
+    given = context().predictions
+    given["severity"] = given["label"].map({"healthy": "0", "miner": "1", "rust": "1"})
+    assert by_severity(context(predictions=given)) == []
+    given.loc[0, "severity"] = "2"
+    assert len(by_severity(context(predictions=given))) == 2
 
 
 def test_severity_is_silent_where_it_is_unknown_or_the_task() -> None:

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from apps.crop_disease.field.area_report import areas_and_severity
+from apps.crop_disease.field.area_report import areas_and_severity, share_by_area
 from apps.crop_disease.field.areas import corrected_areas, judged_counts
 from apps.crop_disease.field.groups import keep_apart
 from core.app import ReportContext, Source, Task
 from core.blocks import Table, Text
 from core.errors import ManifestError
+from core.statistics.operating_points import proportion
 
 TASK = Task(name="disease", kind="multiclass", classes=("healthy", "rust"))
 # Metres per degree of latitude on the sphere that ``field_groups`` uses.
@@ -175,14 +176,44 @@ def test_accuracy_is_weighted_by_the_ground_a_tile_holds() -> None:
     assert isinstance(table, Table)
     assert isinstance(words, Text)
     # 100 m2 a tile: healthy 300 by label; called so 200 right and 50 wrong. Right: 400 of 550.
-    assert list(table.frame["ha by label"]) == ["0.0300", "0.0250"]
-    assert list(table.frame["ha by the model"]) == ["0.0250", "0.0300"]
-    assert table.frame["user's accuracy"][0].startswith("80.0 % (")
-    assert table.frame["producer's accuracy"][1].startswith("80.0 %")
-    assert words.text.startswith("Accuracy weighted by area: 72.7 %")
+    assert list(table.frame["Area by label"]) == ["300\xa0m²", "250\xa0m²"]
+    assert list(table.frame["Area by the model"]) == ["250\xa0m²", "300\xa0m²"]
+    assert table.frame["User's accuracy"][0].startswith("80.0\xa0% (")
+    assert table.frame["Producer's accuracy"][1].startswith("80.0\xa0%")
+    assert words.text.startswith("Of the ground of these 6 held-out tiles, 72.7\xa0% (")
     counts = judged_counts(judged(), TASK.classes)
     assert counts.shape == (6, 2, 2)
     assert counts.sum(axis=0).tolist() == [[2, 1], [1, 2]]
+
+
+def test_a_share_of_equal_tiles_has_the_interval_of_its_count() -> None:
+    # Four of five of two groups: what the confusion matrix's recall has.
+    right, group = np.array([1, 1, 1, 1, 0], bool), np.array(list("aaabb"))
+    found, counted = share_by_area(right, np.full(5, 2.0), group), proportion(right, group)
+    assert (found.value, found.low, found.high) == (0.8, counted.low, counted.high)
+    # Areas that hardly differ hardly change it.
+    near = share_by_area(right, np.array([2.0, 2.0, 2.0, 2.0, 2.0001]), group)
+    assert near.low == pytest.approx(counted.low, abs=1e-3)
+    assert share_by_area(right, np.full(5, 2.0), np.full(5, "a")).words == (
+        "80.0\xa0% (too few groups)"
+    )
+
+
+@pytest.mark.parametrize("truth", [0.8, 0.95])
+def test_shares_of_ground_stay_inside_and_cover(truth: float) -> None:
+    rng = np.random.default_rng(5)
+    held, n = 0, 400
+    for _ in range(n):
+        # 20 groups of 6 tiles of unequal ground, alike within a group.
+        group = np.repeat(np.arange(20), 6)
+        own = rng.beta(truth * 6, (1 - truth) * 6, 20)[group]
+        right, area = rng.random(120) < own, rng.uniform(0.5, 1.0, 120)
+        found = share_by_area(right, area, group)
+        assert found.low is not None
+        assert found.high is not None
+        assert 0 <= found.low <= found.value <= found.high <= 1
+        held += found.low <= truth <= found.high
+    assert held / n >= 0.93
 
 
 def test_severity_is_compared_group_by_group() -> None:

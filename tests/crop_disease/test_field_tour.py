@@ -87,7 +87,7 @@ def test_the_report_sets_a_random_split_beside_the_spatial_one(tour: Tour) -> No
     page = (tour.folder / "runs" / "field" / "report.html").read_text()
     for words in ("tiles scattered at random", "blocks not seen", "The gap is"):
         assert words in page
-    for words in ("Areas of the judged tiles", "Accuracy weighted by area", "producer&#39;s"):
+    for words in ("Areas of the judged tiles", "is called rightly", "Producer&#39;s"):
         assert words in page or words.replace("&#39;", "'") in page
     assert "No result per leaf" not in page
 

@@ -6,16 +6,21 @@ whole groups in turn, because tiles of one block err alike.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import stdtrit
 
+from apps.crop_disease.field.areas import wilson_ends
+from apps.crop_disease.field.notes import area_words
 from core.base.tables import decided_classes, score_columns
 from core.blocks import Table, Text
 from core.errors import MetricError
-from core.report.numbers import count
+from core.report.numbers import UNDEFINED, count, estimate, number
 from core.statistics.agreement import concordance
+from core.statistics.intervals import exact_on_groups
+from core.statistics.operating_points import proportion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,10 +31,28 @@ if TYPE_CHECKING:
     from core.app import ReportContext
     from core.blocks import Block
 
-__all__ = ["areas_and_severity", "by_area"]
+__all__ = ["Share", "areas_and_severity", "by_area", "share_by_area"]
 
-# Fewer groups than this give no interval worth printing.
+# Fewer groups than this give no mean grade worth comparing.
 LEAST_GROUPS = 5
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share in [0, 1], NaN of nothing, with its interval; None where there is none."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+    @property
+    def words(self) -> str:
+        """As reports write it."""
+        if np.isnan(self.value):
+            return UNDEFINED
+        if self.low is None:
+            return f"{number(self.value, percent=True)} (too few groups)"
+        return estimate({"value": self.value, "low": self.low, "high": self.high, "percent": True})
 
 
 def areas_and_severity(context: ReportContext) -> Sequence[Block]:
@@ -62,8 +85,47 @@ def by_area(
     return np.asarray(cells.reshape(n_classes, n_classes))
 
 
+def share_by_area(
+    right: NDArray[np.bool_], area: NDArray[np.float64], group: NDArray[Any]
+) -> Share:
+    """A share of ground with its 95 % interval over groups, which never leaves 0 to 1.
+
+    Wilson's interval on as many independent tiles as would give the variance between groups,
+    with Student's quantile: of tiles of one size that of ``core``'s proportions, number for
+    number. Where all or nothing is right, the exact limit on the number of groups.
+
+    Args:
+        right: (N,) of each tile.
+        area: (N,) of it, above 0.
+        group: (N,) of it.
+
+    Sources: Rao and Scott 1992, doi:10.2307/2532311; Korn and Graubard 1998 (Survey
+    Methodology 24:193-201); Kish 1965 for unequal areas.
+    """
+    if not len(right):
+        return Share(float("nan"), None, None)
+    if np.ptp(area) <= 1e-9 * area.max():
+        counted = proportion(right, group)
+        return Share(counted.x / counted.n, counted.low, counted.high)
+    whole = float(area.sum())
+    value = float(area[right].sum() / whole)
+    _, member = np.unique(group, return_inverse=True)
+    n_groups = int(member.max()) + 1
+    if n_groups < 2:
+        return Share(value, None, None)
+    if right.all() or not right.any():
+        found = exact_on_groups(float(right.all()), [n_groups], level=0.95, word="group")
+        return Share(float(right.all()), found.low, found.high)
+    off = np.bincount(member, area * (right - value))
+    variance = n_groups / (n_groups - 1) * float((off**2).sum()) / whole**2
+    # Groups that vary less than independent tiles would are no reason for more trust.
+    variance = max(variance, value * (1 - value) * float((area**2).sum()) / whole**2)
+    low, high = wilson_ends(value, variance, float(stdtrit(n_groups - 1, 0.975)))
+    return Share(value, low, high)
+
+
 def _areas(context: ReportContext, rows: pd.DataFrame) -> list[Block]:
-    """The table of areas, and the accuracy weighted by area."""
+    """The table of areas, and the share of the ground that is called rightly."""
     import pandas as pd  # noqa: PLC0415  (the app's description must load without it)
 
     classes = list(context.task.classes)
@@ -74,51 +136,42 @@ def _areas(context: ReportContext, rows: pd.DataFrame) -> list[Block]:
     hectares = (rows["tile_m"] ** 2 * rows["valid_fraction"] / 1e4).to_numpy(float)
     group = _groups(rows)
     k = len(classes)
-
-    def shares(weight: NDArray[np.float64]) -> NDArray[np.float64]:
-        """User's and producer's accuracy of each class (2K), accuracy, and mapped over true (K)."""
-        cells = by_area(label, decided, hectares * weight, k)
-        right, mapped, true = np.diag(cells), cells.sum(axis=1), cells.sum(axis=0)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            ratio = [right / mapped, right / true, [right.sum() / cells.sum()], mapped / true]
-        return np.concatenate(ratio)
-
-    value = shares(np.ones(len(rows)))
-    low, high = _ends(shares, group)
-    n_of = [len(set(group[decided == i])) for i in range(k)]
-    n_of += [len(set(group[label == i])) for i in range(k)] + [len(set(group))]
-    for i, n in enumerate(n_of):
-        # Where no error was seen the jackknife gives no width: the exact bound for n groups.
-        if n and value[i] == 1:
-            low[i], high[i] = 0.025 ** (1 / n), 1.0
     cells = by_area(label, decided, hectares, k)
+    right = decided == label
 
-    def shown(i: int) -> str:
-        return _interval(value[i], low[i], high[i])
+    def shown(of: NDArray[np.bool_]) -> str:
+        of = of & (hectares > 0)
+        return share_by_area(right[of], hectares[of], group[of]).words
 
     frame = pd.DataFrame(
         {
-            "class": [context.task.title(name) for name in classes],
-            "ha by label": [f"{a:.4f}" for a in cells.sum(axis=0)],
-            "ha by the model": [f"{a:.4f}" for a in cells.sum(axis=1)],
-            "user's accuracy": [shown(i) for i in range(k)],
-            "producer's accuracy": [shown(k + i) for i in range(k)],
+            "Class": [context.task.title(name) for name in classes],
+            "Area by label": [area_words(a) for a in cells.sum(axis=0)],
+            "Area by the model": [area_words(a) for a in cells.sum(axis=1)],
+            "User's accuracy": [shown(decided == i) for i in range(k)],
+            "Producer's accuracy": [shown(label == i) for i in range(k)],
         }
     )
     n_groups = len(set(group))
+    of_tiles = f"{count(len(rows))} held-out tiles"
     return [
         Table(
             frame=frame,
             title="Areas of the judged tiles",
-            note=f"{count(len(rows))} tiles, {hectares.sum():.4f} ha, in {count(n_groups)} groups. "
+            note=f"{of_tiles}, {area_words(float(hectares.sum()))}, in "
+            f"{count(n_groups)} groups. "
             "User's accuracy: of the ground called so, how much is. Producer's: of the ground that "
-            "is so, how much was called so. 95 % intervals: over groups; where no error was "
+            "is so, how much was called so. 95 % intervals over groups; where no error was "
             "seen they are the exact bound for so many groups. Areas of a whole field "
             "are corrected by these errors in the summary of a prediction (Olofsson et al. 2014, "
             "doi:10.1016/j.rse.2014.02.015).",
             numeric=tuple(frame.columns[1:]),
         ),
-        Text(f"Accuracy weighted by area: {shown(2 * k)}."),
+        Text(
+            f"Of the ground of these {of_tiles}, {shown(np.ones(len(rows), bool))} is called "
+            "rightly. The map of a field weights the same tiles by what it shows of each class, so "
+            "it expects another share."
+        ),
     ]
 
 
@@ -144,19 +197,22 @@ def _severity(context: ReportContext, rows: pd.DataFrame) -> list[Block]:
             )
         except MetricError:
             agreed = float("nan")
-        return np.array(
-            [agreed, np.average(np.abs(error), weights=weight), np.average(error, weights=weight)]
-        )
+        off = np.average(np.abs(error), weights=weight)
+        # On scales without an end, so that no interval leaves what the number can be.
+        with np.errstate(divide="ignore"):
+            return np.array([np.arctanh(agreed), np.log(off), np.average(error, weights=weight)])
 
-    value = numbers(np.ones(len(means)))
-    low, high = _ends(numbers, means.index.to_numpy(dtype=str))
+    def plain(found: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.array([np.tanh(found[0]), np.exp(found[1]), found[2]])
+
+    value = plain(numbers(np.ones(len(means))))
+    low, high = (plain(end) for end in _ends(numbers, means.index.to_numpy(dtype=str)))
     words = ("Lin's concordance", "Mean absolute error, in grades", "Bias, in grades")
     frame = pd.DataFrame(
         {
             "of the mean grade of a group": words,
             "value (95 % interval)": [
-                f"{v:.3f} ({a:.3f} to {b:.3f})" if np.isfinite(v) else "not estimable"
-                for v, a, b in zip(value, low, high, strict=True)
+                _with_ends(v, a, b) for v, a, b in zip(value, low, high, strict=True)
             ],
         }
     )
@@ -191,16 +247,17 @@ def _ends(
     if n < LEAST_GROUPS:
         return np.full(len(value), np.nan), np.full(len(value), np.nan)
     left = np.array([numbers((member != i).astype(float)) for i in range(n)])
-    # Where a class vanishes with one group its number has no interval: that is a NaN.
-    square = ((left - left.mean(axis=0)) ** 2).sum(axis=0)
+    # Where a number has no place on its scale it has no interval: that is a NaN.
+    with np.errstate(invalid="ignore"):
+        square = ((left - left.mean(axis=0)) ** 2).sum(axis=0)
     reach = float(stdtrit(n - 1, 0.975)) * np.sqrt((n - 1) / n * square)
     return value - reach, value + reach
 
 
-def _interval(value: float, low: float, high: float) -> str:
-    """A share with its interval in words."""
+def _with_ends(value: float, low: float, high: float) -> str:
+    """A number with its interval in words; without one where there is none."""
     if not np.isfinite(value):
-        return "not estimable"
-    if not np.isfinite(low):
-        return f"{100 * value:.1f} % (too few groups)"
-    return f"{100 * value:.1f} % ({100 * low:.1f} to {100 * high:.1f} %)"
+        return UNDEFINED
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return number(value)
+    return f"{number(value)} ({number(low)} to {number(high)})"

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["AreaEstimate", "corrected_areas", "judged_counts", "read_confusion"]
+__all__ = ["AreaEstimate", "corrected_areas", "judged_counts", "read_confusion", "wilson_ends"]
 
 # The 97.5th percentile of the normal distribution.
 Z95 = 1.959963984540054
@@ -40,7 +40,7 @@ class AreaEstimate:
 
     Attributes:
         area: (K,) corrected.
-        low, high: (K,) ends of the 95 % intervals, not below 0.
+        low, high: (K,) ends of the 95 % intervals, between 0 and the whole area.
         accuracy: share of the area mapped as what it is.
         accuracy_low, accuracy_high: ends of its 95 % interval, in [0, 1].
         n_judged: tiles the correction rests on.
@@ -110,21 +110,49 @@ def corrected_areas(mapped: ArrayLike, confusion: ArrayLike) -> AreaEstimate:
     accuracy = float(weight @ np.diag(share))
     off = Z95 * float(np.sqrt((weight**2) @ np.diag(spread)))
     low, high = true - Z95 * error, true + Z95 * error
-    ends = accuracy - off, accuracy + off
     if len(by_group) > 1:
         reach, off_by_group = _between_groups(by_group, weight, share)
         low, high = np.minimum(low, true - reach), np.maximum(high, true + reach)
-        ends = min(ends[0], accuracy - off_by_group), max(ends[1], accuracy + off_by_group)
+        off = max(off, off_by_group)
+    accuracy_low, accuracy_high = _ends_of_accuracy(accuracy, off)
     return AreaEstimate(
         area=total * true,
         low=total * np.clip(low, 0, None),
-        high=total * high,
+        high=total * np.clip(high, None, 1),
         accuracy=accuracy,
-        accuracy_low=max(0.0, ends[0]),
-        accuracy_high=min(1.0, ends[1]),
+        accuracy_low=accuracy_low,
+        accuracy_high=accuracy_high,
         n_judged=int(judged.sum()),
         n_groups=len(by_group) if len(by_group) > 1 else 0,
     )
+
+
+def wilson_ends(share: float, variance: float, quantile: float) -> tuple[float, float]:
+    """Wilson's interval of a share with a known variance: that of p (1 - p) / variance cases.
+
+    Args:
+        share: strictly between 0 and 1.
+        variance: of it, above 0.
+        quantile: how many standard errors it reaches.
+
+    81 of 263 cases (Newcombe 1998):
+
+    >>> p = 81 / 263
+    >>> low, high = wilson_ends(p, p * (1 - p) / 263, 1.959964)
+    >>> round(low, 4), round(high, 4)
+    (0.2553, 0.3662)
+    """
+    n = share * (1 - share) / variance / quantile**2
+    root = float(np.sqrt(share * (1 - share) / n + 1 / (4 * n * n)))
+    low, high = ((share + 1 / (2 * n) + side * root) / (1 + 1 / n) for side in (-1, 1))
+    return max(0.0, low), min(1.0, high)
+
+
+def _ends_of_accuracy(accuracy: float, off: float) -> tuple[float, float]:
+    """The ends of the interval, from its half width on the plain scale; they stay in [0, 1]."""
+    if 1e-12 < accuracy < 1 - 1e-12:
+        return wilson_ends(accuracy, off**2, 1.0)
+    return max(0.0, accuracy - off), min(1.0, accuracy + off)
 
 
 def _between_groups(

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from apps.crop_disease.field.window import Window
     from core.app import Source
 
-__all__ = ["OUTPUT_COLUMNS", "index_field"]
+__all__ = ["CHARACTERISTICS", "OUTPUT_COLUMNS", "index_field"]
 
 LEAST_VALID = 0.5
 LEAST_SHARE = 0.5
@@ -83,6 +83,16 @@ OUTPUT_COLUMNS = (
     "gsd_m",
     "tile_m",
 )
+
+
+# What Table 1 of a report calls them. Not told: where a tile lies, how bands are read, and the
+# ground that progress counts in, which is the raster's shared evenly by its tiles.
+CHARACTERISTICS = {
+    **dict.fromkeys(("row_off", "col_off", "height", "width", "x", "y", "lon", "lat"), ""),
+    **dict.fromkeys(("block", "valid_fraction", "reading", "hectares", "depth"), ""),
+    "gsd_m": "ground sampling distance (m)",
+    "tile_m": "side of a tile (m)",
+}
 
 
 @dataclass

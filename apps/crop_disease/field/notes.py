@@ -12,10 +12,26 @@ if TYPE_CHECKING:
 
     from core.app import Source
 
-__all__ = ["facts_of", "require_some", "scale_notes", "skip_notes", "tiles_of"]
+__all__ = ["area_words", "facts_of", "require_some", "scale_notes", "skip_notes", "tiles_of"]
 
 # How much finer or coarser the ground may be sampled than in training before it is said.
 GSD_FACTOR = 1.5
+# Smaller areas are written in square metres.
+LEAST_HA = 0.1
+
+
+def area_words(hectares: float) -> str:
+    """An area as people write it: in hectares from 0.1 ha on, in square metres below.
+
+    >>> area_words(1.23456), area_words(0.00526), area_words(0)
+    ('1.235\N{NO-BREAK SPACE}ha', '52.6\N{NO-BREAK SPACE}m²', '0\N{NO-BREAK SPACE}m²')
+    """
+    size = abs(hectares)
+    if size >= LEAST_HA:
+        return f"{hectares:,.{3 if size < 10 else 1}f}\N{NO-BREAK SPACE}ha"
+    metres = 1e4 * hectares
+    places = 0 if abs(metres) >= 100 or not metres else 1
+    return f"{metres:,.{places}f}\N{NO-BREAK SPACE}m²"
 
 
 def tiles_of(table: Any) -> Any:
