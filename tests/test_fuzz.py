@@ -156,7 +156,7 @@ def test_run_json(changes: list[tuple[tuple[Any, ...], str, Any]]) -> None:
     # What was accepted can be used.
     task_from_dict(found["task"])
     units_of_run(found)
-    assert all(found["facts"].get(name, 1) > 0 for name in ("tile_m", "tile_px", "gsd_m"))
+    assert all(found.get("facts", {}).get(name, 1) > 0 for name in ("tile_m", "tile_px", "gsd_m"))
     for member in found["members"]:
         assert "/" not in member["weights"]
         Preparation.from_dict(member["preparation"])

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-__all__ = ["percent", "plural", "quantity"]
+__all__ = ["SHORTCUTS", "percent", "plural", "quantity"]
 
 NBSP = "\N{NO-BREAK SPACE}"
+# What the audit predicts a label from, each alone.
+SHORTCUTS = {
+    "file": "size, bytes and format of the file",
+    "colour": "the mean colour or brightness",
+    "border": "twelve patches along the border",
+}
 
 
 def plural(word: str, n: float = 2) -> str:

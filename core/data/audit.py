@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from core.base.progress import track
 from core.base.tables import SPLITS, check_splits
-from core.base.words import percent, quantity
+from core.base.words import SHORTCUTS, percent, quantity
 from core.data.duplicates import NearPair, exact_copies, is_tiny, near_copies
 from core.data.facts import TINY_PX, Facts, measure_all
 from core.data.moved_copies import moved_copies
-from core.data.shortcuts import SOURCES, Shortcut, shortcuts
+from core.data.shortcuts import Shortcut, shortcuts
 from core.data.split import FEW_IMAGES, LEAST_GROUPS, merge_groups
 from core.data.symmetry import Symmetry, measure_symmetry
 from core.errors import LeakageError, ManifestError
@@ -112,7 +112,7 @@ def audit(
     try:
         asked = shortcuts(rows, facts, task) if has_labels else _unasked(len(rows))
     except ManifestError as error:
-        asked = [Shortcut(name, None, None, None, 0.0, len(rows), str(error)) for name in SOURCES]
+        asked = [Shortcut(name, None, None, None, 0.0, len(rows), str(error)) for name in SHORTCUTS]
     symmetry = _measured_symmetry(app, manifest, rows, facts, task) if has_labels else None
     word = manifest.group_word or app.group
     checks = [
@@ -227,7 +227,7 @@ def _no_labels(name: str) -> _Check:
 
 def _unasked(n: int) -> list[Shortcut]:
     reason = "no image has a label"
-    return [Shortcut(name, None, None, None, 0.0, n, reason) for name in SOURCES]
+    return [Shortcut(name, None, None, None, 0.0, n, reason) for name in SHORTCUTS]
 
 
 def _classes(rows: pd.DataFrame, task: Task, group: str) -> _Check:
@@ -265,8 +265,8 @@ def _labels(conflicts: Sequence[Mapping[str, Any]]) -> _Check:
     first = conflicts[0]
     words = (
         f"{_n(len(conflicts), 'set')} of copies with different classes (first: "
-        f"{_pairs_of(first['image_ids'], first['labels'])}). One of the labels is wrong: look at "
-        "these images first."
+        f"{_pairs_of(first['image_ids'], first['labels'])}). One of the labels or files is wrong: "
+        "look at these images first."
     )
     return _Check("labels", title, WARNING, words)
 
@@ -407,13 +407,13 @@ def _symmetry(found: Symmetry) -> _Check:
 def _shortcut(entry: Shortcut) -> _Check:
     name, title = (
         f"shortcut_{entry.name}",
-        f"The label cannot be predicted from {SOURCES[entry.name]} alone",
+        f"The label cannot be predicted from {SHORTCUTS[entry.name]} alone",
     )
     if entry.value is None:
         return _Check(name, title, UNKNOWN, f"Not asked: {entry.reason}.")
     words = (
-        f"The label can be predicted from {SOURCES[entry.name]} alone with a balanced accuracy of "
-        f"{percent(entry.value)} (95 % interval {percent(entry.low)} to {percent(entry.high)}; "
+        f"The label can be predicted from {SHORTCUTS[entry.name]} alone with a balanced accuracy "
+        f"of {percent(entry.value)} (95 % interval {percent(entry.low)} to {percent(entry.high)}; "
         f"chance is {percent(entry.chance)}; {entry.n:,} images, on groups not trained on)."
     )
     if entry.is_warning:

@@ -35,13 +35,6 @@ WORTH_A_WARNING = 0.2
 # Images asked about; more do not change the answer, only the time.
 _MOST_IMAGES = 3_000
 
-# What a label is predicted from, each alone.
-SOURCES = {
-    "file": "size, bytes and format of the file",
-    "colour": "the mean colour or brightness",
-    "border": "twelve patches along the border",
-}
-
 _FOLDS = 5
 TREES = 25
 _RESAMPLES = 500

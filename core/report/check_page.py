@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from core.base.words import percent, quantity
+from core.base.words import SHORTCUTS, percent, quantity
 from core.blocks import Block, Fold, Numbers, Pictures, Table, Text
-from core.data.shortcuts import SOURCES
 from core.report.html import render_page
 from core.report.plots_data import class_counts
 
@@ -187,7 +186,7 @@ def _shortcuts(content: Row) -> list[Block]:
     """How well the label can be predicted from things beside the subject."""
     rows = [
         (
-            f"{SOURCES[entry['name']]} alone",
+            f"{SHORTCUTS[entry['name']]} alone",
             percent(entry["value"]),
             f"{percent(entry['low'])} to {percent(entry['high'])}" if entry["value"] else "",
             percent(entry["chance"]),

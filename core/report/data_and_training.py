@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.base.tables import SPLITS
+from core.base.words import SHORTCUTS
 from core.blocks import Block, Fold, Table, Text
 from core.cards.licence_terms import may_release, union_of_terms
-from core.data.shortcuts import SOURCES
 from core.report import plots_data
 from core.report.numbers import (
     UNDEFINED,
@@ -201,7 +201,7 @@ def _shortcuts(audit: Mapping[str, Any], results: Results) -> list[Block]:
             }
         )
     for entry in known:
-        what = f"{SOURCES.get(str(entry['name']), entry['name'])} alone"
+        what = f"{SHORTCUTS.get(str(entry['name']), entry['name'])} alone"
         told.append({"title": what, "reason": entry.get("reason")})
         lines.append(
             {

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from core.base.words import SHORTCUTS
 from core.blocks import Block, Fold, Numbers, Table, Text
 from core.cards.licence_terms import may_release, union_of_terms
-from core.data.shortcuts import SOURCES
 from core.evaluation.verdicts import verdicts
 from core.report.numbers import (
     UNDEFINED,
@@ -211,7 +211,7 @@ _QUESTIONS = {
     "own test": "than on its own test",
 }
 _BASELINES = {
-    **{name: f"{words} alone" for name, words in SOURCES.items()},
+    **{name: f"{words} alone" for name, words in SHORTCUTS.items()},
     "its own test": "on its own test",
     "the probe": "probe",
 }

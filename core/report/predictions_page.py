@@ -31,6 +31,7 @@ __all__ = ["PAGE", "Thumbnails", "write_predictions_page"]
 PAGE, FOLDER = "predictions.html", "thumbnails"
 # Longer side of a picture, and how many are kept: about 4 kB each.
 SIDE_PX, MOST = 144, 10_000
+MOST_LINKS = 12
 
 
 class Thumbnails:
@@ -80,7 +81,11 @@ def write_predictions_page(
     *,
     title: str,
     lead: str,
+    told: Sequence[str] = (),
+    warnings: Sequence[str] = (),
     notes: Sequence[str] = (),
+    files: Sequence[str] = (),
+    threshold: float | None = None,
     thumbnails: Thumbnails | None = None,
 ) -> Path:
     """Write ``predictions.html``.
@@ -91,7 +96,11 @@ def write_predictions_page(
         task: gives classes and their words.
         title: heading.
         lead: the intended use.
-        notes: sentences about the whole prediction.
+        told: sentences on how good the model was, by which rule it decides, and what it decided.
+        warnings: what should not be relied on.
+        notes: what was noticed about the inputs.
+        files: other files of the prediction, relative to ``out``; pages and tables are linked.
+        threshold: in force; the score that it is held against is then shown.
         thumbnails: where pictures were kept.
     """
     columns = score_columns(task.classes)
@@ -122,6 +131,9 @@ def write_predictions_page(
         "titles": [task.title(name) for name in task.classes],
         "many": task.kind == "multilabel",
         "separator": task.label_separator,
+        "positive": list(task.positive_index) if threshold is not None else [],
+        "threshold": threshold,
+        "called": task.positive_name,
         "folder": FOLDER,
         "rows": rows,
     }
@@ -131,7 +143,10 @@ def write_predictions_page(
         "predictions.html",
         title=title,
         lead=lead,
+        told=list(told),
+        warnings=list(warnings),
         notes=list(notes),
+        files=[name for name in files if name.endswith((".html", ".csv"))][:MOST_LINKS],
         n=len(rows),
         data=data,
         script="predictions.js",

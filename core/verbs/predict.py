@@ -16,7 +16,6 @@ from core.base.machine import readers
 from core.base.options import of_value, plain_options, resolve_options
 from core.base.outputs import seal, write_json
 from core.base.words import quantity
-from core.cards.licence_terms import summary_of_terms
 from core.data.attempt import one_line
 from core.data.input_files import absolute_rows, require_apart, stamps_of, with_paths
 from core.errors import ImageError, ManifestError, ResightError
@@ -27,16 +26,13 @@ from core.report.predictions_page import Thumbnails, write_predictions_page
 from core.runs.predictions import final_split
 from core.runs.results import read_json, read_table, write_table
 from core.runs.run import Run, load_run
+from core.verbs.prediction_summary import LETTER, summarise, told_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["Begun", "DoubtRule", "begin", "complete", "index_inputs", "predict"]
-
-NOT_A_DEVICE = (
-    "For research. Not a medical device; no decision about a person may rest on it alone."
-)
 
 
 @dataclass(frozen=True)
@@ -195,7 +191,7 @@ def complete(
                 write_table(out / f"decisions_{unit}", level)
         context = _context(begun, out, scorer, predictions, decisions, withheld)
         files, failed = _export(run, context)
-        summary = _summary(run, context, begun.found, files)
+        summary = summarise(run, context, begun.found, files)
         summary["failed_exports"] = failed
         write_predictions_page(
             out,
@@ -203,7 +199,11 @@ def complete(
             run.task,
             title=f"{run.app.title}: {quantity(len(predictions), 'input')} predicted",
             lead=" ".join(filter(None, [summary["intended_use"], summary["not_a_medical_device"]])),
-            notes=summary["notes"],
+            told=told_of(run, summary),
+            warnings=summary["warnings"],
+            notes=[note for note in summary["notes"] if note not in summary["warnings"]],
+            files=[name for name in files if not LETTER.search(name)],
+            threshold=(run.content.get("operating_point") or {}).get("threshold"),
             thumbnails=thumbnails,
         )
         write_json(out / "summary.json", summary)
@@ -308,59 +308,3 @@ def _judged(run: Run) -> pd.DataFrame | None:
         return None
     table = read_table(run.path / "predictions")
     return table[table["split"].fillna("") == final_split(table)].reset_index(drop=True)
-
-
-def _summary(
-    run: Run, context: ExportContext, found: Manifest, files: Sequence[str]
-) -> dict[str, Any]:
-    """What became of the inputs, in numbers and words."""
-    predictions = context.predictions
-    status = predictions["status"].value_counts()
-    reasons = predictions.loc[predictions["status"] != "ok", "reason"].value_counts()
-    ok = predictions[predictions["status"] == "ok"]
-    unfamiliar = int(ok["unfamiliar"].sum())
-    # What was left out of the files and what should not be relied on; words about the data are not.
-    warnings = list(context.notes)
-    if context.withheld:
-        warnings.append(
-            f"{context.withheld} Scores are in predictions.csv; no letter and no prescription is "
-            "written. If you have looked at them and know better, pass --accept-doubtful."
-        )
-    elif len(ok) and unfamiliar > 0.05 * len(ok):
-        warnings.append(
-            f"{unfamiliar} of {len(ok):,} images look unlike those the model was trained on "
-            "(another camera, another crop, another kind of picture?). Look at them before you "
-            "use the scores."
-        )
-    return {
-        "schema": 1,
-        "intended_use": run.content["intended_use"],
-        "not_a_medical_device": NOT_A_DEVICE if run.app.about_people else "",
-        "model_id": run.model_id,
-        "app": run.app.name,
-        "task": run.content["task"]["name"],
-        "cards": run.content.get("cards", []),
-        "terms": summary_of_terms(run.content),
-        "preparation": run.members[0].preparation.hash,
-        "temperature": run.temperature,
-        "operating_point": run.content.get("operating_point"),
-        "n_inputs": len(predictions),
-        "n_ok": int(status.get("ok", 0)),
-        "n_failed": int(status.get("failed", 0)),
-        "n_skipped": int(status.get("skipped", 0)),
-        "n_unfamiliar": unfamiliar,
-        "n_quality_flagged": int((ok["quality"].fillna("") != "").sum()),
-        "n_doubtful": int((predictions["doubt"] != "").sum()),
-        "decisions_withheld": context.withheld,
-        "reasons": {str(k): int(v) for k, v in reasons.items()},
-        "predicted": {
-            str(k): int(v) for k, v in ok["predicted"].value_counts().sort_index().items()
-        },
-        "decisions": {
-            str(k): int(v) for k, v in ok["decision"].value_counts().sort_index().items()
-        },
-        "notes": [*found.notes, *warnings],
-        "warnings": warnings,
-        "versions": run.content["versions"],
-        "files": list(files),
-    }

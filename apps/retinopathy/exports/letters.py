@@ -40,7 +40,16 @@ FILES = Path(__file__).parent / "letter_files"
 WORDS = (
     *("language", "title", "for", "intro", "left", "right", "eye", "not_judged"),
     *("not_read", "no_photograph"),
-    *("next", "next_refer", "next_repeat", "next_none", "not_final", "symptoms", "contact"),
+    *(
+        "next",
+        "next_refer",
+        "next_repeat",
+        "next_none",
+        "not_final",
+        "symptoms",
+        "contact",
+        "checked",
+    ),
     "not_ruled_out",
 )
 
@@ -83,8 +92,9 @@ def write_letters(context: ExportContext) -> Sequence[Path]:
     left = len(rows) - len(written)
     if left:
         context.notes.append(
-            f"{left:,} of {len(rows):,} letters were withheld; letters/letters.csv says why. Look "
-            "at the photographs; --accept-doubtful writes letters also for those in doubt."
+            f"{left:,} of {len(rows):,} letters {'was' if left == 1 else 'were'} withheld; "
+            "letters/letters.csv says why. Look at the photographs; --accept-doubtful writes "
+            "letters also for those in doubt."
         )
     table = folder / "letters.csv"
     write_text(table, csv_text(pd.DataFrame(rows, columns=["letter", "patient", "withheld"])))

@@ -74,6 +74,10 @@ function scores(row) {
     line.append(bar, make("span", all.titles[i] + " " + score.toFixed(3)));
     cell.append(line);
   }
+  if (all.positive.length && row[SCORES].length) {
+    const sum = all.positive.reduce((part, i) => part + row[SCORES][i], 0);
+    cell.append(make("div", `${all.called} ${sum.toFixed(3)}, threshold ${all.threshold.toPrecision(3)}`, "note"));
+  }
   return cell;
 }
 
@@ -109,12 +113,16 @@ function judgement(row) {
   return cell;
 }
 
+const heads = [...document.querySelectorAll("#table thead th")].map((head) => head.textContent);
+
 function draw() {
   const body = byId("table").tBodies[0], first = page * PER_PAGE, rows = shown.slice(first, first + PER_PAGE);
   body.replaceChildren(...rows.map((row) => {
     const line = make("tr"), file = make("th", row[PATH]);
     file.scope = "row";
     line.append(picture(row), file, decision(row), scores(row), marks(row), judgement(row));
+    // On a phone a row is a card, and each cell says what it is.
+    [...line.children].forEach((cell, i) => { cell.dataset.label = heads[i]; });
     return line;
   }));
   const last = Math.min(first + PER_PAGE, shown.length);
@@ -148,7 +156,7 @@ const counts = new Map();
 for (const row of all.rows) for (const name of row[PREDICTED] ? row[PREDICTED].split(all.separator) : []) counts.set(name, (counts.get(name) || 0) + 1);
 for (const name of all.classes) byId("class").append(new Option(`${titleOf(name)} (${counts.get(name) || 0})`, name));
 const n = (test) => all.rows.filter(test).length;
-byId("counts").textContent = `${all.rows.length} inputs: ` + all.classes.map((name) => `${counts.get(name) || 0} ${titleOf(name)}`).join(", ") +
+byId("counts").textContent = `${all.rows.length} inputs: ` + "predicted " + all.classes.map((name) => `${titleOf(name)}: ${counts.get(name) || 0}`).join(", ") +
   `. Unfamiliar: ${n((r) => r[UNFAMILIAR])}. Poor quality: ${n((r) => r[QUALITY])}. Failed or skipped: ${n(isFailed)}.`;
 for (const id of ["class", "mark", "order"]) byId(id).addEventListener("change", choose);
 byId("find").addEventListener("input", choose);

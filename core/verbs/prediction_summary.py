@@ -1,0 +1,134 @@
+"""What a prediction says of itself: counts, decisions of each unit, and how good the model was."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from core.app import ReportContext
+from core.base.words import quantity
+from core.cards.licence_terms import summary_of_terms
+from core.evaluation.doubt import rule_of_decision
+from core.report.first_screen import verdict
+from core.runs.results import read_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from core.app import ExportContext, Manifest
+    from core.runs.run import Run
+
+__all__ = ["LETTER", "summarise", "told_of"]
+
+NOT_A_DEVICE = (
+    "For research. Not a medical device; no decision about a person may rest on it alone."
+)
+# Of these there may be thousands, and a table beside them lists them.
+LETTER = re.compile(r"letter-\d+\.html$")
+
+
+def told_of(run: Run, summary: Mapping[str, Any]) -> list[str]:
+    """How good the model was, by which rule it decides, and what it decided of each unit."""
+    found = []
+    if summary["held_out"]:
+        found.append(f"How good this model was: {summary['held_out']}")
+    rule = rule_of_decision(run.content, run.task)
+    counts = []
+    for unit, part in summary["units"].items():
+        said = ", ".join(f"{name} {n:,}" for name, n in part["decisions"].items())
+        doubt = f"; {part['n_doubtful']:,} in doubt" if part["n_doubtful"] else ""
+        counts.append(f" {quantity(part['n'], unit)}: {said}{doubt}.")
+    found.append(f"Decided {rule}.{''.join(counts)}")
+    if run.task.kind == "ordinal":
+        between = (
+            "lies between cuts that were chosen on validation"
+            if run.task.cuts
+            else ("is the median of the scores")
+        )
+        found.append(f"The predicted grade {between}; it need not be the one of the highest score.")
+    return found
+
+
+def _held_out(run: Run) -> str:
+    """What the run's own report says first; empty where the report is not beside it."""
+    if not (run.path / "metrics.json").is_file():
+        return ""
+    context = ReportContext(
+        app=run.app,
+        task=run.task,
+        evaluation=read_json(run.path / "metrics.json"),
+        predictions=pd.DataFrame(),
+        decisions={},
+        manifest=pd.DataFrame(),
+        run=run.content,
+    )
+    return verdict(context)
+
+
+def _counts(values: pd.Series[Any]) -> dict[str, int]:
+    """How often each value occurs, in the order of the values."""
+    return {str(k): int(v) for k, v in values.value_counts().sort_index().items()}
+
+
+def summarise(
+    run: Run, context: ExportContext, found: Manifest, files: Sequence[str]
+) -> dict[str, Any]:
+    """What became of the inputs, in numbers and words."""
+    predictions = context.predictions
+    status = predictions["status"].value_counts()
+    reasons = predictions.loc[predictions["status"] != "ok", "reason"].value_counts()
+    ok = predictions[predictions["status"] == "ok"]
+    unfamiliar = int(ok["unfamiliar"].sum())
+    # What was left out of the files and what should not be relied on; words about the data are not.
+    warnings = list(context.notes)
+    if context.withheld:
+        warnings.append(
+            f"{context.withheld} Scores are in predictions.csv; no letter and no prescription is "
+            "written. If you have looked at them and know better, pass --accept-doubtful."
+        )
+    elif len(ok) and unfamiliar > 0.05 * len(ok):
+        warnings.append(
+            f"{unfamiliar} of {len(ok):,} images look unlike those the model was trained on "
+            "(another camera, another crop, another kind of picture?). Look at them before you "
+            "use the scores."
+        )
+    return {
+        "schema": 1,
+        "intended_use": run.content["intended_use"],
+        "not_a_medical_device": NOT_A_DEVICE if run.app.about_people else "",
+        "model_id": run.model_id,
+        "app": run.app.name,
+        "task": run.content["task"]["name"],
+        "cards": run.content.get("cards", []),
+        "terms": summary_of_terms(run.content),
+        "preparation": run.members[0].preparation.hash,
+        "temperature": run.temperature,
+        "operating_point": run.content.get("operating_point"),
+        "n_inputs": len(predictions),
+        "n_ok": int(status.get("ok", 0)),
+        "n_failed": int(status.get("failed", 0)),
+        "n_skipped": int(status.get("skipped", 0)),
+        "n_unfamiliar": unfamiliar,
+        "n_quality_flagged": int((ok["quality"].fillna("") != "").sum()),
+        "n_doubtful": int((predictions["doubt"] != "").sum()),
+        "held_out": _held_out(run),
+        "units": {
+            unit: {
+                "n": len(table),
+                "decisions": _counts(table["decision"]),
+                "n_doubtful": int((table["doubt"].fillna("") != "").sum()),
+            }
+            for unit, table in context.decisions.items()
+            if unit != "image"
+        },
+        "decisions_withheld": context.withheld,
+        "reasons": {str(k): int(v) for k, v in reasons.items()},
+        "predicted": _counts(ok["predicted"]),
+        "decisions": _counts(ok["decision"]),
+        "notes": [*found.notes, *warnings],
+        "warnings": warnings,
+        "versions": run.content["versions"],
+        "files": list(files),
+    }
