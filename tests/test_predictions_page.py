@@ -14,7 +14,7 @@ import pytest
 from core.app import Manifest, Task
 from core.data.corrections import corrected
 from core.errors import ManifestError
-from core.report.predictions_page import Thumbnails, write_predictions_page
+from core.report.predictions_page import Said, Thumbnails, write_predictions_page
 
 TASK = Task(name="t", kind="multiclass", classes=("healthy", "rust"))
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=x>.jpg"
@@ -54,7 +54,18 @@ def test_every_input_is_a_row_and_no_name_becomes_markup(tmp_path: Path) -> None
     thumbnails = Thumbnails(tmp_path, table.to_dict("records"))
     thumbnails.keep("i0", np.full((400, 200, 3), 90, np.uint8))
     file = write_predictions_page(
-        tmp_path, table, TASK, title=HOSTILE, lead="Use.", notes=[HOSTILE], thumbnails=thumbnails
+        tmp_path,
+        table,
+        TASK,
+        Said(
+            title=HOSTILE,
+            lead="Use.",
+            told=["It was good."],
+            notes=[HOSTILE],
+            files=["worklist.csv", "maps/a/classes.tif"],
+        ),
+        threshold=0.4,
+        thumbnails=thumbnails,
     )
     page = file.read_text(encoding="utf-8")
     rows = content(page)["rows"]
@@ -63,6 +74,11 @@ def test_every_input_is_a_row_and_no_name_becomes_markup(tmp_path: Path) -> None
     assert rows[1][2:6] == ["failed", "cut short", "", []]
     # What the model predicts and what was decided are told apart.
     assert (rows[2][4], rows[2][9], rows[2][6]) == ("withheld", "rust", 1)
+    # The score that a threshold is held against, and what else was made.
+    held = content(page)
+    assert (held["threshold"], held["positive"]) == (0.4, list(TASK.positive_index))
+    assert '<a href="worklist.csv">' in page
+    assert "classes.tif" not in page
     assert Tags(page).tags.count("script") == 2
     assert "img" not in Tags(page).tags
     assert "://" not in page
@@ -72,7 +88,7 @@ def test_every_input_is_a_row_and_no_name_becomes_markup(tmp_path: Path) -> None
 
 def test_ten_thousand_rows_stay_one_small_file(tmp_path: Path) -> None:
     rows = predictions(10_000).assign(path="leaves/0123456789.jpg")
-    file = write_predictions_page(tmp_path, rows, TASK, title="T", lead="")
+    file = write_predictions_page(tmp_path, rows, TASK, Said(title="T", lead=""))
     assert len(content(file.read_text(encoding="utf-8"))["rows"]) == 10_000
     assert file.stat().st_size < 2_000_000
 

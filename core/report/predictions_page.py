@@ -9,6 +9,7 @@ decision or correct it; the corrections are saved as a table that ``resight trai
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.base.outputs import write_bytes, write_text
@@ -26,12 +27,34 @@ if TYPE_CHECKING:
 
     from core.app import Task
 
-__all__ = ["PAGE", "Thumbnails", "write_predictions_page"]
+__all__ = ["PAGE", "Said", "Thumbnails", "write_predictions_page"]
 
 PAGE, FOLDER = "predictions.html", "thumbnails"
 # Longer side of a picture, and how many are kept: about 4 kB each.
 SIDE_PX, MOST = 144, 10_000
 MOST_LINKS = 12
+
+
+@dataclass(frozen=True)
+class Said:
+    """What stands above the rows.
+
+    Attributes:
+        title: heading.
+        lead: the intended use.
+        told: how good the model was, by which rule it decides, and what it decided.
+        warnings: what should not be relied on.
+        notes: what was noticed about the inputs.
+        files: other files of the prediction, relative to its directory; its pages and tables are
+            linked.
+    """
+
+    title: str
+    lead: str
+    told: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    files: Sequence[str] = ()
 
 
 class Thumbnails:
@@ -78,13 +101,8 @@ def write_predictions_page(
     out: Path,
     predictions: pd.DataFrame,
     task: Task,
+    said: Said,
     *,
-    title: str,
-    lead: str,
-    told: Sequence[str] = (),
-    warnings: Sequence[str] = (),
-    notes: Sequence[str] = (),
-    files: Sequence[str] = (),
     threshold: float | None = None,
     thumbnails: Thumbnails | None = None,
 ) -> Path:
@@ -94,12 +112,7 @@ def write_predictions_page(
         out: directory of the prediction, held by the caller.
         predictions: the finished table, one row per input.
         task: gives classes and their words.
-        title: heading.
-        lead: the intended use.
-        told: sentences on how good the model was, by which rule it decides, and what it decided.
-        warnings: what should not be relied on.
-        notes: what was noticed about the inputs.
-        files: other files of the prediction, relative to ``out``; pages and tables are linked.
+        said: what stands above the rows.
         threshold: in force; the score that it is held against is then shown.
         thumbnails: where pictures were kept.
     """
@@ -141,12 +154,12 @@ def write_predictions_page(
     data = json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     page = page_template(
         "predictions.html",
-        title=title,
-        lead=lead,
-        told=list(told),
-        warnings=list(warnings),
-        notes=list(notes),
-        files=[name for name in files if name.endswith((".html", ".csv"))][:MOST_LINKS],
+        title=said.title,
+        lead=said.lead,
+        told=list(said.told),
+        warnings=list(said.warnings),
+        notes=list(said.notes),
+        files=[name for name in said.files if name.endswith((".html", ".csv"))][:MOST_LINKS],
         n=len(rows),
         data=data,
         script="predictions.js",

@@ -22,7 +22,7 @@ from core.errors import ImageError, ManifestError, ResightError
 from core.evaluation.doubt import DoubtRule, decide_all, prevailing_doubt
 from core.prediction.journal import JOURNAL, stream_through
 from core.prediction.scorer import Scorer, shown
-from core.report.predictions_page import Thumbnails, write_predictions_page
+from core.report.predictions_page import Said, Thumbnails, write_predictions_page
 from core.runs.predictions import final_split
 from core.runs.results import read_json, read_table, write_table
 from core.runs.run import Run, load_run
@@ -193,17 +193,21 @@ def complete(
         files, failed = _export(run, context)
         summary = summarise(run, context, begun.found, files)
         summary["failed_exports"] = failed
-        write_predictions_page(
-            out,
-            predictions,
-            run.task,
+        said = Said(
             title=f"{run.app.title}: {quantity(len(predictions), 'input')} predicted",
             lead=" ".join(filter(None, [summary["intended_use"], summary["not_a_medical_device"]])),
             told=told_of(run, summary),
             warnings=summary["warnings"],
             notes=[note for note in summary["notes"] if note not in summary["warnings"]],
             files=[name for name in files if not LETTER.search(name)],
-            threshold=(run.content.get("operating_point") or {}).get("threshold"),
+        )
+        point = run.content.get("operating_point") or {}
+        write_predictions_page(
+            out,
+            predictions,
+            run.task,
+            said,
+            threshold=point.get("threshold"),
             thumbnails=thumbnails,
         )
         write_json(out / "summary.json", summary)

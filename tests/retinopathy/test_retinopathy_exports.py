@@ -129,7 +129,7 @@ def test_a_letter_says_the_decision_and_no_grade_that_was_not_predicted(
     listed = rows(tmp_path / "letters" / "letters.csv")
     assert [row["letter"] for row in listed] == [""]
     assert "predicted" in listed[0]["withheld"]
-    assert "1 of 1 letters were withheld" in high.notes[0]
+    assert "1 of 1 letters was withheld" in high.notes[0]
     write_worklist(high)
     row = rows(tmp_path / "worklist.csv")[0]
     assert (row["grade"], row["decision"], row["referred"]) == ("2", "open", "open")
