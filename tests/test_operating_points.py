@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from core.errors import ConfigError, MetricError
-from core.statistics.decision_curves import decision_curve, risk_coverage
+from core.statistics.decision_curves import decision_curve, net_interval, risk_coverage
+from core.statistics.intervals import wilson
+from core.statistics.metric_kinds import Share
 from core.statistics.operating_points import (
     choose_threshold,
     parse_target,
@@ -194,13 +196,23 @@ def test_counts_per_thousand_add_up() -> None:
     assert found["called"] + found["missed"] + found["cleared"] == pytest.approx(1000)
 
 
-def test_decision_curve_of_resamples_has_the_weights_of_the_rows() -> None:
-    plain = decision_curve(Y, SCORE, thresholds=[0.2, 0.5])
-    weights = np.stack([np.ones(120), np.full(120, 3.0)])
-    many = decision_curve(Y, SCORE, thresholds=[0.2, 0.5], weights=weights)
-    assert many["model"] == pytest.approx(np.stack([plain["model"]] * 2))
+def test_a_threshold_of_a_decision_curve_lies_inside() -> None:
     with pytest.raises(MetricError, match="between 0 and 1"):
         decision_curve(Y, SCORE, thresholds=[1.0])
+
+
+def test_a_loss_that_was_not_seen_may_still_be_there() -> None:
+    # 100 negative and 20 positive cases; 60 negative ones are spared, no positive one is missed.
+    truth, called = np.arange(120) < 20, np.arange(120) < 60
+    everybody = np.ones(120, dtype=bool)
+    spared, missed = Share(~called & ~truth, everybody), Share(~called & truth, everybody)
+    found = net_interval((0.01 / 0.99, spared), (1.0, missed), None)
+    low, high = found.ends
+    # Resamples would never fall below 0; up to 3.1 % of cases may be missed (Wilson, 0 of 120).
+    assert low == pytest.approx(
+        0.5 / 99 - np.hypot(0.5 / 99 - wilson(60, 120).ends[0] / 99, 0.031), abs=5e-4
+    )
+    assert high == pytest.approx(wilson(60, 120).ends[1] / 99)
 
 
 def test_refer_sends_the_least_certain_and_keeps_ties_together() -> None:

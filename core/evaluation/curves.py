@@ -13,8 +13,9 @@ import numpy as np
 
 from core.errors import MetricError
 from core.statistics import weighted as batches
-from core.statistics.decision_curves import decision_curve, risk_coverage
+from core.statistics.decision_curves import decision_curve, net_interval, risk_coverage
 from core.statistics.discrimination import Curve, pr_points, roc_points
+from core.statistics.metric_kinds import Share
 from core.statistics.reliability import reliability, top_label
 from core.statistics.resampling import MIN_GROUPS, few_groups
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from core.app import Cases
     from core.evaluation.cases import Level
+    from core.statistics.intervals import Interval
 
 __all__ = ["decision_of", "questions", "ranking_curves", "reliability_of", "risk_coverage_of"]
 
@@ -129,19 +131,25 @@ def decision_of(level: Level, prevalence: float | None = None) -> dict[str, Any]
     positive = level.task.positive_index
     if not positive or level.task.kind == "multilabel":
         return None
-    truth, score, _ = batches.positive_part(level.cases, positive)
+    positives, score, _ = batches.positive_part(level.cases, positive)
+    truth = np.asarray(positives == 1)
     if not truth.any() or truth.all():
         return None
     found = decision_curve(truth, score, thresholds=THRESHOLDS, prevalence=prevalence)
-    drawn = [
-        decision_curve(truth, score, thresholds=THRESHOLDS, weights=block, prevalence=prevalence)
-        for block in level.plan.weights()
-    ]
-    model = np.concatenate([one["model"] for one in drawn])
-    gain = np.concatenate([one["model"] - one["everybody"] for one in drawn])
-    tail = (1 - level.confidence) / 2
     enough = level.plan.n_groups >= MIN_GROUPS
-    low, high = np.nanquantile(model, [tail, 1 - tail], axis=0) if enough else ([], [])
+    model, rows = [], []
+    for i, at in enumerate(THRESHOLDS):
+        called = score >= at
+        if enough:
+            model.append(_net(level, truth, called, float(at), prevalence))
+        if at.round(2) in GAINS_AT:
+            gain = few_groups(level.plan, level.confidence)
+            if enough:
+                gain = _net(level, truth, called, float(at), prevalence, beyond_all=True)
+            both = float(found["model"][i]), float(found["everybody"][i])
+            row: dict[str, Any] = {"threshold": float(at), "model": both[0], "all": both[1]}
+            row |= {"gain": both[0] - both[1], "low": gain.low, "high": gain.high}
+            rows.append(row | {"reason": gain.reason})
     return {
         "of": "+".join(level.task.classes[i] for i in positive),
         "unit": level.unit,
@@ -149,38 +157,51 @@ def decision_of(level: Level, prevalence: float | None = None) -> dict[str, Any]
         "prevalence_is_given": prevalence is not None,
         "threshold": THRESHOLDS.tolist(),
         "model": found["model"].tolist(),
-        "low": list(map(float, low)),
-        "high": list(map(float, high)),
+        "low": [one.low for one in model],
+        "high": [one.high for one in model],
         "all": found["everybody"].tolist(),
         "none": found["nobody"].tolist(),
-        "rows": [
-            _gain(level, at, float(found["model"][i] - found["everybody"][i]), gain[:, i])
-            | {"model": float(found["model"][i]), "all": float(found["everybody"][i])}
-            for i, at in enumerate(THRESHOLDS)
-            if at.round(2) in GAINS_AT
-        ],
-        "method": f"bootstrap of {level.plan.words}, percentile",
+        "rows": rows,
+        "method": "intervals from those of the shares found and called wrongly (Zou and Donner)",
     }
 
 
-def _gain(
-    level: Level, threshold: float, value: float, drawn: NDArray[np.float64]
-) -> dict[str, Any]:
-    """The net benefit beyond that of acting on all, with its interval."""
-    row: dict[str, Any] = {"threshold": float(threshold), "gain": value}
-    row |= {"low": None, "high": None, "reason": ""}
-    known = drawn[np.isfinite(drawn)]
-    if level.plan.n_groups < MIN_GROUPS:
-        row["reason"] = few_groups(level.plan, level.confidence).reason
-    elif len(known) < 0.95 * len(drawn):
-        row["reason"] = "interval withheld: a class is missing from many resamples"
-    elif np.ptp(known) <= 1e-12:
-        row["reason"] = "interval withheld: every resample gives the same"
-    else:
-        tail = (1 - level.confidence) / 2
-        low, high = np.quantile(known, [tail, 1 - tail])
-        row |= {"low": min(float(low), value), "high": max(float(high), value)}
-    return row
+def _net(
+    level: Level,
+    truth: NDArray[np.bool_],
+    called: NDArray[np.bool_],
+    threshold: float,
+    prevalence: float | None,
+    *,
+    beyond_all: bool = False,
+) -> Interval:
+    """The interval of the net benefit of calling these cases, or of its gain on calling all.
+
+    What calling all would have cost is spared in negative cases that are not called, and lost
+    in positive ones.
+    """
+    odds = threshold / (1 - threshold)
+    everybody = np.ones(level.n, dtype=bool)
+    weights = {True: 1.0, False: odds}
+    if prevalence is not None:
+        weights = {True: prevalence, False: (1 - prevalence) * odds}
+    counted = ~called if beyond_all else called
+    shares = {
+        side: (
+            weights[side],
+            Share(counted & (truth == side), everybody)
+            if prevalence is None
+            else Share(counted, truth == side),
+        )
+        for side in (True, False)
+    }
+    return net_interval(
+        shares[not beyond_all],
+        shares[beyond_all],
+        None if level.plan.is_independent else level.groups,
+        level=level.confidence,
+        word=level.plan.word,
+    )
 
 
 def risk_coverage_of(level: Level) -> dict[str, Any]:

@@ -3,8 +3,9 @@
 The net benefit of acting on the score, and the error that is left when the least
 certain cases go to a person.
 
-Sources: Vickers and Elkin 2006, doi:10.1177/0272989X06295361 (decision curve); Geifman
-and El-Yaniv 2017, arXiv:1705.08500 (risk and coverage).
+Sources: Vickers and Elkin 2006, doi:10.1177/0272989X06295361 (decision curve); Zou and Donner
+2008, doi:10.1002/sim.3095 (its interval); Geifman and El-Yaniv 2017, arXiv:1705.08500 (risk
+and coverage).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import MetricError
+from core.statistics.intervals import Interval, number_groups
 from core.statistics.operating_points import proportion
 from core.statistics.reliability import truth_and_scores
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["decision_curve", "risk_coverage"]
+    from core.statistics.metric_kinds import Share
+
+__all__ = ["decision_curve", "net_interval", "risk_coverage"]
 
 
 def decision_curve(
@@ -30,7 +34,6 @@ def decision_curve(
     score: ArrayLike,
     *,
     thresholds: Sequence[float] | NDArray[np.float64] | None = None,
-    weights: NDArray[np.float64] | None = None,
     prevalence: float | None = None,
 ) -> dict[str, NDArray[np.float64]]:
     """Net benefit of acting on the model, on everybody and on nobody.
@@ -41,13 +44,12 @@ def decision_curve(
         y: (N,) zeros and ones.
         score: (N,) calibrated, in [0, 1].
         thresholds: (T,) in (0, 1); None takes 0.01 to 0.99.
-        weights: (b, N) resamples; None counts each row once.
         prevalence: share of positive cases where the model will be used: net benefit is then
             that of this place, where cases of each kind resemble these; None: that of the cases.
 
     Returns:
-        ``threshold`` (T,), ``model`` and ``everybody`` (T,) or (b, T), ``nobody`` zeros; NaN
-        in a resample that lacks a class, where the prevalence is given.
+        ``threshold``, ``model``, ``everybody`` and ``nobody`` (zeros), each (T,); NaN where a
+        class is absent and the prevalence is given.
 
     Raises:
         MetricError: there is no case, a score is no probability, or a threshold or the
@@ -62,11 +64,10 @@ def decision_curve(
     if not ((at > 0) & (at < 1)).all():
         msg = "A threshold of a decision curve must lie between 0 and 1."
         raise MetricError(msg)
-    w = np.ones((1, len(truth))) if weights is None else weights
     odds = at / (1 - at)
     called = (value[:, None] >= at).astype(np.float64)
-    n_1, n_0 = (w @ truth)[:, None], (w @ (1 - truth))[:, None]
-    hits, alarms = w @ (called * truth[:, None]), w @ (called * (1 - truth[:, None]))
+    n_1, n_0 = float(truth.sum()), float((1 - truth).sum())
+    hits, alarms = truth @ called, (1 - truth) @ called
     if prevalence is None:
         share = n_1 / (n_1 + n_0)
         model = (hits - alarms * odds) / (n_1 + n_0)
@@ -74,13 +75,62 @@ def decision_curve(
         if not 0 < prevalence < 1:
             msg = f"The prevalence is {prevalence:g}; it must lie between 0 and 1."
             raise MetricError(msg)
-        share = np.where((n_1 > 0) & (n_0 > 0), prevalence, np.nan)
-        model = share * hits / np.maximum(n_1, 1e-300)
-        model = model - (1 - share) * alarms / np.maximum(n_0, 1e-300) * odds
+        share = prevalence if n_1 and n_0 else float("nan")
+        model = share * hits / max(n_1, 1.0) - (1 - share) * alarms / max(n_0, 1.0) * odds
     everybody = share - (1 - share) * odds
-    if weights is None:
-        model, everybody = model[0], everybody[0]
     return {"threshold": at, "model": model, "everybody": everybody, "nobody": np.zeros(len(at))}
+
+
+def net_interval(
+    gain: tuple[float, Share],
+    loss: tuple[float, Share],
+    groups: NDArray[Any] | None,
+    *,
+    level: float = 0.95,
+    word: str = "group",
+) -> Interval:
+    """The interval of a net benefit: a weighted share gained minus a weighted share lost.
+
+    The ends follow from those of the two shares (Zou and Donner 2008), which hold where a rare
+    loss was not seen once; resamples of such cases would never show it. What both have in
+    common, as groups differ, is taken into account.
+
+    Args:
+        gain: weight, and the proportion.
+        loss: weight, and the proportion.
+        groups: (N,) of each case; None where each is its own.
+        level: confidence level.
+        word: what a group is called.
+
+    Returns:
+        the interval; withheld where that of a share is.
+    """
+    value, below, above, left = 0.0, [0.0, 0.0], [0.0, 0.0], []
+    for i, (weight, share) in enumerate((gain, loss)):
+        some = None if groups is None else groups[share.among]
+        rate = proportion(share.success[share.among], some, level=level, word=word)
+        if rate.value is None or rate.low is None or rate.high is None:
+            return Interval(low=None, high=None, level=level, reason=rate.reason)
+        value += weight * rate.value if i == 0 else -weight * rate.value
+        below[i], above[i] = weight * (rate.value - rate.low), weight * (rate.high - rate.value)
+        left.append(np.where(share.among, share.success - rate.value, 0.0))
+    alike = _correlation(left[0], left[1], groups)
+    reach = [
+        float(np.sqrt(max(0.0, a * a + b * b - 2 * alike * a * b)))
+        for a, b in ((below[0], above[1]), (above[0], below[1]))
+    ]
+    method = "from the intervals of both shares (Zou and Donner)"
+    return Interval(low=value - reach[0], high=value + reach[1], level=level, method=method)
+
+
+def _correlation(
+    first: NDArray[np.float64], second: NDArray[np.float64], groups: NDArray[Any] | None
+) -> float:
+    """How much what is left of two proportions goes together over groups, in [-1, 1]."""
+    index, n_groups = number_groups(groups, len(first))
+    a, b = (np.bincount(index, weights=left, minlength=n_groups) for left in (first, second))
+    size = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / size if size > 0 else 0.0
 
 
 def risk_coverage(
