@@ -283,9 +283,7 @@ def _folds_note(predictions: pd.DataFrame, split: str) -> list[str]:
     n = len(set(predictions["fold"].dropna().astype(str)) - {""})
     return [
         f"Judged are {n} single networks, each on cases that it had not seen. What predicts is "
-        "their average, with the temperature and the thresholds of single ones: it ranks as well "
-        "or better, its scores are less extreme, and a threshold may find more and call more than "
-        "is said here. The average itself is judged on new data only."
+        "their average, which ranks as well or better; it is judged on new data only."
     ]
 
 

@@ -6,24 +6,26 @@ and for a batch of new images, so that a number means the same in all three.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from core.base.outputs import csv_safe
-from core.base.tables import attention_columns, logit_columns, score_columns
+from core.base.tables import attention_columns, logit_columns, logits_in, score_columns
+from core.evaluation.threshold_choice import choose_points
 from core.evaluation.units import class_names
+from core.runs.run import task_from_dict
 from core.statistics.scores import decide, scores_from_logits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from core.app import App, Task
 
-__all__ = ["csv_text", "final_split", "predictions_of", "unit_columns"]
+__all__ = ["csv_text", "final_split", "points_for_run", "predictions_of", "unit_columns"]
 
 
 def unit_columns(app: App, present: Sequence[str]) -> list[str]:
@@ -94,6 +96,42 @@ def predictions_of(
     table["unfamiliar"] = np.where(scored, distance > unfamiliar_above, False)
     table["model_id"] = model_id
     return table
+
+
+def points_for_run(
+    predictions: pd.DataFrame, run: Mapping[str, Any], **choice: Any
+) -> list[dict[str, Any]]:
+    """Operating points of a run, on the scale of the scores that it predicts with.
+
+    Out-of-fold rows stand in the table at the temperature that judges them. What predicts is
+    the average of all networks at a temperature of its own: its thresholds are chosen on the
+    same logits at that temperature. The thresholds that judge out-of-fold rows stay those of
+    the table.
+
+    Args:
+        predictions: of the run, with its logits.
+        run: the content of ``run.json``, its operating points aside.
+        choice: of ``core.evaluation.threshold_choice.choose_points``.
+    """
+    task = task_from_dict(run["task"])
+    judged = choose_points(predictions, task=task, **choice)
+    if len(run["members"]) < 2 or not (predictions["split"] == "out-of-fold").any():
+        return judged
+    link = str(run["members"][0]["network"]["link"])
+    logits = predictions[logits_in(predictions)].to_numpy(dtype=np.float64)
+    scored = np.isfinite(logits).all(axis=1)
+    table = predictions.copy()
+    names = score_columns(task.classes)
+    scores = table[names].to_numpy(dtype=np.float64, copy=True)
+    scores[scored] = scores_from_logits(
+        logits[scored], link=link, temperature=float(run["temperature"])
+    )
+    table[names] = scores
+    shipped = choose_points(table, task=task, **choice)
+    return [
+        {**point, **{key: own[key] for key in ("threshold", "between", "reached") if key in own}}
+        for point, own in zip(judged, shipped, strict=True)
+    ]
 
 
 def final_split(predictions: pd.DataFrame) -> str:

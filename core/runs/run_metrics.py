@@ -76,7 +76,7 @@ def compute_metrics(
             prevalence=prevalence,
         )
     present = [name for name in app.subgroups if name in rows.columns]
-    return summarise(
+    content, decisions = summarise(
         rows,
         task=task,
         metrics=metrics,
@@ -90,8 +90,30 @@ def compute_metrics(
         group_word=run["group"],
         prevalence=prevalence,
         design=design or (app.design if split == "new data" else run.get("design", app.design)),
-        resamples=200 if plain else resamples,
+        resamples=resamples,
     )
+    content["cautions"] += _of_average(run, split)
+    return content, decisions
+
+
+def _of_average(run: Mapping[str, Any], split: str) -> list[str]:
+    """Where the temperature and the thresholds of an average of folds come from."""
+    average = run.get("average")
+    if not average or split != "out-of-fold":
+        return []
+    one, own = average["temperature_of_one"], average["temperature"]
+    if own == one:
+        return [
+            f"The average has the temperature {own:.3g} of single networks, for only "
+            f"{average['n_shared']:,} images were left out by two networks or more: its scores may "
+            "be less extreme than they should be. It decides at the thresholds of single ones."
+        ]
+    return [
+        f"The average has the temperature {own:.3g}, single networks have {one:.3g}: it was fitted "
+        f"on {average['n_shared']:,} images that two networks or more had left out, and carried "
+        "from two to all. Thresholds are those of single networks at this temperature; the average "
+        "may find a few more cases and call fewer others than is said here."
+    ]
 
 
 def against_probe(

@@ -26,16 +26,16 @@ from core.base.versions import versions
 from core.cards.licence_terms import joined_terms, terms_of_weights
 from core.data.prepared import resize_to
 from core.errors import ConfigError, MetricError
-from core.evaluation.threshold_choice import choose_points
 from core.model.checkpoint import save_network
 from core.report.saliency import saliency_map
-from core.runs.predictions import final_split, predictions_of
+from core.runs.predictions import final_split, points_for_run, predictions_of
 from core.runs.results import Look, read_json, visible, write_evaluation, write_table
 from core.runs.run import SCHEMA, model_id_of, task_from_dict, task_to_dict
 from core.runs.run_metrics import against_probe, compute_metrics, headline_without_flagged
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import cuts_by_frequency, decide, link_of, scores_from_logits
 from core.training.fingerprint import RESUMING
+from core.training.fold_average import shrinkage_of_average
 from core.training.vector_scaling import with_vector_scaling
 
 if TYPE_CHECKING:
@@ -91,7 +91,8 @@ def finish(
                 "attention": member.attention,
             }
         )
-    logits, distance, probe_logits, heat, temperature = _calibrate(data, parts, members, link)
+    logits, distance, probe_logits, heat, average = _calibrate(data, parts, members, link)
+    temperature = average["temperature"]
     scores = scores_from_logits(logits / heat[:, None], link=link)
     task = _with_cuts(app, task, config, data, parts, scores)
     run = {
@@ -112,6 +113,7 @@ def finish(
         "members": entries,
         "start": members[0].weights.as_dict(),
         "temperature": temperature,
+        "average": average if len(members) > 1 else None,
         "vector_scaling": vector,
         "operating_point": None,
         "operating_points": [],
@@ -144,9 +146,9 @@ def finish(
     }
     attended = _attended(parts, members)
     predictions = predictions_of(ok, logits, distance, **score, attended=attended)
-    run["operating_points"] = choose_points(
+    run["operating_points"] = points_for_run(
         predictions,
-        task=task,
+        run,
         targets=app.targets,
         units=units,
         metrics=app.metrics_for(task),
@@ -284,12 +286,13 @@ def _calibrate(
     parts: Sequence[Mapping[str, np.ndarray]],
     members: Sequence[Trained],
     link: str,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, float]:
-    """Logits, distances, probe logits and temperature of each row, and the run's temperature.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    """Logits, distances, probe logits and temperature of each row, and that of the run.
 
     With one member the temperature comes from validation. With folds it comes
     from the out-of-fold logits; a row's own temperature then from the other
-    folds only, so that no row helps to judge itself.
+    folds only, so that no row helps to judge itself. The run's own is that of the average
+    of the members, which is what predicts.
     """
     n = len(data.y)
     logits = np.full((n, members[0].logits.shape[1]), np.nan)
@@ -298,7 +301,8 @@ def _calibrate(
         val = parts[0]["val"]
         temperature = fit_temperature(members[0].logits[val], data.y[val], link=link)
         heat[:] = temperature
-        return members[0].logits, members[0].distance, members[0].probe_logits, heat, temperature
+        one = members[0]
+        return one.logits, one.distance, one.probe_logits, heat, {"temperature": temperature}
     folds = [part["fold"] for part in parts]
     for rows, member in zip(folds, members, strict=True):
         logits[rows], distance[rows] = member.logits[rows], member.distance[rows]
@@ -312,9 +316,19 @@ def _calibrate(
     for rows in folds:
         others = np.setdiff1d(everything, rows)
         heat[rows] = fit_temperature(logits[others], data.y[others], link=link)
-    temperature = fit_temperature(logits[everything], data.y[everything], link=link)
-    heat[shared] = temperature
-    return logits, distance, probe, heat, temperature
+    single = fit_temperature(logits[everything], data.y[everything], link=link)
+    own = [_only(member.logits, everything) for member in members]
+    factor, n = shrinkage_of_average(own, data.y, link=link)
+    heat[shared] = single * factor
+    average = {"temperature": single * factor, "temperature_of_one": single, "n_shared": n}
+    return logits, distance, probe, heat, average
+
+
+def _only(logits: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The logits of these rows; NaN in all others, which are held out."""
+    found = np.full_like(logits, np.nan)
+    found[rows] = logits[rows]
+    return found
 
 
 def _with_skipped(predictions: pd.DataFrame, manifest: pd.DataFrame) -> pd.DataFrame:

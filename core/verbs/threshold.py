@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from core.base.outputs import claim, is_complete, json_bytes, replace_sealed
 from core.errors import ConfigError, RunError
-from core.evaluation.threshold_choice import MAY_CHOOSE, choose_points
+from core.evaluation.threshold_choice import MAY_CHOOSE
+from core.runs.predictions import points_for_run
 from core.runs.results import read_table
 from core.runs.run import load_run, units_of_run
 
@@ -90,9 +91,9 @@ def _chosen(
             "test cases. Train again with this version."
         )
         raise RunError(msg)
-    (point,) = choose_points(
+    (point,) = points_for_run(
         predictions,
-        task=run.task,
+        run.content,
         targets=[target],
         units=units_of_run(run.content),
         metrics=run.app.metrics_for(run.task),
