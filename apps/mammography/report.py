@@ -59,6 +59,13 @@ _SOURCE = (
 )
 
 
+def _decided(context: ReportContext) -> str:
+    """How an exam came to be called, which need not be one of the operating points."""
+    if (context.evaluation.get("about") or {}).get("threshold") is None:
+        return "Called where cancer has the higher score, for no operating point is in force"
+    return "Called at the operating point in force"
+
+
 def screening_audit(context: ReportContext) -> Sequence[Block]:
     """Recall rate, cancers found, PPV1, misses: the audit of a screening programme."""
     import pandas as pd  # noqa: PLC0415  (the app's description must load without it)
@@ -84,7 +91,7 @@ def screening_audit(context: ReportContext) -> Sequence[Block]:
         Table(
             frame=pd.DataFrame(lines),
             title=f"By {level}",
-            note=f"At the run's decision; {int(y.sum()):,} of {quantity(n, level)} have cancer "
+            note=f"{_decided(context)}; {int(y.sum()):,} of {quantity(n, level)} have cancer "
             f"({_percent(share)}). Recall rate, PPV1 and numbers per 1,000 depend on that share. "
             + _SOURCE,
             numeric=("Value", "95 % interval", "Cases", "Benchmark"),

@@ -27,8 +27,8 @@ TERMS: dict[str, str] = {
     "F1": "Harmonic mean of precision and recall of a class.",
     "Held-out test": "Cases that were used neither for training nor for choosing anything.",
     "Holm": "Correction of p values for the number of comparisons.",
-    "Interval": "Range of true values that agree with the cases seen; made by resampling whole "
-    "groups or by an exact formula.",
+    "Interval": "Range of true values that agree with the cases seen; made by leaving out or "
+    "resampling whole groups, or by a formula that counts groups.",
     "Log-loss": "Mean of minus the logarithm of the score of the true class; zero is perfect, "
     "confident errors cost most.",
     "Macro-F1": "Mean over the classes of F1, each class counting alike.",

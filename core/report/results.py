@@ -201,9 +201,10 @@ class Results:
         told = ""
         if paired.get("difference") is not None:
             away = estimate({**paired, "value": paired["difference"]})
+            how = f" ({paired['method']})" if paired.get("method") else ""
             told = (
                 f"{paired['title']} by {paired['unit']}, this model minus the probe on the same "
-                f"cases: {away}, {paired['verdict']} ({paired['method']}). "
+                f"cases: {away}, {paired['verdict']}{how}. "
             )
         note = (
             f"{told}Probe: the pretrained network unchanged, with a logistic regression on top. "
@@ -266,11 +267,20 @@ class Results:
                 line |= {head: brief(of[key]) if key in of else "" for key, head in heads.items()}
                 lines.append(line)
             frame = pd.DataFrame(lines)
-            note = f"In brackets the {level_words(some)}. {reasons(some)}".strip()
+            decided = "" if RANKING.search(some[0]["name"]) else f" {self._decided()}"
+            note = f"In brackets the {level_words(some)}.{decided} {reasons(some)}".strip()
             blocks.append(
                 (unit, Table(frame, f"{title}, by {unit}", note, tuple(frame.columns[1:])))
             )
         return self._fold_others(blocks)
+
+    def _decided(self) -> str:
+        """How cases were decided for a class, which need not be at one of the operating points."""
+        if self.task.kind == "multilabel" or not self.evaluation.get("operating_points"):
+            return ""
+        if self.about.get("threshold") is not None:
+            return "Decided at the operating point in force."
+        return "Decided without an operating point, for none is in force."
 
     def _worth_showing(self, rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
         """The rows of each unit, the headline's first; without units whose numbers are the same."""

@@ -124,6 +124,7 @@ def write_evaluation(
         task,
         str((evaluation.get("about") or {}).get("group") or "group"),
         names={column for unit in (app.units if app else ()) for column in unit.columns},
+        titles=app.characteristics if app else None,
     )
     write_json(out / "metrics.json", evaluation)
     for unit, table in decisions.items():
