@@ -35,6 +35,7 @@ __all__ = [
     "Cells",
     "column_number",
     "is_table",
+    "is_western",
     "number",
     "read_cells",
     "read_frame",
@@ -347,17 +348,30 @@ def _decoded(data: bytes) -> tuple[str, str]:
         return data.decode("utf-8-sig"), "utf-8"
     except UnicodeDecodeError:
         text = data.decode("cp1252", errors="replace")
-    beyond = [c for c in text if ord(c) > 127]
-    odd = [c for c in beyond if not ("\u00c0" <= c <= "\u00ff" or c in _WESTERN)]
-    # Text of another alphabet has runs of such characters, and few Latin letters between them.
-    runs = sum(map(len, re.findall(r"[^\x00-\x7f]{2,}", text)))
-    if odd or 2 * runs > len(beyond):
+    if not is_western(text):
+        beyond = sorted((c for c in set(text) if ord(c) > 127), key=_is_of_the_west)
         msg = (
             "it is neither UTF-8 nor Western European text, and its encoding is not written in it "
-            f"(first: {next(iter(odd or beyond))!r})"
+            f"(first: {beyond[0]!r})"
         )
         raise ValueError(msg)
     return text, "cp1252"
+
+
+def is_western(text: str) -> bool:
+    """Whether text that was read as Windows (cp1252) is Western European, as far as it shows.
+
+    >>> is_western("gr\u00f6\u00dfer"), is_western("\u00f0\u00e6\u00e0\u00e2")
+    (True, False)
+    """
+    beyond = [c for c in text if ord(c) > 127]
+    # Text of another alphabet has runs of such characters, and few Latin letters between them.
+    runs = sum(map(len, re.findall(r"[^\x00-\x7f]{3,}", text)))
+    return all(map(_is_of_the_west, beyond)) and 2 * runs <= len(beyond)
+
+
+def _is_of_the_west(character: str) -> bool:
+    return "\u00c0" <= character <= "\u00ff" or character in _WESTERN
 
 
 def _without_comments(lines: Sequence[str]) -> tuple[list[str], list[str]]:

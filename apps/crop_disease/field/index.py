@@ -40,9 +40,10 @@ from apps.crop_disease.field.raster import (
     in_depth,
     need_geo,
 )
-from apps.crop_disease.field.spatial import DRIVERS, Shapes, label_of_tiles, read_shapes
+from apps.crop_disease.field.spatial import Shapes, label_of_tiles, read_shapes
 from apps.crop_disease.field.tile_pixels import field_mask
 from apps.crop_disease.field.tiles import valid_fractions
+from apps.crop_disease.field.vector_file import DRIVERS
 from core.app import Manifest
 from core.data.folder_words import split_word
 from core.data.label_map import label_map

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from apps.crop_disease.field.vector_file import open_vectors
 from core.data.folder_words import same_name
-from core.data.tables_in import whole_number
+from core.data.tables_in import EMPTY, whole_number
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -26,10 +27,8 @@ if TYPE_CHECKING:
     from apps.crop_disease.field.raster import RasterFacts
     from apps.crop_disease.field.window import Window
 
-__all__ = ["DRIVERS", "Shapes", "label_of_tiles", "read_shapes"]
+__all__ = ["Shapes", "label_of_tiles", "read_shapes"]
 
-# Names of files of shapes that are read.
-DRIVERS = (".gpkg", ".geojson", ".json", ".shp", ".zip", ".kml", ".kmz", ".fgb")
 # Columns that name a field or plot, in the order they are looked for.
 NAMING = ("field", "field_id", "name", "plot", "plot_id", "plot_ids", "block", "id", "fid")
 
@@ -92,7 +91,7 @@ def read_shapes(
     """Shapes of a vector file over a raster.
 
     Args:
-        path: GeoPackage, GeoJSON, shapefile (zipped or not), KML, KMZ, FlatGeobuf or GPX.
+        path: GeoPackage, GeoJSON, shapefile (zipped or not), KML, KMZ or FlatGeobuf.
         facts: of the raster.
         column: whose values are wanted; empty takes the first that names a field,
             or the number of the shape. Compared without case; values are trimmed.
@@ -106,7 +105,7 @@ def read_shapes(
     """
     import shapely  # noqa: PLC0415  (an extra)
 
-    frame = _opened(path, what, layer)
+    frame = open_vectors(path, what, layer)
     name = _column(frame, column, path, what)
     frame = frame[frame.geometry.notna() & ~frame.geometry.is_empty].reset_index(drop=True)
     _require_system(frame, path, what)
@@ -125,6 +124,7 @@ def read_shapes(
     if name:
         cells = frame[name].tolist()
         values = ["" if v is None or v != v else whole_number(str(v)) for v in cells]  # noqa: PLR0124
+        values = ["" if value in EMPTY else value for value in values]
     values = [(chosen or {}).get(value.casefold(), value) for value in values]
     frame_px = shapely.box(0, 0, facts.width, facts.height)
     near = shapely.intersects(pixels, frame_px) if len(frame) else np.zeros(0, bool)
@@ -140,60 +140,6 @@ def read_shapes(
     return Shapes(pixels[kept], tuple(values[i] for i in kept))
 
 
-def _opened(path: Path, what: str, layer: str) -> Any:
-    """The one layer of a vector file that is meant, as a frame."""
-    import warnings  # noqa: PLC0415
-
-    import geopandas  # noqa: PLC0415  (an extra)
-    import pyogrio  # noqa: PLC0415
-
-    if path.suffix.lower() not in DRIVERS or not path.is_file():
-        why = "there is no such file" if not path.exists() else "is no kind of file known here"
-        msg = f"{what} {path}: {why}. Pass a GeoPackage, a GeoJSON, a shapefile or a KML."
-        raise ManifestError(msg)
-    source: Any = f"/vsizip/{path}" if path.suffix.lower() in {".zip", ".kmz"} else path
-    # GDAL tells of layers, encodings and repairs in warnings; what matters is told here.
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            chosen = _layer(pyogrio.list_layers(source), layer, path, what)
-            frame = geopandas.read_file(source, layer=chosen, engine="pyogrio")
-        except ManifestError:
-            raise
-        except UnicodeDecodeError:
-            # A .dbf without a .cpg does not say its encoding.
-            frame = geopandas.read_file(source, engine="pyogrio", encoding="cp1252")
-        except Exception as error:
-            words = " ".join(str(error).split())[:200] or type(error).__name__
-            msg = (
-                f"{what} {path}: cannot be read ({words}). Export it again as GeoPackage or "
-                "GeoJSON."
-            )
-            raise ManifestError(msg) from error
-    if "geometry" not in getattr(frame, "columns", ()):
-        msg = f"{what} {path}: holds a table and no shapes. Pass the layer with the polygons."
-        raise ManifestError(msg)
-    return frame
-
-
-def _layer(layers: Any, wanted: str, path: Path, what: str) -> str:
-    """The layer that is named, or the only one with shapes."""
-    names = [str(name) for name, _ in layers]
-    with_shapes = [str(name) for name, kind in layers if kind is not None] or names
-    if wanted:
-        if wanted not in names:
-            msg = f"{what} {path}: has no layer {wanted!r} (it has: {', '.join(names)})."
-            raise ManifestError(msg)
-        return wanted
-    if len(with_shapes) > 1:
-        msg = (
-            f"{what} {path}: has {len(with_shapes)} layers with shapes ({', '.join(with_shapes)}), "
-            f"and nothing says which is meant. Pass --layer {with_shapes[0]}, or another."
-        )
-        raise ManifestError(msg)
-    return with_shapes[0]
-
-
 def _column(frame: Any, column: str, path: Path, what: str) -> str:
     """The column asked for, whatever its case; else the first that names a field."""
     lower = {str(name).strip().lower(): str(name) for name in frame.columns}
@@ -205,6 +151,8 @@ def _column(frame: Any, column: str, path: Path, what: str) -> str:
     )
     if found is None:
         have = ", ".join(str(c) for c in frame.columns if c != "geometry") or "none"
+        if have == "none" and path.suffix.lower() == ".shp":
+            have = "none; a shapefile keeps them in the .dbf file beside it"
         msg = (
             f"{what} {path}: has no column {column!r} (it has: {have}). Name the one with the "
             "class: --label-column NAME."
