@@ -349,10 +349,11 @@ def _decoded(data: bytes) -> tuple[str, str]:
     except UnicodeDecodeError:
         text = data.decode("cp1252", errors="replace")
     if not is_western(text):
-        beyond = sorted((c for c in set(text) if ord(c) > 127), key=_is_of_the_west)
+        beyond = [c for c in text if ord(c) > 127]
+        first = next((c for c in beyond if not _is_of_the_west(c)), beyond[0])
         msg = (
             "it is neither UTF-8 nor Western European text, and its encoding is not written in it "
-            f"(first: {beyond[0]!r})"
+            f"(first: {first!r})"
         )
         raise ValueError(msg)
     return text, "cp1252"

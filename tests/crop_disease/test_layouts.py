@@ -266,7 +266,7 @@ def test_a_group_column_of_the_set_can_be_asked_for(tmp_path: Path) -> None:
 def test_a_folder_of_ones_own_is_no_public_set(tmp_path: Path) -> None:
     for name in ("healthy", "rust"):
         photo(tmp_path / "own" / name / "1.jpg")
-    table(tmp_path / "own" / "train.csv", "image_id,label", "1.jpg,0")
+    table(tmp_path / "own" / "train.csv", "image_id,label", "9.jpg,0")
     assert look(tmp_path / "own").cards == ()
     with pytest.raises(ManifestError, match="not those of the data card 'ibean'"):
         look(tmp_path / "own", card="ibean")
