@@ -403,6 +403,8 @@ class ExportContext:
         options: the app's own options as given on the command line.
         judged: the run's own predictions of what was held out, with label and
             group; None where the run's folder does not hold them any more.
+        evaluation: the content of the run's ``metrics.json``; empty without it.
+        trained: the run's own manifest with its splits; None without it.
         read: image_id -> full-resolution pixels (H, W, C).
         saliency: image_id -> (H, W) in [0, 1] in the source's pixels, or None
             where there is no model (computed on demand, slow).
@@ -423,6 +425,8 @@ class ExportContext:
     options: Mapping[str, Any]
     read: Callable[[str], NDArray[Any]]
     judged: pd.DataFrame | None = None
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    trained: pd.DataFrame | None = None
     saliency: Callable[[str], NDArray[np.float32]] | None = None
     withheld: str = ""
     accept_doubtful: bool = False

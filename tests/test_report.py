@@ -267,7 +267,7 @@ def test_every_number_on_the_page_stands_in_metrics_json(
         if isinstance(leaf, str):
             known.update(NUMERAL.findall(leaf))
         elif isinstance(leaf, int | float) and not isinstance(leaf, bool):
-            ways = [number(leaf), number(leaf, percent=True), number(leaf, places=1), count(leaf)]
+            ways = [number(leaf), number(leaf, percent=True), number(leaf, places=0), count(leaf)]
             known.update(NUMERAL.findall(" ".join([*ways, str(leaf), f"{100 * leaf:g}"])))
     # The year of a guideline, and the thousand in "of 1,000 cases".
     known |= {"2024", "1,000"}

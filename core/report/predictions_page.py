@@ -9,6 +9,7 @@ decision or correct it; the corrections are saved as a table that ``resight trai
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,21 @@ def _small_jpeg(pixels: NDArray[np.uint8]) -> bytes:
     return bytes(data.tobytes())
 
 
+def _part_of(path: str, image_id: str) -> str:
+    """What an input is called that is one part of its file; empty where it is the file.
+
+    >>> _part_of("a.tif", "a.tif#r000032_c000064")
+    'a.tif, row 32, column 64'
+    >>> _part_of("a.png", "a.png")
+    ''
+    """
+    file, mark, part = image_id.rpartition("#")
+    if not mark or file != path:
+        return ""
+    place = re.fullmatch(r"r0*(\d+)_c0*(\d+)", part)
+    return f"{path}, row {place[1]}, column {place[2]}" if place else f"{path}, {part}"
+
+
 def write_predictions_page(
     out: Path,
     predictions: pd.DataFrame,
@@ -137,6 +153,7 @@ def write_predictions_page(
                 clean(row.get("quality") or "") if is_ok else "",
                 picture,
                 str(row.get("predicted") or "") if is_ok else "",
+                clean(_part_of(str(row["path"]), str(row["image_id"]))),
             ]
         )
     content = {

@@ -224,8 +224,8 @@ def _by_prevalence(found: Sequence[Mapping[str, Any]], name: str) -> list[Table]
             row = {"value": entry.get(key), "low": low, "high": high, "percent": True}
             line[words] = estimate(row)
         per = entry.get("per_1000") or {}
-        line["Called of 1,000"] = number(per["called"], places=1) if per else ""
-        line["Missed of 1,000"] = number(per["missed"], places=1) if per else ""
+        line["Called of 1,000"] = number(per["called"], places=0) if per else ""
+        line["Missed of 1,000"] = number(per["missed"], places=0) if per else ""
         lines.append(line)
     if not lines:
         return []
@@ -255,7 +255,7 @@ def _expected(found: Mapping[str, Any] | None, name: str) -> list[Text]:
         ("missed", "missed"),
     )
     counts = ", ".join(
-        f"{number(per[key], places=1)} {words}" for key, words in expected_words if key in per
+        f"{number(per[key], places=0)} {words}" for key, words in expected_words if key in per
     )
     expected = f" Of 1,000 cases: {counts}." if counts else ""
     return [Text(f"{where}, if these resemble the cases tested: {'; '.join(values)}.{expected}")]

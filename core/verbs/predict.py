@@ -237,6 +237,10 @@ def _context(
         options=begun.options,
         read=lambda image_id: run.app.read(by_id[image_id]),
         judged=_judged(run),
+        evaluation=read_json(run.path / "metrics.json"),
+        trained=(
+            read_table(run.path / "manifest") if (run.path / "manifest.parquet").is_file() else None
+        ),
         saliency=lambda image_id: scorer.saliency(by_id[image_id], in_source=True),
         withheld=withheld,
         accept_doubtful=begun.doubt.accept,

@@ -7,6 +7,7 @@ import re
 import shutil
 import struct
 import subprocess
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,9 @@ import pytest
 
 from apps.crop_disease.field.areas import corrected_areas, read_confusion
 from apps.crop_disease.field.index import index_field
-from apps.crop_disease.field.mapping import NODATA, STEPS, blend, write_maps
+from apps.crop_disease.field.map_words import trained_share, trust_words
+from apps.crop_disease.field.mapping import NODATA, STEPS, blend, map_colours, write_maps
+from apps.crop_disease.field.notes import area_words
 from apps.crop_disease.field.outputs import affected_classes, write_field
 from apps.crop_disease.field.phantom import (
     CLASSES,
@@ -501,7 +504,7 @@ def test_an_unfamiliar_field_gets_no_prescription_and_no_accuracy(
     assert table["doubt"].str.startswith("No decisions are given").all()
     page = (folder / "map.html").read_text()
     assert 'role="alert">No decisions are given' in page
-    assert "Accuracy weighted by area" not in page
+    assert "Accuracy expected on this map" not in page
     zones = pyogrio.read_dataframe(folder / "zones.gpkg")
     assert (zones["n_doubtful"] == zones["n_tiles"]).all()
     assert (zones["doubt"] != "").all()
@@ -511,7 +514,7 @@ def test_an_unfamiliar_field_gets_no_prescription_and_no_accuracy(
     marked = pyogrio.read_dataframe(folder / "prescription.shp")
     assert marked["Doubt"].str.endswith("tiles in doubt").all()
     assert (marked["N_doubtful"] == marked["N_tiles"]).all()
-    assert "Accuracy weighted by area" in (folder / "map.html").read_text()
+    assert "Accuracy expected on this map" in (folder / "map.html").read_text()
 
 
 def in_the_west(share: float) -> Callable[[pd.DataFrame], Any]:
@@ -529,7 +532,7 @@ def test_areas_are_withheld_where_a_fifth_of_the_ground_is_in_doubt(
     assert table["doubt"].str.contains(r"withheld: 4\d % of the map of mosaic").all()
     page = (folder / "map.html").read_text()
     assert 'role="alert">Hectares and accuracy are withheld: 4' in page
-    assert "Accuracy weighted by area" not in page
+    assert "Accuracy expected on this map" not in page
     assert page.count("<td>withheld</td>") == 4 * len(table)
     assert any("Hectares and accuracy are withheld" in note for note in made.notes)
     fields = pd.read_csv(folder / "fields.csv")
@@ -540,7 +543,9 @@ def test_areas_are_withheld_where_a_fifth_of_the_ground_is_in_doubt(
     assert table[["area_ha", "corrected_ha"]].notna().all(axis=None)
     assert table["doubt"].str.contains("lies in tiles in doubt").any()
     page = (folder / "map.html").read_text()
-    assert re.search(r"Accuracy weighted by area.*4\d % of this map lies in tiles in doubt", page)
+    assert re.search(
+        r"Accuracy expected on this map.*4\d % of this map lies in tiles in doubt", page
+    )
 
 
 def test_a_field_and_a_class_in_doubt_are_withheld_and_others_marked(
@@ -569,7 +574,7 @@ def test_a_field_and_a_class_in_doubt_are_withheld_and_others_marked(
     assert np.isnan(table.loc["wilt", "area_ha"])
     assert table.loc["wilt", "doubt"].startswith("withheld: ")
     assert table.loc["healthy", "area_ha"] > 0
-    assert "Accuracy weighted by area" in (folder / "map.html").read_text()
+    assert "Accuracy expected on this map" in (folder / "map.html").read_text()
 
 
 def test_the_share_in_doubt_is_that_of_the_ground(phantom: Path, tmp_path: Path) -> None:
@@ -691,6 +696,50 @@ def test_a_mosaic_that_cannot_be_shown_costs_neither_its_map_nor_its_page(tmp_pa
     assert {"map.html", "classes.tif", "zones.gpkg"} <= {file.name for file in files}
     page = (tmp_path / "maps" / "mosaic" / "map.html").read_text()
     assert "cannot be shown below the classes" in page
+
+
+def test_the_page_says_what_is_applied_and_how_good_the_model_was(mapped: Path) -> None:
+    page = (mapped / "map.html").read_text()
+    zones = pyogrio.read_dataframe(mapped / "zones.gpkg", read_geometry=False)
+    table = page[page.index("<h2>What the sprayer will apply") :]
+    table = table[: table.index("</table>")]
+    for name, rate in (("healthy", "0"), ("rust", "1.5"), ("wilt", "2")):
+        own = zones[zones["class"] == name]
+        cells = [f"{rate}\xa0L/ha", area_words(own["area_ha"].sum()), str(len(own)), "0"]
+        assert "".join(f"<td>{cell}</td>" for cell in cells) in table
+    assert 'id="legend"' in page[: page.index("What the sprayer")]
+
+
+def test_a_map_of_ground_that_was_trained_on_says_so(phantom: Path, tmp_path: Path) -> None:
+    tiles = tiles_of(phantom / "mosaic.tif", tile="64px")
+    run_tiles = tiles.assign(split=np.where(tiles["col_off"] < 200, "train", "test"))
+    share = trained_share(tiles, run_tiles)
+    # Tiles of 64 px overlap training ground where they begin less than 64 px from its last column.
+    last = run_tiles.loc[run_tiles["split"] == "train", "col_off"].max()
+    assert share == pytest.approx(float((tiles["col_off"] < last + 64).mean()), abs=0.03)
+    assert trained_share(tiles, run_tiles.assign(lon=run_tiles["lon"] + 0.01)) == 0
+    row = {"name": "macro_f1", "title": "Macro-F1", "unit": "image", "value": 0.923, "low": 0.274}
+    row.update(high=0.997, n=43, n_groups=15, of="", subgroup="")
+    about = {"unit": "image", "headline": "macro_f1", "group": "block", "grouped": True}
+    given = replace(
+        context(with_truth(tiles, phantom / "labels.gpkg"), tmp_path),
+        evaluation={"about": about, "metrics": [row]},
+        trained=run_tiles,
+    )
+    first, second = trust_words(given, tiles)
+    assert first.startswith("On 43 tiles of 15 blocks held out of training, Macro-F1 was 0.923 (95")
+    assert "0.274 to 0.997" in first
+    assert "overlap ground that the model was trained on" in second
+
+
+def test_colours_of_unwell_classes_differ_in_lightness() -> None:
+    def lightness(colour: tuple[int, int, int]) -> float:
+        linear = [(c / 255) ** 2.2 for c in colour]
+        return float(116 * np.dot(linear, [0.2126, 0.7152, 0.0722]) ** (1 / 3) - 16)
+
+    names = ["healthy", "rust", "wilt", "blight", "mildew"]
+    colours = [lightness(colour) for colour in map_colours(names)[1:]]
+    assert min(abs(a - b) for a, b in pairwise(colours)) > 10
 
 
 def test_leaflet_comes_with_its_licence() -> None:

@@ -135,7 +135,7 @@ def test_areas_hold_the_truth_in_their_interval(tour: Tour) -> None:
     assert set(fields["field"]) == {"phantom"}
     # Fields are cut from zones, whose outlines are simplified to the working width.
     assert fields["area_ha"].sum() == pytest.approx(table["area_ha"].sum(), rel=0.03)
-    assert "Accuracy weighted by area" in (tour.maps / "map.html").read_text()
+    assert "Accuracy expected on this map" in (tour.maps / "map.html").read_text()
 
 
 def test_the_same_command_again_changes_nothing(tour: Tour) -> None:

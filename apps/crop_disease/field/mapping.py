@@ -55,16 +55,16 @@ COPY_CACHE_BYTES = 32 * 2**20
 # Words for ground that is well; every other class is for a scout to see.
 WELL = frozenset({"healthy", "normal", "none", "background", "soil", "bare soil", "other"})
 # Okabe and Ito's palette, told apart by colour-blind readers: its green is kept for what is
-# well, and red and orange come first for what is not.
+# well. Neighbours in this order differ in hue and in lightness, also over a picture of the field.
 GREEN = (0, 158, 115)
 COLOURS = (
     (213, 94, 0),
-    (230, 159, 0),
-    (204, 121, 167),
     (86, 180, 233),
-    (0, 114, 178),
     (240, 228, 66),
+    (0, 114, 178),
+    (204, 121, 167),
     (120, 120, 120),
+    (230, 159, 0),
 )
 
 
@@ -91,7 +91,7 @@ def map_colours(classes: Sequence[str]) -> list[tuple[int, int, int]]:
     """A colour per class: green for the first that is well, the others in order, repeating.
 
     >>> map_colours(["blight", "healthy", "rust"])
-    [(213, 94, 0), (0, 158, 115), (230, 159, 0)]
+    [(213, 94, 0), (0, 158, 115), (86, 180, 233)]
     """
     well = next((name for name in classes if name.lower() in WELL), None)
     rest = iter(range(len(classes)))

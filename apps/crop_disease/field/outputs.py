@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any
 from apps.crop_disease.field.channels import Reading
 from apps.crop_disease.field.doubtful_ground import MOST_DOUBT
 from apps.crop_disease.field.isoxml import TaskNames
+from apps.crop_disease.field.map_words import applied_table, trust_words
 from apps.crop_disease.field.mapping import WELL, Decide, map_colours, write_maps
+from apps.crop_disease.field.notes import area_words
 from apps.crop_disease.field.prescription import write_prescription
 from apps.crop_disease.field.project import Layers
 from apps.crop_disease.field.raster import RasterFacts, describe
@@ -56,8 +58,8 @@ OF_PREDICTIONS = (
     "embedding_distance",
 )
 HEADER = (
-    *("class", "ha on the map", "share", "ha corrected (95 % interval)"),
-    *("zones", "zones, ha", "in doubt"),
+    *("Class", "Area on the map", "Share", "Corrected area (95 % interval)"),
+    *("Zones", "Area of the zones", "In doubt"),
 )
 # Side of a cell of the grid where no working width is given.
 LEAST_CELL_M = 1.0
@@ -176,6 +178,8 @@ def _write_raster(
             notes=notes,
             spots=spots,
             warning=no_areas,
+            trust=trust_words(context, tiles),
+            applied=None if rates is None else applied_table(zones, rates, context, withheld),
         )
     )
     tables = {"hotspots.csv": spots.drop(columns="geometry"), "summary.csv": table}
@@ -237,7 +241,7 @@ def _doubtful_zones(zones: Any) -> list[str]:
     numbers = ", ".join(str(n) for n in zones.loc[doubtful, "zone"][:10])
     return [
         f"{int(doubtful.sum()):,} of {len(zones):,} zones "
-        f"({zones.loc[doubtful, 'area_ha'].sum():.4f} ha) are in doubt, for more than "
+        f"({area_words(zones.loc[doubtful, 'area_ha'].sum())}) are in doubt, for more than "
         f"{100 * MOST_DOUBT:.0f} % of their ground lies in tiles unlike the training or of poor "
         f"quality: column doubt of the zones (first: {numbers})."
     ]
@@ -257,7 +261,7 @@ def _prescribe(
     if doubtful.any() and not context.accept_doubtful:
         context.notes.append(
             f"{name}: {int(doubtful.sum()):,} of {len(zones):,} zones "
-            f"({zones.loc[doubtful, 'area_ha'].sum():.4f} ha) are in doubt and have no rate; "
+            f"({area_words(zones.loc[doubtful, 'area_ha'].sum())}) are in doubt and have no rate; "
             "nothing is applied there. --accept-doubtful prescribes for them, too."
         )
         zones = zones[~doubtful]

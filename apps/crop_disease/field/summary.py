@@ -19,11 +19,12 @@ from apps.crop_disease.field.areas import (
 )
 from apps.crop_disease.field.doubtful_ground import share_of, told
 from apps.crop_disease.field.ground import area_perimeter_m, in_degrees
-from apps.crop_disease.field.notes import facts_of
+from apps.crop_disease.field.notes import area_words, facts_of
 from apps.crop_disease.field.zone_tiles import doubt_of_shapes
 from core.base.progress import log
 from core.base.tables import score_columns
 from core.errors import MetricError
+from core.report.numbers import number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,8 +83,9 @@ def summarise(
     notes += [f"{row['class']}: {row['doubt']}." for row in rows if row["doubt"] and not withheld]
     if maps.unmapped_m2 > 0:
         notes.append(
-            f"{maps.unmapped_m2 / 1e4:.4f} of {maps.valid_m2 / 1e4:.4f} ha hold a measurement and "
-            "are not on the map: too little of their tiles is valid, or these could not be read."
+            f"{area_words(maps.unmapped_m2 / 1e4)} of {area_words(maps.valid_m2 / 1e4)} hold a "
+            "measurement and are not on the map: too little of their tiles is valid, or these "
+            "could not be read."
         )
     notes += [] if withheld else _mean_grade(context.task, tiles)
     notes += _gsd_notes(context, tiles)
@@ -131,9 +133,10 @@ def _simplified(context: ExportContext, rows: Sequence[dict[str, Any]]) -> list[
     change = off["zones_ha"] - off["area_ha"]
     return [
         f"Zones are simplified to a working width of {width:g} m, and those below "
-        f"{float(context.options.get('least-zone') or 0):g} m2 joined to their surroundings. Their "
-        f"hectares differ from the map's by {change:+.4f} ha at most "
-        f"({context.task.title(off['class'])}, {change / whole:+.2%} of the map)."
+        f"{float(context.options.get('least-zone') or 0):g} m² joined to their surroundings. Their "
+        f"areas differ from the map's by {area_words(abs(change))} at most "
+        f"({context.task.title(off['class'])}, {number(abs(change) / whole, percent=True)} of the "
+        "map)."
     ]
 
 
@@ -206,7 +209,9 @@ def cells(table: pd.DataFrame, task: Task) -> Sequence[tuple[str, ...]]:
     for row in table.to_dict("records"):
         corrected = "not estimated"
         if not _is_empty(row["corrected_ha"]):
-            corrected = f"{row['corrected_ha']:.4f} ({row['low_ha']:.4f} to {row['high_ha']:.4f})"
+            areas = (row["corrected_ha"], row["low_ha"], row["high_ha"])
+            value, low, high = map(area_words, areas)
+            corrected = f"{value} ({low} to {high})"
         is_withheld = _is_empty(row["area_ha"])
         shown.append(
             (
@@ -214,11 +219,15 @@ def cells(table: pd.DataFrame, task: Task) -> Sequence[tuple[str, ...]]:
                 *(
                     ("withheld",) * 3
                     if is_withheld
-                    else (f"{row['area_ha']:.4f}", f"{row['share']:.1%}", corrected)
+                    else (
+                        area_words(row["area_ha"]),
+                        number(row["share"], percent=True),
+                        corrected,
+                    )
                 ),
                 f"{row['zones']:,}",
-                "withheld" if is_withheld else f"{row['zones_ha']:.4f}",
-                f"{row['doubt_share']:.1%}",
+                "withheld" if is_withheld else area_words(row["zones_ha"]),
+                number(row["doubt_share"], percent=True),
             )
         )
     return shown
@@ -251,11 +260,13 @@ def _estimate(
     _, mark = doubt_of_map(zones, "this map", accept=context.accept_doubtful)
     of = f" in {estimate.n_groups:,} groups" if estimate.n_groups else ""
     return estimate, [
-        f"Accuracy weighted by area: {estimate.accuracy:.1%} (95 % interval "
-        f"{estimate.accuracy_low:.1%} to {estimate.accuracy_high:.1%}), from {whose} tiles "
-        f"({estimate.n_judged:,}{of}). Corrected hectares and intervals follow Olofsson et al. "
-        "2014. They hold as far as the judged tiles are like this field's; tiles of other fields "
-        "or seasons are no random sample of it." + (f" {mark}" if mark else "")
+        f"Accuracy expected on this map: {number(estimate.accuracy, percent=True)} (95 % interval "
+        f"{number(estimate.accuracy_low, percent=True)} to "
+        f"{number(estimate.accuracy_high, percent=True)}), from {whose} tiles "
+        f"({estimate.n_judged:,}{of}), weighted by what this map shows of each class; the report "
+        "weights the same tiles by their own ground. Corrected areas and intervals follow "
+        "Olofsson et al. 2014. They hold as far as the judged tiles are like this field's; tiles "
+        "of other fields or seasons are no random sample of it." + (f" {mark}" if mark else "")
     ]
 
 

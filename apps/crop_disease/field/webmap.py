@@ -18,6 +18,7 @@ import numpy as np
 
 from apps.crop_disease.field.ground import Ground
 from apps.crop_disease.field.mapping import NODATA
+from apps.crop_disease.field.notes import area_words
 from apps.crop_disease.field.raster import CACHE_BYTES, open_geotiff
 from core.data.attempt import attempt
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from apps.crop_disease.field.channels import Reading
+    from core.blocks import Table
 
 __all__ = ["web_map"]
 
@@ -50,6 +52,8 @@ def web_map(
     notes: Sequence[str],
     spots: Any,
     warning: str = "",
+    trust: Sequence[str] = (),
+    applied: Table | None = None,
 ) -> str:
     """The page.
 
@@ -66,6 +70,8 @@ def web_map(
         notes: sentences below it.
         spots: see ``zones.hot_spots``.
         warning: a sentence above the map; empty where there is none.
+        trust: sentences above the map on how good the model is and where it was trained.
+        applied: what the sprayer will apply; None without rates.
     """
     overlay, bounds = _classes_picture(classes_file, colours)
     backdrop, back_bounds, more = _below(raster, reading, bounds)
@@ -83,8 +89,8 @@ def web_map(
             {
                 "lat": spot["lat"],
                 "lon": spot["lon"],
-                "words": f"{spot['rank']}. {spot['class']}: {spot['area_m2']:,.1f} m2, mean score "
-                f"{spot['score']:.2f}, {spot['lat']:.6f}, {spot['lon']:.6f}"
+                "words": f"{spot['rank']}. {spot['class']}: {area_words(spot['area_m2'] / 1e4)}, "
+                f"mean score {spot['score']:.2f}, {spot['lat']:.6f}, {spot['lon']:.6f}"
                 + (f"; {spot['doubt']}" if spot.get("doubt") else ""),
             }
             for spot in spots.drop(columns="geometry").to_dict("records")
@@ -98,10 +104,6 @@ def web_map(
     css = (vendor / "leaflet.css").read_text(encoding="utf-8")
     for name in ("images/layers.png", "images/layers-2x.png", "images/marker-icon.png"):
         css = css.replace(f"url({name})", "none")
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
     said = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
     return PAGE.format(
         title=html.escape(title),
@@ -109,11 +111,32 @@ def web_map(
         css=css,
         leaflet=script,
         data=data,
-        head=head,
-        body=body,
+        areas=_table("Areas on the map", header, rows),
+        applied="" if applied is None else _applied(applied),
+        trust="".join(f"<p>{html.escape(sentence)}</p>" for sentence in trust),
         notes=said,
         warning=f'<p class="warning" role="alert">{html.escape(warning)}</p>' if warning else "",
     )
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
+    """A table under a heading, which scrolls where it is wider than the page."""
+    head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    name = html.escape(title, quote=True)
+    return (
+        f'<h2>{name}</h2><div class="wide" tabindex="0" role="region" aria-label="{name}"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _applied(table: Table) -> str:
+    """What the sprayer will apply."""
+    frame = table.frame
+    rows = [tuple(map(str, row)) for row in frame.itertuples(index=False)]
+    return _table(table.title, list(frame.columns), rows) + f"<p>{html.escape(table.note)}</p>"
 
 
 def _below(
@@ -229,10 +252,13 @@ PAGE = """<!doctype html>
 body {{ font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 70rem; padding: 1rem;
  color: #1b1b1b; background: #fff; }}
 h1 {{ font-size: 1.4rem; margin: 0 0 .3rem; }}
-#map {{ height: 70vh; min-height: 20rem; border: 1px solid #999; background: #fff; }}
-.legend {{ background: #fff; padding: .5rem .7rem; border-radius: 4px;
- box-shadow: 0 0 4px #0006; }}
-.legend summary {{ font-weight: bold; cursor: pointer; }}
+h2 {{ font-size: 1.1rem; margin: 1.2rem 0 .3rem; }}
+.view {{ display: flex; gap: 1rem; align-items: flex-start; }}
+#map {{ flex: 1; min-width: 0; height: 70vh; min-height: 20rem; border: 1px solid #999;
+ background: #fff; }}
+/* Beside the map or, on a narrow screen, below it: never over the field. */
+@media (max-width: 700px) {{ .view {{ display: block; }} }}
+.legend {{ padding: .5rem 0; }}
 .legend i {{ display: inline-block; width: 1em; height: 1em; margin-right: .5em;
  vertical-align: -.12em; border: 1px solid #333; }}
 .legend label {{ display: block; }}
@@ -248,9 +274,13 @@ th:first-child, td:first-child {{ text-align: left; }}
 <h1>{title}</h1>
 <p>{use}</p>
 {warning}
+{trust}
+<div class="view">
 <div id="map" role="application" aria-label="Map of classes"></div>
-<div class="wide" tabindex="0" role="region" aria-label="Areas of the classes">
-<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>
+<div id="legend" class="legend" role="group" aria-label="Legend"></div>
+</div>
+{applied}
+{areas}
 {notes}
 </main>
 <script>{leaflet}</script>
@@ -269,13 +299,8 @@ const spots = L.layerGroup(content.spots.map((spot, i) => {{
   words.textContent = spot.words;
   return L.marker([spot.lat, spot.lon], {{icon, alt: spot.words}}).bindPopup(words);
 }})).addTo(map);
-const legend = L.control({{position: "topright"}});
-legend.onAdd = () => {{
-  // On a narrow screen it opens on a touch, so that it does not hide the field.
-  const frame = L.DomUtil.create("details", "legend");
-  frame.open = window.innerWidth > 600;
-  L.DomUtil.create("summary", "", frame).textContent = "Classes";
-  const box = L.DomUtil.create("div", "", frame);
+{{
+  const box = document.getElementById("legend");
   for (const entry of content.legend) {{
     const line = L.DomUtil.create("div", "", box);
     const patch = L.DomUtil.create("i", "", line);
@@ -299,10 +324,10 @@ legend.onAdd = () => {{
   Object.assign(range, {{type: "range", min: 0, max: 1, step: 0.05, value: 0.6}});
   range.setAttribute("aria-label", "strength of the class colours");
   control("strength of the colours", range, () => classes.setOpacity(Number(range.value)));
-  L.DomEvent.disableClickPropagation(frame);
-  return frame;
-}};
-legend.addTo(map);
+}}
+// The legend took its width from the map.
+map.invalidateSize();
+map.fitBounds(content.bounds);
 document.documentElement.dataset.ready = String(content.spots.length);
 </script>
 </body></html>

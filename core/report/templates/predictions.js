@@ -1,7 +1,10 @@
 "use strict";
 // Shows the rows of a prediction a page at a time, and collects agreement and corrections.
 const all = JSON.parse(document.getElementById("data").textContent);
-const [ID, PATH, STATUS, REASON, DECISION, SCORES, UNFAMILIAR, QUALITY, PICTURE, PREDICTED] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+const [ID, PATH, STATUS, REASON, DECISION, SCORES, UNFAMILIAR, QUALITY, PICTURE, PREDICTED, PART] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+// A tile is found on its map by its row and column.
+const nameOf = (row) => row[PART] || row[PATH];
+const collator = new Intl.Collator("en", { numeric: true });
 const PER_PAGE = 50;
 const byId = (id) => document.getElementById(id);
 const titleOf = (name) => {
@@ -29,7 +32,7 @@ const wanted = {
   open: (row) => !judged.has(row[ID]) && !isFailed(row),
 };
 const orders = {
-  name: (a, b) => (a[PATH] < b[PATH] ? -1 : a[PATH] > b[PATH] ? 1 : 0),
+  name: (a, b) => collator.compare(nameOf(a), nameOf(b)),
   unsure: (a, b) => certainty(a) - certainty(b),
   sure: (a, b) => certainty(b) - certainty(a),
 };
@@ -37,7 +40,7 @@ const orders = {
 function choose() {
   const find = byId("find").value.toLowerCase(), of = byId("class").value, mark = wanted[byId("mark").value];
   shown = all.rows.filter((row) =>
-    row[PATH].toLowerCase().includes(find) && mark(row) &&
+    nameOf(row).toLowerCase().includes(find) && mark(row) &&
     (!of || row[PREDICTED].split(all.separator).includes(of)));
   shown.sort(orders[byId("order").value]);
   page = 0;
@@ -50,7 +53,7 @@ function picture(row) {
     const link = make("a"), image = make("img");
     link.href = image.src = all.folder + "/" + row[PICTURE];
     link.target = "_blank";
-    image.alt = "Picture of " + row[PATH];
+    image.alt = "Picture of " + nameOf(row);
     image.loading = "lazy";
     link.append(image);
     cell.append(link);
@@ -93,7 +96,7 @@ function judgement(row) {
   const cell = make("td");
   if (isFailed(row) && !row[PICTURE]) return cell;
   const select = make("select");
-  select.setAttribute("aria-label", "Your judgement of " + row[PATH]);
+  select.setAttribute("aria-label", "Your judgement of " + nameOf(row));
   select.multiple = all.many;
   if (!all.many) {
     select.append(new Option("not judged", ""));
@@ -118,7 +121,7 @@ const heads = [...document.querySelectorAll("#table thead th")].map((head) => he
 function draw() {
   const body = byId("table").tBodies[0], first = page * PER_PAGE, rows = shown.slice(first, first + PER_PAGE);
   body.replaceChildren(...rows.map((row) => {
-    const line = make("tr"), file = make("th", row[PATH]);
+    const line = make("tr"), file = make("th", nameOf(row));
     file.scope = "row";
     line.append(picture(row), file, decision(row), scores(row), marks(row), judgement(row));
     // On a phone a row is a card, and each cell says what it is.
