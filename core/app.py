@@ -444,12 +444,15 @@ class Export:
         write: context -> the files written, below ``context.out``.
         option: the option that asks for it (``overlays`` for ``--overlays``);
             empty means it is always written.
+        check: (options, task) -> None, called before anything is read or scored; raises a
+            ``ResightError`` for a value of an option with which nothing can be written.
     """
 
     name: str
     help: str
     write: Callable[[ExportContext], Sequence[Path]]
     option: str = ""
+    check: Callable[[Mapping[str, Any], Task], None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

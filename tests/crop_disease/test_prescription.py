@@ -144,6 +144,20 @@ def test_a_grid_has_the_rate_of_the_zone_at_its_place(tmp_path: Path) -> None:
     assert (values[~shapely.contains_xy(where.union_all(), east, north)] == 0).all()
 
 
+def test_a_grid_that_cannot_follow_the_zones_is_told_to_the_user(tmp_path: Path) -> None:
+    rates = {name: Rate(rate, "l/ha") for name, rate in zip(CLASSES, (1, 2, 3), strict=True)}
+    said: dict[float, list[str]] = {}
+    for cell in (0.5, 40.0):
+        said[cell] = []
+        names = TaskNames(field="west")
+        write_prescription(
+            zones(), rates, tmp_path / str(cell), names=names, cell_m=cell, notes=said[cell]
+        )
+    assert said[0.5] == []
+    assert said[40.0]
+    assert "cells of 40 m give" in said[40.0][0]
+
+
 def test_polygons_lie_where_the_zones_lie(tmp_path: Path) -> None:
     out = written(tmp_path, "l/ha", (0.8, 200.0, 1.5))
     tasks, _ = isoxml_from_path(out / "TASKDATA" / "TASKDATA.XML")
@@ -234,6 +248,36 @@ def test_a_rate_that_would_be_applied_otherwise_is_refused(
         read_rates(table, CLASSES)
 
 
+@pytest.mark.parametrize("text", ["1,200", "1.500", "80'000", "2\u202f500", "12,345,678", "80 %"])
+def test_an_amount_that_may_be_a_thousand_times_another_is_refused(
+    tmp_path: Path, text: str
+) -> None:
+    table = tmp_path / "rates.csv"
+    table.write_text(
+        f'class,rate,unit\nhealthy,0,kg/ha\nrust,"{text}",kg/ha\nwilt,0,kg/ha\n', encoding="utf-8"
+    )
+    with pytest.raises(ManifestError, match="the rate of 'rust' is"):
+        read_rates(table, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("0,8", 0.8), ("0.125", 0.125), ("1200", 1200), ("12,5", 12.5)]
+)
+def test_an_amount_with_decimals_is_read_with_either_sign(
+    tmp_path: Path, text: str, value: float
+) -> None:
+    table = tmp_path / "rates.csv"
+    table.write_text(f'class,rate,unit\nhealthy,0,l/ha\nrust,"{text}",l/ha\nwilt,0,l/ha\n')
+    assert read_rates(table, CLASSES)["rust"].value == value
+
+
+def test_a_unit_that_is_no_amount_per_area_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "rates.csv"
+    table.write_text("class,rate,unit\nhealthy,0,banana\nrust,1,banana\nwilt,0,banana\n")
+    with pytest.raises(ManifestError, match="no amount per area"):
+        read_rates(table, CLASSES)
+
+
 @pytest.mark.parametrize(
     ("spelled", "unit"),
     [
@@ -250,7 +294,7 @@ def test_units_are_read_as_people_write_them(spelled: str, unit: str) -> None:
 
 # A megalitre (irrigation) or a millilitre; a megagram or a milligram; gallons, pints and ounces of
 # several sizes; a deci-tonne; ground of 100 m2.
-AMBIGUOUS = ("ML/ha", "Mg/ha", "gal/ac", "pt/ac", "oz/ac", "dt/ha", "l/a", "l/100m2")
+AMBIGUOUS = ("ML/ha", "Mg/ha", "gal/ac", "pt/ac", "oz/ac", "dt/ha", "l/a", "l/100m2", "t/ac")
 
 
 @pytest.mark.parametrize("unit", [*AMBIGUOUS, "l", "l/h", "%", "ha"])

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 __all__ = ["TaskNames", "write_grid_taskdata", "write_taskdata"]
 
 # A treatment zone has a number from 0 to 254; 0 is ground outside of all zones.
@@ -37,6 +39,8 @@ NAME = 32
 DEGREE_M = 111_320.0
 # Cells of a grid at most; terminals refuse files of many megabytes.
 MOST_CELLS = 4_000_000
+# From which share of its zones the ground of a rate is said to differ in the grid.
+MOST_OFF = 0.05
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def write_taskdata(
 
 def write_grid_taskdata(
     zones: Any, rates: Mapping[str, Rate], out: Path, *, names: TaskNames, cell_m: float
-) -> Path | None:
+) -> tuple[Path, list[str]] | None:
     """Write the same prescription as a grid of type 2: ``TASKDATA.XML`` and ``GRD00001.bin``.
 
     A cell has the rate of the zone at its centre; ground outside of all zones has 0. Rows go
@@ -92,7 +96,8 @@ def write_grid_taskdata(
         cell_m: side of a cell, coarsened where the grid had too many.
 
     Returns:
-        the two files' XML; None where the data dictionary does not know the unit.
+        the two files' XML, and a sentence for each rate whose cells cover clearly more or less
+        ground than its zones; None where the data dictionary does not know the unit.
     """
     from affine import Affine  # noqa: PLC0415  (an extra)
     from rasterio.features import rasterize  # noqa: PLC0415
@@ -117,6 +122,8 @@ def write_grid_taskdata(
         fill=0,
         dtype="int32",
     )[::-1]
+    side = cell_m * coarser
+    differs = _differing(zones, stored, cells, side)
     data = np.ascontiguousarray(cells).astype("<i4").tobytes()
     root, task = _task(zones, rates, unit, names)
     _add_zone(task, 0, "outside", 0, unit)
@@ -139,7 +146,26 @@ def write_grid_taskdata(
     folder = out / "TASKDATA"
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / "GRD00001.bin", data)
-    return _write(root, folder)
+    said = [
+        f"{names.field}: in the grid for terminals without polygons, cells of {side:.2g} m give "
+        f"{', '.join(kinds)} {drawn:,.0f} m2 where the zones have {ground:,.0f}."
+        for kinds, drawn, ground in differs
+    ]
+    return _write(root, folder), said
+
+
+def _differing(
+    zones: Any, stored: Mapping[str, int], cells: NDArray[np.int32], side: float
+) -> list[tuple[list[str], float, float]]:
+    """Classes of one value, and the square metres of their cells and of their zones."""
+    found = []
+    for value in sorted(set(stored.values())):
+        kinds = sorted(kind for kind, one in stored.items() if one == value)
+        ground = 1e4 * float(zones["Area_ha"][zones["Class"].isin(kinds)].sum())
+        drawn = float((cells == value).sum()) * side**2
+        if value and abs(drawn - ground) > MOST_OFF * ground:
+            found.append((kinds, drawn, ground))
+    return found
 
 
 def _task(

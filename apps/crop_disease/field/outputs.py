@@ -44,7 +44,7 @@ from core.evaluation.doubt import prevailing_doubt, rule_of_decision
 from core.statistics.scores import decide
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import pandas as pd
 
@@ -61,17 +61,29 @@ HEADER = (
     *("Class", "Area on the map", "Share", "Corrected area (95 % interval)"),
     *("Zones", "Area of the zones", "In doubt"),
 )
-# Side of a cell of the grid where no working width is given.
-LEAST_CELL_M = 1.0
+# Side of a cell of the grid where no working width is given; and how many cells lie across one,
+# so that the border of a zone is not moved by more than an eighth of it.
+LEAST_CELL_M, CELLS_ACROSS = 1.0, 4
+
+
+def check_options(options: Mapping[str, Any], task: Task) -> None:
+    """Refuse sizes and rates that no prescription can be made of, before a tile is scored.
+
+    Raises:
+        ConfigError: a size is negative or no number.
+        ManifestError: see ``read_rates``.
+    """
+    for name in ("working-width", "least-zone"):
+        value = float(options.get(name) or 0)
+        if not 0 <= value < float("inf"):
+            msg = f"--{name} {value:g}: is no size on the ground. Pass 0 or more."
+            raise ConfigError(msg)
+    if options.get("rates"):
+        read_rates(Path(options["rates"]), task.classes)
 
 
 def write_field(context: ExportContext) -> list[Path]:
     """Write everything for each raster that gave more than one tile; nothing for photos."""
-    for name in ("working-width", "least-zone"):
-        value = float(context.options.get(name) or 0)
-        if not 0 <= value < float("inf"):
-            msg = f"--{name} {value:g}: is no size on the ground. Pass 0 or more."
-            raise ConfigError(msg)
     written: list[Path] = []
     rates = None
     if context.options.get("rates"):
@@ -91,6 +103,7 @@ EXPORTS = (
         name="maps",
         help="Of each raster: probability and class map, zones, hot spots, areas, a web map.",
         write=write_field,
+        check=check_options,
     ),
 )
 
@@ -280,7 +293,8 @@ def _prescribe(
         rates,
         folder,
         names=TaskNames(field=name, **given),
-        cell_m=float(options.get("working-width") or 0) or LEAST_CELL_M,
+        cell_m=float(options.get("working-width") or 0) / CELLS_ACROSS or LEAST_CELL_M,
+        notes=context.notes,
     )
     if not any(file.name == "TASKDATA.XML" for file in written):
         unit = next(iter(rates.values())).unit

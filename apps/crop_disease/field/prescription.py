@@ -25,7 +25,13 @@ MARKS = {"n_tiles": "N_tiles", "n_doubtful": "N_doubtful", "doubt": "Doubt"}
 
 
 def write_prescription(
-    zones: Any, rates: Mapping[str, Rate], out: Path, *, names: TaskNames, cell_m: float
+    zones: Any,
+    rates: Mapping[str, Rate],
+    out: Path,
+    *,
+    names: TaskNames,
+    cell_m: float,
+    notes: list[str] | None = None,
 ) -> list[Path]:
     """Write ``prescription.shp`` (and its parts), ``prescription.geojson`` and task data.
 
@@ -35,6 +41,7 @@ def write_prescription(
         out: the folder.
         names: for the terminal.
         cell_m: side of a cell of the grid.
+        notes: for the user; where the grid differs clearly from the polygons is appended.
 
     Returns:
         the files; without task data where ISOXML has no entry for the unit.
@@ -64,5 +71,8 @@ def write_prescription(
     grid = write_grid_taskdata(frame, rates, out / "grid", names=names, cell_m=cell_m)
     written.append(task)
     if grid is not None:
-        written += [grid, grid.with_name("GRD00001.bin")]
+        path, differs = grid
+        written += [path, path.with_name("GRD00001.bin")]
+        if notes is not None:
+            notes += differs
     return written

@@ -79,6 +79,10 @@ WRITTEN = re.compile(
     r"|[·⋅.* ]*(?P<inverse>ha|ac|m)\^?[-\u2212](?P<power>[12]))",
     re.IGNORECASE,
 )
+# An amount on some ground, known to the data dictionary or not.
+PER_AREA = re.compile(r"\S\s*(/|per\s|[-\u2212\u207b])", re.IGNORECASE)
+# "1,200" is twelve hundred to some and one and a fifth to others.
+THOUSANDS = re.compile(r"[1-9]\d{0,2}([.,' \u00a0\u2009\u202f]\d{3})+")
 # A process data value is a signed number of 32 bits.
 MOST_STORED = 2**31 - 1
 # What a whole number of steps may differ from the rate that was asked for.
@@ -103,6 +107,9 @@ def dictionary_unit(unit: str) -> DictionaryUnit | None:
     ground = found["ground"] or found["inverse"] + ("2" if power == "2" else "")
     ground = ground.lower().replace("^", "")
     if amount.lower() in {"ml", "mg"} and amount[0] == "M":
+        return None
+    # By the acre a ton may be the short one.
+    if amount.lower() == "t" and ground in {"ac", "acre"}:
         return None
     if amount.lower() not in AMOUNTS or ground not in GROUND:
         return None
@@ -188,6 +195,8 @@ def read_rates(path: Path, classes: Sequence[str]) -> dict[str, Rate]:
 
 def _number(text: str) -> float:
     """An amount, or -1 where it is none."""
+    if "%" in text or THOUSANDS.fullmatch(text.strip()):
+        return -1.0
     value = number(text)
     return value if value is not None and 0 <= value < float("inf") else -1.0
 
@@ -199,10 +208,18 @@ def _faults(name: str, text: str, unit: str) -> list[str]:
     if not text:
         # The reader of tables takes nan, NA and null for empty.
         problems.append(f"the rate of {name!r} is empty (so are nan and NA), which is no amount")
+    elif THOUSANDS.fullmatch(text.strip()):
+        plain = re.sub("[^0-9]", "", text)
+        problems.append(
+            f"the rate of {name!r} is {text!r}, which may be {int(plain):,} or a thousandth of it: "
+            f"write {plain}, or the decimals without their last 0"
+        )
     elif value < 0:
         problems.append(f"the rate of {name!r} is {text!r}, which is no amount")
     if not unit:
         problems.append(f"the rate of {name!r} has no unit")
+    elif not PER_AREA.search(unit):
+        problems.append(f"the unit of {name!r} is {unit!r}, which is no amount per area, as L/ha")
     elif value >= 0 and dictionary_unit(unit) is not None:
         try:
             stored_value(Rate(value, unit))
