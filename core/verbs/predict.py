@@ -91,10 +91,10 @@ def begin(
     require_apart(out, [*inputs, run_path])
     run, doubt = load_run(run_path), doubt or DoubtRule()
     own = resolve_options(run.app, "predict", options or {}, stored=run.options)
+    found = index_inputs(run, inputs, own, allow_outside=allow_outside)
     for export in run.app.exports:
         if export.check is not None:
             export.check(own, run.task)
-    found = index_inputs(run, inputs, own, allow_outside=allow_outside)
     if not len(found.table):
         msg = (
             f"{', '.join(str(p) for p in inputs[:3])}: holds no input. Pass images, folders or "

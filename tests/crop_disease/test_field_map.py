@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from apps.crop_disease import APP
 from apps.crop_disease.field.areas import corrected_areas, read_confusion
 from apps.crop_disease.field.index import index_field
 from apps.crop_disease.field.map_words import trained_share, trust_words
 from apps.crop_disease.field.mapping import NODATA, STEPS, blend, map_colours, write_maps
 from apps.crop_disease.field.notes import area_words
-from apps.crop_disease.field.outputs import affected_classes, write_field
+from apps.crop_disease.field.outputs import EXPORTS, affected_classes, write_field
 from apps.crop_disease.field.phantom import (
     CLASSES,
     Form,
@@ -639,12 +640,11 @@ def test_a_threshold_changes_no_class_of_a_map(phantom: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("name", "value"), [("working-width", -1.0), ("least-zone", np.nan)])
-def test_a_size_that_is_none_is_refused(
-    phantom: Path, tmp_path: Path, name: str, value: float
-) -> None:
-    tiles = with_truth(tiles_of(phantom / "mosaic.tif", tile="64px"), phantom / "labels.gpkg")
+def test_a_size_that_is_none_is_refused_before_a_tile_is_scored(name: str, value: float) -> None:
+    (export,) = EXPORTS
+    assert export.check is not None
     with pytest.raises(ConfigError, match=f"--{name} .* is no size on the ground"):
-        write_field(context(tiles, tmp_path, **{name: value}))
+        export.check({name: value}, APP.task("disease"))
 
 
 def test_zones_are_no_finer_than_the_working_width(phantom: Path, tmp_path: Path) -> None:

@@ -149,6 +149,7 @@ def test_a_grid_that_cannot_follow_the_zones_is_told_to_the_user(tmp_path: Path)
     said: dict[float, list[str]] = {}
     for cell in (0.5, 40.0):
         said[cell] = []
+        (tmp_path / str(cell)).mkdir()
         names = TaskNames(field="west")
         write_prescription(
             zones(), rates, tmp_path / str(cell), names=names, cell_m=cell, notes=said[cell]
