@@ -578,6 +578,8 @@ class App:
             ones every table has; nothing else leaves the manifest. Of a user's table
             only these, and the columns of units and subgroups, enter a run: name here
             what ``read`` takes from it, too.
+        cautions: (column of the predictions, value, words): an input with this value is in
+            doubt, in these words.
         options: the app's own command-line options.
         tours: further kinds of input that the demo shows.
         domain: how its data are recognised.
@@ -611,6 +613,7 @@ class App:
     config: Mapping[str, Any] = field(default_factory=dict)
     prepared_columns: tuple[str, ...] = ()
     output_columns: tuple[str, ...] = ()
+    cautions: tuple[tuple[str, str, str], ...] = ()
     options: tuple[Option, ...] = ()
     tours: tuple[Tour, ...] = ()
     domain: Domain = Domain()

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from core.app import Task, Unit
+from core.evaluation.copies import CONTENT, same_pictures
 from core.evaluation.doubt import DoubtRule, decide_all, prevailing_doubt
 from core.evaluation.units import decisions_of
 
@@ -157,6 +158,58 @@ def test_what_says_nothing_of_its_unit_does_not_count_for_it() -> None:
     assert found["eye"].loc["p/l", "score_yes"] == 0.1
     assert found["eye"].loc["p/l", "decision"] == "open"
     assert found["predictions"]["decision"].to_dict() == {"a": "open", "b": "no", "c": "no"}
+
+
+def test_what_is_not_gradable_is_never_decided_and_is_no_failure() -> None:
+    rows = table(("a", "p", "l", 0.9), ("b", "p", "r", 0.1), ("c", "q", "l", None))
+    rows["quality"] = ["ungradable: dark", "", ""]
+    for accept in (False, True):
+        found = decided(rows, accept=accept)
+        assert found["predictions"].loc["a", "decision"] == "open"
+        assert found["image"].loc["a", "decision"] == "open"
+        patient = found["patient"].loc["p"]
+        assert (patient["decision"], patient["n_images"]) == ("open", 1)
+        assert (patient["n_failed"], patient["n_ungradable"], patient["n_poor"]) == (0, 1, 0)
+        assert "1 of 2 images not gradable or of another kind" in patient["doubt"]
+        failed = found["patient"].loc["q"]
+        assert (failed["n_failed"], failed["n_ungradable"]) == (1, 0)
+        other = decided(rows.assign(quality=["not an eye", "", ""]), accept=accept)
+        assert other["predictions"].loc["a", "decision"] == "withheld"
+        assert other["eye"].loc["p/l", "decision"] == "withheld"
+
+
+def test_one_picture_under_two_names_is_not_negative_even_where_doubt_is_accepted() -> None:
+    rows = table(
+        *(("a", "p", "l", 0.1), ("b", "p", "r", 0.1), ("c", "q", "l", 0.1), ("d", "q", "l", 0.1)),
+        *(("e", "q", "r", 0.2), ("f", "s", "l", 0.9), ("g", "s", "r", 0.9)),
+    )
+    rows["path"] = rows["image_id"]
+    rows[CONTENT] = ["1", "1", "2", "2", "3", "4", "4"]
+    same = same_pictures(rows, UNITS)
+    # Two photographs of one eye may be one file; nothing is missing then.
+    assert same.tolist() == ["b", "a", "", "", "", "g", "f"]
+    caution = [f"the same picture as {name}" if name else "" for name in same]
+    for accept in (False, True):
+        found = decided(rows.assign(same_as=same, caution=caution), accept=accept)
+        assert found["patient"]["decision"].to_dict() == {"p": "open", "q": "no", "s": "yes"}
+        assert found["predictions"].loc["a", "decision"] == "open"
+        assert found["predictions"].loc["a", "doubt"] == "the same picture as b"
+    assert found["patient"].loc["p", "doubt"] == (
+        "2 of 2 images: the same picture as b, the same picture as a"
+    )
+
+
+def test_views_and_frames_are_told_apart_as_they_should() -> None:
+    rows = pd.DataFrame(
+        {"image_id": list("abcd"), "path": list("abxx"), "exam": "1", "laterality": "L"}
+    )
+    rows["view"], rows[CONTENT] = ["CC", "MLO", "CC", "MLO"], ["1", "1", "2", "2"]
+    units = [
+        Unit(name="breast", columns=("exam", "laterality"), parts_are="view", parts=("CC", "MLO"))
+    ]
+    # One file cannot be a copy of itself: frames of a volume are often alike.
+    assert same_pictures(rows, units).tolist() == ["b", "a", "", ""]
+    assert same_pictures(rows, []).tolist() == [""] * 4
 
 
 def test_abstaining_refers_what_is_in_doubt_and_nothing_else() -> None:

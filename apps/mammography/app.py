@@ -158,6 +158,7 @@ APP = App(
         *("patient", "missing_views", "view_modifiers", "intent", "laterality_from", "voi"),
         "spacing_mm",
     ),
+    cautions=(("laterality_from", "pixels", "side guessed from the picture"),),
     options=(
         BIRADS_CANCER,
         Option(

@@ -64,7 +64,8 @@ class Referrals:
 
     All have ``score_referable``, ``score_vision_threatening`` (missing unless the task
     is the five grades), ``grade`` (predicted; empty where nothing was gradable), ``decision``
-    and ``doubt`` (core's), ``is_called`` (at or above the threshold, or of a referable grade
+    and ``doubt`` (core's), ``is_copied`` (a photograph stands for another eye or patient as
+    well), ``is_called`` (at or above the threshold, or of a referable grade
     where there is none), ``n_ungradable``, ``n_failed``, ``n_unfamiliar``, ``n_no_eye``,
     ``referred`` (bool), ``why``, ``label`` and ``group``. Scores are calibrated and those of
     gradable photographs only.
@@ -129,6 +130,8 @@ def referrals(
     frame["failed"] = frame["status"] != "ok"
     frame["unfamiliar"] = _unfamiliar(frame)
     frame["no_eye"] = [text.startswith("not ") for text in text_of(frame["quality"])]
+    copied = text_of(frame["same_as"]) if "same_as" in frame else np.full(len(frame), "")
+    frame["is_copied"] = copied != ""
     alone = frame.assign(
         n_unfamiliar=frame["unfamiliar"].astype(int), n_no_eye=frame["no_eye"].astype(int)
     )
@@ -198,6 +201,7 @@ def _gathered(frame: pd.DataFrame, key: str) -> pd.DataFrame:
             "n_failed": grouped["failed"].sum().astype(int),
             "n_unfamiliar": grouped["unfamiliar"].sum().astype(int),
             "n_no_eye": grouped["no_eye"].sum().astype(int),
+            "is_copied": grouped["is_copied"].any(),
             "fault": grouped["fault"].agg(
                 lambda told: "; ".join(dict.fromkeys(filter(None, told)))
             ),
@@ -214,7 +218,7 @@ def _level(
     """One table: names, scores, grade, decision."""
     table = known.loc[decided["unit_id"]].reset_index(drop=True)
     kept = ["image_id", "eye_id", "patient", "eye", "images", "n_images", "n_ungradable"]
-    kept += ["n_failed", "n_unfamiliar", "n_no_eye", "fault"]
+    kept += ["n_failed", "n_unfamiliar", "n_no_eye", "is_copied", "fault"]
     table = table[[c for c in kept if c in table.columns]].copy()
     if "eye_id" not in table and "n_images" in table:
         table.insert(0, "unit_id", decided["unit_id"].to_numpy())

@@ -85,6 +85,13 @@ PREDICTIONS = (
     ),
     Column("doubt", "str", "why a result should not be relied on; empty if fine", required=False),
     Column(
+        "same_as",
+        "str",
+        "image_id of another input with the same pixels that stands for another eye, side, "
+        "patient; empty if none",
+        required=False,
+    ),
+    Column(
         "embedding_distance",
         "float64",
         "distance to the training images, in units of the 95th percentile of validation: above "
@@ -101,14 +108,15 @@ PREDICTIONS = (
 DECISIONS = (
     Column("unit", "str", "level: image, eye, breast, patient ..."),
     Column("unit_id", "str", "identifies the unit"),
-    Column("n_images", "int64", "images with a score"),
+    Column("n_images", "int64", "images whose scores count for the unit"),
     Column("n_failed", "int64", "images of the unit without a score"),
     Column("predicted", "str", "class with the highest score", required=False),
     Column("decision", "str", "as in the predictions, for the unit", required=False),
     Column("label", "str", "true class where known", required=False),
     Column("group", "str", "group of the unit", required=False),
 )
-# Beside them: score_<class>; of new inputs n_unfamiliar, n_poor, missing and doubt.
+# Beside them: score_<class>; of new inputs n_unfamiliar, n_poor, n_ungradable (scored, but of
+# another kind or not gradable, so that it counts for nothing), missing and doubt.
 
 METRICS = (
     Column("name", "str", "name of the metric, snake case"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["SHORTCUTS", "percent", "plural", "quantity"]
+__all__ = ["SHORTCUTS", "apart", "percent", "plural", "quantity"]
 
 NBSP = "\N{NO-BREAK SPACE}"
 # What the audit predicts a label from, each alone.
@@ -28,6 +28,20 @@ def plural(word: str, n: float = 2) -> str:
     if word.endswith("y") and word[-2:-1] not in set("aeiou"):
         return word[:-1] + "ies"
     return word + ("es" if word.endswith(("s", "x", "z", "ch", "sh")) else "s")
+
+
+def apart(*values: float, digits: int = 4) -> list[str]:
+    """Numbers with so many decimals that unequal ones read unequal: a score and its threshold.
+
+    >>> apart(0.25, 0.3), apart(0.40381, 0.403848)
+    (['0.2500', '0.3000'], ['0.40381', '0.40385'])
+    """
+    # Beyond the digits of a float of the network nothing differs.
+    for n in range(digits, 10):
+        told = [f"{value:.{n}f}" for value in values]
+        if len(set(told)) == len(set(values)):
+            break
+    return told
 
 
 def quantity(n: float, word: str) -> str:

@@ -256,25 +256,50 @@ def resize_to(pixels: NDArray[Any], size_px: tuple[int, int]) -> NDArray[Any]:
 
 
 def prepare_one(
-    app: App, transform: Any, row: Mapping[str, Any], preparation: Preparation
+    app: App,
+    transform: Any,
+    row: Mapping[str, Any],
+    preparation: Preparation,
+    *,
+    with_hash: bool = False,
 ) -> dict[str, Any]:
     """Read and prepare one image; never raises for a bad one.
 
+    Args:
+        app: reads it.
+        transform: of the app, for the size to store.
+        row: of the manifest.
+        preparation: what pixels are stored.
+        with_hash: whether the pixels that were read are hashed.
+
     Returns:
-        ``image`` (H, W, C) and the other keys of ``App.prepare``, and ``read_px``,
-        the (H, W) that ``read`` gave; or ``error`` with a one-line reason.
+        ``image`` (H, W, C) and the other keys of ``App.prepare``; ``read_px``,
+        the (H, W) that ``read`` gave; and ``content``, the hash, empty where all pixels are
+        of one value; or ``error`` with a one-line reason.
     """
     height, width = store_size(preparation.size_px)
     wanted = {**row, "at_least": (READ_SCALE * height, READ_SCALE * width)}
 
     def work() -> dict[str, Any]:
         pixels = preparation.form.conform(read_apart(app.read, wanted))
+        content = _content(pixels) if with_hash else ""
         done = {"read_px": pixels.shape[:2], **transform({**row, "image": pixels})}
+        done["content"] = content
         done["image"] = _checked(np.asarray(done["image"]), preparation)
         return done
 
     done, reason = attempt(work)
     return {"error": reason} if done is None else done
+
+
+def _content(pixels: NDArray[Any]) -> str:
+    """A hash of the pixels; empty where all are of one value, which shows nothing."""
+    if not pixels.size or (pixels == pixels.flat[0]).all():
+        return ""
+    data = np.ascontiguousarray(pixels)
+    told = hashlib.blake2b(repr((data.shape, data.dtype.str)).encode(), digest_size=16)
+    told.update(data.data)
+    return told.hexdigest()
 
 
 def _checked(image: NDArray[Any], preparation: Preparation) -> NDArray[Any]:

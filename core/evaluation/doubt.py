@@ -9,6 +9,9 @@ every row of every output, and decide where an output that somebody acts on is w
     withheld   what is no picture of the kind at all; and everything, where most inputs are
                that or unlike the training
 
+What says nothing of its unit (of another kind, not gradable) is never decided, whatever is
+accepted; what is missing, failed or one picture under two names is never negative.
+
 The predicted class is never touched; only the decision is. This is the one place where a
 decision is made; tables, work lists, letters and DICOM objects show what is decided here.
 """
@@ -22,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.base.tables import NEGATIVE
+from core.evaluation.missing_parts import missing_parts
 from core.evaluation.units import decisions_of, text_of
 
 if TYPE_CHECKING:
@@ -51,6 +55,8 @@ OPEN, REFERRED, WITHHELD = "open", "referred", "withheld"
 UNFAMILIAR = "unlike the training images"
 # How the quality of a picture begins that says nothing of its unit, see ``App.prepare``.
 OTHER_KIND, UNGRADABLE = "not ", "ungradable"
+# Sentences of the images of one unit that its row repeats.
+MOST_TOLD = 3
 # From this share of the scored inputs on, the batch as a whole is not what the model knows.
 MOST = 0.5
 
@@ -62,7 +68,8 @@ class DoubtRule:
     Attributes:
         abstain: they are referred instead of decided.
         accept: decisions, letters and prescriptions are written for them as for any other;
-            what is missing or failed is not negative all the same.
+            what is missing or failed, or one picture under two names, is not negative all the
+            same, and what is of another kind or not gradable is not decided.
     """
 
     abstain: bool = False
@@ -71,6 +78,8 @@ class DoubtRule:
 
 def doubt_of_images(predictions: pd.DataFrame) -> NDArray[np.object_]:
     """Why each input (N,) is in doubt, in words; empty where nothing speaks against it.
+
+    ``caution``, where the table has it, holds what else speaks against an input.
 
     >>> import pandas as pd
     >>> rows = pd.DataFrame({"status": ["ok", "failed"], "reason": ["", "cut short"],
@@ -81,13 +90,14 @@ def doubt_of_images(predictions: pd.DataFrame) -> NDArray[np.object_]:
     status, n = text_of(predictions["status"]), len(predictions)
     reason = plain_reasons(predictions)
     quality = text_of(predictions["quality"]) if "quality" in predictions else np.full(n, "")
-    strange = _flags(predictions)
+    strange, caution = _flags(predictions), _caution(predictions)
     found = np.full(n, "", dtype=object)
     for i in range(n):
         if status[i] != "ok":
             found[i] = f"{status[i]}: {reason[i]}" if reason[i] else str(status[i])
         else:
-            found[i] = "; ".join(filter(None, [UNFAMILIAR if strange[i] else "", str(quality[i])]))
+            parts = [UNFAMILIAR if strange[i] else "", str(quality[i]), str(caution[i])]
+            found[i] = "; ".join(filter(None, parts))
     return found
 
 
@@ -150,7 +160,8 @@ def decide_all(
     """What is decided about every input and every unit, and what speaks against relying on it.
 
     Args:
-        predictions: the inputs.
+        predictions: the inputs; ``caution`` (words) and ``same_as`` (the input that has the same
+            content under another name, see ``core.evaluation.copies``) may stand in it.
         task: with its class order.
         units: the steps; a unit's ``parts`` say what a whole one has.
         threshold: of the operating point in force, or None.
@@ -159,7 +170,8 @@ def decide_all(
 
     Returns:
         the predictions with ``decision`` and ``doubt``; and unit name -> decisions, ``image``
-        among them, with ``n_unfamiliar``, ``n_poor``, ``missing`` and ``doubt``. Units have the
+        among them, with ``n_unfamiliar``, ``n_poor``, ``n_ungradable`` (scored, but silent),
+        ``missing`` and ``doubt``. Units have the
         scores of the images that say something (``says_nothing``). The decision gives way to
         ``open``, ``referred`` or ``withheld`` as the module says.
     """
@@ -176,18 +188,19 @@ def decide_all(
         marked = _marked(table, predictions, key, unit, units, task)
         decision = marked["decision"].to_numpy(dtype=object).copy()
         doubtful = (marked["doubt"] != "").to_numpy()
+        silenced = (marked["n_ungradable"] > 0).to_numpy()
+        # Of a picture on its own, a score is a number that the picture does not bear out.
+        mute = silenced if unit is None else silenced & (marked["n_images"] == 0).to_numpy()
         if task.positive_index and task.kind != "multilabel":
             lacks = ((marked["n_failed"] > 0) | (marked["missing"] != "")).to_numpy()
+            lacks = lacks | silenced | _has_copy(marked, predictions, key)
             unsure = lacks if rule.accept else doubtful
             decision[unsure & is_negative(decision, task)] = OPEN
-            mute = (marked["n_images"] == 0).to_numpy()
-            if unit is None and not rule.accept:
-                mute = mute | marked["unit_id"].isin(set(map(str, key[silent]))).to_numpy()
-            decision[mute] = OPEN
+            mute = mute | (marked["n_images"] == 0).to_numpy()
+        decision[mute] = OPEN
         if rule.abstain:
             decision[doubtful] = REFERRED
-        if not rule.accept:
-            decision[_all_of_other_kind(table, predictions, key)] = WITHHELD
+        decision[_all_of_other_kind(table, predictions, key)] = WITHHELD
         if withheld:
             decision[:] = WITHHELD
         found[name] = marked.assign(decision=decision)
@@ -210,7 +223,7 @@ def rule_of_decision(run: Mapping[str, Any], task: Task) -> str:
     """
     point = run.get("operating_point")
     if isinstance(point, dict) and point.get("threshold") is not None:
-        return f"at the threshold in force, {float(point['threshold']):.3g}"
+        return f"at the threshold in force, {float(point['threshold']):.6g}"
     if task.kind == "multilabel":
         return "no threshold in force: labels with a score of one half or more"
     # See ``core.statistics.scores.decide``.
@@ -277,7 +290,9 @@ def _marked(
     """One table with its marks."""
     strange, status = _flags(predictions), text_of(predictions["status"])
     ok = status == "ok"
-    poor = (_quality(predictions) != "") & ok
+    silent = says_nothing(predictions)
+    poor = (_quality(predictions) != "") & ok & ~silent
+    caution = _caution(predictions)
     against = _is_against(table, task)
     said = doubt_of_images(predictions)
     rows: dict[str, list[int]] = {}
@@ -286,87 +301,66 @@ def _marked(
     lines = []
     for place, name in enumerate(table["unit_id"]):
         at = np.array(rows.get(str(name), []), dtype=int)
-        gaps = _gaps(predictions, at, unit, units)
+        gaps = missing_parts(predictions, at, unit, units)
         missing, parts = list(gaps), list(gaps.values())
         if len(at) == 1:
             parts += [str(said[at[0]])] if said[at[0]] else []
         else:
-            counts = ((strange & ok)[at].sum(), poor[at].sum(), (~ok)[at].sum())
-            words = (UNFAMILIAR, "of poor quality", "not read")
+            marks = (strange & ok, poor, silent, ~ok)
+            words = (UNFAMILIAR, "of poor quality", "not gradable or of another kind", "not read")
             parts += [
-                f"{int(n):,} of {len(at):,} images {word}"
-                for n, word in zip(counts, words, strict=True)
-                if n
+                f"{int(mark[at].sum()):,} of {len(at):,} images {word}"
+                for mark, word in zip(marks, words, strict=True)
+                if mark[at].any()
             ]
+            parts += _cautions(caution[at])
         if against[place]:
             parts.append(f"{table['predicted'].iloc[place]} predicted, below the threshold")
         lines.append(
             (
                 int((strange & ok)[at].sum()),
                 int(poor[at].sum()),
+                int(silent[at].sum()),
+                int((~ok)[at].sum()),
                 "|".join(missing),
                 "; ".join(parts),
             )
         )
-    columns = list(zip(*lines, strict=True)) or [(), (), (), ()]
+    columns = list(zip(*lines, strict=True)) or [()] * 6
     return table.assign(
         n_unfamiliar=np.array(columns[0], dtype=np.int64),
         n_poor=np.array(columns[1], dtype=np.int64),
-        missing=np.array(columns[2], dtype=object),
-        doubt=np.array(columns[3], dtype=object),
+        n_ungradable=np.array(columns[2], dtype=np.int64),
+        n_failed=np.array(columns[3], dtype=np.int64),
+        missing=np.array(columns[4], dtype=object),
+        doubt=np.array(columns[5], dtype=object),
     )
 
 
-def _gaps(
-    predictions: pd.DataFrame, at: NDArray[np.int_], unit: Unit | None, units: Sequence[Unit]
-) -> dict[str, str]:
-    """What no input of a unit shows, and a sentence: of the unit itself and of those within it.
-
-    An exam lacks a breast, or it lacks a view of one of its breasts.
-    """
-    if unit is None:
-        return {}
-    found = _missing(predictions, at, unit, named=f"{unit.parts_are} ")
-    for inner in units:
-        own = [column for column in inner.columns if column not in unit.columns]
-        if not own or not set(unit.columns) < set(inner.columns):
-            continue
-        if not set(own) <= set(predictions.columns):
-            continue
-        cells = list(zip(*(text_of(predictions[column].iloc[at]) for column in own), strict=True))
-        for key in dict.fromkeys(cells):
-            if all(key):
-                rows, name = at[[cell == key for cell in cells]], " ".join(key)
-                found |= {
-                    f"{name} {part}": words
-                    for part, words in _missing(predictions, rows, inner, named=f"{name} ").items()
-                }
-    return found
+def _cautions(words: NDArray[np.str_]) -> list[str]:
+    """What is said of several images (N,) besides their quality: each sentence once."""
+    told = dict.fromkeys(str(word) for word in words if word)
+    n = int((words != "").sum())
+    more = [f"{len(told) - MOST_TOLD:,} more"] if len(told) > MOST_TOLD else []
+    said = ", ".join([*list(told)[:MOST_TOLD], *more])
+    return [f"{n:,} of {len(words):,} images: {said}"] if told else []
 
 
-def _missing(
-    predictions: pd.DataFrame, at: NDArray[np.int_], unit: Unit, *, named: str
-) -> dict[str, str]:
-    """The parts of a unit that no input shows, each with a sentence.
+def _caution(predictions: pd.DataFrame) -> NDArray[np.str_]:
+    """What else speaks against each input (N,), in words."""
+    if "caution" not in predictions:
+        return np.full(len(predictions), "", dtype=str)
+    return text_of(predictions["caution"])
 
-    Where inputs do not say what they show, it is not known which part is missing; that all are
-    there is not known either.
-    """
-    if not unit.parts or not len(at):
-        return {}
-    cells = (
-        text_of(predictions[unit.parts_are].iloc[at])
-        if unit.parts_are in predictions
-        else np.full(len(at), "", dtype=str)
-    )
-    absent = [part for part in unit.parts if part not in set(cells)]
-    untold = int((cells == "").sum())
-    if absent and untold:
-        of = f"{untold:,} of {len(at):,} images" if len(at) > 1 else "the image"
-        verb = "does" if untold == 1 else "do"
-        where = "" if named == f"{unit.parts_are} " else f"{named.strip()}: "
-        return {f"{unit.parts_are} not known": f"{where}{of} {verb} not say which {unit.parts_are}"}
-    return {part: f"no image of {named}{part}" for part in absent}
+
+def _has_copy(
+    table: pd.DataFrame, predictions: pd.DataFrame, key: NDArray[np.object_]
+) -> NDArray[np.bool_]:
+    """Which units (N,) have an image that stands for something else as well."""
+    if "same_as" not in predictions:
+        return np.zeros(len(table), dtype=bool)
+    copied = set(map(str, key[text_of(predictions["same_as"]) != ""]))
+    return np.array([str(name) in copied for name in table["unit_id"]], dtype=bool)
 
 
 def _owners(predictions: pd.DataFrame, unit: Unit | None) -> NDArray[np.object_]:

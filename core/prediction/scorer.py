@@ -16,6 +16,7 @@ import pandas as pd
 
 from core.base.machine import readers
 from core.data.prepared import Preparation, prepare_one, resize_to, store_size
+from core.evaluation.copies import CONTENT
 from core.prediction.exported import open_members
 from core.runs.predictions import predictions_of
 from core.runs.results import visible
@@ -88,7 +89,8 @@ class Scorer:
 
     def prepare(self, row: Mapping[str, Any], preparation: Preparation) -> dict[str, Any]:
         """One input, read and prepared as in training; ``error`` holds the reason if it failed."""
-        return prepare_one(self.run.app, self.transforms[preparation.hash], row, preparation)
+        transform = self.transforms[preparation.hash]
+        return prepare_one(self.run.app, transform, row, preparation, with_hash=True)
 
     def begin(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Start to read rows that will be scored soon, while those before are scored.
@@ -162,7 +164,7 @@ class Scorer:
         table["quality"] = [str(done.get("quality", "")) for done in found.prepared]
         for column in self.run.app.prepared_columns:
             table[column] = [done.get(column) for done in found.prepared]
-        return predictions_of(
+        made = predictions_of(
             table,
             scores,
             away,
@@ -176,6 +178,7 @@ class Scorer:
             # Members average what they say of an image, then images are weighted once.
             attended=np.mean(attended, axis=0) if len(attended) == len(self.members) else None,
         )
+        return made.assign(**{CONTENT: [str(d.get("content", "")) for d in found.prepared]})
 
     def picture(self, row: Mapping[str, Any]) -> NDArray[Any]:
         """Prepared pixels (H, W, 3) uint8 of one input, for a person."""
@@ -233,7 +236,7 @@ class Scorer:
                     threshold=None,
                     unfamiliar_above=1.0,
                     model_id=self.run.model_id,
-                )
+                ).assign(**{CONTENT: ""})
             )
         table = pd.concat(parts, ignore_index=True).set_index("image_id")
         return table.loc[[row["image_id"] for row in block]].reset_index()

@@ -15,10 +15,12 @@ from core.base.jobs import Job, open_output
 from core.base.machine import readers
 from core.base.options import of_value, plain_options, resolve_options
 from core.base.outputs import seal, write_json
+from core.base.tables import as_text
 from core.base.words import quantity
 from core.data.attempt import one_line
 from core.data.input_files import absolute_rows, require_apart, stamps_of, with_paths
 from core.errors import ImageError, ManifestError, ResightError
+from core.evaluation.copies import CONTENT, same_pictures
 from core.evaluation.doubt import DoubtRule, decide_all, prevailing_doubt
 from core.prediction.journal import JOURNAL, stream_through
 from core.prediction.scorer import Scorer, shown
@@ -31,6 +33,8 @@ from core.verbs.prediction_summary import LETTER, summarise, told_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+
+    from core.app import App
 
 __all__ = ["Begun", "DoubtRule", "begin", "complete", "index_inputs", "predict"]
 
@@ -193,6 +197,7 @@ def complete(
             if unit != "image":
                 write_table(out / f"decisions_{unit}", level)
         context = _context(begun, out, scorer, predictions, decisions, withheld)
+        context.notes.extend(_note_of_copies(predictions))
         files, failed = _export(run, context)
         summary = summarise(run, context, begun.found, files)
         summary["failed_exports"] = failed
@@ -266,14 +271,44 @@ def _decided(
         )
         for u in run.content["units"]
     ]
-    return decide_all(
-        predictions,
+    same = same_pictures(predictions, units)
+    told = _cautions(run.app, predictions)
+    caution = [
+        "; ".join(filter(None, [f"the same picture as {other}" if other else "", words]))
+        for other, words in zip(same, told, strict=True)
+    ]
+    marked, tables = decide_all(
+        predictions.drop(columns=CONTENT, errors="ignore").assign(same_as=same, caution=caution),
         task=run.task,
         units=units,
         threshold=run.threshold,
         rule=doubt,
         withheld=withheld,
     )
+    return marked.drop(columns="caution"), tables
+
+
+def _note_of_copies(predictions: pd.DataFrame) -> list[str]:
+    """A sentence where one picture stands for two things."""
+    copies = predictions[as_text(predictions["same_as"]) != ""]
+    if not len(copies):
+        return []
+    first = copies.iloc[0]
+    return [
+        f"{quantity(len(copies), 'input')} hold the same picture as another input that stands for "
+        f"something else (first: {first['image_id']} and {first['same_as']}). One of each was "
+        "never imaged; the column same_as names it, and nothing negative is decided about them."
+    ]
+
+
+def _cautions(app: App, predictions: pd.DataFrame) -> list[str]:
+    """What the app says against each input besides its quality; see ``App.cautions``."""
+    known = [caution for caution in app.cautions if caution[0] in predictions]
+    cells = [as_text(predictions[column]) == value for column, value, _ in known]
+    return [
+        "; ".join(words for holds, (_, _, words) in zip(row, known, strict=True) if holds)
+        for row in (zip(*cells, strict=True) if cells else [()] * len(predictions))
+    ]
 
 
 def _export(run: Run, context: ExportContext) -> tuple[list[str], list[str]]:

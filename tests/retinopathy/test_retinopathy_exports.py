@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -326,3 +327,127 @@ def test_words_of_ones_own_must_be_complete(context: Made, tmp_path: Path) -> No
         write_letters(context(letters=True, language="klingon"))
     with pytest.raises(ConfigError, match="cannot be used"):
         write_letters(context(letters=True, **{"letter-template": tmp_path / "none.html"}))
+
+
+# Scores of the five grades: which is predicted, and whether .5 of referable is reached.
+STATES = {
+    "none": (0.8, 0.1, 0.05, 0.03, 0.02),
+    "mild": (0.1, 0.8, 0.05, 0.03, 0.02),
+    "moderate below": (0.3, 0.1, 0.45, 0.01, 0.01),
+    "moderate above": (0.1, 0.1, 0.7, 0.06, 0.04),
+    "mild above": (0.1, 0.3, 0.2, 0.2, 0.2),
+    "unfamiliar": (0.8, 0.1, 0.05, 0.03, 0.02),
+    "not gradable": (0.8, 0.1, 0.05, 0.03, 0.02),
+    "leaf": (0.1, 0.1, 0.7, 0.06, 0.04),
+    "failed": (np.nan,) * 5,
+}
+NO_CHANGE = ("No damage from diabetes was seen", "A few very small changes")
+SEE_A_DOCTOR = ("changes from diabetes were seen. An eye", "cannot be ruled out")
+
+
+def in_states(made: Predicted, *patients: tuple[str, str]) -> pd.DataFrame:
+    """A patient per pair of states of the left and the right eye; ``missing`` has no photograph."""
+    there = [
+        (f"{left} and {right}", side, state)
+        for left, right in patients
+        for side, state in (("left", left), ("right", right))
+        if state != "missing"
+    ]
+    table = made(
+        *(
+            (f"{name} {side}", name, side, None if state == "failed" else 0, "", "")
+            for name, side, state in there
+        )
+    )
+    states = [state for _, _, state in there]
+    table[[f"score_{grade}" for grade in "01234"]] = [STATES[state] for state in states]
+    quality = {"not gradable": BAD, "leaf": "not a fundus photograph: it is green"}
+    table["quality"] = [quality.get(state, "") for state in states]
+    table["unfamiliar"] = [state == "unfamiliar" for state in states]
+    return table
+
+
+@pytest.mark.parametrize("accept", [False, True])
+@pytest.mark.parametrize("threshold", [None, 0.5])
+def test_what_happens_next_is_never_milder_than_what_is_said_of_an_eye(
+    context: Made, predicted: Predicted, threshold: float | None, *, accept: bool
+) -> None:
+    pairs = list(itertools.product([*STATES, "missing"], repeat=2))[:-1]
+    made = changed(
+        context(letters=True, language="en"),
+        predictions=in_states(predicted, *pairs),
+        run={"operating_point": {"threshold": threshold}} if threshold else {},
+        accept_doubtful=accept,
+    )
+    write_letters(made)
+    listed = {row["patient"]: row for row in rows(made.out / "letters" / "letters.csv")}
+    n_clear = 0
+    for left, right in pairs:
+        name = listed[f"{left} and {right}"]["letter"]
+        assert not (name and "leaf" in {left, right})
+        if not name:
+            continue
+        text = " ".join((made.out / "letters" / name).read_text().split())
+        eyes, following = text.split("What happens next")
+        is_mild = "Nothing needs to be done now" in following
+        is_strong = "Please see an eye doctor" in following
+        assert is_strong == any(words in eyes for words in SEE_A_DOCTOR), (left, right)
+        # Well is only who has two eyes of which each is seen and nothing found.
+        well = {"none", "mild"} | ({"unfamiliar"} if accept else set())
+        assert is_mild == ({left, right} <= well), (left, right)
+        assert is_mild <= (sum(eyes.count(words) for words in NO_CHANGE) == 2)
+        n_clear += is_mild
+        assert "not a medical device" in text
+    assert n_clear == (9 if accept else 4)
+
+
+def test_one_photograph_given_as_both_eyes_is_nobody_s_all_clear(
+    context: Made, predicted: Predicted
+) -> None:
+    table = in_states(predicted, ("none", "none"))
+    table["same_as"] = ["right", "left"]
+    table["caution"] = ["the same picture as right", "the same picture as left"]
+    for accept in (False, True):
+        made = changed(context(letters=True), predictions=table, accept_doubtful=accept)
+        assert made.decisions["patient"]["decision"].tolist() == ["open"]
+        assert made.decisions["eye"]["decision"].tolist() == ["open", "open"]
+        write_letters(made)
+        row = rows(made.out / "letters" / "letters.csv")[0]
+        assert (row["letter"], row["withheld"]) == (
+            "",
+            "the same picture stands for another eye or patient as well",
+        )
+
+
+def test_a_letter_about_an_eye_that_is_not_named_says_so(
+    context: Made, predicted: Predicted
+) -> None:
+    table = predicted(("a", "7", "", 0, "", ""))
+    made = changed(context(letters=True, language="en"), predictions=table)
+    write_letters(made)
+    text = (made.out / "letters" / "letter-0001.html").read_text()
+    assert "does not say whether it is the left or the right one" in text
+    assert "Nothing needs to be done" not in text
+
+
+def test_what_shows_no_eye_or_is_not_gradable_has_one_decision_in_every_table(
+    context: Made, predicted: Predicted
+) -> None:
+    for state, decision in (("leaf", "withheld"), ("not gradable", "open")):
+        table = in_states(predicted, (state, "missing"))
+        for threshold, accept in itertools.product((None, 0.01), (False, True)):
+            run = {"operating_point": {"threshold": threshold}} if threshold else {}
+            made = changed(
+                context(letters=True), predictions=table, run=run, accept_doubtful=accept
+            )
+            write_worklist(made)
+            found = [made.predictions["decision"].tolist()]
+            found += [made.decisions[name]["decision"].tolist() for name in made.decisions]
+            found += [
+                [row["decision"] for row in rows(made.out / name)]
+                for name in ("worklist.csv", "eyes.csv", "images.csv")
+            ]
+            assert found == [[decision]] * len(found)
+            patient = made.decisions["patient"].iloc[0]
+            counted = patient[["n_images", "n_failed", "n_ungradable"]].tolist()
+            assert counted == [0, 0, 1]

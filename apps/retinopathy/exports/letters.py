@@ -7,8 +7,9 @@ anything. A letter never says more than the decision: a grade is a program's opi
 until a doctor has confirmed it, and each letter says so.
 
 No letter is written where the model does not know what it sees: photographs unlike those
-of the training, of no eye or that could not be read, and where the predicted grade would ask for
-a doctor and the threshold does not. They are counted, and ``letters.csv`` names the reason.
+of the training, of no eye or that could not be read, one photograph given as two, and where the
+predicted grade would ask for a doctor and the threshold does not. They are counted, and
+``letters.csv`` names the reason. What happens next is never milder than what is said of any eye.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from apps.retinopathy.metrics import GRADES
 from core.base.outputs import write_text
 from core.base.parsing import parse_yaml
 from core.errors import ConfigError
-from core.evaluation.doubt import is_negative
+from core.evaluation.doubt import REFERRED, is_negative
 from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ __all__ = ["languages", "withheld_because", "write_letters"]
 FILES = Path(__file__).parent / "letter_files"
 # What every file of words must hold; those below ``grades`` are one sentence per grade.
 WORDS = (
-    *("language", "title", "for", "intro", "left", "right", "eye", "not_judged"),
+    *("language", "title", "for", "intro", "left", "right", "eye_not_known", "not_judged"),
     *("not_read", "no_photograph"),
     *(
         "next",
@@ -50,7 +51,7 @@ WORDS = (
         "contact",
         "checked",
     ),
-    "not_ruled_out",
+    *("not_ruled_out", "research"),
 )
 
 
@@ -103,14 +104,17 @@ def write_letters(context: ExportContext) -> Sequence[Path]:
 
 def withheld_because(patient: Mapping[str, Any], eyes: pd.DataFrame, context: ExportContext) -> str:
     """Why a patient gets no letter; empty if one is written."""
-    if patient["n_no_eye"] == patient["n_images"]:
-        # Nothing makes a letter about eyes out of pictures that show none.
-        return "no photograph shows an eye"
+    n, of = patient["n_no_eye"], patient["n_images"]
+    if n:
+        # Nothing makes a letter about eyes out of a picture that shows none.
+        return "no photograph shows an eye" if n == of else f"{n:,} of {of:,} show no eye"
+    if patient["is_copied"]:
+        return "the same picture stands for another eye or patient as well"
     if context.accept_doubtful:
         return ""
     if context.withheld:
         return context.withheld
-    n, of = patient["n_failed"], patient["n_images"]
+    n = patient["n_failed"]
     against = (eyes["is_referable"] & ~eyes["is_called"] & (eyes["grade"] != "")).any()
     reasons = (
         (n, f"failed: {n:,} of {of:,} photographs could not be read"),
@@ -139,7 +143,7 @@ def _facts(
         seen.add(eye["eye"])
         lines.append(
             {
-                "name": words.get(str(eye["eye"])) or words["eye"],
+                "name": words.get(str(eye["eye"])) or words["eye_not_known"],
                 "judged": eye["grade"] != "",
                 "grade": eye["grade"],
                 "text": _sentence(eye, words),
@@ -150,17 +154,32 @@ def _facts(
     if len(absent) == 1:
         name = words[absent[0]]
         lines.append({"name": name, "judged": False, "grade": "", "text": words["no_photograph"]})
-    # Only what is decided lets a letter say that nothing needs to be done.
-    is_clear = is_negative(np.array([patient["decision"]], dtype=object), task)[0]
-    is_clear = bool(is_clear) and not patient["referred"]
-    key = "next_refer" if patient["is_called"] else "next_none" if is_clear else "next_repeat"
+    key = _next_step(patient, eyes, task, is_whole=not absent and "" not in seen)
     return {
         "words": words,
         "patient": patient["patient"],
         "eyes": lines,
-        "referred": not is_clear,
+        "referred": key != "next_none",
         "next": words[key],
     }
+
+
+def _next_step(
+    patient: Mapping[str, Any], eyes: pd.DataFrame, task: Task, *, is_whole: bool
+) -> str:
+    """What the letter asks for; never less than what it says of any eye.
+
+    ``next_refer`` where a referable grade is predicted or the threshold refers; ``next_none``
+    only where both eyes are there and judged, and of each and of the patient nothing referable
+    is predicted and the decision is negative; else ``next_repeat``.
+    """
+    rows: list[Mapping[Any, Any]] = [patient, *eyes.to_dict("records")]
+    if any(row["is_called"] or row["is_referable"] or row["decision"] == REFERRED for row in rows):
+        return "next_refer"
+    decisions = np.array([row["decision"] for row in rows], dtype=object)
+    is_judged = all(row["grade"] != "" and not row["referred"] for row in rows)
+    is_clear = is_whole and is_judged and bool(is_negative(decisions, task).all())
+    return "next_none" if is_clear else "next_repeat"
 
 
 def _sentence(eye: Mapping[Any, Any], words: Mapping[str, Any]) -> str:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from apps.retinopathy.disc import FALLBACKS, find_disc, to_eight_bits
-from apps.retinopathy.exports.worklist import decided
+from apps.retinopathy.exports.worklist import decided, threshold_of
 from core.base.outputs import write_bytes, write_text
+from core.base.words import apart
 from core.evaluation.doubt import rule_of_decision
 from core.report.overlay import is_strongest_outside, overlay, png_bytes, with_legend
 from core.runs.predictions import csv_text
@@ -53,6 +54,11 @@ def write_overlays(context: ExportContext) -> Sequence[Path]:
     if context.saliency is None or not len(images):
         return []
     by_id = {row["image_id"]: row for row in images.to_dict("records")}
+    by_eye = {
+        image_id: eye
+        for eye in found.eyes.to_dict("records")
+        for image_id in str(eye["images"]).split("|")
+    }
     folder = context.out / "overlays"
     folder.mkdir(exist_ok=True)
     written, rows = [], []
@@ -61,7 +67,7 @@ def write_overlays(context: ExportContext) -> Sequence[Path]:
         source = context.read(str(image_id))
         picture = _shrunk(to_eight_bits(source))
         heat, inside = context.saliency(str(image_id)), inside_disc(source)
-        lines = _lines(by_id[image_id], context)
+        lines = _lines(by_id[image_id], by_eye[image_id], context)
         if is_strongest_outside(heat, inside):
             lines.append("the strongest attention lies outside of the disc and is not shown")
         drawn = _overlay(picture, _shrunk_map(heat * inside, picture.shape[:2]))
@@ -82,14 +88,22 @@ def inside_disc(pixels: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(np.hypot(rows - disc.row, cols - disc.col) <= disc.radius)
 
 
-def _lines(row: Mapping[Any, Any], context: ExportContext) -> list[str]:
-    """What stands below an overlay."""
+def _lines(row: Mapping[Any, Any], eye: Mapping[Any, Any], context: ExportContext) -> list[str]:
+    """What stands below an overlay: the score of the photograph, the decision about its eye."""
     title = context.task.title
+    at = threshold_of(context.run)
+    own, whole, *known = apart(
+        row["score_referable"], eye["score_referable"], *([] if at is None else [at])
+    )
+    rule = (
+        f"at the threshold in force, {known[0]}"
+        if known
+        else rule_of_decision(context.run, context.task)
+    )
     lines = [
         f"patient {row['patient']}, {row['eye'] or 'eye not known'}",
-        f"predicted grade: {title(str(row['grade']))}; decision: {row['decision']}; "
-        f"score referable {row['score_referable']:.2f}",
-        f"decided {rule_of_decision(context.run, context.task)}",
+        f"this photograph: score of referable {own}; predicted grade: {title(str(row['grade']))}",
+        f"decision of the eye: {eye['decision']} (score {whole}, {rule})",
         f"resight, model {context.run.get('model_id') or 'unknown'}",
     ]
     return [f"IN DOUBT: {row['doubt']}", *lines] if row["doubt"] else lines

@@ -3,8 +3,9 @@
 Who is in doubt comes first, in a section of their own: a photograph failed, is not gradable or
 unlike the training, an eye was not photographed or is not named, or the threshold decides
 against a referable grade. ``grade``, ``decision`` and ``doubt`` are those of every other table.
-``referred`` is ``withheld`` where the decision is, yes for whoever lies above the threshold or
-cannot be judged, ``open`` where the decision is, else no.
+``referred`` is ``withheld`` where the decision is; yes for whoever lies above the threshold and
+for whoever cannot be judged, whose decision is ``open`` and who has to be seen all the same;
+``open`` where the decision is; else no. ``why`` says which.
 """
 
 from __future__ import annotations
