@@ -23,11 +23,11 @@ import numpy as np
 
 from apps.mammography.dicom import choose_voi, voi_item
 from apps.mammography.dicom_report import Member, outlines, report_content, scheme_of_codes
-from apps.mammography.overlay import marked_region, overlay_of
+from apps.mammography.overlay import marked_region, overlay_of, score_and_decision
+from apps.mammography.source_header import completed, note_of_long_values, too_long
 from core.base.outputs import csv_safe, write_bytes, write_text
 from core.data.dicom import is_dicom, open_dicom, quiet
 from core.errors import AppError
-from core.evaluation.doubt import rule_of_decision
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,19 +42,6 @@ __all__ = ["write_objects"]
 RESEARCH = "RESEARCH USE ONLY. Computed by software that is not a medical device."
 # Objects continue the study's series far from those of devices.
 FIRST_SERIES = 9300
-# Type 2 elements that source files may lack: empty is allowed, absent is not.
-_TYPE_2 = (
-    *("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "StudyID"),
-    *("PatientName", "PatientID", "PatientBirthDate", "PatientSex"),
-)
-# What else of a source an object may be made from. Nothing beside it and the description of
-# pixels is handed on: not where, by whom or with which machine it was made, no free text.
-_KEPT = (
-    *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "StudyInstanceUID"),
-    *("SeriesInstanceUID", "FrameOfReferenceUID", "Modality", "ImageType", "InstanceNumber"),
-    *("SeriesNumber", "PatientOrientation", "Laterality", "ImageLaterality", "ViewPosition"),
-    *("ViewCodeSequence", "ImagerPixelSpacing", "BodyPartExamined"),
-)
 # How the header wants its values shown; see ``voi_item``.
 _VOI = (
     *("VOILUTSequence", "VOILUTFunction"),
@@ -88,7 +75,8 @@ def write_objects(context: ExportContext) -> Sequence[Path]:
             continue
         # A name longer than its kind allows is for whoever wrote the file, not for a radiologist.
         with quiet():
-            source = _completed(open_dicom(path))
+            source = completed(open_dicom(path))
+            long = too_long(source)
         said = str(row.get("laterality") or "")
         # Read from text is as good as an element; guessed from pixels is not.
         if not _side(source) and said in {"L", "R"} and row.get("laterality_from") != "pixels":
@@ -99,20 +87,22 @@ def write_objects(context: ExportContext) -> Sequence[Path]:
         if heat is not None:
             pixels = context.read(str(row["image_id"]))
             told = {**row, "picture": f"{number:05d}"}
-            picture = overlay_of(pixels, heat, told, context.task, context.run)
-            made["sc"] = partial(_capture, source, picture, context, number)
+            picture = overlay_of(pixels, heat, told, context)
+            made["sc"] = partial(_capture, source, picture, context, number, long)
             region = marked_region(pixels, heat)
             if region.any():
                 made["seg"] = partial(_segmentation, source, region, context, number)
                 made["pr"] = partial(_presentation, source, region, row, context, number)
         uid = str(source.get("StudyInstanceUID", ""))
-        studies.setdefault(uid, []).append(Member(source, row, region))
+        studies.setdefault(uid, []).append(Member(source, row, region, long))
         for kind, make in made.items():
             name, reason = _written(folder / f"{number:05d}_{kind}.dcm", make)
             files += [folder / name] if name else []
             table.append(
                 {"file": name, "image_id": csv_safe(str(row["image_id"])), "reason": reason}
             )
+    long_ones = (member.too_long for group in studies.values() for member in group)
+    context.notes.extend(note_of_long_values(long_ones))
     for number, members in enumerate(studies.values(), start=1):
         name, reason = _written(
             folder / f"study_{number:05d}_sr.dcm",
@@ -150,29 +140,6 @@ def _written(path: Path, make: Any) -> tuple[str, str]:
     return path.name, ""
 
 
-def _completed(source: Dataset) -> Dataset:
-    """What objects are made from: the elements of ``_KEPT``, and those that must not be absent.
-
-    Dates that are none (``00000000`` of an anonymiser) are emptied as well.
-    """
-    from pydicom.valuerep import DA, TM  # noqa: PLC0415  (see write_objects)
-
-    for element in list(source):
-        # Group 0028 describes pixels (with PixelSpacing), 7FE0 holds them.
-        is_pixels = element.tag.group in {0x0028, 0x7FE0}
-        if not is_pixels and element.keyword not in {*_KEPT, *_TYPE_2}:
-            del source[element.tag]
-    for name in _TYPE_2:
-        kind = DA if name.endswith("Date") else TM if name.endswith("Time") else str
-        try:
-            kind(str(source.get(name) or ""))
-        except ValueError:
-            setattr(source, name, "")
-        if name not in source:
-            setattr(source, name, "")
-    return source
-
-
 def _uid(context: ExportContext, kind: str, *parts: str) -> str:
     """The same identifier for the same model and source, so that a repetition replaces itself."""
     from pydicom.uid import generate_uid  # noqa: PLC0415  (see write_objects)
@@ -207,7 +174,11 @@ def _orientation(source: Dataset) -> tuple[str, str] | None:
 
 
 def _capture(
-    source: Dataset, picture: NDArray[np.uint8], context: ExportContext, number: int
+    source: Dataset,
+    picture: NDArray[np.uint8],
+    context: ExportContext,
+    number: int,
+    long: Mapping[str, str],
 ) -> Dataset:
     """The image with the model's attention drawn on it, and what the model said below it."""
     import highdicom as hd  # noqa: PLC0415  (see write_objects)
@@ -239,8 +210,10 @@ def _capture(
     data.DerivationDescription = RESEARCH
     # Score, decision and legend are; of the source's own pixels only its maker can say.
     data.BurnedInAnnotation = "YES"
-    if _side(source):
-        data.Laterality = _side(source)
+    if long:
+        data.ImageComments = "; ".join(f"{k} of the source: {v}" for k, v in long.items())
+    # Type 2C: of one of a pair, and empty where the side is not known.
+    data.Laterality = _side(source)
     return _marked(data, "attention")
 
 
@@ -302,8 +275,8 @@ def _presentation(
         hd.pr.GraphicObject(hd.pr.GraphicTypeValues.POLYLINE, line, units="PIXEL")
         for line in outlines(region)
     ]
-    decided = f"{row.get('decision') or 'none'} ({rule_of_decision(context.run, context.task)})"
-    words = f"RESEARCH: attention of resight; decision {decided}"
+    doubt = [f"IN DOUBT: {row['doubt']}"] if row.get("doubt") else []
+    words = "; ".join(["RESEARCH: attention of resight", *doubt, *score_and_decision(row, context)])
     text = hd.pr.TextObject(words, units="DISPLAY", bounding_box=(0.02, 0.02, 0.98, 0.08))
     data = hd.pr.GrayscaleSoftcopyPresentationState(
         # highdicom refuses a table beside a window, and calls entries of 12 bits ones of 16.

@@ -9,7 +9,7 @@ Source: DICOM PS3.16 TID 1500, 1410, 1501; PS3.3 C.17.3 (ContinuityOfContent).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,11 +39,15 @@ USE = "Research use only. Not a medical device; no decision may rest on it alone
 
 @dataclass(frozen=True)
 class Member:
-    """One image of a study: its header, its row of the predictions, its region of attention."""
+    """One image of a study: its header, its row of the predictions, its region of attention.
+
+    ``too_long`` holds the elements of its header that no object may repeat, by keyword.
+    """
 
     source: Dataset
     row: Mapping[str, Any]
     region: NDArray[np.bool_] | None = None
+    too_long: Mapping[str, str] = field(default_factory=dict)
 
 
 def report_content(
@@ -185,6 +189,8 @@ def _image_group(member: Member, context: ExportContext, uid: Callable[..., str]
         qualitative_evaluations=evaluations,
     )
     _comment(group, str(row.get("doubt") or ""))
+    for keyword, text in member.too_long.items():
+        _add_text(group, f"{keyword} of the source: {text}")
     return group
 
 
@@ -268,13 +274,18 @@ def _name_of_decision(context: ExportContext) -> Any:
 
 def _comment(group: Any, text: str) -> None:
     """Add words to a group: why it is in doubt, and what it is for."""
+    words = f"In doubt: {text}. {USE}" if text and not text.endswith(".") else f"{text} {USE}"
+    _add_text(group, words.strip())
+
+
+def _add_text(group: Any, text: str) -> None:
+    """Add words to a group."""
     import highdicom as hd  # noqa: PLC0415  (an extra)
 
-    words = f"In doubt: {text}. {USE}" if text and not text.endswith(".") else f"{text} {USE}"
     group[0].ContentSequence.append(
         hd.sr.TextContentItem(
             name=hd.sr.CodedConcept(*COMMENT),
-            value=words.strip(),
+            value=text,
             relationship_type=hd.sr.RelationshipTypeValues.CONTAINS,
         )
     )

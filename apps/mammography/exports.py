@@ -36,9 +36,7 @@ def write_overlays(context: ExportContext) -> Sequence[Path]:
         image_id = str(row["image_id"])
         path = folder / f"{number:05d}.png"
         told = {**{str(key): value for key, value in row.items()}, "picture": path.stem}
-        picture = overlay_of(
-            context.read(image_id), context.saliency(image_id), told, context.task, context.run
-        )
+        picture = overlay_of(context.read(image_id), context.saliency(image_id), told, context)
         write_bytes(path, png_bytes(picture))
         files.append(path)
         rows.append({"file": path.name, "image_id": csv_safe(image_id)})

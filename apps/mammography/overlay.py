@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from apps.mammography.images import find_breast
+from core.base.words import apart
 from core.evaluation.doubt import rule_of_decision
 from core.report.overlay import hot_region, is_strongest_outside, overlay, with_legend
 
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from core.app import Task
+    from core.app import ExportContext
 
-__all__ = ["inside_breast", "marked_region", "overlay_of"]
+__all__ = ["inside_breast", "marked_region", "overlay_of", "score_and_decision"]
+
+# What is decided about, the whole first, and the columns that name it.
+LEVELS = {"exam": ("exam",), "breast": ("exam", "laterality")}
 
 
 def inside_breast(pixels: NDArray[Any]) -> NDArray[np.bool_]:
@@ -42,8 +46,7 @@ def overlay_of(
     pixels: NDArray[Any],
     heat: NDArray[np.float32],
     row: Mapping[str, Any],
-    task: Task,
-    run: Mapping[str, Any],
+    context: ExportContext,
 ) -> NDArray[np.uint8]:
     """The image in grey, attention in colour with its hottest part outlined, words below.
 
@@ -51,14 +54,13 @@ def overlay_of(
         pixels: (H, W, C) as read.
         heat: (H, W) in [0, 1].
         row: of the predictions.
-        task: with its class order.
-        run: its record, with the threshold in force.
+        context: of the prediction: task, threshold in force, decisions of exams.
 
     Returns:
         (H + h, W, 3); rows 0 to H are the image.
     """
     inside = inside_breast(pixels)
-    lines = _words(row, task, run)
+    lines = _words(row, context)
     if is_strongest_outside(heat, inside):
         lines.append("the strongest attention lies outside of the breast and is not shown")
     grey = pixels.astype(np.float32).mean(axis=2)
@@ -67,18 +69,64 @@ def overlay_of(
     return with_legend(overlay(np.repeat(shown[..., None], 3, axis=2), heat * inside), lines)
 
 
-def _words(row: Mapping[str, Any], task: Task, run: Mapping[str, Any]) -> list[str]:
+def score_and_decision(row: Mapping[str, Any], context: ExportContext) -> list[str]:
+    """What a picture is told to say: its own score, and the decision about its exam.
+
+    A threshold is chosen for exams or breasts; held against one picture it would give another
+    answer than the one that stands in every table. Scores have so many digits that they do not
+    read alike on two sides of the threshold.
+    """
+    point = context.run.get("operating_point") or {}
+    level, unit = _unit_of(row, context, str(point.get("unit") or ""))
+    task = context.task
+    positive = [task.classes[i] for i in task.positive_index] or list(task.classes)
+    names = [f"score_{name}" for name in positive]
+    # That of the unit is the sum, which is what the threshold is held against.
+    values = [float(row[name]) for name in names]
+    has_score = unit is not None and all(name in unit for name in names)
+    whole = sum(float(unit[name]) for name in names) if unit is not None and has_score else np.nan
+    known = [float(point["threshold"])] if point.get("threshold") is not None else []
+    told = apart(*(v for v in (*values, whole, *known) if np.isfinite(v)))
+    scores = [f"{task.title(n)} {text}" for n, text in zip(positive, told, strict=False)]
+    predicted = task.title(str(row.get("predicted") or "none"))
+    rule = rule_of_decision(context.run, task)
+    own = f"this picture: score of {', '.join(scores)}; predicted class: {predicted}"
+    if unit is None:
+        return [own, f"decision of this picture: {row.get('decision') or 'none'} ({rule})"]
+    score = f"score {told[len(values)]}, " if task.positive_index and np.isfinite(whole) else ""
+    held = f", {told[-1]}" if known else ""
+    rule = f"at the threshold in force{held}" if known else rule
+    return [own, f"decision of the {level}: {unit.get('decision') or 'none'} ({score}{rule})"]
+
+
+def _unit_of(
+    row: Mapping[str, Any], context: ExportContext, wanted: str
+) -> tuple[str, Mapping[str, Any] | None]:
+    """The level the threshold was chosen for, else the highest, and the picture's unit of it."""
+    for level in sorted(LEVELS, key=lambda name: name != wanted):
+        table, columns = context.decisions.get(level), LEVELS[level]
+        if table is None or any(name not in row for name in columns) or wanted == "image":
+            continue
+        parts = [str(row.get(name) or "") for name in columns]
+        name = "/".join(parts) if all(parts) else str(row["image_id"])
+        found = table[table["unit_id"].astype(str) == name].to_dict("records")
+        if found:
+            return level, {str(key): value for key, value in found[0].items()}
+    return "image", None
+
+
+def _words(row: Mapping[str, Any], context: ExportContext) -> list[str]:
     """Name of the picture (a number), side, view, scores, class, decision and doubt."""
     name = f"picture {row['picture']}, " if row.get("picture") else ""
-    place = " ".join(str(row.get(name) or "") for name in ("laterality", "view")).strip()
-    positive = [task.classes[i] for i in task.positive_index] or list(task.classes)
-    scores = [f"{task.title(n)} {float(row[f'score_{n}']):.2f}" for n in positive]
+    side = str(row.get("laterality") or "")
+    if side and row.get("laterality_from") == "pixels":
+        side += " (guessed from the picture)"
+    place = f"{side} {row.get('view') or ''}".strip()
+    model = context.run.get("model_id") or row.get("model_id") or "unknown"
     lines = [
-        f"{name}{place or 'side and view unknown'}: score of {', '.join(scores)}",
-        f"predicted class: {task.title(str(row.get('predicted') or 'none'))}; "
-        f"decision: {row.get('decision') or 'none'}",
-        f"decided {rule_of_decision(run, task)}",
-        f"resight, model {run.get('model_id') or row.get('model_id') or 'unknown'}",
+        f"{name}{place or 'side and view unknown'}",
+        *score_and_decision(row, context),
+        f"resight, model {model}",
     ]
     if row.get("doubt"):
         lines.insert(0, f"IN DOUBT: {row['doubt']}")

@@ -21,6 +21,7 @@ from apps.mammography import APP
 from apps.mammography.codes import SCHEME, class_code, decision_code, own_code
 from apps.mammography.dicom_report import Member, _region_groups
 from apps.mammography.images import find_breast
+from apps.mammography.overlay import _words, score_and_decision
 from core.app import ExportContext, Source, Task
 from core.data.dicom import quiet
 
@@ -310,13 +311,97 @@ def test_no_code_stands_for_two_things_and_standard_ones_are_real(
 
 def test_dicom3tools_finds_no_error(written: tuple[Path, ExportContext]) -> None:
     folder, _ = written
+    assert validated(folder) == []
+
+
+def validated(folder: Path) -> list[str]:
+    """What dciodvfy calls an error."""
     validator = shutil.which("dciodvfy", path=str(dicom3tools.bin_dir()))
     assert validator is not None
-    for path in sorted(folder.glob("*.dcm")):
-        told = subprocess.run([validator, str(path)], capture_output=True, check=False, text=True)
-        assert "IOD" in told.stderr or not told.returncode, told.stderr
-        errors = [line for line in told.stderr.splitlines() if line.startswith("Error")]
-        assert not errors, (path.name, errors)
+    told = [
+        subprocess.run([validator, str(path)], capture_output=True, check=False, text=True).stderr
+        for path in sorted(folder.glob("*.dcm"))
+    ]
+    return [line for text in told for line in text.splitlines() if line.startswith("Error")]
+
+
+@pytest.fixture(scope="module")
+def odd(
+    written: tuple[Path, ExportContext], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, ExportContext]:
+    """One image without a side in its header, and with numbers that are too long."""
+    _, made = written
+    folder, out = tmp_path_factory.mktemp("odd"), tmp_path_factory.mktemp("odd_out")
+    image_id = str(made.manifest["image_id"].iloc[0])
+    path = folder / "a.dcm"
+    with quiet():
+        data = source_of(made, image_id)
+        for keyword in ("ImageLaterality", "Laterality"):
+            if keyword in data:
+                del data[keyword]
+        data.AccessionNumber, data.StudyID = "ACC-" + 33 * "7", "STUDY-" + 22 * "1"
+        data.save_as(path)
+    rows = made.predictions[made.predictions["image_id"] == image_id].assign(
+        laterality_from="pixels", doubt="side guessed from the picture"
+    )
+    manifest = made.manifest[made.manifest["image_id"] == image_id].assign(path=str(path))
+    changed = {"out": out, "predictions": rows, "manifest": manifest, "notes": []}
+    context = ExportContext(**{**made.__dict__, **changed})
+    next(e for e in APP.exports if e.name == "dicom").write(context)
+    return out / "dicom", context
+
+
+def test_a_source_without_a_side_and_with_long_numbers_gives_valid_objects(
+    odd: tuple[Path, ExportContext],
+) -> None:
+    folder, context = odd
+    assert validated(folder) == []
+    for kind in ("sc", "seg", "pr", "sr"):
+        for _, data in objects(folder, kind):
+            # A cut number could be that of somebody else's exam.
+            assert (data.AccessionNumber, data.StudyID) == ("", "")
+    capture = next(data for _, data in objects(folder, "sc"))
+    assert "ACC-" + 33 * "7" in capture.ImageComments
+    assert "ACC-" + 33 * "7" in text_of_report(folder / "study_00001_sr.dcm")
+    assert [note.partition(" of ")[0] for note in context.notes] == ["AccessionNumber", "StudyID"]
+    assert "longer than DICOM allows" in context.notes[0]
+
+
+def test_a_side_guessed_from_the_picture_is_said_to_be(odd: tuple[Path, ExportContext]) -> None:
+    folder, context = odd
+    assert "side guessed from the picture" in text_of_report(folder / "study_00001_sr.dcm")
+    state = next(data for _, data in objects(folder, "pr"))
+    text = state.GraphicAnnotationSequence[0].TextObjectSequence[0].UnformattedTextValue
+    assert "IN DOUBT: side guessed from the picture" in text
+    row = {str(k): v for k, v in context.predictions.iloc[0].items()}
+    told = _words(row, context)
+    assert told[0] == "IN DOUBT: side guessed from the picture"
+    assert "(guessed from the picture)" in told[1]
+    assert ("laterality_from", "pixels", "side guessed from the picture") in APP.cautions
+
+
+def test_a_picture_shows_the_decision_about_its_exam_as_that(
+    written: tuple[Path, ExportContext],
+) -> None:
+    folder, made = written
+    # Of the first image .2 is below the threshold of .4; its exam with .8 is above.
+    row = {str(k): v for k, v in made.predictions.iloc[0].items()}
+    own, whole = score_and_decision(row, made)
+    assert own.startswith("this picture: score of")
+    assert "0.2000" in own
+    assert "decision" not in own
+    assert whole == ("decision of the exam: yes (score 0.8000, at the threshold in force, 0.4000)")
+    for _, data in objects(folder, "pr"):
+        text = data.GraphicAnnotationSequence[0].TextObjectSequence[0].UnformattedTextValue
+        assert "this picture: score of" in text
+        assert "decision of the exam: yes" in text
+    # The threshold was chosen for breasts, and the score lies just below it.
+    point = {**POINT, "unit": "breast", "threshold": 0.30001}
+    close = ExportContext(**{**made.__dict__, "run": {**made.run, "operating_point": point}})
+    side = {"L": "no", "R": "open"}[row["laterality"]]
+    assert score_and_decision(row, close)[1] == (
+        f"decision of the breast: {side} (score 0.30000, at the threshold in force, 0.30001)"
+    )
 
 
 WORDS = (
