@@ -134,6 +134,19 @@ def test_a_negative_decision_in_doubt_is_open_and_a_positive_one_stands() -> Non
     assert found["predictions"].loc["b", "decision"] == "open"
 
 
+def test_where_no_class_is_the_harmless_one_nothing_unlike_the_training_is_decided() -> None:
+    leaves = Task(name="t", kind="multiclass", classes=("no", "yes"))
+    rows = table(("a", "p", "l", 0.9), ("b", "p", "r", 0.1), ("c", "q", "l", 0.9))
+    rows["unfamiliar"] = [True, False, True]
+    found = decided(rows, task=leaves)
+    assert list(found["predictions"]["decision"]) == ["open", "no", "open"]
+    assert list(found["image"]["predicted"]) == ["yes", "no", "yes"]
+    # Of the whole unit one image is like the training.
+    assert dict(found["patient"]["decision"]) == {"p": "yes", "q": "open"}
+    accepted = decided(rows, task=leaves, accept=True)["predictions"]["decision"]
+    assert list(accepted) == ["yes", "no", "yes"]
+
+
 def test_a_grade_that_the_threshold_decides_against_is_marked_in_every_table() -> None:
     rows = table(("a", "p", "l", 0.1), ("b", "p", "r", 0.2))
     rows = rows.drop(columns=["score_yes", "score_no"]).assign(

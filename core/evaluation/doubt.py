@@ -4,7 +4,8 @@ A score says nothing of whether it should have been given. The marks made here t
 every row of every output, and decide where an output that somebody acts on is withheld:
 
     open       a negative decision about anything in doubt: what is missing, failed or unlike
-               the training is not negative; and where no image says anything
+               the training is not negative; where no image says anything; and, for a task
+               without positive classes, where every image is unlike the training
     referred   with ``--abstain``, whatever is in doubt
     withheld   what is no picture of the kind at all; and everything, where most inputs are
                that or unlike the training
@@ -197,6 +198,10 @@ def decide_all(
             unsure = lacks if rule.accept else doubtful
             decision[unsure & is_negative(decision, task)] = OPEN
             mute = mute | (marked["n_images"] == 0).to_numpy()
+        elif task.kind != "multilabel" and not rule.accept:
+            # No class is the harmless one: of what is unlike the training none is decided.
+            strange = (marked["n_unfamiliar"] > 0) & (marked["n_unfamiliar"] >= marked["n_images"])
+            mute = mute | strange.to_numpy()
         decision[mute] = OPEN
         if rule.abstain:
             decision[doubtful] = REFERRED
