@@ -212,6 +212,15 @@ def test_one_picture_under_two_names_is_not_negative_even_where_doubt_is_accepte
     )
 
 
+def test_a_file_that_is_no_picture_has_no_decision_in_any_table_of_images() -> None:
+    rows = table(("a", "p", "l", 0.1), ("b", "p", "r", None))
+    rows["status"] = ["ok", "skipped"]
+    found = decided(rows)
+    assert found["predictions"]["decision"].to_dict() == {"a": "no", "b": ""}
+    assert found["image"]["decision"].to_dict() == {"a": "no", "b": ""}
+    assert found["patient"].loc["p", "decision"] == "open"
+
+
 def test_views_and_frames_are_told_apart_as_they_should() -> None:
     rows = pd.DataFrame(
         {"image_id": list("abcd"), "path": list("abxx"), "exam": "1", "laterality": "L"}

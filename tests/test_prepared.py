@@ -179,3 +179,27 @@ def test_black_and_white_stay_so_at_any_depth(have: Any, form: Form, expected: f
     assert conformed.dtype.name == form.dtype
     assert conformed.shape[2] == form.channels
     assert (conformed == expected).all()
+
+
+def test_pixels_have_one_hash_whatever_their_file(tmp_path: Path) -> None:
+    draw(tmp_path / "a.png", 1)
+    with Image.open(tmp_path / "a.png") as picture:
+        picture.save(tmp_path / "same.bmp")
+    draw(tmp_path / "other.png", 2)
+    Image.new("RGB", (60, 50)).save(tmp_path / "black.png")
+    app = find_app("images")
+    preparation = Preparation.of(app, SIZE, FORM)
+    found = {
+        path.stem: prepared.prepare_one(
+            app,
+            app.prepare(store_size(SIZE)),
+            {"image_id": path.name, "path": str(path)},
+            preparation,
+            with_hash=True,
+        )["content"]
+        for path in tmp_path.iterdir()
+    }
+    assert found["a"] == found["same"] != ""
+    assert found["other"] not in {"", found["a"]}
+    # Two black pictures are no two copies of one.
+    assert found["black"] == ""

@@ -213,6 +213,8 @@ def decide_all(
     # What is no input of this kind at all (skipped) has no decision that could be open.
     told = image["decision"].to_numpy(dtype=object)
     told[text_of(predictions["status"]) == "skipped"] = ""
+    decided = dict(zip(text_of(predictions["image_id"]).tolist(), told, strict=True))
+    found["image"] = found["image"].assign(decision=found["image"]["unit_id"].map(decided))
     return predictions.assign(decision=told, doubt=image["doubt"].to_numpy()), found
 
 

@@ -5,7 +5,7 @@ unlike the training, an eye was not photographed or is not named, or the thresho
 against a referable grade. ``grade``, ``decision`` and ``doubt`` are those of every other table.
 ``referred`` is ``withheld`` where the decision is; yes for whoever lies above the threshold and
 for whoever cannot be judged, whose decision is ``open`` and who has to be seen all the same;
-``open`` where the decision is; else no. ``why`` says which.
+``open`` where the decision is; empty for a file that is no picture; else no. ``why`` says which.
 """
 
 from __future__ import annotations
@@ -81,12 +81,14 @@ def threshold_of(run: Mapping[str, Any]) -> float | None:
 
 
 def referred_of(table: pd.DataFrame, context: ExportContext) -> list[str]:
-    """For each row yes, no, ``open`` or ``withheld``."""
+    """For each row yes, no, ``open``, ``withheld`` or, of no picture at all, nothing."""
     if context.withheld:
         return [WITHHELD] * len(table)
     return [
         WITHHELD
         if what == WITHHELD
+        else ""
+        if what == ""
         else "yes"
         if seen or what == REFERRED
         else OPEN
