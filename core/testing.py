@@ -276,6 +276,7 @@ def _check_prediction(bench: Bench) -> None:
     ours = {"image_id", "path", "label", "group", "split", "status", "reason", "quality"}
     ours |= {
         "fold",
+        "same_as",
         "predicted",
         "decision",
         "doubt",
