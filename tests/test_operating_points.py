@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from core.app import Cases, Task
 from core.errors import ConfigError, MetricError
+from core.evaluation.cases import Level
+from core.evaluation.subgroups import subgroup_gaps
 from core.statistics.decision_curves import decision_curve, net_interval, risk_coverage
 from core.statistics.intervals import wilson
 from core.statistics.metric_kinds import Share
@@ -16,6 +19,7 @@ from core.statistics.operating_points import (
     predictive_values,
     two_by_two,
 )
+from core.statistics.scores import decide
 
 RNG = np.random.default_rng(0)
 Y = (RNG.random(120) < 0.4).astype(int)
@@ -241,3 +245,32 @@ def test_predictive_values_lie_in_their_intervals_at_the_ends() -> None:
                 assert high is not None
                 assert low <= value <= high
                 assert high - low > 1e-6
+
+
+def test_gaps_between_subgroups_are_counted_at_the_threshold_in_force() -> None:
+    rng = np.random.default_rng(0)
+    y, site = np.arange(200) % 3, np.repeat(["a", "b"], 100)
+    scores = rng.dirichlet([2, 1, 1], 200)
+    task = Task(name="g", kind="ordinal", classes=("0", "1", "2"), positive=("1", "2"))
+    cases = Cases(y, scores, decide(scores, task=task), np.ones(200), task.positive_index)
+    level = Level.of(
+        "image",
+        cases,
+        np.arange(200).astype(str),
+        task=task,
+        confidence=0.95,
+        resamples=50,
+        seed=0,
+        word="patient",
+        within_classes=False,
+    )
+    called = scores[:, 1:].sum(axis=1) >= 0.3
+    rows = subgroup_gaps(level, {"site": site}, called)
+    by_hand = {
+        name: called[(site == "a") & (y > 0 if is_positive else y == 0)].mean()
+        for name, is_positive in (("true_positive_rate", True), ("false_positive_rate", False))
+    }
+    found = {row["name"]: row["value"] for row in rows if row["subgroup"] == "a"}
+    assert found == pytest.approx(by_hand)
+    plain = {r["name"]: r["value"] for r in subgroup_gaps(level, {"site": site})}
+    assert plain != pytest.approx(by_hand)

@@ -273,7 +273,9 @@ def cameras(context: ReportContext) -> Sequence[Block]:
 
     if context.task.kind == "multilabel":
         return []
-    found = referrals(context.predictions, task=context.task)
+    threshold = (context.evaluation.get("about") or {}).get("threshold")
+    found = referrals(context.predictions, task=context.task, threshold=threshold)
+    by = "by the grade" if threshold is None else f"at the threshold in force, {threshold:.3g}"
     rows = context.predictions.set_index(text_of(context.predictions["image_id"]))
     blocks: list[Block] = []
     for column, title in _KINDS:
@@ -291,9 +293,9 @@ def cameras(context: ReportContext) -> Sequence[Block]:
             Table(
                 frame,
                 title=f"By {title[0].lower()}{title[1:]}",
-                note="Intervals by patient. Kinds see different patients, so a difference between "
-                "two may be one between these; the breakdown by subgroups compares each with the "
-                "rest.",
+                note=f"Referable is decided {by}. Intervals by patient. Kinds see different "
+                "patients, so a difference between two may be one between these; the breakdown by "
+                "subgroups compares each with the rest.",
                 numeric=tuple(frame.columns[1:]),
             )
         )
@@ -318,7 +320,7 @@ def _kind_line(
         else "none",
         "Grade right": _share(graded["grade"] == graded["label"], graded),
         "Referable found": _share(
-            graded["is_referable"][graded["label"].isin(positive)],
+            graded["is_called"][graded["label"].isin(positive)],
             graded[graded["label"].isin(positive)],
         ),
     }

@@ -96,17 +96,28 @@ def subgroup_rows(
     return rows, compared
 
 
-def subgroup_gaps(level: Level, columns: Mapping[str, NDArray[np.str_]]) -> list[dict[str, Any]]:
+def subgroup_gaps(
+    level: Level,
+    columns: Mapping[str, NDArray[np.str_]],
+    called: NDArray[np.bool_] | None = None,
+) -> list[dict[str, Any]]:
     """Gaps between subgroups in the shares of positive and of negative cases called positive.
 
     Args:
         level: the cases.
         columns: column -> (N,) value of each case, as text.
+        called: which cases (N,) are called positive, at the threshold in force where there is
+            one; None takes those of which a positive class is predicted.
 
     Returns:
         rows as ``subgroup_rows`` has them, for the true and the false positive rate; empty for
         a task without positive classes.
     """
+    index = level.task.positive_index
+    if called is not None and index and level.task.kind != "multilabel":
+        others = [i for i in range(len(level.task.classes)) if i not in index]
+        decided = np.where(called, index[0], others[0] if others else index[0])
+        level = replace(level, cases=replace(level.cases, decided=decided))
     return [row for spec in _rates(level) for row in _compared(level, spec, columns)]
 
 

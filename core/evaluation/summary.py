@@ -38,6 +38,7 @@ from core.evaluation.aggregation_rules import compare_rules
 from core.evaluation.calibration_of_level import calibration_of
 from core.evaluation.cases import Level
 from core.evaluation.differences import value_of
+from core.evaluation.doubt import is_negative
 from core.evaluation.failures import failures_of
 from core.evaluation.folds import fold_spread
 from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
@@ -248,7 +249,7 @@ def summarise(
         },
         "operating_points": [point for point, _ in counted],
         "subgroups": compared,
-        "gaps": subgroup_gaps(main, columns),
+        "gaps": subgroup_gaps(main, columns, _called(judged[headline_unit], task)),
         "calibration_by_subgroup": subgroup_calibration(main, columns),
         "rules": compare_rules(
             predictions,
@@ -336,6 +337,11 @@ def _headline_first(rows: list[dict[str, Any]], headline: str, unit: str) -> lis
     """The headline's row in front."""
     first = [r for r in rows if r["name"] == headline and r["unit"] == unit and not r["of"]]
     return first + [row for row in rows if row not in first]
+
+
+def _called(table: pd.DataFrame, task: Task) -> NDArray[np.bool_]:
+    """Which cases (N,) of a decisions table are decided for a positive class."""
+    return ~is_negative(table["decision"].to_numpy(dtype=object), task)
 
 
 def _columns(
