@@ -149,7 +149,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "plain": PLAIN,
     "bfloat16 on one core": {"precision": "bf16-mixed", "one_core": True, "killed": [6]},
     "frozen stages, small first": {"frozen": 3, "side": 48, "small_first": True, "killed": [6]},
-    "as on an accelerator": {"precision": "bf16-mixed", "side": 64, "workers": 2, "killed": [6]},
+    "as on an accelerator": {"precision": "bf16-mixed", "side": 48, "workers": 2, "killed": [6]},
 }
 
 

@@ -20,6 +20,8 @@ from core.verbs.parts import merge, part_of, predict_part, share_of
 from core.verbs.predict import begin, predict
 from core.verbs.train import train
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, quick: None) -> tuple[Path, Path]:
@@ -68,7 +70,6 @@ def test_what_is_no_part_is_refused(text: str) -> None:
         part_of(text)
 
 
-@pytest.mark.slow
 def test_a_part_killed_and_repeated_beside_another_ends_with_the_bytes_of_one(
     trained: tuple[Path, Path], whole: Path, tmp_path: Path
 ) -> None:

@@ -93,6 +93,7 @@ def test_probe_of_symptoms_is_a_whole_run_of_any_number_of_labels(
     assert {part for text in table["decision"] for part in text.split("|")} <= known
 
 
+@pytest.mark.slow
 def test_time_budget_sets_the_epochs_once_and_says_so(
     leaves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,9 @@ TINY = {"backbone": "test_resnet", "weights": "none", "epochs": 0, "size_px": (6
 COLOURS = {"colours": "normalised"}
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def trained(
     tmp_path_factory: pytest.TempPathFactory, quick: None
