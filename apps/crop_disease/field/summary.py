@@ -129,14 +129,17 @@ def _simplified(context: ExportContext, rows: Sequence[dict[str, Any]]) -> list[
     whole = sum(row["area_ha"] for row in rows)
     if not width or not whole:
         return []
-    off = max(rows, key=lambda row: abs(row["zones_ha"] - row["area_ha"]))
-    change = off["zones_ha"] - off["area_ha"]
+    off = max(
+        (row for row in rows if row["area_ha"]),
+        key=lambda row: abs(row["zones_ha"] / row["area_ha"] - 1),
+    )
+    change = off["zones_ha"] / off["area_ha"] - 1
     return [
         f"Zones are simplified to a working width of {width:g} m, and those below "
-        f"{float(context.options.get('least-zone') or 0):g} m² joined to their surroundings. Their "
-        f"areas differ from the map's by {area_words(abs(change))} at most "
-        f"({context.task.title(off['class'])}, {number(abs(change) / whole, percent=True)} of the "
-        "map)."
+        f"{float(context.options.get('least-zone') or 0):g} m² joined to their surroundings. Most "
+        f"changed is {context.task.title(off['class'])}: {area_words(off['zones_ha'])} in zones, "
+        f"{area_words(off['area_ha'])} on the map, {number(abs(change), percent=True)} "
+        f"{'more' if change > 0 else 'less'}."
     ]
 
 
