@@ -206,7 +206,8 @@ class LocateBreast:
         is_wrong = is_clear and expected and breast.chest_side != expected
         reasons = []
         if breast.fraction < LEAST_BREAST:
-            reasons.append(f"no breast was found ({100 * breast.fraction:.1f} % of the picture)")
+            share = f"{100 * breast.fraction:.1f} % of the picture"
+            reasons.append(f"not a mammogram: no breast was found ({share})")
             breast = _whole(breast, pixels)
         elif _saturated_share(pixels, breast) > SATURATED:
             reasons.append("more than half of the breast is at the picture's highest value")

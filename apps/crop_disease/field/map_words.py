@@ -34,7 +34,7 @@ def trust_words(context: ExportContext, tiles: pd.DataFrame) -> list[str]:
     if share > 0:
         said.append(
             f"{number(share, percent=True)} of the tiles of this map overlap ground that the model "
-            "was trained on: it has seen these plants, so it may err less here than on a new field."
+            "was trained on, so this map does not show how the model does on new ground."
         )
     return said
 
