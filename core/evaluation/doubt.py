@@ -90,8 +90,8 @@ def doubt_of_images(predictions: pd.DataFrame) -> NDArray[np.object_]:
     """
     status, n = text_of(predictions["status"]), len(predictions)
     reason = plain_reasons(predictions)
-    quality = text_of(predictions["quality"]) if "quality" in predictions else np.full(n, "")
-    strange, caution = _flags(predictions), _caution(predictions)
+    quality, caution = _words(predictions, "quality"), _words(predictions, "caution")
+    strange = _flags(predictions)
     found = np.full(n, "", dtype=object)
     for i in range(n):
         if status[i] != "ok":
@@ -240,7 +240,7 @@ def rule_of_decision(run: Mapping[str, Any], task: Task) -> str:
 
 def says_nothing(predictions: pd.DataFrame) -> NDArray[np.bool_]:
     """Which scored inputs (N,) say nothing of their unit: of another kind, or not gradable."""
-    words = _quality(predictions)
+    words = _words(predictions, "quality")
     ok = text_of(predictions["status"]) == "ok"
     silent = [str(word).startswith((OTHER_KIND, UNGRADABLE)) for word in words]
     return np.asarray(ok & np.array(silent, dtype=bool))
@@ -256,15 +256,15 @@ def is_negative(decision: NDArray[np.object_], task: Task) -> NDArray[np.bool_]:
 
 def _of_other_kind(predictions: pd.DataFrame) -> NDArray[np.bool_]:
     """Which inputs (N,) are not of the kind: their quality begins with ``not``."""
-    words = _quality(predictions)
+    words = _words(predictions, "quality")
     return np.array([str(text).startswith(OTHER_KIND) for text in words], dtype=bool)
 
 
-def _quality(predictions: pd.DataFrame) -> NDArray[np.str_]:
-    """The fault of each input (N,), in words."""
-    if "quality" not in predictions:
+def _words(predictions: pd.DataFrame, column: str) -> NDArray[np.str_]:
+    """What a column says of each input (N,); empty where the table has no such column."""
+    if column not in predictions:
         return np.full(len(predictions), "", dtype=str)
-    return text_of(predictions["quality"])
+    return text_of(predictions[column])
 
 
 def _all_of_other_kind(
@@ -298,8 +298,8 @@ def _marked(
     strange, status = _flags(predictions), text_of(predictions["status"])
     ok = status == "ok"
     silent = says_nothing(predictions)
-    poor = (_quality(predictions) != "") & ok & ~silent
-    caution = _caution(predictions)
+    poor = (_words(predictions, "quality") != "") & ok & ~silent
+    caution = _words(predictions, "caution")
     against = _is_against(table, task)
     said = doubt_of_images(predictions)
     rows: dict[str, list[int]] = {}
@@ -353,20 +353,11 @@ def _cautions(words: NDArray[np.str_]) -> list[str]:
     return [f"{n:,} of {len(words):,} images: {said}"] if told else []
 
 
-def _caution(predictions: pd.DataFrame) -> NDArray[np.str_]:
-    """What else speaks against each input (N,), in words."""
-    if "caution" not in predictions:
-        return np.full(len(predictions), "", dtype=str)
-    return text_of(predictions["caution"])
-
-
 def _has_copy(
     table: pd.DataFrame, predictions: pd.DataFrame, key: NDArray[np.object_]
 ) -> NDArray[np.bool_]:
     """Which units (N,) have an image that stands for something else as well."""
-    if "same_as" not in predictions:
-        return np.zeros(len(table), dtype=bool)
-    copied = set(map(str, key[text_of(predictions["same_as"]) != ""]))
+    copied = set(map(str, key[_words(predictions, "same_as") != ""]))
     return np.array([str(name) in copied for name in table["unit_id"]], dtype=bool)
 
 

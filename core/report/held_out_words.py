@@ -8,19 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from core.base.words import SHORTCUTS
 from core.report.numbers import interval, number, pick, quantity, value_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["held_out_words"]
-
-# What simple classifiers judged the label by, as the report says it.
-SHORTCUTS = {
-    "colour": "the mean colour or brightness alone",
-    "file": "size, bytes and format of the file alone",
-    "border": "patches along the border alone",
-}
 
 
 def held_out_words(evaluation: Mapping[str, Any], *, word: str = "image") -> list[str]:
@@ -56,7 +50,8 @@ def held_out_words(evaluation: Mapping[str, Any], *, word: str = "image") -> lis
         beside = verdict.get("against") or {}
         if beside.get("value") is None or verdict.get("value") is None:
             continue
-        what = SHORTCUTS.get(str(beside.get("words")), str(beside.get("words")))
+        name = str(beside.get("words"))
+        what = f"{SHORTCUTS[name]} alone" if name in SHORTCUTS else name
         percent = bool(verdict.get("percent"))
         own, other = (number(of["value"], percent=percent) for of in (verdict, beside))
         said.append(

@@ -206,7 +206,7 @@ def complete(
             lead=" ".join(filter(None, [summary["intended_use"], summary["not_a_medical_device"]])),
             told=told_of(run, summary),
             warnings=summary["warnings"],
-            notes=[note for note in summary["notes"] if note not in summary["warnings"]],
+            notes=begun.found.notes,
             files=[name for name in files if not LETTER.search(name)],
         )
         point = run.content.get("operating_point") or {}

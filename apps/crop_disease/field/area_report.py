@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from core.app import ReportContext
     from core.blocks import Block
 
-__all__ = ["Share", "areas_and_severity", "by_area", "share_by_area"]
+__all__ = ["Share", "areas_and_severity", "by_area", "judged_tiles", "share_by_area"]
 
 # Fewer groups than this give no mean grade worth comparing.
 LEAST_GROUPS = 5
@@ -57,17 +57,23 @@ class Share:
 
 def areas_and_severity(context: ReportContext) -> Sequence[Block]:
     """Areas by label and by the model, shares right by area, grades per group; none for photos."""
-    rows = context.predictions
-    if "tile_m" not in rows or "label" not in rows or context.task.kind == "multilabel":
-        return []
-    rows = rows[(rows["status"] == "ok") & rows["tile_m"].notna()]
-    rows = rows[rows["label"].fillna("").astype(str) != ""].reset_index(drop=True)
+    rows = judged_tiles(context, "tile_m")
     if not len(rows):
         return []
     blocks = [*_areas(context, rows)]
     if context.task.kind == "ordinal":
         blocks += _severity(context, rows)
     return blocks
+
+
+def judged_tiles(context: ReportContext, *columns: str) -> pd.DataFrame:
+    """The scored and labelled tiles that have these columns; no rows for photos, or many labels."""
+    rows = context.predictions
+    if not {*columns, "label"} <= set(rows) or context.task.kind == "multilabel":
+        return rows.iloc[:0]
+    whole = rows[list(columns)].notna().all(axis=1)
+    is_labelled = rows["label"].fillna("").astype(str) != ""
+    return rows[whole & is_labelled & (rows["status"] == "ok")].reset_index(drop=True)
 
 
 def by_area(

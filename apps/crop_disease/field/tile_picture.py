@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from apps.crop_disease.field.area_report import judged_tiles
 from core.base.tables import decided_classes
 from core.base.words import plural
 from core.report.drawing import INK, RULE, SERIES, WHOLE, canvas_of, finish, legend_below, styled
@@ -27,11 +28,7 @@ def map_of_tiles(context: ReportContext) -> Figure | None:
     Args:
         context: its predictions hold ``x``, ``y`` and ``tile_m`` (metres) of each tile.
     """
-    rows = context.predictions
-    if not {"x", "y", "tile_m", "field"} <= set(rows) or context.task.kind == "multilabel":
-        return None
-    place = rows[["x", "y", "tile_m"]].notna().all(axis=1)
-    rows = rows[place & (rows["status"] == "ok") & (rows["label"].fillna("").astype(str) != "")]
+    rows = judged_tiles(context, "tile_m", "x", "y", "field")
     if not len(rows):
         return None
     fields = rows["field"].astype(str).value_counts()
