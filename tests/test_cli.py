@@ -37,6 +37,16 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_prediction_starts_without_what_only_training_and_judging_need() -> None:
+    heavy = ("pytorch_lightning", "monai", "albumentations", "sklearn", "statsmodels")
+    code = (
+        "import sys, core.verbs.predict, core.prediction.torch_engine\n"
+        f"print([m for m in {(*heavy, 'scipy.stats')!r} if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def commands(group: Any, before: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command that is listed, with its words; a group's own are those below it."""
     for name, command in group.commands.items():

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from core.model.checkpoint import AtomicCheckpointIO, latest_resume_point
 from core.model.classifier import learning_rate
+from core.model.resume_points import AtomicCheckpointIO, latest_resume_point
 
 # Small trainings, each in a process of its own so that it can be killed. All are forks of one
 # that has done the imports, which cost far more than the trainings.

@@ -1,23 +1,20 @@
-"""Weights that load without running code, and resume points that survive a kill.
+"""Weights that load without running code.
 
 A run's model is ``model.safetensors`` (weights and normalisation constants)
-and what ``run.json`` says about it. Lightning's own checkpoint writer copies
-through another file system and swallows a refusal to write, so resume points go
-through ``core.base.outputs.atomic_file`` and are read back before an older one goes.
+and what ``run.json`` says about it. Lightning is not imported here: a prediction
+starts without it (``core.model.resume_points``).
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pytorch_lightning.plugins.io import CheckpointIO
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from core.base.outputs import atomic_file, write_bytes
+from core.base.outputs import write_bytes
 from core.errors import ConfigError, RunError
 from core.model.attention_pooling import AttentionPool
 from core.model.backbone import create_backbone
@@ -27,60 +24,16 @@ from core.model.out_of_distribution import Familiarity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 __all__ = [
-    "AtomicCheckpointIO",
     "build_network",
-    "latest_resume_point",
     "load_member",
     "load_weights",
     "save_network",
 ]
 
-# Resume points kept: the newest may be the one a power cut tore.
-KEEP = 2
 _FAMILIARITY = "familiarity."
-
-
-class AtomicCheckpointIO(CheckpointIO):
-    """Resume points that are whole or absent; loading runs no foreign code."""
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
-    ) -> None:
-        """Write to the same directory, sync, rename, read back, then drop old ones."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_file(target) as stream:
-            torch.save(checkpoint, stream)
-        self.load_checkpoint(target)
-        for old in sorted(target.parent.glob("step-*.ckpt"))[:-KEEP]:
-            old.unlink()
-
-    def load_checkpoint(
-        self, path: Any, map_location: Any = "cpu", weights_only: Any = True
-    ) -> dict[str, Any]:
-        """Read a resume point; only tensors and plain values are accepted."""
-        content: dict[str, Any] = torch.load(
-            path, map_location=map_location or "cpu", weights_only=True
-        )
-        return content
-
-    def remove_checkpoint(self, path: Any) -> None:
-        """Remove a resume point."""
-        Path(path).unlink(missing_ok=True)
-
-
-def latest_resume_point(folder: Path) -> Path | None:
-    """The newest resume point that can be read, or None."""
-    for path in sorted(folder.glob("step-*.ckpt"), reverse=True):
-        try:
-            AtomicCheckpointIO().load_checkpoint(path)
-        # A torn file can make the unpickler raise anything; the one before is whole.
-        except Exception:
-            continue
-        return path
-    return None
 
 
 def build_network(content: Mapping[str, Any], *, n_classes: int, backbone: Any = None) -> Network:

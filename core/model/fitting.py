@@ -21,9 +21,10 @@ from pytorch_lightning.callbacks import Callback
 
 from core.base.outputs import atomic_file
 from core.base.progress import log, track
-from core.model.checkpoint import AtomicCheckpointIO, latest_resume_point, save_network
+from core.model.checkpoint import save_network
 from core.model.classifier import Classifier
 from core.model.patience import Patience
+from core.model.resume_points import AtomicCheckpointIO, latest_resume_point
 from core.model.stopping import StoppedError, StopSign
 from core.model.tracking import loggers
 

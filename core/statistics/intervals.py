@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy.optimize import brentq
 from scipy.special import ndtri, stdtrit
-from scipy.stats import binomtest
 
 from core.base.words import plural
 from core.errors import MetricError
@@ -139,12 +138,11 @@ def wilson(
     """
     _check_counts(successes, n)
     check_level(level)
-    how: Literal["wilson", "wilsoncc"] = "wilsoncc" if continuity else "wilson"
-    found = binomtest(round(successes), round(n)).proportion_ci(level, method=how)
+    low, high = _binomial_limits(successes, n, level, "wilsoncc" if continuity else "wilson")
     words = "Wilson with continuity correction" if continuity else "Wilson"
     return Interval(
-        low=float(found.low),
-        high=float(found.high),
+        low=low,
+        high=high,
         level=level,
         method=f"{words}, {n:,.10g} independent {plural('case', int(n))}",
     )
@@ -168,9 +166,19 @@ def clopper_pearson(successes: float, n: float, *, level: float = 0.95) -> Inter
     """
     _check_counts(successes, n)
     check_level(level)
-    found = binomtest(round(successes), round(n)).proportion_ci(level, method="exact")
+    low, high = _binomial_limits(successes, n, level, "exact")
     method = f"Clopper-Pearson, {n:,.10g} independent {plural('case', int(n))}"
-    return Interval(low=float(found.low), high=float(found.high), level=level, method=method)
+    return Interval(low=low, high=high, level=level, method=method)
+
+
+def _binomial_limits(
+    successes: float, n: float, level: float, how: Literal["exact", "wilson", "wilsoncc"]
+) -> tuple[float, float]:
+    """Limits of a share of independent cases."""
+    from scipy.stats import binomtest  # noqa: PLC0415  (1 s, which a prediction need not wait)
+
+    found = binomtest(round(successes), round(n)).proportion_ci(level, method=how)
+    return float(found.low), float(found.high)
 
 
 def all_successes_limit(n_groups: Sequence[int], *, level: float = 0.95) -> float:
