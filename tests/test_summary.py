@@ -15,6 +15,7 @@ from sklearn import metrics as sk
 from core.app import Cases, Metric, Task, Unit
 from core.base.tables import METRICS
 from core.errors import MetricError
+from core.evaluation.failures import quality_words
 from core.evaluation.subgroups import values_in_words
 from core.evaluation.summary import summarise
 from core.statistics import metrics
@@ -535,3 +536,15 @@ def test_a_case_control_design_holds_the_mix_of_classes_and_says_so() -> None:
     assert any("fixed by the design" in words for words in fixed["cautions"])
     wide = [row["high"] - row["low"] for row in (one, other)]
     assert wide[1] < wide[0] * 1.1
+
+
+def test_a_gate_that_flags_most_images_is_told_and_one_that_flags_few_is_not() -> None:
+    words = "ungradable: focus: hardly a vessel can be followed"
+    table = pd.DataFrame({"status": ["ok"] * 10 + ["failed"], "quality": [words] * 9 + [""] * 2})
+    told = quality_words(table, "trained on")
+    assert told.startswith(
+        "The quality gate of this app flags 9 of these 10 images (most often: un"
+    )
+    assert "They are trained on with the labels they came with" in told
+    assert quality_words(table.assign(quality=[words] * 3 + [""] * 8), "judged") == ""
+    assert quality_words(table.drop(columns="quality"), "judged") == ""

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     from core.app import Task
 
-__all__ = ["both_ways", "failures_of"]
+__all__ = ["both_ways", "failures_of", "quality_words"]
+
+# Share of the images that a gate may flag before it is said to be unfit for them.
+MANY_FLAGGED = 0.3
 
 WAYS = {
     "excluded": "left out",
@@ -66,6 +69,32 @@ def failures_of(
                 found["rows"] = found["rows"] + one["rows"]
                 found["n_flagged"] = max(found["n_flagged"], one["n_flagged"])
     return found or None
+
+
+def quality_words(table: pd.DataFrame, doing: str) -> str:
+    """What is said where the app's gate would refuse many of these images; empty where not.
+
+    Labels that a person gave count, also of images that the gate flags: they are trained and
+    judged on. New images that it flags are marked and not decided.
+
+    Args:
+        table: ``status`` and, where the app has a gate, ``quality`` of each image.
+        doing: what is done with them: ``trained on``.
+    """
+    if "quality" not in table:
+        return ""
+    scored = table[table["status"] == "ok"]
+    quality = text_of(scored["quality"])
+    flagged = quality[quality != ""]
+    if len(flagged) <= MANY_FLAGGED * len(scored):
+        return ""
+    kinds, counts = np.unique(flagged, return_counts=True)
+    return (
+        f"The quality gate of this app flags {len(flagged):,} of these {len(scored):,} images "
+        f"(most often: {kinds[counts.argmax()]}). They are {doing} with the labels they came with, "
+        "but new images like them will be marked and not decided: use larger or better images, "
+        "or pass --accept-doubtful when you predict."
+    )
 
 
 def both_ways(

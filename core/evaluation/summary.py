@@ -39,7 +39,7 @@ from core.evaluation.calibration_of_level import calibration_of
 from core.evaluation.cases import Level
 from core.evaluation.differences import value_of
 from core.evaluation.doubt import is_negative
-from core.evaluation.failures import failures_of
+from core.evaluation.failures import failures_of, quality_words
 from core.evaluation.folds import fold_spread
 from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
 from core.evaluation.metric_specs import Spec, specs_of
@@ -133,6 +133,7 @@ def summarise(
         predictions, task=task, units=units, threshold=threshold, keep=kept
     )
     notes += _folds_note(predictions, split)
+    notes += [words] if (words := quality_words(predictions, "judged")) else []
     metrics = [_at_prevalence(metric, prevalence) for metric in metrics]
     judged = {name: judged_rows(table, task) for name, table in tables.items()}
     if is_nothing_scored(predictions):

@@ -52,7 +52,7 @@ GRAVITY = (
     re.compile(r"pixels of a training image|copies|more than one split|two splits"),
     re.compile(r"swapped|below chance|worse than"),
     re.compile(r"intervals are withheld|No case is|hold no image of"),
-    re.compile(r"unlike|lie outside of the training range|holds no measurements"),
+    re.compile(r"unlike|quality gate|lie outside of the training range|holds no measurements"),
     re.compile(r"left out of the numbers|failed"),
     re.compile(r"^Only |too few|uncertain"),
 )

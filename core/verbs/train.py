@@ -29,6 +29,7 @@ from core.data.prepared import Form, Preparation, prepare_table
 from core.data.split import draw_folds, draw_split
 from core.errors import ConfigError, ManifestError, ResightError
 from core.evaluation.attention_units import learned_unit
+from core.evaluation.failures import quality_words
 from core.model.backbone import require_weights
 from core.model.tracking import require_tracker
 from core.runs.results import read_json
@@ -213,6 +214,8 @@ def _train(
         y=encode(list(ok["label"].astype(str)), task),
         groups=group.where(group != "", ok["image_id"]).to_numpy(dtype=object),
     )
+    if flagged := quality_words(ok, "trained on"):
+        log.warning("%s", flagged)
     usable = (ok["status"] == "ok").to_numpy()
     parts = _parts(ok, usable, task, config)
     data = _with_owner(data, ok, units_for(app, question), parts)
