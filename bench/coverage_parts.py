@@ -76,7 +76,7 @@ def facts_of(level: Level, study: Study) -> Iterator[Fact]:
         yield row["name"], "", row["value"], row["low"], row["high"]
     for row in risk_coverage_of(level)["rows"]:
         share = round(100 * row["referred"])
-        if share in {10, 30}:
+        if share in {5, 10, 20, 30}:
             name = "error among the rest, least certain referred"
             yield name, str(share), row["error"], row["low"], row["high"]
     if not level.task.positive_index or study.kind == "multilabel":

@@ -23,6 +23,7 @@ from core.statistics.comparisons import (
     paired_difference,
     power_of_auroc,
 )
+from core.statistics.jackknife import paired_proportions
 from core.statistics.resampling import resample_groups
 
 
@@ -128,6 +129,31 @@ def test_an_undefined_metric_is_not_compared() -> None:
 def test_p_of_resamples_is_never_0_and_never_above_1() -> None:
     assert bootstrap_p(np.ones(99)) == 0.02
     assert bootstrap_p(np.zeros(99)) == 1.0
+
+
+# Both right, the second alone, the first alone, neither; ends of Newcombe 1998, Table III.
+@pytest.mark.parametrize(
+    ("counts", "ends"),
+    [((36, 12, 2, 0), (0.0611, 0.3447)), ((43, 0, 1, 0), (-0.1181, 0.0594)), ((0, 30, 29, 1), ())],
+)
+def test_ends_of_a_paired_difference_are_where_its_score_test_begins_to_reject(
+    counts: tuple[int, ...], ends: tuple[float, ...]
+) -> None:
+    first, second = np.repeat([1, 0, 1, 0], counts), np.repeat([1, 1, 0, 0], counts)
+    found, p = paired_proportions(first, second)
+    if ends:
+        assert found.ends == pytest.approx(ends, abs=1e-4)
+    n, (_, gained, lost, _) = sum(counts), counts
+    # The score test by brute force: the likelihood is maximised where the difference is fixed.
+    shares = np.linspace(1e-6, 1 - 1e-6, 400_001)
+    for end in found.ends:
+        q = shares[(shares + end > 0) & (2 * shares + end < 1)]
+        rest = n - gained - lost
+        log_likelihood = gained * np.log(q + end) + lost * np.log(q) + rest * np.log1p(-2 * q - end)
+        q = q[log_likelihood.argmax()]
+        z = (gained - lost - n * end) / np.sqrt(n * (2 * q + end - end**2))
+        assert abs(z) == pytest.approx(1.959964, abs=2e-3)
+    assert p == pytest.approx(sm_mcnemar([[0, gained], [lost, 0]], False, False).pvalue)
 
 
 def test_power_and_size_are_inverse() -> None:

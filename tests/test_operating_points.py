@@ -230,6 +230,27 @@ def test_refer_sends_the_least_certain_and_keeps_ties_together() -> None:
     assert one["words"].startswith("refer 10 %: error on the rest 11.1 % [")
 
 
+def test_error_of_the_rest_is_less_sure_than_at_a_confidence_that_was_given() -> None:
+    rng = np.random.default_rng(0)
+
+    def study() -> tuple[np.ndarray, np.ndarray]:
+        sure = rng.uniform(0.5, 1.0, 400)
+        return rng.random(400) < np.where(sure < 0.7, 0.5, 0.95), sure
+
+    def width(row: dict) -> float:
+        return (row["high"] - row["low"]) / (2 * 1.96)
+
+    studies = [study() for _ in range(400)]
+    rows = [risk_coverage(*one, referred=[0.0, 0.3]) for one in studies]
+    # Referring nobody leaves the plain share; it has its interval.
+    assert (rows[0][0]["low"], rows[0][0]["high"]) == wilson(rows[0][0]["errors"], 400).ends
+    # Which confidence refers 30 % is a matter of chance, too.
+    spread = np.std([some["error"] for _, some in rows])
+    assert np.mean([width(some) for _, some in rows]) == pytest.approx(spread, rel=0.08)
+    plain = [wilson(some["errors"], some["n"]).ends for _, some in rows]
+    assert np.mean([high - low for low, high in plain]) / (2 * 1.96) < 0.88 * spread
+
+
 def test_something_is_always_kept() -> None:
     (row,) = risk_coverage([1, 0], [0.4, 0.6], referred=[1.0])
     assert row["n"] == 1

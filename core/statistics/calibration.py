@@ -6,7 +6,8 @@ validation for the stored temperature, local cases for a new site, never the tes
 
 Sources: Cox 1958, doi:10.1093/biomet/45.3-4.562 (slope and intercept); Van Calster et
 al. 2016, doi:10.1016/j.jclinepi.2015.12.005 (calibration in the large); Guo et al.
-2017, arXiv:1706.04599 (temperature and vector scaling).
+2017, arXiv:1706.04599 (temperature and vector scaling); Bell and McCaffrey 2002, Survey
+Methodology 28:169-181 (variance between groups).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
-from scipy.special import expit, log_softmax
+from scipy.special import expit, log_softmax, stdtrit
 
 from core.errors import MetricError
 from core.statistics.intervals import Interval, check_level, number_groups, plural
@@ -42,6 +43,8 @@ __all__ = [
 VECTOR_SCALING_ROWS = 1000
 # Temperatures outside of these mean that the log-loss has no minimum.
 LOG_TEMPERATURE = (-4.0, 5.0)
+# Of the pull of a group on the fit, at least this share is left to others.
+LEAST_FREE = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,7 @@ def calibration_line(
     score: ArrayLike,
     *,
     groups: ArrayLike | None = None,
+    strata: ArrayLike | None = None,
     level: float = 0.95,
     word: str = "group",
 ) -> CalibrationLine:
@@ -78,6 +82,8 @@ def calibration_line(
         score: (N,) of the positive class, in [0, 1].
         groups: (N,) the group of each case: intervals then come from the spread
             between groups (sandwich estimator); None: independent cases.
+        strata: (N,) the stratum of each case's group, whose number of groups was fixed by
+            design; None: nothing was fixed.
         level: confidence level.
         word: what a group is called.
 
@@ -100,17 +106,27 @@ def calibration_line(
         )
         raise MetricError(msg)
     design = np.column_stack([np.ones(len(x)), x])
-    both = _standard_errors(design, truth, expit(intercept + slope * x), groups)
-    alone = _standard_errors(design[:, :1], truth, expit(large + x), groups)
-    z = check_level(level)
+    fits = ((design, expit(intercept + slope * x)), (design[:, :1], expit(large + x)))
     if groups is None:
         method = f"Wald, {len(x):,} independent cases"
+        both, alone = ([(se, np.inf) for se in _standard_errors(d, p)] for d, p in fits)
     else:
-        n_groups = number_groups(groups, len(x))[1]
-        method = f"Wald, sandwich variance over {n_groups:,} {plural(word, n_groups)}"
+        index, n_groups = number_groups(groups, len(x))
+        if min(len(np.unique(index[truth == k])) for k in (0, 1)) < 2:
+            msg = f"not estimable: a class is held by one {word} alone"
+            raise MetricError(msg)
+        of_row = np.zeros(len(x), dtype=int) if strata is None else np.asarray(strata)
+        stratum = of_row[np.unique(index, return_index=True)[1]]
+        method = f"Student's, sandwich variance over {n_groups:,} {plural(word, n_groups)}"
+        both, alone = (_between_groups(d, truth, p, index, stratum) for d, p in fits)
 
-    def around(value: float, se: float) -> Interval:
-        return Interval(low=value - z * se, high=value + z * se, level=level, method=method, se=se)
+    def around(value: float, spread: tuple[float, float]) -> Interval:
+        se, df = spread
+        reach = float(stdtrit(df, 0.5 + level / 2) if np.isfinite(df) else check_level(level)) * se
+        known = df if np.isfinite(df) else None
+        return Interval(
+            low=value - reach, high=value + reach, level=level, method=method, se=se, df=known
+        )
 
     return CalibrationLine(
         slope=slope,
@@ -139,26 +155,46 @@ def calibration_in_the_large(
     return found
 
 
-def _standard_errors(
+def _standard_errors(design: NDArray[np.float64], fitted: NDArray[np.float64]) -> list[float]:
+    """Standard errors of a logistic model of independent cases, of maximum likelihood."""
+    bread = np.linalg.inv((design * (fitted * (1 - fitted))[:, None]).T @ design)
+    return [float(v) for v in np.sqrt(np.diag(bread))]
+
+
+def _between_groups(
     design: NDArray[np.float64],
     truth: NDArray[np.float64],
     fitted: NDArray[np.float64],
-    groups: ArrayLike | None,
-) -> list[float]:
-    """Standard errors of a logistic model: of maximum likelihood, or between groups."""
-    bread = np.linalg.inv((design * (fitted * (1 - fitted))[:, None]).T @ design)
-    if groups is None:
-        return [float(v) for v in np.sqrt(np.diag(bread))]
-    index, n_groups = number_groups(groups, len(truth))
-    if n_groups < 2:
-        msg = "not estimable: all cases are of one group, which shows no spread between groups"
-        raise MetricError(msg)
-    pull = design * (truth - fitted)[:, None]
-    sums = np.column_stack(
-        [np.bincount(index, weights=column, minlength=n_groups) for column in pull.T]
-    )
-    meat = n_groups / (n_groups - 1) * sums.T @ sums
-    return [float(v) for v in np.sqrt(np.diag(bread @ meat @ bread))]
+    index: NDArray[np.int_],
+    stratum: NDArray[np.int_],
+) -> list[tuple[float, float]]:
+    """Standard errors of a logistic model between groups, each with its degrees of freedom.
+
+    The sandwich estimator, in which what each group leaves over is freed of the pull that it
+    had on the fit itself (Bell and McCaffrey's CR2). The plain one is too narrow where a few
+    groups carry the fit, the jackknife too wide.
+    """
+    n_groups, k = len(stratum), design.shape[1]
+    weight = fitted * (1 - fitted)
+    pull = np.zeros((n_groups, k))
+    np.add.at(pull, index, design * (truth - fitted)[:, None])
+    size = np.zeros((n_groups, k, k))
+    np.add.at(size, index, design[:, :, None] * design[:, None, :] * weight[:, None, None])
+    value, vector = np.linalg.eigh(np.linalg.inv(size.sum(axis=0)))
+    root = (vector * np.sqrt(np.maximum(value, 0.0))) @ vector.T
+    own, axes = np.linalg.eigh(root @ size @ root)
+    free = 1 / np.sqrt(np.maximum(1 - own, LEAST_FREE))
+    turned = np.einsum("gij,gi->gj", axes, pull @ root) * free
+    moved = np.einsum("gij,gj->gi", axes, turned) @ root
+    for number in np.unique(stratum):
+        # Where the groups of each class were fixed, what a class has in common is no spread.
+        moved[stratum == number] -= moved[stratum == number].mean(axis=0)
+    parts = moved**2
+    variance, most = parts.sum(axis=0), n_groups - len(np.unique(stratum))
+    noise = (parts**2).sum(axis=0) - variance**2 / n_groups
+    df = np.where(noise > 0, 2 * variance**2 / np.where(noise > 0, noise, 1.0), most)
+    df = np.clip(df, 2.0, max(2.0, float(most)))
+    return [(float(np.sqrt(v)), float(d)) for v, d in zip(variance, df, strict=True)]
 
 
 def logistic_lines(

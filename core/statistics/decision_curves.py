@@ -10,12 +10,13 @@ and coverage).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.errors import MetricError
-from core.statistics.intervals import Interval, number_groups
+from core.statistics.intervals import Interval, number_groups, plural, wilson_of_spread
 from core.statistics.operating_points import proportion
 from core.statistics.reliability import truth_and_scores
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from core.statistics.metric_kinds import Share
 
 __all__ = ["decision_curve", "net_interval", "risk_coverage"]
+
+# Share of the cases from which the error at the confidence that refers is learned.
+NEAR = 0.1
 
 
 def decision_curve(
@@ -178,6 +182,9 @@ def risk_coverage(
         kept = sure >= ordered[n_out]
         some = None if owner is None else owner[kept]
         rate = proportion(~right[kept], some, level=level, word=word)
+        if not kept.all() and rate.low is not None and 0 < rate.x < rate.n:
+            found = _of_the_rest(~right, sure, kept, owner, level=level, word=word)
+            rate = replace(rate, low=found.low, high=found.high, method=found.method)
         error = rate.value or 0.0
         words = f"refer {100 * share:.3g} %: error on the rest {100 * error:.1f} %"
         if rate.low is not None and rate.high is not None:
@@ -197,3 +204,34 @@ def risk_coverage(
             }
         )
     return rows
+
+
+def _of_the_rest(
+    wrong: NDArray[np.bool_],
+    sure: NDArray[np.float64],
+    kept: NDArray[np.bool_],
+    owner: NDArray[Any] | None,
+    *,
+    level: float,
+    word: str,
+) -> Interval:
+    """The interval of the error among the cases that are kept, for a share referred.
+
+    Which confidence refers that share is a matter of the cases, too. What a case moves is
+    therefore its error less that of cases near this confidence, as with any mean above a
+    quantile. Taken as given, the confidence made intervals that held 71 to 95 % of truths.
+    """
+    index, n_groups = number_groups(owner, len(wrong))
+    place = np.argsort(np.argsort(sure, kind="stable"), kind="stable")
+    away = np.abs(place - int((~kept).sum()))
+    near = np.argsort(away, kind="stable")[: max(5, round(NEAR * len(wrong)))]
+    moved = kept * (wrong - wrong[near].mean())
+    totals = np.bincount(index, weights=moved - moved.mean(), minlength=n_groups)
+    n, share = int(kept.sum()), float(wrong[kept].mean())
+    se = float(np.sqrt(n_groups / (n_groups - 1) * (totals @ totals))) / n
+    n_kept = len(np.unique(index[kept]))
+    if n_kept < 2:
+        return Interval(low=None, high=None, level=level)
+    found = wilson_of_spread(share, se, n, n_kept, level=level)
+    over = f"{n_kept:,} {plural(word, n_kept)}" if owner is not None else f"{n:,} cases"
+    return replace(found, method=f"Wilson with the design effect of {over} and of the share kept")

@@ -12,7 +12,7 @@ for clustered proportions); Korn and Graubard 1998, Survey Methodology 24:193-20
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -38,6 +38,7 @@ __all__ = [
     "number_groups",
     "plural",
     "wilson",
+    "wilson_of_spread",
 ]
 
 
@@ -152,6 +153,26 @@ def _wilson_end(p: float, n: float, z: float, side: int) -> float:
     """One end of the score interval of a share of an effective number of cases, not whole."""
     root = z * float(np.sqrt(max(0.0, p * (1 - p) / n + z * z / (4 * n * n))))
     return (p + z * z / (2 * n) + side * root) / (1 + z * z / n)
+
+
+def wilson_of_spread(
+    share: float, se: float, n: int, n_groups: int, *, level: float = 0.95
+) -> Interval:
+    """Wilson's interval on as many independent cases as would give a standard error.
+
+    Args:
+        share: the proportion, inside (0, 1).
+        se: its standard error between groups.
+        n: number of cases.
+        n_groups: number of groups, 2 or more; Student's quantile has one degree less.
+        level: confidence level.
+    """
+    z = check_level(level)
+    # Groups that vary less than independent cases would are no reason for more trust.
+    design = max(1.0, se**2 / (share * (1 - share) / n))
+    effective = n / design * (z / float(stdtrit(n_groups - 1, 0.5 + level / 2))) ** 2
+    low, high = (_wilson_end(share, effective, z, side) for side in (-1, 1))
+    return Interval(low=max(0.0, low), high=min(1.0, high), level=level, se=se)
 
 
 def clopper_pearson(successes: float, n: float, *, level: float = 0.95) -> Interval:
@@ -279,13 +300,8 @@ def cluster_proportion(
     se = float(np.sqrt(n_groups / (n_groups - 1) * spread)) / len(hits)
     over = f"{n_groups:,} {plural(word)}"
     if scale == "wilson":
-        # Groups that vary less than independent cases would are no reason for more trust.
-        design = max(1.0, se**2 / (share * (1 - share) / len(hits)))
-        student = float(stdtrit(n_groups - 1, 0.5 + level / 2))
-        n = len(hits) / design * (z / student) ** 2
-        low, high = (_wilson_end(share, n, z, side) for side in (-1, 1))
-        method = f"Wilson with the design effect of {over}"
-        return Interval(low=max(0.0, low), high=min(1.0, high), level=level, method=method, se=se)
+        found = wilson_of_spread(share, se, len(hits), n_groups, level=level)
+        return replace(found, method=f"Wilson with the design effect of {over}")
     if se == 0.0:
         reason = (
             f"interval withheld: every {word} has the same share, so the spread between "

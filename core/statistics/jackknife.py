@@ -10,7 +10,8 @@ Measured coverage of every kind of number: docs/coverage.md.
 
 Sources: Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 11
 (jackknife); Satterthwaite 1946, doi:10.2307/3002019 (degrees of freedom of a variance);
-Bonett and Price 2012, doi:10.3102/1076998611411915 (difference of paired proportions);
+Tango 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<891::AID-SIM780>3.0.CO;2-B (difference
+of paired proportions);
 Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I, and
 Zou and Donner 2008, doi:10.1002/sim.3095 (difference from the ends of two intervals).
 """
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import stdtr, stdtrit
+from scipy.special import ndtr, stdtr, stdtrit
 
 from core.errors import MetricError
 from core.statistics.intervals import Interval, check_level, exact_on_groups, number_groups, plural
@@ -49,6 +50,8 @@ __all__ = [
 
 # An upper end of a loss that is this many times the loss itself says nothing.
 MOST_RISE = 100.0
+# Tango's score has no value at a difference of -1, of 1, or of what is seen where all is alike.
+NEAR_END = 1e-9
 
 
 @dataclass(frozen=True)
@@ -228,9 +231,9 @@ def paired_proportions(
 ) -> tuple[Interval, float]:
     """The difference second minus first of two proportions of the same cases.
 
-    Bonett and Price's interval, half a case added to either kind of disagreement, on as many
-    independent cases as would give the variance that the difference has between groups. It
-    has a width even where both decide alike on every case seen.
+    Tango's score interval on as many independent cases as would give the variance that the
+    difference has between groups. It has a width even where both decide alike on every case
+    seen. Its p is that of McNemar's test on those cases.
 
     Args:
         first: (N,) success of one.
@@ -247,7 +250,7 @@ def paired_proportions(
 
     >>> found, p = paired_proportions([1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0])
     >>> [round(end, 3) for end in found.ends], p
-    ([-0.454, 0.454], 1.0)
+    ([-0.39, 0.39], 1.0)
     """
     a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if not len(a):
@@ -270,20 +273,39 @@ def paired_proportions(
         totals = np.bincount(index, weights=away) - mean * np.bincount(index)
         between = n_groups / (n_groups - 1) * float((totals**2).sum()) / n**2
         effective = n / max(1.0, between / alone)
-    up, down = (gained * effective + 1) / (effective + 2), (lost * effective + 1) / (effective + 2)
-    middle = up - down
-    se = float(np.sqrt(max(1e-300, up + down - middle**2) / (effective + 2)))
-    df = float(n_groups - 1)
-    reach = float(stdtrit(df, 0.5 + level / 2)) * se
+    low, high = _tango(gained * effective, lost * effective, effective, check_level(level))
     over = f"{n_groups:,} {plural(word, n_groups)}" if groups is not None else f"{len(a):,} cases"
-    same = not gained and not lost
+    differ = gained + lost
+    spread = float(np.sqrt(max(0.0, differ - mean**2) / effective))
     found = Interval(
-        low=max(-1.0, min(mean, middle - reach)),
-        high=min(1.0, max(mean, middle + reach)),
+        low=min(mean, low),
+        high=max(mean, high),
         level=level,
-        method=f"Bonett and Price, paired, {over}",
-        reason="both decide alike on every case seen" if same else "",
-        se=se,
-        df=df,
+        method=f"Tango's score, paired, {over}",
+        reason="" if differ else "both decide alike on every case seen",
+        se=spread,
     )
-    return found, float(2 * stdtr(df, -abs(middle) / se)) if middle else 1.0
+    if not differ:
+        return found, 1.0
+    return found, float(2 * ndtr(-abs(gained - lost) * np.sqrt(effective / differ)))
+
+
+def _tango(gained: float, lost: float, n: float, z: float) -> tuple[float, float]:
+    """Ends of Tango's interval of (gained - lost) / n; counts need not be whole."""
+    mean = (gained - lost) / n
+
+    def score(away: float) -> float:
+        # The share lost that is most likely where the difference is ``away``.
+        b = -gained - lost + (2 * n - gained + lost) * away
+        c = -lost * away * (1 - away)
+        share = (np.sqrt(max(0.0, b * b - 8 * n * c)) - b) / (4 * n)
+        variance = n * (2 * share + away * (1 - away))
+        return float((gained - lost - n * away) / np.sqrt(max(variance, 1e-300)))
+
+    ends = []
+    for side, limit in ((1, -1.0), (-1, 1.0)):
+        inner, outer = mean - side * NEAR_END, limit + side * NEAR_END
+        reaches = side * (inner - outer) > 0 and side * score(outer) > z
+        found = brentq(lambda at, s=side: score(at) - s * z, outer, inner) if reaches else limit
+        ends.append(float(found))
+    return ends[0], ends[1]
