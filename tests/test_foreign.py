@@ -84,6 +84,77 @@ def test_raw_scores_are_judged_for_discrimination_only_and_that_is_said(tmp_path
         evaluate_table(given, tmp_path / "b", positive=["yes"], threshold=0.5)
 
 
+def logits(n: int = 120) -> tuple[pd.DataFrame, np.ndarray]:
+    """Three classes with logits in columns of another scale each, and the logits (n, 3)."""
+    rng = np.random.default_rng(3)
+    y = np.arange(n) // 2 % 3
+    z = 2 * np.eye(3)[y] + rng.normal(size=(n, 3)) * [1, 2, 3] + [0, 5, -5]
+    rows = pd.DataFrame(z, columns=["a", "b", "c"]).add_prefix("score_")
+    return rows.assign(
+        id=[f"i{i}" for i in range(n)], group=np.arange(n) // 2, label=np.array(list("abc"))[y]
+    ), z
+
+
+def test_columns_of_several_raw_scores_are_each_judged_for_discrimination(tmp_path: Path) -> None:
+    rows, z = logits()
+    rows.to_csv(tmp_path / "raw.csv", index=False)
+    done = evaluate_table(tmp_path / "raw.csv", tmp_path / "out", positive=["b", "c"])["metrics"]
+    areas = {r["of"]: r["value"] for r in done["metrics"] if r["name"] == "auroc"}
+    for i, name in enumerate("abc"):
+        assert areas[name] == pytest.approx(roc_auc_score(rows["label"] == name, z[:, i]))
+    # What would put columns of no common scale on one is left out.
+    names = {r["name"] for r in done["metrics"]}
+    assert names == {"auroc", "average_precision", "macro_auroc", "macro_average_precision"}
+    assert {curve["of"] for curve in done["curves"]["roc"]} == set("abc")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "judged for discrimination only" in page
+    assert "the order of its own column" in page
+    kept = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert kept["score_given_b"].to_numpy() == pytest.approx(z[:, 1])
+
+
+def test_logits_that_are_said_to_be_logits_become_probabilities(tmp_path: Path) -> None:
+    rows, z = logits()
+    expected = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    named = rows.rename(columns=lambda name: name.replace("score_", "logit_"))
+    for table_, more in ((rows, {"columns": {"scores": "logits"}}), (named, {})):
+        table_.to_csv(tmp_path / "t.csv", index=False)
+        found = read_foreign(tmp_path / "t.csv", **more)
+        assert found.raw is None
+        assert found.task.kind == "multiclass"
+        assert any("softmax" in note for note in found.notes)
+        scores = found.predictions[["score_a", "score_b", "score_c"]].to_numpy()
+        assert scores == pytest.approx(expected)
+    words = ["evaluate", "--predictions", str(tmp_path / "raw.csv"), "--scores", "logits"]
+    rows.to_csv(tmp_path / "raw.csv", index=False)
+    done = CliRunner().invoke(build(), [*words, "-o", str(tmp_path / "out"), "--json"])
+    assert done.exit_code == 0, done.output
+    numbers = json.loads(done.stdout)["metrics"]["metrics"]
+    accuracy = next(r["value"] for r in numbers if r["name"] == "accuracy")
+    assert accuracy == pytest.approx((expected.argmax(1) == np.arange(120) // 2 % 3).mean())
+
+
+@pytest.mark.parametrize("kind", ["multilabel", "binary"])
+def test_logits_of_labels_and_of_two_classes(tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(60, 2)) * 4
+    label = np.where(z[:, 1] > z[:, 0], "b", "a")
+    if kind == "multilabel":
+        label = np.where(np.arange(60) % 3 == 0, "a|b", label)
+    rows = pd.DataFrame({"label": label, "score_a": z[:, 0], "score_b": z[:, 1]})
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    ranks = read_foreign(tmp_path / "t.csv")
+    assert ranks.task.kind == kind
+    assert ranks.raw is not None
+    scores = ranks.predictions[["score_a", "score_b"]].to_numpy()
+    # Of two classes the difference ranks; labels rank by their own column.
+    order = z[:, 1] - z[:, 0] if kind == "binary" else z[:, 1]
+    assert (scores[:, 1].argsort() == order.argsort()).all()
+    known = read_foreign(tmp_path / "t.csv", columns={"scores": "logits"})
+    link = 1 / (1 + np.exp(-order))
+    assert known.predictions["score_b"].to_numpy() == pytest.approx(link)
+
+
 def test_a_table_of_failures_alone_gives_a_report_that_says_so(tmp_path: Path) -> None:
     given = tmp_path / "failed.csv"
     rows = table(6).drop(columns="score")

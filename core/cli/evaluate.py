@@ -116,6 +116,12 @@ def evaluate(
         [], "--subgroup", help="With --predictions: a column to break results down by."
     ),
     split: str = typer.Option(None, "--split", help="With --predictions: the rows to judge."),
+    scores: Literal["auto", "logits"] = typer.Option(
+        "auto",
+        "--scores",
+        help="With --predictions: logits are brought to probabilities by softmax or sigmoid. auto: "
+        "columns logit_<class> are logits; scores outside of [0, 1] only rank.",
+    ),
     threshold: float = typer.Option(
         None, "--threshold", help="With --predictions: one that was set beforehand."
     ),
@@ -161,6 +167,7 @@ def evaluate(
             "subgroups": subgroup,
             "split": split,
             "threshold": threshold,
+            "scores": "" if scores == "auto" else scores,
         }
         if out is None and predictions is not None:
             out = Path(f"{predictions.stem}-report")
@@ -168,6 +175,7 @@ def evaluate(
             msg = "--out is missing. Name the directory of the report: --out DIR."
             raise ConfigError(msg)
         if predictions is not None:
+            columns["scores"] = only_table.pop("scores")
             settings = {**common, **only_table, "columns": data_options({}, columns)}
             result = _of_table(predictions, run, out, settings, seed)
         else:
@@ -234,7 +242,7 @@ def _refuse(run: Path | None, only_table: Mapping[str, Any]) -> None:
         raise ConfigError(msg)
     given = [name for name, value in only_table.items() if value]
     if given:
-        option = {"app_name": "app", "kind": "task", "units": "unit", "rules": "rule"}
+        option = {"app_name": "app", "kind": "task", "scores": "scores"}
         name = option.get(given[0], given[0].removesuffix("s"))
         msg = (
             f"--{name}: is for --predictions only; a run has its own, set at training "

@@ -3,7 +3,8 @@
     id (or image_id)     unique name of the image; without it rows are numbered
     label                class name; empty where unknown
     score_<class>        one column per class, probabilities; or a single ``score``
-                         (or ``score_<class>``) of the positive class
+                         (or ``score_<class>``) of the positive class; ``logit_<class>``
+                         and ``logit`` where there are logits only
     group                what may resemble each other: patient, leaf, field
     split                if present, only ``test`` rows are judged, and ``val`` rows may
                          choose a threshold
@@ -24,8 +25,9 @@ from core.app import Task, class_key
 from core.base.tables import score_columns
 from core.data.label_map import label_map, meet_classes
 from core.data.manifest_tables import column_named
+from core.data.raw_scores import as_scores, given_name, numbers_of, score_columns_of
 from core.data.table_labels import label_texts
-from core.data.tables_in import Cells, number, read_cells, read_frame
+from core.data.tables_in import Cells, read_cells, read_frame
 from core.errors import ConfigError, ManifestError
 
 if TYPE_CHECKING:
@@ -61,14 +63,14 @@ class Foreign:
         predictions: ``core.base.tables.PREDICTIONS`` with label, group and split.
         task: kind and classes, from the score columns.
         notes: what was assumed, in sentences.
-        raw: (N,) the score as it was, where it is no probability: it only ranks, and stands in
-            ``predictions`` as the share of its rank; None where scores are probabilities.
+        raw: the columns of scores as they were, where they are no probabilities: they only
+            rank, and stand in ``predictions`` as shares of their ranks; else None.
     """
 
     predictions: pd.DataFrame
     task: Task
     notes: tuple[str, ...]
-    raw: NDArray[np.float64] | None = None
+    raw: pd.DataFrame | None = None
 
 
 def read_foreign(
@@ -91,7 +93,7 @@ def read_foreign(
         positive: classes that together count as positive.
         app: whose task is taken where its classes are those of the table.
         columns: what the user says of the table: ``path-column``, ``id-column``,
-            ``split-column``, ``label-map``.
+            ``split-column``, ``label-map``, ``scores`` (``logits``, or ``auto``).
 
     Raises:
         ManifestError: the file cannot be read, or columns are absent or contradict each other.
@@ -114,28 +116,32 @@ def read_foreign(
     table["label"] = raw[truth]
     table["group"] = raw[grouped] if grouped else ""
     table["split"] = raw[split] if split else ""
-    classes, scores = _scores(raw, table["label"], file, notes, _wanted_class(positive, app, kind))
+    exclude = _excludes(kind, table["label"], app)
+    kind = kind or (None if exclude else "multilabel")
+    columns_of, stem = score_columns_of(raw)
+    given = numbers_of(raw, columns_of, file, notes)
+    is_logits = stem == "logit" or wanted.get("scores") == "logits"
+    values, odd = as_scores(given, notes, is_logits=is_logits, exclude=exclude)
+    names = [name.removeprefix(f"{stem}_") for name in columns_of]
+    of = _wanted_class(positive, app, kind)
+    classes, scores = _scores(names, values, table["label"], file, notes, of)
     near, words = meet_classes(
         set(table["label"]), Task(name="", kind="multiclass", classes=tuple(classes))
     )
     if near:
         table["label"] = [near.get(name, name) for name in table["label"]]
         notes.append(words)
+    if kind is None and odd and len(classes) > 2:
+        kind = "multiclass"
     task = _task(classes, kind, positive, app, scores, file, notes)
-    if task.kind != "multilabel" and len(classes) > 1:
+    if task.kind != "multilabel" and len(classes) > 1 and not odd:
         scores = _summed_to_one(scores, file, notes)
     _require_known(table["label"], classes, kind, file)
     order = [classes.index(name) for name in task.classes]
     # At once: pandas warns of a hundred columns that are added one by one.
     given_scores = pd.DataFrame(scores[:, order], columns=score_columns(task.classes))
     table = pd.concat([table, given_scores], axis=1)
-    status = raw["status"] if "status" in raw else pd.Series("", index=raw.index)
-    given = status.where(status.isin(["failed", "skipped"]), "ok")
-    bare: NDArray[np.bool_] = np.asarray(~np.isfinite(scores).all(axis=1))
-    table["status"] = np.where((given == "ok").to_numpy() & bare, "failed", given)
-    reason = raw["reason"] if "reason" in raw else pd.Series("", index=raw.index)
-    silent = (table["status"] != "ok") & (reason == "")
-    table["reason"] = reason.where(~silent, "the table has no score for it")
+    table["status"], table["reason"] = _status(raw, scores)
     table["quality"] = raw.get("quality", "")
     taken = {*table.columns, truth, "id", "score", *MADE_ANEW}
     others = [
@@ -144,37 +150,29 @@ def read_foreign(
         if column not in taken and not column.startswith(("score_", "logit_"))
     ]
     whole = pd.concat([table, raw[others]], axis=1)
-    return Foreign(whole, task, tuple(notes), _raw_score(raw, scores))
+    kept = pd.DataFrame(given, columns=[given_name(name) for name in columns_of])
+    return Foreign(whole, task, tuple(notes), kept if odd else None)
 
 
-def as_ranks(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores (N,) of any scale as shares of their distinct values, inside (0, 1); ties stay ties.
-
-    >>> as_ranks(np.array([-3.0, 7.5, 7.5])).round(2).tolist()
-    [0.33, 0.67, 0.67]
-    """
-    found = np.full(len(scores), np.nan)
-    known = np.isfinite(scores)
-    values, place = np.unique(scores[known], return_inverse=True)
-    found[known] = (place + 1) / (len(values) + 1)
-    return found
+def _excludes(kind: str | None, labels: pd.Series[Any], app: App | None) -> bool:
+    """Whether the classes exclude one another: by the kind, or as no label names several."""
+    named = next((task.kind for task in (app.tasks if app else ()) if task.name == kind), kind)
+    if named is None:
+        return not labels.str.contains("|", regex=False).any()
+    return named != "multilabel"
 
 
-def _score_columns(raw: pd.DataFrame) -> list[str]:
-    """Columns of scores: one for each class, or a single one."""
-    names = [name for name in raw.columns if name.startswith("score_") and name != "score_"]
-    alone = [name for name in ("score", *names) if name in raw.columns]
-    return names if len(names) > 1 else alone[-1:]
-
-
-def _raw_score(raw: pd.DataFrame, scores: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """The single score as it was given, where it had to be turned into ranks."""
-    columns = _score_columns(raw)
-    if len(columns) != 1:
-        return None
-    given = np.array([number(cell) for cell in raw[columns[0]]], dtype=np.float64)
-    known = np.isfinite(given)
-    return None if np.array_equal(given[known], scores[known, -1]) else given
+def _status(
+    raw: pd.DataFrame, scores: NDArray[np.float64]
+) -> tuple[NDArray[np.str_], pd.Series[Any]]:
+    """Status and reason of each row; one without a score failed."""
+    status = raw["status"] if "status" in raw else pd.Series("", index=raw.index)
+    said = status.where(status.isin(["failed", "skipped"]), "ok")
+    bare: NDArray[np.bool_] = np.asarray(~np.isfinite(scores).all(axis=1))
+    found = np.where((said == "ok").to_numpy() & bare, "failed", said)
+    reason = raw["reason"] if "reason" in raw else pd.Series("", index=raw.index)
+    silent = (found != "ok") & (reason == "")
+    return found, reason.where(~silent, "the table has no score for it")
 
 
 def _truth_of(raw: pd.DataFrame, label: str | None, file: Path, notes: list[str]) -> str:
@@ -256,37 +254,18 @@ def _ids(
 
 
 def _scores(
-    raw: pd.DataFrame, label: pd.Series[Any], file: Path, notes: list[str], of: str
+    names: Sequence[str],
+    values: NDArray[np.float64],
+    label: pd.Series[Any],
+    file: Path,
+    notes: list[str],
+    of: str,
 ) -> tuple[list[str], NDArray[np.float64]]:
-    """Class names and scores (N, K); NaN where a cell is empty or no number."""
-    columns = _score_columns(raw)
-    if not columns:
-        msg = (
-            f"{file}: has no column of scores (score_<class> for each class, or score for the "
-            f"positive one; it has: {', '.join(raw.columns[:12])}). Rename the columns."
-        )
-        raise ManifestError(msg)
-    found = [[number(cell) for cell in raw[column]] for column in columns]
-    values = np.array(found, dtype=np.float64).T.reshape(len(raw), len(columns))
-    values[~np.isfinite(values)] = np.nan
-    n_words = int(((raw[columns] != "").to_numpy() & ~np.isfinite(values)).any(axis=1).sum())
-    if n_words:
-        notes.append(f"{n_words:,} rows have a score that is no number; they count as failed.")
-    odd = np.isfinite(values) & ((values < 0) | (values > 1))
-    if odd.any() and len(columns) == 1:
-        values = as_ranks(values[:, 0])[:, None]
-    elif odd.any():
-        row = int(np.flatnonzero(odd.any(axis=1))[0])
-        msg = (
-            f"{file}: {int(odd.any(axis=1).sum()):,} rows have a score outside [0, 1] (first: row "
-            f"{row + 1}). Calibration, thresholds and costs need probabilities. Pass the outputs "
-            "after softmax or sigmoid, not logits."
-        )
-        raise ManifestError(msg)
-    if len(columns) > 1:
-        return [name.removeprefix("score_") for name in columns], values
+    """Class names and scores (N, K), from the columns of scores and what they are called."""
+    if len(names) > 1:
+        return list(names), values
     known = sorted(set(label) - {""}, key=class_key)
-    named = columns[0].removeprefix("score_") if columns[0] != "score" else None
+    named = names[0] if names[0] not in {"score", "logit"} else None
     if named is None:
         if len(known) != 2:
             msg = (

@@ -18,10 +18,13 @@ __all__ = ["SAID", "only_ranking"]
 SAID = (
     "Scores lie outside of [0, 1], so they are no probabilities: they are judged for "
     "discrimination only. Decisions, thresholds, calibration and net benefit are left out; pass "
-    "the outputs after softmax or sigmoid for those."
+    "the outputs after softmax or sigmoid for those, or --scores logits if they are logits."
 )
+SEVERAL = "Each class is judged by the order of its own column, for columns share no scale."
 # Names of numbers that rest on the order of scores alone, at no stored threshold.
 RANKING = re.compile(r"auroc|average_precision")
+# Of these, what puts columns of several classes on one scale.
+ACROSS = re.compile(r"^micro_|_positive$")
 # Parts of metrics.json that speak of decisions or of chances.
 OTHERS: dict[str, Any] = {
     "confusion": {},
@@ -34,9 +37,16 @@ OTHERS: dict[str, Any] = {
 }
 
 
-def only_ranking(evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of ``metrics.json`` without what needs probabilities."""
+def only_ranking(evaluation: Mapping[str, Any], *, several: bool = False) -> dict[str, Any]:
+    """The content of ``metrics.json`` without what needs probabilities.
+
+    Args:
+        evaluation: of ``core.evaluation.summary.summarise``, from ranks.
+        several: whether there are three classes or more, each with ranks of its own.
+    """
     rows = [row for row in evaluation["metrics"] if RANKING.search(row["name"])]
+    if several:
+        rows = [row for row in rows if not ACROSS.search(row["name"])]
     about = dict(evaluation["about"])
     whole = [row for row in rows if not row["of"] and not row["subgroup"]]
     same = [row for row in whole if row["name"] == about["headline"]]
@@ -45,6 +55,9 @@ def only_ranking(evaluation: Mapping[str, Any]) -> dict[str, Any]:
     if whole and not same:
         about |= {"headline": whole[0]["name"], "unit": whole[0]["unit"]}
     curves = {**evaluation["curves"], "reliability": {}, "decision": None, "risk_coverage": []}
+    if several:
+        alone = {row["of"] for row in rows}
+        curves |= {key: [c for c in curves[key] if c["of"] in alone] for key in ("roc", "pr")}
     return {
         **evaluation,
         **OTHERS,
@@ -54,5 +67,5 @@ def only_ranking(evaluation: Mapping[str, Any]) -> dict[str, Any]:
         "subgroups": compared,
         "precision": precision,
         "folds": evaluation["folds"] if same else None,
-        "cautions": [SAID, *evaluation["cautions"]],
+        "cautions": [SAID, *([SEVERAL] if several else []), *evaluation["cautions"]],
     }

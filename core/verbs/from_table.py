@@ -95,8 +95,8 @@ def evaluate_table(
     if found.raw is not None and (threshold is not None or targets):
         msg = (
             f"{file}: has scores outside of [0, 1], which are no probabilities and are judged for "
-            "discrimination only, without a threshold. Leave --threshold and --target out, or "
-            "pass the outputs after softmax or sigmoid."
+            "discrimination only, without a threshold. Leave --threshold and --target out, pass "
+            "the outputs after softmax or sigmoid, or --scores logits if that is what they are."
         )
         raise ConfigError(msg)
     judged, name = _judged(table, split, file)
@@ -129,8 +129,8 @@ def evaluate_table(
             design=design or (app.design if app else "cohort"),
         )
         if found.raw is not None:
-            evaluation = only_ranking(evaluation)
-            table = table.assign(score_given=found.raw)
+            evaluation = only_ranking(evaluation, several=len(task.classes) > 2)
+            table = pd.concat([table, found.raw], axis=1)
             decisions = {}
         evaluation["cautions"] = [
             *_upside_down(evaluation["metrics"]),
