@@ -293,7 +293,8 @@ def cameras(context: ReportContext) -> Sequence[Block]:
             Table(
                 frame,
                 title=f"By {title[0].lower()}{title[1:]}",
-                note=f"Referable is decided {by}. Intervals by patient. Kinds see different "
+                note=f"Referable is decided {by}. Grade right and referable found are of the "
+                "gradable photographs. Intervals by patient. Kinds see different "
                 "patients, so a difference between two may be one between these; the breakdown by "
                 "subgroups compares each with the rest.",
                 numeric=tuple(frame.columns[1:]),

@@ -158,7 +158,7 @@ def evaluate(
             "label-map": label_map,
             "layer": layer,
         }
-        only_table = {
+        only_table: dict[str, Any] = {
             "app_name": app,
             "kind": task,
             "positive": [name.strip() for name in positive.split(",")] if positive else (),

@@ -249,7 +249,7 @@ def _positive(level: Level, positive: tuple[int, ...]) -> list[Spec]:
     truth = positive_part(level.cases, positive)[0] == 1
     words = ", ".join(task.title(task.classes[i]) for i in positive)
     plain = task.kind == "binary"
-    of = f" of {words}" if plain else f" of {words} together"
+    of = f" of {words}" if len(positive) == 1 else f" of {words} together"
     return [
         Spec(
             name="auroc" if plain else "auroc_positive",

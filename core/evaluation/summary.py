@@ -227,7 +227,7 @@ def summarise(
             "n_groups": levels["image"].plan.n_groups if "image" in levels else main.plan.n_groups,
             "grouped": bool((judged["image"]["group"] != "").any()),
             "absent_classes": absent_classes(main),
-            "truth": {unit.name: truth_words(task, unit.name) for unit in units},
+            "truth": _truths(predictions, task, [name for name in levels if name != "image"]),
         },
         "prevalence": prevalence,
         "flow": flow,
@@ -276,6 +276,16 @@ def summarise(
 
 
 # --------------------------------------------------------------------------- cases
+
+
+def _truths(predictions: pd.DataFrame, task: Task, names: Sequence[str]) -> dict[str, str]:
+    """How units come by their labels, in words; by their own where the table has them."""
+    stated = {
+        name
+        for name in names
+        if f"{name}_label" in predictions and (text_of(predictions[f"{name}_label"]) != "").any()
+    }
+    return {name: truth_words(task, name, "stated" if name in stated else None) for name in names}
 
 
 def _folds_note(predictions: pd.DataFrame, split: str) -> list[str]:

@@ -102,11 +102,13 @@ def _size(context: ReportContext, _headings: Sequence[str]) -> str:
     cases = quantity(about["n_images"], "image")
     if about.get("grouped", True):
         cases += f" of {quantity(about.get('n_groups') or 0, group)}"
-    return f"{cases}; no sample size was calculated beforehand."
+    return f"{cases}; whether their number was calculated beforehand, the user must state."
 
 
 def _missing(context: ReportContext, _headings: Sequence[str]) -> str:
     failures = context.evaluation.get("failures") or {}
+    flagged = failures.get("n_flagged") or 0 if isinstance(failures, dict) else 0
+    more = f" {count(flagged)} of doubtful quality, judged as they are." if flagged else ""
     n = failures.get("n", failures.get("n_failed")) if isinstance(failures, dict) else None
     if n is None and context.evaluation.get("metrics") and context.evaluation.get("flow"):
         # Failures have a table of their own wherever there are any.
@@ -115,9 +117,9 @@ def _missing(context: ReportContext, _headings: Sequence[str]) -> str:
         return "counted in the flow of cases." if lost else "no case failed."
     if n is None:
         return ""
-    return (
-        "no case failed." if not n else f"{count(n)} failed; shown left out and counted as wrong."
-    )
+    if not n:
+        return f"no case failed.{more}"
+    return f"{count(n)} failed; shown left out and counted as wrong.{more}"
 
 
 def _weights(context: ReportContext, _headings: Sequence[str]) -> str:
@@ -255,7 +257,7 @@ _ITEMS: tuple[tuple[str, str, Callable[[ReportContext, Sequence[str]], str]], ..
     ("Threshold set in advance, with its table of hits and misses", "S T", _threshold),
     ("Results in subgroups; fairness", "C T S", _subgroups),
     ("Leakage and shortcuts", "C", _leakage),
-    ("Analysis of errors", "C S", _see("errors", "shown case by case.")),
+    ("Analysis of errors", "C S", _see("errors", "the worst are shown.")),
     ("Explanation of decisions", "C", _saliency),
     ("Comparison with a simpler method", "C T", _simpler),
     ("Comparison with readers or current practice", "C T S", _user),

@@ -69,6 +69,9 @@ def case_blocks(context: ReportContext, group: str) -> list[Block]:
     for key, words in (("group_rule", "Groups"), ("split_rule", "Split")) if is_own else ():
         if context.run.get(key):
             blocks.append(Text(f"{words}: {sentences(context.run[key])}"))
+    rules = (context.evaluation.get("about") or {}).get("truth") or {}
+    if rules:
+        blocks.append(Text(sentences(*rules.values())))
     blocks.extend(_failures(context))
     return blocks
 

@@ -360,7 +360,9 @@ def _of_thousand(context: ReportContext) -> str:
         return f"{told} ({value_words(rate)})."
     right, false = int(hit["x"]), int(spared["n"]) - int(spared["x"])
     missed, n = int(hit["n"]) - right, int(rate["n"])
-    shares = (f"{1000 * part / n:.0f}" for part in (right + false, right, false, missed))
+    # Rounded so that those called rightly and wrongly add up to those called.
+    per = [round(1000 * part / n) for part in (right, false, missed)]
+    shares = (f"{part:,}" for part in (per[0] + per[1], *per))
     return (
         f"{told}: {right:,} of the {int(hit['n']):,} that are, and {false:,} of the "
         f"{int(spared['n']):,} that are not. Of 1,000 such {plural(unit)} that is {next(shares)} "

@@ -16,6 +16,7 @@ from core.report.numbers import (
     number,
     quantity,
     reasons,
+    sentences,
     value_words,
 )
 
@@ -107,5 +108,5 @@ def _table(rows: Sequence[Mapping[str, Any]], title: str, head: str, note: str =
         ]
     )
     methods = "; ".join(dict.fromkeys(str(row["method"]) for row in rows if row["method"]))
-    told = f"{note} {methods.capitalize()}{'. ' if methods else ''}{reasons(rows)}".strip()
+    told = f"{note} {sentences(methods)} {reasons(rows)}".strip()
     return Table(frame, title=title, note=told, numeric=tuple(frame.columns[1:]))

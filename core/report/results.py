@@ -218,7 +218,8 @@ class Results:
         named: dict[str, list[str]] = {}
         for row in self.rows:
             if row.get("method") and not row.get("subgroup"):
-                by = f"{row.get('title') or row['name']} by {row.get('unit') or 'image'}"
+                title, unit = str(row.get("title") or row["name"]), str(row.get("unit") or "image")
+                by = title if title.endswith(f"by {unit}") else f"{title} by {unit}"
                 named.setdefault(str(row["method"]), []).append(by)
         lines = []
         for method, titles in named.items():
@@ -279,7 +280,9 @@ class Results:
         if self.task.kind == "multilabel" or not self.evaluation.get("operating_points"):
             return ""
         if self.about.get("threshold") is not None:
-            return "Decided at the operating point in force."
+            if self.task.is_two_way:
+                return "Decided at the operating point in force."
+            return f"Of the predicted class.{self._beside_a_threshold()}"
         return "Decided without an operating point, for none is in force."
 
     def _worth_showing(self, rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:

@@ -22,6 +22,7 @@ from core.report.numbers import (
     plural,
     point_words,
     reasons,
+    sentences,
     value_words,
 )
 
@@ -172,7 +173,7 @@ def rule_blocks(results: Results) -> list[Block]:
                 title=f"By {unit}",
                 note=f"{several} have several images. The rule in force was fixed before this "
                 "evaluation; an interval that holds 0 tells no difference from it."
-                + (f" {first['reason'].capitalize()}." if first.get("reason") else ""),
+                + (f" {sentences(first['reason'])}" if first.get("reason") else ""),
                 numeric=tuple(lines[0])[1:],
             )
         )
@@ -307,7 +308,7 @@ def _gains(decision: Mapping[str, Any], note: str, results: Results) -> list[Blo
         return []
     frame = pd.DataFrame(lines)
     told = [{**row, "title": number(row["threshold"], percent=True)} for row in rows]
-    note = f"{note} {str(decision.get('method') or '').capitalize()}. {reasons(told)}".strip()
+    note = f"{note} {sentences(str(decision.get('method') or ''))} {reasons(told)}".strip()
     table = Table(frame, note=note, numeric=tuple(frame.columns))
     return [Fold("Net benefit against acting on all", [table])]
 
