@@ -494,6 +494,23 @@ def test_numbers_of_an_equal_unit_are_not_repeated(
     assert "The same by leaf" in words_of(report_html(differs))
 
 
+def test_the_page_says_how_a_unit_comes_by_its_label_and_what_a_threshold_leaves_alone() -> None:
+    grades = Task(name="g", kind="ordinal", classes=("0", "1", "2"), positive=("2",))
+    rows = predictions(grades).assign(leaf=lambda t: t["group"], label="1")
+    rows.loc[::3, "label"] = "2"
+    point = {"name": "set", "threshold": 0.4, "chosen_on": "val", "active": True}
+    settings = {"units": (Unit(name="leaf", columns=("leaf",)),), "operating_points": [point]}
+    found = evaluate(rows, grades, **settings)
+    page = words_of(report_html(replace(context(found, rows), task=grades)))
+    told = "The truth of each leaf is the worst finding of its images, in the order 0 < 1 < 2."
+    assert told in page
+    # A table of classes is not decided by the threshold of a yes or no.
+    assert "Of the predicted class." in page
+    assert "Decided at the operating point in force." not in page
+    stated = evaluate(rows.assign(leaf_label="1"), grades, **settings)
+    assert "its own label in the table" in stated["about"]["truth"]["leaf"]
+
+
 def test_groups_nobody_knows_are_not_counted_as_leaves(table: pd.DataFrame) -> None:
     rows = table.assign(group="")
     found = evaluate(rows, operating_points=[], subgroups=())
