@@ -80,7 +80,7 @@ def test_what_is_left_out_of_the_files_is_said_under_quiet_too(
 ) -> None:
     left_out = "field: no ISOXML was written: rates in 'gal/ac' have no one meaning there."
     result: dict[str, Any] = {"n_inputs": 1, "n_ok": 1, "n_failed": 0, "n_skipped": 0, "files": []}
-    result |= {"predicted": {}, "decisions": {}, "reasons": {}, "decisions_withheld": ""}
+    result |= {"predicted": {}, "decisions": {}, "reasons": {}, "nothing_decided": False}
     result |= {"not_a_medical_device": "", "notes": ["Tiles are 2 m.", left_out]}
     result["warnings"] = [left_out]
     predict.tell(result, Path("out"), quiet=True, as_json=as_json)
@@ -105,7 +105,7 @@ def test_a_warning_passes_quiet_and_progress_does_not(capsys: pytest.CaptureFixt
 
 def test_exit_code_3_has_all_its_reasons_in_the_help() -> None:
     told = " ".join(CliRunner().invoke(build(), ["--help"]).output.split())
-    for reason in ("inputs failed", "nothing could be scored", "export", "decisions are withheld"):
+    for reason in ("inputs failed", "nothing could be scored", "export", "nothing was decided"):
         assert reason in told
 
 

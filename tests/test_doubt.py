@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 
 from core.app import Task, Unit
-from core.evaluation.copies import CONTENT, same_pictures
-from core.evaluation.doubt import DoubtRule, decide_all, prevailing_doubt
+from core.data.facts import grey_of
+from core.evaluation.copies import CONTENT, PICTURE, changed_copies, same_pictures, written
+from core.evaluation.doubt import DoubtRule, decide_all, decides_nothing, prevailing_doubt
+from core.evaluation.doubt_marks import with_far_ones
 from core.evaluation.units import decisions_of
 
 TASK = Task(name="t", kind="binary", classes=("no", "yes"), positive=("yes",))
@@ -210,6 +214,108 @@ def test_one_picture_under_two_names_is_not_negative_even_where_doubt_is_accepte
     assert found["patient"].loc["p", "doubt"] == (
         "2 of 2 images: the same picture as b, the same picture as a"
     )
+
+
+def _retina(seed: int) -> np.ndarray:
+    """A disc (200, 200, 3) with vessels that branch from one side, as no other seed has them."""
+    rng = np.random.default_rng(seed)
+    picture = np.zeros((200, 200, 3), np.uint8)
+    cv2.circle(picture, (100, 100), 95, (150, 80, 40), -1)
+    for _ in range(14):
+        points = [np.array([150.0, 100.0])]
+        heading = rng.uniform(0, 2 * np.pi)
+        for _ in range(12):
+            heading += rng.normal(0, 0.4)
+            points.append(points[-1] + 12 * np.array([np.cos(heading), np.sin(heading)]))
+        line = np.round(points).astype(np.int32)
+        cv2.polylines(picture, [line], isClosed=False, color=(90, 25, 15), thickness=2)
+    inside = cv2.circle(np.zeros((200, 200), np.uint8), (100, 100), 95, 1, -1)
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.8) * inside[..., None])
+
+
+def _as_jpeg(pixels: np.ndarray) -> np.ndarray:
+    data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 50])[1]
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
+
+
+CHANGES = {
+    "saved anew": _as_jpeg,
+    "resized": lambda p: cv2.resize(p, (130, 130), interpolation=cv2.INTER_AREA),
+    "cropped": lambda p: np.ascontiguousarray(p[12:-8, 10:-10]),
+    "mirrored": lambda p: np.ascontiguousarray(p[:, ::-1]),
+    "mirrored, cropped, saved": lambda p: _as_jpeg(np.ascontiguousarray(p[8:, ::-1][:, 8:])),
+}
+
+
+def test_a_changed_copy_as_the_other_eye_is_no_eye_and_a_fellow_eye_is_one() -> None:
+    rows = [(name, "l", _retina(i), _retina(i)) for i, name in enumerate(CHANGES)]
+    pictures = {f"{name} l": one for name, _, one, _ in rows}
+    pictures |= {f"{name} r": CHANGES[name](same) for name, _, _, same in rows}
+    # Mirror images in layout, as two eyes are; and two photographs of one eye, one saved anew.
+    pictures |= {"two eyes l": _retina(50), "two eyes r": _retina(51)[:, ::-1]}
+    pictures |= {"one eye l": _retina(52), "one eye l2": _as_jpeg(_retina(52))}
+    frame = table(*((n, n.rsplit(" ", 1)[0], n.rsplit(" ", 1)[1][0], 0.1) for n in pictures))
+    frame["path"] = frame["image_id"]
+    frame[PICTURE] = [written(grey_of(np.ascontiguousarray(p))) for p in pictures.values()]
+    found = dict(zip(frame["image_id"], changed_copies(frame, UNITS), strict=True))
+    for name in CHANGES:
+        assert (found[f"{name} l"], found[f"{name} r"]) == (f"{name} r", f"{name} l"), name
+    assert not any(found[name] for name in pictures if name.startswith(("two", "one")))
+    patients = decided(frame.assign(same_as=list(found.values())), accept=True)["patient"]
+    assert set(patients.loc[list(CHANGES), "decision"]) == {"open"}
+    assert patients.loc["two eyes", "decision"] == "no"
+
+
+def test_a_photograph_that_does_not_say_which_eye_is_not_negative_in_any_table() -> None:
+    rows = table(
+        ("a", "p", "", 0.1), ("b", "p", "", 0.1), ("c", "q", "l", 0.1), ("d", "q", "r", 0.1)
+    )
+    found = decided(rows)
+    assert found["predictions"]["decision"].to_dict() == {
+        "a": "open",
+        "b": "open",
+        "c": "no",
+        "d": "no",
+    }
+    assert found["predictions"].loc["a", "doubt"] == "the image does not say which eye"
+    assert found["eye"]["decision"].to_dict() == {
+        "a": "open",
+        "b": "open",
+        "q/l": "no",
+        "q/r": "no",
+    }
+    assert found["patient"]["decision"].to_dict() == {"p": "open", "q": "no"}
+    # Without a column of patients there is none of whom it could be the other eye.
+    alone = decided(rows.drop(columns=["patient"]))
+    assert set(alone["predictions"]["decision"]) == {"no"}
+
+
+def test_what_lies_far_from_all_training_images_counts_for_nothing() -> None:
+    # A leaf among the eyes, in which the app's own gate found nothing amiss.
+    rows = table(("leaf", "p", "l", 0.99), ("eye", "p", "l", 0.2), ("other", "p", "r", 0.1))
+    rows["predicted"] = ["yes", "no", "no"]
+    rows["embedding_distance"], rows["unfamiliar"] = [4.4, 1.0, 1.0], [True, False, False]
+    found = decided(with_far_ones(rows, 1.1))
+    leaf = found["predictions"].loc["leaf"]
+    assert (leaf["decision"], leaf["predicted"], leaf["score_yes"]) == ("withheld", "", 0.99)
+    assert "4.0 times as far" in leaf["doubt"]
+    eye = found["eye"].loc["p/l"]
+    assert (eye["score_yes"], eye["predicted"], eye["decision"]) == (0.2, "no", "open")
+    assert found["patient"].loc["p", "decision"] == "open"
+
+
+def test_nothing_is_decided_where_every_decision_is_open_or_withheld() -> None:
+    blind = table(("a", "p", "l", 0.9), ("b", "p", "r", 0.9))
+    blind["quality"] = "not an eye"
+    for rule in ({}, {"accept": True}):
+        found = decided(blind, **rule)
+        assert decides_nothing(found["predictions"], found, TASK)
+    found = decided(blind.assign(quality=["", "not an eye"]))
+    assert not decides_nothing(found["predictions"], found, TASK)
+    # No label at all is a decision where labels do not exclude each other.
+    many = Task(name="m", kind="multilabel", classes=("no", "yes"))
+    none = decided(table(("a", "p", "l", 0.5)).assign(score_no=0.1, score_yes=0.1), task=many)
+    assert not decides_nothing(none["predictions"], none, many)
 
 
 def test_a_file_that_is_no_picture_has_no_decision_in_any_table_of_images() -> None:

@@ -70,7 +70,19 @@ def test_every_input_is_a_row_and_no_name_becomes_markup(tmp_path: Path) -> None
     page = file.read_text(encoding="utf-8")
     rows = content(page)["rows"]
     assert [row[0] for row in rows] == ["i0", "i1", "i2"]
-    assert rows[0][1:] == [HOSTILE, "ok", "", "rust", [0.25, 0.75], 0, "", "00001.jpg", "rust", ""]
+    assert rows[0][1:] == [
+        HOSTILE,
+        "ok",
+        "",
+        "rust",
+        [0.25, 0.75],
+        0,
+        "",
+        "00001.jpg",
+        "rust",
+        "",
+        "",
+    ]
     assert rows[1][2:6] == ["failed", "cut short", "", []]
     # What the model predicts and what was decided are told apart.
     assert (rows[2][4], rows[2][9], rows[2][6]) == ("withheld", "rust", 1)
@@ -95,7 +107,7 @@ def test_tiles_are_named_by_their_place(tmp_path: Path) -> None:
         )
     )
     page = write_predictions_page(tmp_path, table, TASK, Said(title="T", lead="")).read_text()
-    named = [row[-1] for row in content(page)["rows"]]
+    named = [row[-2] for row in content(page)["rows"]]
     assert named == ["mosaic.tif, row 0, column 32", "mosaic.tif, row 128, column 0"]
 
 

@@ -230,7 +230,8 @@ def _scores(row: Mapping[str, Any], context: ExportContext) -> list[Any]:
         else:
             title = task.title(name)
             concept = own_code("PRO", title, f"Probability of class {title}")
-        values.append((concept, row.get(f"score_{name}")))
+        # A picture without a predicted class says nothing, whatever number the network gave.
+        values.append((concept, row.get(f"score_{name}") if row.get("predicted") else None))
     point = context.run.get("operating_point") or {}
     if isinstance(point, dict):
         values.append((hd.sr.CodedConcept(*THRESHOLD), point.get("threshold")))

@@ -91,6 +91,8 @@ def score_and_decision(row: Mapping[str, Any], context: ExportContext) -> list[s
     predicted = task.title(str(row.get("predicted") or "none"))
     rule = rule_of_decision(context.run, task)
     own = f"this picture: score of {', '.join(scores)}; predicted class: {predicted}"
+    if not row.get("predicted"):
+        own = "this picture: no score and no class, for it says nothing of the breast"
     if unit is None:
         return [own, f"decision of this picture: {row.get('decision') or 'none'} ({rule})"]
     score = f"score {told[len(values)]}, " if task.positive_index and np.isfinite(whole) else ""

@@ -51,6 +51,9 @@ def write_worklist(context: ExportContext) -> Sequence[Path]:
     identifier = "unit_id" if "unit_id" in rows else "image_id"
     rows = rows.copy()
     rows["score"] = rows[columns].sum(axis=1, min_count=len(columns))
+    if "predicted" in rows:
+        # Of what says nothing no class is predicted, and the network's number is no score.
+        rows["score"] = rows["score"].where(rows["predicted"].fillna("") != "")
     for name in ("doubt", "predicted", "decision"):
         rows[name] = rows[name].fillna("").astype(str) if name in rows else ""
     rows["section"] = np.where(

@@ -25,7 +25,7 @@ import pandas as pd
 from apps.retinopathy.metrics import GRADES, VISION_THREATENING
 from core.app import Unit
 from core.base.tables import POSITIVE, score_columns
-from core.evaluation.doubt import plain_reasons
+from core.evaluation.doubt_marks import plain_reasons
 from core.evaluation.units import decisions_by_unit, text_of
 
 if TYPE_CHECKING:

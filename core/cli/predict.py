@@ -120,7 +120,7 @@ def tell(result: Mapping[str, Any], out: Path, *, quiet: bool, as_json: bool) ->
     for warning in result.get("warnings") or [] if quiet or as_json else []:
         say(f"warning: {warning}", to_stderr=True)
     is_partial = result["n_failed"] or not result["n_ok"] or result.get("failed_exports")
-    if is_partial or result["decisions_withheld"]:
+    if is_partial or result["nothing_decided"]:
         raise typer.Exit(SOME_FAILED)
 
 

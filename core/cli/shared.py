@@ -39,8 +39,8 @@ T = TypeVar("T")
 SOME_FAILED = 3
 EXIT_CODES = (
     "0 done; 2 the input or the command must change; 3 done, but not whole: some inputs failed, "
-    "nothing could be scored, an export could not be made, or all decisions are withheld because "
-    "most inputs are unlike the training or not of the kind; 4 another process holds the output; "
+    "nothing could be scored, an export could not be made, or nothing was decided (every decision "
+    "is open or withheld); 4 another process holds the output; "
     "130 stopped, can be resumed; 1 a fault of ours"
 )
 STOPPED = 130

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-__all__ = ["DETAIL_PX", "GREY_PX", "TINY_PX", "Facts", "measure", "measure_all"]
+__all__ = ["DETAIL_PX", "GREY_PX", "TINY_PX", "Facts", "grey_of", "measure", "measure_all"]
 
 # Side of the map of fine detail by which candidates for copies are compared.
 DETAIL_PX = 64
@@ -162,7 +162,7 @@ def measure(image_id: str, path: Path, pixels: NDArray[Any]) -> Facts:
         dhash=_pack(imagehash.dhash(shown)),
         is_two_valued=_is_two_valued(solid),
         detail=_detail(np.asarray(shown, dtype=np.float32)),
-        grey=_grey(solid),
+        grey=grey_of(solid),
         colour=np.concatenate([colour.mean(axis=(0, 1)), colour.std(axis=(0, 1))]),
         border=_border(colour),
     )
@@ -192,8 +192,8 @@ def _detail(grey: NDArray[np.float32]) -> NDArray[np.int8]:
     return np.asarray(np.clip(fine / (local + 2.0) * 32, -127, 127), dtype=np.int8)
 
 
-def _grey(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Pixels (H, W, C) in grey, stretched to 8 bits, sides in proportion."""
+def grey_of(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Pixels (H, W, C) in grey, stretched to 8 bits, sides in proportion; see ``Facts.grey``."""
     import cv2  # noqa: PLC0415
 
     height, width = pixels.shape[:2]

@@ -28,6 +28,7 @@ from core.base.outputs import atomic_file, check_space, write_json
 from core.base.progress import track
 from core.base.regular_files import open_regular
 from core.data.attempt import attempt
+from core.data.facts import grey_of
 from core.data.reading import in_threads, read_apart
 from core.errors import ImageError, OutputError, RunError
 
@@ -270,12 +271,13 @@ def prepare_one(
         transform: of the app, for the size to store.
         row: of the manifest.
         preparation: what pixels are stored.
-        with_hash: whether the pixels that were read are hashed.
+        with_hash: whether the pixels that were read are described, to find copies.
 
     Returns:
         ``image`` (H, W, C) and the other keys of ``App.prepare``; ``read_px``,
-        the (H, W) that ``read`` gave; and ``content``, the hash, empty where all pixels are
-        of one value; or ``error`` with a one-line reason.
+        the (H, W) that ``read`` gave; ``content``, the hash, empty where all pixels are
+        of one value; and ``grey`` (h, w), the picture made small (``core.data.facts.grey_of``),
+        None where it shows nothing; or ``error`` with a one-line reason.
     """
     height, width = store_size(preparation.size_px)
     wanted = {**row, "at_least": (READ_SCALE * height, READ_SCALE * width)}
@@ -285,6 +287,7 @@ def prepare_one(
         content = _content(pixels) if with_hash else ""
         done = {"read_px": pixels.shape[:2], **transform({**row, "image": pixels})}
         done["content"] = content
+        done["grey"] = grey_of(pixels) if content and np.isfinite(pixels).all() else None
         done["image"] = _checked(np.asarray(done["image"]), preparation)
         return done
 

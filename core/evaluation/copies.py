@@ -1,16 +1,22 @@
 """One picture given under two names: as both eyes of a patient, as two breasts, as two patients.
 
-Then one of them was never photographed, whatever its scores say. Content is compared by a hash
-of the pixels as read; that several images of one eye, or frames of one file, are alike is no
-contradiction.
+Then one of them was never photographed, whatever its scores say. The same pixels are found
+among all inputs by a hash; a copy that was saved anew, resized, cropped, turned or mirrored
+among the images of one patient or exam, by registered local features
+(``core.data.moved_copies``). That several images of one eye, or frames of one file, are alike
+is no contradiction. docs/outputs.md has how often copies, and fellow eyes, are taken for one.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import base64
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.data.facts import Facts
+from core.data.moved_copies import moved_copies
+from core.data.reading import in_threads
 from core.evaluation.units import text_of
 
 if TYPE_CHECKING:
@@ -21,10 +27,32 @@ if TYPE_CHECKING:
 
     from core.app import Unit
 
-__all__ = ["CONTENT", "same_pictures"]
+__all__ = [
+    "CONTENT",
+    "PICTURE",
+    "changed_copies",
+    "compares_pictures",
+    "same_pictures",
+    "written",
+]
 
-# Column of scored rows that holds the hash of an input's pixels; it leaves no command.
-CONTENT = "content_hash"
+# Columns of scored rows that leave no command: the hash of an input's pixels, and the small grey
+# picture by which changed copies are found, a PNG in base64 of some 6 kB.
+CONTENT, PICTURE = "content_hash", "small_picture"
+
+
+def compares_pictures(units: Sequence[Unit]) -> bool:
+    """Whether images of a unit are to show different things, and so must not be copies."""
+    return any(unit.parts for unit in units)
+
+
+def written(grey: NDArray[np.uint8] | None) -> str:
+    """A small grey picture (H, W) as text; empty for none."""
+    import cv2  # noqa: PLC0415  (0.1 s to import)
+
+    if grey is None:
+        return ""
+    return base64.b64encode(cv2.imencode(".png", grey)[1].tobytes()).decode()
 
 
 def same_pictures(predictions: pd.DataFrame, units: Sequence[Unit]) -> NDArray[np.object_]:
@@ -46,21 +74,87 @@ def same_pictures(predictions: pd.DataFrame, units: Sequence[Unit]) -> NDArray[n
     ['b', 'a', '']
     """
     found = np.full(len(predictions), "", dtype=object)
-    columns = dict.fromkeys(
-        name for unit in units for name in (*unit.columns, unit.parts_are) if name in predictions
-    )
-    if CONTENT not in predictions or not columns:
+    if CONTENT not in predictions or not _columns(predictions, units):
         return found
     ids, paths = text_of(predictions["image_id"]), text_of(predictions["path"])
-    cells = zip(*(text_of(predictions[name]) for name in columns), strict=True)
-    stands_for = [key if all(key) else (*key, ids[i]) for i, key in enumerate(cells)]
-    places: dict[str, list[int]] = {}
-    for i, content in enumerate(text_of(predictions[CONTENT])):
-        if content:
-            places.setdefault(str(content), []).append(i)
-    for alike in places.values():
+    stands_for = _stand_for(predictions, units)
+    for alike in _places(text_of(predictions[CONTENT])):
         for i in alike if len(alike) > 1 else []:
             others = (j for j in alike if stands_for[j] != stands_for[i] and paths[j] != paths[i])
             other = next(others, None)
             found[i] = "" if other is None else str(ids[other])
     return found
+
+
+def changed_copies(
+    predictions: pd.DataFrame, units: Sequence[Unit], *, workers: int = 1
+) -> NDArray[np.object_]:
+    """The input (N,) of the same patient or exam that shows the same picture, changed.
+
+    Args:
+        predictions: with ``small_picture``; empty where there is none.
+        units: those with parts are compared within the outermost of them.
+        workers: threads.
+
+    Returns:
+        image ids, of an input that stands for something else and is most alike; empty where
+        there is none.
+    """
+    found = np.full(len(predictions), "", dtype=object)
+    within = [unit for unit in units if unit.parts]
+    if PICTURE not in predictions or not within:
+        return found
+    outer = min(within, key=lambda unit: len(unit.columns))
+    if not set(outer.columns) <= set(predictions):
+        return found
+    ids, pictures = text_of(predictions["image_id"]), text_of(predictions[PICTURE])
+    paths, stands_for = text_of(predictions["path"]), _stand_for(predictions, units)
+    names = zip(*(text_of(predictions[column]) for column in outer.columns), strict=True)
+    owners = np.array(["\0".join(cells) if all(cells) else "" for cells in names], dtype=object)
+    groups = [
+        [i for i in at if pictures[i]]
+        for at in _places(owners)
+        if len({stands_for[i] for i in at}) > 1
+    ]
+
+    def compare(at: list[int]) -> list[tuple[float, int, int]]:
+        facts = [Facts(f"{i:09d}", sha256=str(i), grey=_read(pictures[i])) for i in at]
+        pairs, _ = moved_copies(facts)
+        return [(pair.agreement, int(pair.first), int(pair.second)) for pair in pairs]
+
+    for alike in in_threads(compare, groups, workers=workers):
+        for _, i, j in sorted(alike, reverse=True):
+            if stands_for[i] != stands_for[j] and paths[i] != paths[j]:
+                found[i], found[j] = found[i] or str(ids[j]), found[j] or str(ids[i])
+    return found
+
+
+def _read(text: str) -> NDArray[np.uint8]:
+    """The picture that ``written`` wrote."""
+    import cv2  # noqa: PLC0415
+
+    data = np.frombuffer(base64.b64decode(text), np.uint8)
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), np.uint8)
+
+
+def _columns(predictions: pd.DataFrame, units: Sequence[Unit]) -> list[str]:
+    """The columns that say what an input stands for."""
+    named = (name for unit in units for name in (*unit.columns, unit.parts_are))
+    return [name for name in dict.fromkeys(named) if name in predictions]
+
+
+def _stand_for(predictions: pd.DataFrame, units: Sequence[Unit]) -> list[tuple[Any, ...]]:
+    """What each input stands for; one that does not say it stands for itself."""
+    ids = text_of(predictions["image_id"])
+    columns = _columns(predictions, units)
+    cells = zip(*(text_of(predictions[name]) for name in columns), strict=True)
+    return [key if all(key) else (*key, ids[i]) for i, key in enumerate(cells)]
+
+
+def _places(names: NDArray[Any]) -> list[list[int]]:
+    """Where each name but the empty one stands, in order of first appearance."""
+    found: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        if name:
+            found.setdefault(str(name), []).append(i)
+    return list(found.values())

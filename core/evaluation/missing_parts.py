@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from core.app import Unit
 
-__all__ = ["missing_parts"]
+__all__ = ["missing_parts", "untold_parts"]
 
 
 def missing_parts(
@@ -49,6 +49,40 @@ def missing_parts(
     return found
 
 
+def untold_parts(
+    predictions: pd.DataFrame, at: NDArray[np.int_], unit: Unit | None, units: Sequence[Unit]
+) -> list[str]:
+    """What images of a unit do not say about themselves, as far as it matters to units above.
+
+    An eye whose photograph does not say which eye it is may be either of the patient's.
+
+    Args:
+        predictions: the inputs.
+        at: places of those of the unit.
+        unit: None for an image.
+        units: all steps.
+    """
+    told = []
+    for outer in units:
+        if not outer.parts or not (unit is None or set(outer.columns) < set(unit.columns)):
+            continue
+        # Where no patient is known at all, nothing is decided about any.
+        if not set(outer.columns) <= set(predictions.columns):
+            continue
+        untold = int((_parts_shown(predictions, at, outer) == "").sum())
+        if untold:
+            of = f"{untold:,} of {len(at):,} images do" if len(at) > 1 else "the image does"
+            told.append(f"{of} not say which {outer.parts_are}")
+    return told
+
+
+def _parts_shown(predictions: pd.DataFrame, at: NDArray[np.int_], unit: Unit) -> NDArray[np.str_]:
+    """The part of a unit that each image (M,) shows; empty where it does not say."""
+    if unit.parts_are not in predictions:
+        return np.full(len(at), "", dtype=str)
+    return text_of(predictions[unit.parts_are].iloc[at])
+
+
 def _lacking(
     predictions: pd.DataFrame, at: NDArray[np.int_], unit: Unit, *, named: str
 ) -> dict[str, str]:
@@ -59,11 +93,7 @@ def _lacking(
     """
     if not unit.parts or not len(at):
         return {}
-    cells = (
-        text_of(predictions[unit.parts_are].iloc[at])
-        if unit.parts_are in predictions
-        else np.full(len(at), "", dtype=str)
-    )
+    cells = _parts_shown(predictions, at, unit)
     absent = [part for part in unit.parts if part not in set(cells)]
     untold = int((cells == "").sum())
     if absent and untold:

@@ -38,7 +38,7 @@ from core.evaluation.aggregation_rules import compare_rules
 from core.evaluation.calibration_of_level import calibration_of
 from core.evaluation.cases import Level
 from core.evaluation.differences import value_of
-from core.evaluation.doubt import is_negative
+from core.evaluation.doubt_marks import is_negative
 from core.evaluation.failures import failures_of, quality_words
 from core.evaluation.folds import fold_spread
 from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows

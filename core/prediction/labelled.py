@@ -13,7 +13,7 @@ from core.base.progress import track
 from core.base.tables import check_manifest
 from core.data.input_files import absolute_rows
 from core.data.recognition import index_with_cards
-from core.evaluation.copies import CONTENT
+from core.evaluation.copies import CONTENT, PICTURE
 from core.prediction.scorer import Scorer
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def score_labelled(
         for _, part in scorer.blocks(rows):
             parts.append(part)
             advance(len(part))
-    predictions = pd.concat(parts, ignore_index=True).drop(columns=CONTENT)
+    predictions = pd.concat(parts, ignore_index=True).drop(columns=[CONTENT, PICTURE])
     return Scored(
         predictions=predictions,
         manifest=table,

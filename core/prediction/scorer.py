@@ -16,7 +16,7 @@ import pandas as pd
 
 from core.base.machine import readers
 from core.data.prepared import Preparation, prepare_one, resize_to, store_size
-from core.evaluation.copies import CONTENT
+from core.evaluation.copies import CONTENT, PICTURE, compares_pictures, written
 from core.prediction.exported import open_members
 from core.runs.predictions import predictions_of
 from core.runs.results import visible
@@ -178,7 +178,10 @@ class Scorer:
             # Members average what they say of an image, then images are weighted once.
             attended=np.mean(attended, axis=0) if len(attended) == len(self.members) else None,
         )
-        return made.assign(**{CONTENT: [str(d.get("content", "")) for d in found.prepared]})
+        compared = compares_pictures(self.run.app.units)
+        pictures = [written(d.get("grey")) if compared else "" for d in found.prepared]
+        hashes = [str(d.get("content", "")) for d in found.prepared]
+        return made.assign(**{CONTENT: hashes, PICTURE: pictures})
 
     def picture(self, row: Mapping[str, Any]) -> NDArray[Any]:
         """Prepared pixels (H, W, 3) uint8 of one input, for a person."""
@@ -236,7 +239,7 @@ class Scorer:
                     threshold=None,
                     unfamiliar_above=1.0,
                     model_id=self.run.model_id,
-                ).assign(**{CONTENT: ""})
+                ).assign(**{CONTENT: "", PICTURE: ""})
             )
         table = pd.concat(parts, ignore_index=True).set_index("image_id")
         return table.loc[[row["image_id"] for row in block]].reset_index()

@@ -14,7 +14,10 @@ from core.report.numbers import interval, number, pick, quantity, value_words
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["held_out_words"]
+__all__ = ["NO_MEASURE", "held_out_words"]
+
+# In place of an accuracy that was measured on other kinds of inputs; the reason follows.
+NO_MEASURE = "How good this model was on its own held-out images says nothing of these inputs."
 
 
 def held_out_words(evaluation: Mapping[str, Any], *, word: str = "image") -> list[str]:

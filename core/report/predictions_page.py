@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from core.base.outputs import write_bytes, write_text
 from core.base.tables import score_columns
 from core.data.attempt import attempt
+from core.evaluation.doubt_marks import says_nothing
 from core.report.html import clean, page_template
 
 if TYPE_CHECKING:
@@ -134,10 +135,13 @@ def write_predictions_page(
     """
     columns = score_columns(task.classes)
     has_scores = set(columns) <= set(predictions.columns)
+    silent = says_nothing(predictions)
     rows = []
-    for row in predictions.to_dict("records"):
+    for place, row in enumerate(predictions.to_dict("records")):
         is_ok = row["status"] == "ok"
-        scores = [round(float(row[name]), 4) for name in columns] if is_ok and has_scores else []
+        # Scores of what says nothing would be read as if they did.
+        is_shown = is_ok and has_scores and not silent[place]
+        scores = [round(float(row[name]), 4) for name in columns] if is_shown else []
         picture = thumbnails.name(str(row["image_id"])) if thumbnails else ""
         if picture and thumbnails and not (thumbnails.folder / picture).is_file():
             picture = ""
@@ -154,6 +158,7 @@ def write_predictions_page(
                 picture,
                 str(row.get("predicted") or "") if is_ok else "",
                 clean(_part_of(str(row["path"]), str(row["image_id"]))),
+                clean(row.get("doubt") or "") if is_ok else "",
             ]
         )
     content = {

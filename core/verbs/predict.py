@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from core.app import ExportContext, Manifest, Source, Unit
@@ -20,8 +21,9 @@ from core.base.words import quantity
 from core.data.attempt import one_line
 from core.data.input_files import absolute_rows, require_apart, stamps_of, with_paths
 from core.errors import ImageError, ManifestError, ResightError
-from core.evaluation.copies import CONTENT, same_pictures
+from core.evaluation.copies import CONTENT, PICTURE, changed_copies, same_pictures
 from core.evaluation.doubt import DoubtRule, decide_all, prevailing_doubt
+from core.evaluation.doubt_marks import with_far_ones
 from core.prediction.journal import JOURNAL, stream_through
 from core.prediction.scorer import Scorer, shown
 from core.report.predictions_page import Said, Thumbnails, write_predictions_page
@@ -191,7 +193,9 @@ def complete(
         predictions = stream_through(out / JOURNAL, rows, scorer, extent=begun.found.extent)
         predictions["path"] = [row["shown"] for row in rows]
         withheld = "" if doubt.accept else prevailing_doubt(predictions)
-        predictions, decisions = _decided(run, predictions, doubt, withheld)
+        predictions, decisions = _decided(
+            run, predictions, doubt, withheld, workers=workers or readers(len(rows))
+        )
         write_table(out / "predictions", predictions)
         for unit, level in decisions.items():
             if unit != "image":
@@ -257,10 +261,12 @@ def _context(
 
 
 def _decided(
-    run: Run, predictions: pd.DataFrame, doubt: DoubtRule, withheld: str
+    run: Run, predictions: pd.DataFrame, doubt: DoubtRule, withheld: str, *, workers: int
 ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     """Predictions and decisions with their marks of doubt, and what these do to decisions."""
     of_app = {unit.name: unit for unit in run.app.units}
+    if not doubt.accept:
+        predictions = with_far_ones(predictions, float(run.content["unfamiliar_above"]))
     units = [
         Unit(
             name=u["name"],
@@ -272,13 +278,17 @@ def _decided(
         for u in run.content["units"]
     ]
     same = same_pictures(predictions, units)
-    told = _cautions(run.app, predictions)
-    caution = [
-        "; ".join(filter(None, [f"the same picture as {other}" if other else "", words]))
-        for other, words in zip(same, told, strict=True)
+    changed = changed_copies(predictions, units, workers=workers)
+    copies = [
+        f"the same picture as {a}" if a else f"the same picture as {b}, changed" if b else ""
+        for a, b in zip(same, changed, strict=True)
     ]
+    told = _cautions(run.app, predictions)
+    caution = ["; ".join(filter(None, both)) for both in zip(copies, told, strict=True)]
     marked, tables = decide_all(
-        predictions.drop(columns=CONTENT, errors="ignore").assign(same_as=same, caution=caution),
+        predictions.drop(columns=[CONTENT, PICTURE], errors="ignore").assign(
+            same_as=np.where(same != "", same, changed), caution=caution
+        ),
         task=run.task,
         units=units,
         threshold=run.threshold,
@@ -296,8 +306,9 @@ def _note_of_copies(predictions: pd.DataFrame) -> list[str]:
     first = copies.iloc[0]
     return [
         f"{quantity(len(copies), 'input')} hold the same picture as another input that stands for "
-        f"something else (first: {first['image_id']} and {first['same_as']}). One of each was "
-        "never imaged; the column same_as names it, and nothing negative is decided about them."
+        f"something else, as it is or saved anew, resized, cropped, turned or mirrored (first: "
+        f"{first['image_id']} and {first['same_as']}). One of each was never imaged; the column "
+        "same_as names it, and nothing negative is decided about them."
     ]
 
 

@@ -10,8 +10,10 @@ import pandas as pd
 from core.app import ReportContext
 from core.base.words import quantity
 from core.cards.licence_terms import summary_of_terms
-from core.evaluation.doubt import rule_of_decision
+from core.evaluation.doubt import decides_nothing, prevailing_doubt, rule_of_decision
+from core.evaluation.doubt_marks import UNFAMILIAR, is_unfamiliar, says_nothing
 from core.report.first_screen import verdict
+from core.report.held_out_words import NO_MEASURE
 from core.runs.results import read_json
 
 if TYPE_CHECKING:
@@ -31,9 +33,7 @@ LETTER = re.compile(r"letter-\d+\.html$")
 
 def told_of(run: Run, summary: Mapping[str, Any]) -> list[str]:
     """How good the model was, by which rule it decides, and what it decided of each unit."""
-    found = []
-    if summary["held_out"]:
-        found.append(f"How good this model was: {summary['held_out']}")
+    found = [summary["held_out"]] if summary["held_out"] else []
     rule = rule_of_decision(run.content, run.task)
     counts = []
     for unit, part in summary["units"].items():
@@ -51,10 +51,16 @@ def told_of(run: Run, summary: Mapping[str, Any]) -> list[str]:
     return found
 
 
-def _held_out(run: Run) -> str:
-    """What the run's own report says first; empty where the report is not beside it."""
+def _held_out(run: Run, predictions: pd.DataFrame) -> str:
+    """What the run's own report says first, or why it says nothing of these inputs.
+
+    Empty where the report is not beside the run.
+    """
     if not (run.path / "metrics.json").is_file():
         return ""
+    prevails = prevailing_doubt(predictions)
+    if prevails:
+        return f"{NO_MEASURE} {prevails}"
     context = ReportContext(
         app=run.app,
         task=run.task,
@@ -64,7 +70,11 @@ def _held_out(run: Run) -> str:
         manifest=pd.DataFrame(),
         run=run.content,
     )
-    return verdict(context)
+    n, of = int(is_unfamiliar(predictions).sum()), int((predictions["status"] == "ok").sum())
+    rest = (
+        f" It says nothing of the {n:,} of {of:,} inputs here that are {UNFAMILIAR}." if n else ""
+    )
+    return f"How good this model was: {verdict(context)}{rest}"
 
 
 def _counts(values: pd.Series[Any]) -> dict[str, int]:
@@ -94,6 +104,11 @@ def summarise(
             "(another camera, another crop, another kind of picture?). Look at them before you "
             "use the scores."
         )
+    is_undecided = decides_nothing(predictions, context.decisions, run.task)
+    if is_undecided and len(ok) and not context.withheld:
+        warnings.append(
+            "Nothing is decided: every decision is open or withheld; the column doubt says why."
+        )
     return {
         "schema": 1,
         "intended_use": run.content["intended_use"],
@@ -113,7 +128,7 @@ def summarise(
         "n_unfamiliar": unfamiliar,
         "n_quality_flagged": int((ok["quality"].fillna("") != "").sum()),
         "n_doubtful": int((predictions["doubt"] != "").sum()),
-        "held_out": _held_out(run),
+        "held_out": _held_out(run, predictions),
         "units": {
             unit: {
                 "n": len(table),
@@ -124,8 +139,9 @@ def summarise(
             if unit != "image"
         },
         "decisions_withheld": context.withheld,
+        "nothing_decided": is_undecided,
         "reasons": {str(k): int(v) for k, v in reasons.items()},
-        "predicted": _counts(ok["predicted"]),
+        "predicted": _counts(ok.loc[~says_nothing(ok), "predicted"]),
         "decisions": _counts(ok["decision"]),
         "notes": [*found.notes, *warnings],
         "warnings": warnings,

@@ -18,9 +18,10 @@ import pytest
 
 from apps.crop_disease import APP
 from apps.crop_disease.field.areas import corrected_areas, read_confusion
+from apps.crop_disease.field.colours import map_colours
 from apps.crop_disease.field.index import index_field
 from apps.crop_disease.field.map_words import trained_share, trust_words
-from apps.crop_disease.field.mapping import NODATA, STEPS, blend, map_colours, write_maps
+from apps.crop_disease.field.mapping import NODATA, STEPS, blend, write_maps
 from apps.crop_disease.field.notes import area_words
 from apps.crop_disease.field.outputs import EXPORTS, affected_classes, write_field
 from apps.crop_disease.field.phantom import (
@@ -362,7 +363,8 @@ def test_a_multilabel_task_has_scores_and_no_classes(phantom: Path, tmp_path: Pa
     base = context(tiles, tmp_path)
     task = Task(name="symptoms", kind="multilabel", classes=CLASSES)
     files = write_field(ExportContext(**{**base.__dict__, "task": task}))
-    names = ["map.qgs", "scores.qml", "scores.tif", "tiles.gpkg", "tiles.qml"]
+    names = ["doubt.qml", "doubt.tif", "map.qgs", "scores.qml", "scores.tif"]
+    names += ["tiles.gpkg", "tiles.qml"]
     assert sorted(f.name for f in files) == names
 
 
@@ -509,6 +511,16 @@ def test_an_unfamiliar_field_gets_no_prescription_and_no_accuracy(
     zones = pyogrio.read_dataframe(folder / "zones.gpkg")
     assert (zones["n_doubtful"] == zones["n_tiles"]).all()
     assert (zones["doubt"] != "").all()
+    # Nobody can rank or add up what is withheld.
+    for layer in (zones, pyogrio.read_dataframe(folder / "zones.geojson")):
+        assert set(layer["class"]) == {"in doubt"}
+        assert set(layer["predicted"]) <= set(CLASSES)
+        assert layer[["area_m2", "area_ha", "score", "doubt_ha"]].isna().all(axis=None)
+    assert not len(pd.read_csv(folder / "hotspots.csv"))
+    assert "are not ranked among the places to look at" in page
+    assert "in doubt" in page[page.index('"legend"') :]
+    with rasterio.open(folder / "doubt.tif") as source:
+        assert set(np.unique(source.read(1))) == {100, 255}
     folder, _ = doubtful(phantom, tmp_path / "b", lambda tiles: True, accept_doubtful=True)
     assert (folder / "TASKDATA" / "TASKDATA.XML").is_file()
     # Prescribed because somebody asked for it: the mark goes along.
@@ -528,13 +540,13 @@ def test_areas_are_withheld_where_a_fifth_of_the_ground_is_in_doubt(
 ) -> None:
     folder, made = doubtful(phantom, tmp_path / "a", in_the_west(0.47))
     table = pd.read_csv(folder / "summary.csv")
-    areas = ["area_ha", "share", "corrected_ha", "low_ha", "high_ha", "zones_ha"]
+    areas = ["area_ha", "share", "corrected_ha", "low_ha", "high_ha", "zones_ha", "doubt_ha"]
     assert table[areas].isna().all(axis=None)
     assert table["doubt"].str.contains(r"withheld: 4\d % of the map of mosaic").all()
     page = (folder / "map.html").read_text()
     assert 'role="alert">Hectares and accuracy are withheld: 4' in page
     assert "Accuracy expected on this map" not in page
-    assert page.count("<td>withheld</td>") == 4 * len(table)
+    assert page.count("<td>withheld</td>") == 5 * len(table)
     assert any("Hectares and accuracy are withheld" in note for note in made.notes)
     fields = pd.read_csv(folder / "fields.csv")
     assert fields[["area_ha", "share"]].isna().all(axis=None)
@@ -559,6 +571,11 @@ def test_a_field_and_a_class_in_doubt_are_withheld_and_others_marked(
     assert fields.loc["west", "doubt"].str.match(r"withheld: (?:29|3\d) % of this field").all()
     assert fields.loc[["east"], "area_ha"].notna().all()
     assert fields.loc[["east"], "doubt"].isna().all()
+    with rasterio.open(folder / "doubt.tif") as source:
+        share = source.read(1)
+    west = share[:, : int(0.1 * share.shape[1])]
+    assert set(np.unique(west)) <= {100, 255}
+    assert set(np.unique(share[:, share.shape[1] // 2 :])) <= {0, 255}
     table = pd.read_csv(folder / "summary.csv").set_index("class")
     held = table["doubt_share"] > 0.2
     assert table.loc[held, "area_ha"].isna().all()
@@ -603,7 +620,18 @@ def test_zones_in_doubt_have_no_rate(phantom: Path, tmp_path: Path) -> None:
     zones = pyogrio.read_dataframe(folder / "zones.gpkg")
     left = zones[zones["doubt"] != ""]
     assert len(left)
-    assert set(left["class"]) == {"wilt"}
+    assert set(left["predicted"]) == {"wilt"}
+    # They are a kind of their own, with their hectares in a column of their own.
+    own = zones["class"] == "in doubt"
+    assert (own == (zones["doubt"] != "")).all()
+    assert zones.loc[own, "area_ha"].isna().all()
+    assert zones.loc[~own, "area_ha"].notna().all()
+    assert (zones["doubt_ha"].notna() == own).all()
+    # One meaning: a tile in doubt shares ground with a zone, or no ground is in doubt.
+    assert ((zones["n_doubtful"] > 0) == (zones["doubt_share"] > 0)).all()
+    spots = pd.read_csv(folder / "hotspots.csv")
+    assert not set(spots["zone"]) & set(zones.loc[own, "zone"])
+    assert spots["rank"].tolist() == list(range(1, len(spots) + 1))
     assert f"{len(left)} of {len(zones)} zones" in made.notes[0]
     rates = pyogrio.read_dataframe(folder / "prescription.shp")
     assert sorted(rates["Zone"]) == sorted(zones.loc[zones["doubt"] == "", "zone"])
@@ -726,10 +754,14 @@ def test_a_map_of_ground_that_was_trained_on_says_so(phantom: Path, tmp_path: Pa
         evaluation={"about": about, "metrics": [row]},
         trained=run_tiles,
     )
-    first, second = trust_words(given, tiles)
+    first, second = trust_words(given, tiles, unlike="")
     assert first.startswith("On 43 tiles of 15 blocks held out of training, Macro-F1 was 0.923 (95")
     assert "0.274 to 0.997" in first
     assert "overlap ground that the model was trained on" in second
+    # Of ground unlike any in training nothing was measured.
+    told, _ = trust_words(given, tiles, unlike="It is all noise.")
+    assert told.endswith("says nothing of these inputs. It is all noise.")
+    assert "0.923" not in told
 
 
 def test_colours_of_unwell_classes_differ_in_lightness() -> None:
@@ -779,10 +811,10 @@ def test_styles_name_every_class(mapped: Path) -> None:
     raster = Xml.fromstring((mapped / "classes.qml").read_text())
     labels = [entry.get("label") for entry in raster.iter("paletteEntry")]
     assert labels == list(CLASSES)
-    for name, column in (("zones.qml", "class"), ("tiles.qml", "predicted")):
+    for name, column in (("zones.qml", "class"), ("tiles.qml", "class")):
         style = Xml.fromstring((mapped / name).read_text())
         assert next(style.iter("renderer-v2")).get("attr") == column
-        assert [c.get("value") for c in style.iter("category")] == [*CLASSES, ""]
+        assert [c.get("value") for c in style.iter("category")] == [*CLASSES, "in doubt", ""]
 
 
 def test_affected_classes_are_the_positive_or_the_unwell() -> None:

@@ -16,41 +16,69 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["MOST_DOUBT", "share_in", "share_of", "told"]
+__all__ = ["IN_DOUBT", "MOST_DOUBT", "overlaps", "share_in", "share_of", "told"]
 
 # Share of the ground. Judged tiles of ordinary fields are marked one in a hundred; corrected
 # areas of classes have intervals of some ten percent (``areas``), so more than a fifth unknown
 # would be the larger error by far.
 MOST_DOUBT = 0.2
+# What stands in place of a class where more of a zone, or a tile, is in doubt.
+IN_DOUBT = "in doubt"
+# Share of the smaller of the two from which a tile and a zone overlap: less is a shared edge.
+_LEAST_OVERLAP = 1e-6
 
 
-def share_in(
-    shapes: NDArray[Any], tiles: NDArray[Any], doubtful: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """Which share in [0, 1] of the ground of each shape (N,) lies in tiles in doubt.
+def overlaps(
+    shapes: NDArray[Any], tiles: NDArray[Any]
+) -> tuple[NDArray[np.int_], NDArray[np.int_], NDArray[np.float64]]:
+    """Which tiles (M,) share ground with which shapes (N,), and how much.
 
-    Ground that overlapping tiles share counts for each of them; 0 where no tile lies.
-
-    Args:
-        shapes: (N,) polygons.
-        tiles: (M,) rectangles with a score.
-        doubtful: (M,) which of them are in doubt.
+    Returns:
+        numbers of the shape and of the tile of each pair, and the area of both, in the square of
+        the unit of the coordinates.
     """
     import shapely  # noqa: PLC0415  (an extra)
 
-    if not len(shapes) or not doubtful.any():
-        return np.zeros(len(shapes))
+    nothing = np.zeros(0, np.int64)
+    if not len(shapes) or not len(tiles):
+        return nothing, nothing, np.zeros(0)
     tree = shapely.STRtree(tiles)
     # Most tiles lie inside, and only those at an edge need to be cut.
     inside = tree.query(shapes, predicate="contains")
     every = tree.query(shapes, predicate="intersects")
     code = [pairs[0] * len(tiles) + pairs[1] for pairs in (every, inside)]
     shape, tile = every[:, ~np.isin(*code)]
-    areas = shapely.area(shapely.intersection(shapes[shape], tiles[tile]))
-    shape, tile = np.concatenate([shape, inside[0]]), np.concatenate([tile, inside[1]])
-    areas = np.concatenate([areas, shapely.area(tiles[inside[1]])])
-    whole = np.bincount(shape, areas, len(shapes))
-    part = np.bincount(shape, areas * doubtful[tile], len(shapes))
+    cut = shapely.area(shapely.intersection(shapes[shape], tiles[tile]))
+    least = np.minimum(shapely.area(shapes[shape]), shapely.area(tiles[tile])) * _LEAST_OVERLAP
+    shape, tile, cut = shape[cut > least], tile[cut > least], cut[cut > least]
+    return (
+        np.concatenate([shape, inside[0]]),
+        np.concatenate([tile, inside[1]]),
+        np.concatenate([cut, shapely.area(tiles[inside[1]])]),
+    )
+
+
+def share_in(
+    n_shapes: int,
+    pairs: tuple[NDArray[np.int_], NDArray[np.int_], NDArray[np.float64]],
+    doubtful: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Which share in [0, 1] of the ground of each shape (N,) lies in tiles in doubt.
+
+    Ground that overlapping tiles share counts for each of them; 0 where no tile lies.
+
+    Args:
+        n_shapes: N.
+        pairs: see ``overlaps``.
+        doubtful: (M,) which tiles are in doubt.
+
+    >>> pairs = np.array([0, 0, 1]), np.array([0, 1, 1]), np.array([3.0, 1.0, 2.0])
+    >>> share_in(3, pairs, np.array([False, True])).tolist()
+    [0.25, 1.0, 0.0]
+    """
+    shape, tile, area = pairs
+    whole = np.bincount(shape, area, n_shapes)
+    part = np.bincount(shape, area * doubtful[tile], n_shapes)
     return np.asarray(np.clip(part / np.maximum(whole, 1e-300), 0.0, 1.0), np.float64)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from apps.crop_disease.field.notes import area_words, tiles_of
 from core.blocks import Table
-from core.report.held_out_words import held_out_words
+from core.report.held_out_words import NO_MEASURE, held_out_words
 from core.report.numbers import count, number
 
 if TYPE_CHECKING:
@@ -25,9 +25,14 @@ __all__ = ["applied_table", "trained_share", "trust_words"]
 DEGREE_M = 111_195.0
 
 
-def trust_words(context: ExportContext, tiles: pd.DataFrame) -> list[str]:
-    """The headline on held-out tiles, and that the mapped ground was trained on, where it was."""
+def trust_words(context: ExportContext, tiles: pd.DataFrame, *, unlike: str) -> list[str]:
+    """The headline on held-out tiles, and that the mapped ground was trained on, where it was.
+
+    ``unlike`` says why what was measured does not hold for this map; it is then left out.
+    """
     said = held_out_words(context.evaluation, word="tile")
+    if unlike and said:
+        said = [f"{NO_MEASURE} {unlike}"]
     if context.trained is None:
         return said
     share = trained_share(tiles_of(tiles), tiles_of(context.trained))

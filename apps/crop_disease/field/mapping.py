@@ -6,7 +6,10 @@ weighs most in its middle and least at its edge: where two overlap, one fades
 into the other. What is not valid in the raster, lies outside of the boundary, or
 was reached by no scored tile, is nodata.
 
-The map has the raster's own grid: same coordinate reference system, same
+A class says nothing of whether the model knows such ground, so a third file has how much of
+what was blended at a pixel comes from tiles in doubt, in percent.
+
+The maps have the raster's own grid: same coordinate reference system, same
 transform, same size. Probabilities are stored in 8 bits, in steps of 1/250.
 
 This module knows tiles, scores and masks, no model and no task.
@@ -23,6 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from apps.crop_disease.field.colours import map_colours
 from apps.crop_disease.field.ground import Ground
 from apps.crop_disease.field.raster import CACHE_BYTES
 from core.base.outputs import check_space
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
     from apps.crop_disease.field.raster import RasterFacts
     from apps.crop_disease.field.window import Window
 
-__all__ = ["NODATA", "STEPS", "WELL", "Maps", "blend", "map_colours", "write_maps"]
+__all__ = ["NODATA", "STEPS", "Maps", "blend", "write_maps"]
 
 Floats: TypeAlias = "NDArray[np.float32]"
 Decide: TypeAlias = "Callable[[NDArray[np.float64]], NDArray[np.int_]]"
@@ -52,20 +56,6 @@ BLOCK = 512
 # For the last copy, which reads each block once: a larger cache was not faster
 # (20,000 x 20,000 x 3: 16 s with 32 MiB and with 128), only larger.
 COPY_CACHE_BYTES = 32 * 2**20
-# Words for ground that is well; every other class is for a scout to see.
-WELL = frozenset({"healthy", "normal", "none", "background", "soil", "bare soil", "other"})
-# Okabe and Ito's palette, told apart by colour-blind readers: its green is kept for what is
-# well. Neighbours in this order differ in hue and in lightness, also over a picture of the field.
-GREEN = (0, 158, 115)
-COLOURS = (
-    (213, 94, 0),
-    (86, 180, 233),
-    (240, 228, 66),
-    (0, 114, 178),
-    (204, 121, 167),
-    (120, 120, 120),
-    (230, 159, 0),
-)
 
 
 @dataclass(frozen=True)
@@ -75,6 +65,7 @@ class Maps:
     Attributes:
         scores: one band per class.
         classes: one band of class indices, or None where classes exclude each other not.
+        doubt: one band, percent of what was blended that is from tiles in doubt.
         area_m2: class -> area on the map.
         valid_m2: area that holds a measurement and lies within the boundary.
         unmapped_m2: part of it that no scored tile reaches.
@@ -82,20 +73,10 @@ class Maps:
 
     scores: Path
     classes: Path | None
+    doubt: Path
     area_m2: Mapping[str, float]
     valid_m2: float
     unmapped_m2: float
-
-
-def map_colours(classes: Sequence[str]) -> list[tuple[int, int, int]]:
-    """A colour per class: green for the first that is well, the others in order, repeating.
-
-    >>> map_colours(["blight", "healthy", "rust"])
-    [(213, 94, 0), (0, 158, 115), (86, 180, 233)]
-    """
-    well = next((name for name in classes if name.lower() in WELL), None)
-    rest = iter(range(len(classes)))
-    return [GREEN if name == well else COLOURS[next(rest) % len(COLOURS)] for name in classes]
 
 
 def blend(
@@ -142,18 +123,18 @@ def write_maps(
     out: Path,
     decide: Decide | None = None,
 ) -> Maps:
-    """Write the probability map and the class map as cloud-optimised GeoTIFF.
+    """Write the maps of probability, class and doubt as cloud-optimised GeoTIFF.
 
     A map that stands there already and was made of the same tiles is kept, so a killed job
     goes on with the file it was at.
 
     Args:
-        tiles: row_off, col_off, height, width and ``score_<class>``; rows
-            without a score are passed over.
+        tiles: row_off, col_off, height, width, ``score_<class>`` and, where any is known,
+            ``in_doubt`` (bool); rows without a score are passed over.
         classes: names in index order.
         facts: of the raster the tiles are from.
         mask: window -> what is valid there.
-        out: the folder; ``scores.tif`` and ``classes.tif`` are written to it.
+        out: the folder; ``scores.tif``, ``classes.tif`` and ``doubt.tif`` are written to it.
         decide: (N, K) scores -> (N,) class indices; None writes no class map.
 
     Raises:
@@ -167,9 +148,10 @@ def write_maps(
     ground = Ground.of(facts.crs, facts.transform)
     pixels = facts.height * facts.width
     # Uncompressed, once blocked and once with its overviews: more than it can come to.
-    check_space(out, int(pixels * (len(classes) + 1) * 0.5) + 10_000_000)
+    check_space(out, int(pixels * (len(classes) + 2) * 0.5) + 10_000_000)
     scores_file, classes_file = out / "scores.tif", out / "classes.tif"
-    done = _read_key(scores_file) == key and (decide is None or _read_key(classes_file) == key)
+    made = [scores_file, out / "doubt.tif", *([] if decide is None else [classes_file])]
+    done = all(_read_key(file) == key for file in made)
     kept = json.loads(_tag(scores_file, "resight_areas") or "null") if done else None
     if kept is None:
         kept = _write(place, scores, classes, facts, mask, ground, scores_file, decide, key)
@@ -177,6 +159,7 @@ def write_maps(
     return Maps(
         scores_file,
         classes_file if decide else None,
+        out / "doubt.tif",
         areas if decide else {},
         float(kept["valid_m2"]),
         float(kept["unmapped_m2"]),
@@ -194,27 +177,32 @@ def _write(
     decide: Decide | None,
     key: str,
 ) -> dict[str, Any]:
-    """Stream blocks into two files, then turn each into its final form."""
+    """Stream blocks into files, then turn each into its final form."""
     import rasterio  # noqa: PLC0415  (an extra)
 
     area = np.zeros(len(classes))
     valid_m2 = unmapped_m2 = 0.0
-    classes_file = scores_file.with_name("classes.tif")
-    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), _partials(scores_file, classes_file) as drafts:
+    finals = [scores_file, *(scores_file.with_name(f"{n}.tif") for n in ("classes", "doubt"))]
+    with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES), _partials(*finals) as drafts:
         with (
             rasterio.open(drafts[0], "w", **_profile(facts, len(classes))) as score_map,
             rasterio.open(drafts[1], "w", **_profile(facts, 1)) as class_map,
+            rasterio.open(drafts[2], "w", **_profile(facts, 1)) as doubt_map,
             track("drawing the map", facts.height * facts.width // 10**6 + 1, unit="Mpx") as step,
         ):
             for window, near in _blocks(facts, place):
                 valid = mask(window)
-                score, reached = blend(window, place[near], scores[near])
+                both, reached = blend(window, place[near], scores[near])
+                score, doubt = both[:-1], both[-1]
                 shown = valid & reached
                 pixel_m2 = ground.pixel_area_m2(*window)
                 valid_m2 += pixel_m2 * float(valid.sum())
                 unmapped_m2 += pixel_m2 * float((valid & ~reached).sum())
                 stored = np.where(shown, np.rint(score * STEPS), NODATA).astype(np.uint8)
                 score_map.write(stored, window=_rectangle(window))
+                # Rounded up: no ground is 0 where a tile in doubt lies.
+                percent = np.where(shown, np.ceil(100 * doubt - 1e-3), NODATA).astype(np.uint8)
+                doubt_map.write(percent[None], window=_rectangle(window))
                 if decide is not None:
                     index = np.full(valid.shape, NODATA, np.uint8)
                     if shown.any():
@@ -229,7 +217,11 @@ def _write(
         }
         if decide is not None:
             _describe_classes(drafts[1], classes, key)
-            _finish(drafts[1], classes_file, "MODE")
+            _finish(drafts[1], finals[1], "MODE")
+        with rasterio.open(drafts[2], "r+", driver="GTiff") as target:
+            target.descriptions, target.units = ("ground in doubt",), ("%",)
+            target.update_tags(resight_key=key)
+        _finish(drafts[2], finals[2], "AVERAGE")
         # Last: its tag says that both are there.
         _describe_scores(drafts[0], classes, key, said)
         _finish(drafts[0], scores_file, "AVERAGE")
@@ -252,12 +244,13 @@ def _blocks(
 
 
 def _sorted(tiles: pd.DataFrame, classes: Sequence[str]) -> tuple[NDArray[np.int_], Floats]:
-    """Places (T, 4) and scores (T, K) of tiles that have one, in storage order."""
+    """Places (T, 4) of tiles that have a score, and (T, K + 1) scores and doubt, in order."""
     columns = score_columns(classes)
     scored = tiles[tiles[columns].notna().all(axis=1)]
     scored = scored.sort_values(["row_off", "col_off"], kind="stable")
     place = scored[["row_off", "col_off", "height", "width"]].to_numpy(np.int64)
-    return place, scored[columns].to_numpy(np.float32)
+    doubt = scored["in_doubt"] if "in_doubt" in scored else np.zeros(len(scored))
+    return place, np.column_stack([scored[columns], doubt]).astype(np.float32)
 
 
 def _tent(first: int, last: int, length: int) -> Floats:

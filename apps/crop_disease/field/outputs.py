@@ -2,6 +2,7 @@
 
 maps/<raster>/scores.tif       probability of each class, one band each
               classes.tif      class, with palette
+              doubt.tif        percent of what was blended there that is from tiles in doubt
               tiles.gpkg       every tile with its scores, decision and doubt
               zones.gpkg, zones.geojson    connected patches, simplified to the working width
               hotspots.csv, hotspots.geojson   where to look first
@@ -18,11 +19,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from apps.crop_disease.field.channels import Reading
-from apps.crop_disease.field.doubtful_ground import MOST_DOUBT
+from apps.crop_disease.field.colours import WELL, map_colours
+from apps.crop_disease.field.doubtful_ground import IN_DOUBT, MOST_DOUBT
 from apps.crop_disease.field.isoxml import TaskNames
 from apps.crop_disease.field.map_words import applied_table, trust_words
-from apps.crop_disease.field.mapping import WELL, Decide, map_colours, write_maps
+from apps.crop_disease.field.mapping import Decide, write_maps
 from apps.crop_disease.field.notes import area_words
 from apps.crop_disease.field.prescription import write_prescription
 from apps.crop_disease.field.project import Layers
@@ -33,7 +37,7 @@ from apps.crop_disease.field.summary import cells, doubt_of_map, per_field, summ
 from apps.crop_disease.field.tile_pixels import field_mask
 from apps.crop_disease.field.webmap import web_map
 from apps.crop_disease.field.window import is_tile
-from apps.crop_disease.field.zone_tiles import tile_shapes, with_tiles
+from apps.crop_disease.field.zone_tiles import for_files, tile_shapes, with_tiles
 from apps.crop_disease.field.zones import hot_spots, trace_zones, write_layer
 from core.app import Export
 from core.base.outputs import csv_safe, write_text
@@ -41,6 +45,7 @@ from core.base.tables import POSITIVE, score_columns
 from core.data.attempt import attempt
 from core.errors import ConfigError, ManifestError
 from core.evaluation.doubt import prevailing_doubt, rule_of_decision
+from core.evaluation.doubt_marks import is_doubtful, words_of
 from core.statistics.scores import decide
 
 if TYPE_CHECKING:
@@ -59,7 +64,7 @@ OF_PREDICTIONS = (
 )
 HEADER = (
     *("Class", "Area on the map", "Share", "Corrected area (95 % interval)"),
-    *("Zones", "Area of the zones", "In doubt"),
+    *("Zones", "Area of the zones", "Zones in doubt", "Ground in doubt"),
 )
 # Side of a cell of the grid where no working width is given; and how many cells lie across one,
 # so that the border of a zone is not moved by more than an eighth of it.
@@ -151,6 +156,7 @@ def _write_raster(
     if options.get("within"):
         layer = str(options.get("layer") or "")
         within = read_shapes(Path(options["within"]), facts, layer=layer)
+    tiles = tiles.assign(in_doubt=is_doubtful(tiles))
     maps = write_maps(
         tiles,
         classes=task.classes,
@@ -161,18 +167,20 @@ def _write_raster(
     )
     layers = Layers(folder, task, facts.crs)
     layers.add_scores(maps.scores, affected_classes(task))
-    layers.add_polygons(_write_tiles(tiles, facts, task, folder), column="predicted")
+    layers.add_classes(maps.classes, maps.doubt)
+    layers.add_polygons(_write_tiles(tiles, facts, context, folder), column="class")
     if maps.classes is None:
         return [*layers.files, layers.write_project(facts.path)]
     zones = _zones(maps.classes, maps.scores, tiles, facts, context)
-    spots = hot_spots(zones, affected_classes(task))
-    layers.add_classes(maps.classes)
-    layers.add_polygons(write_layer(zones, folder / "zones.gpkg"), column="class")
-    layers.add_spots(write_layer(spots, folder / "hotspots.geojson"))
     withheld, no_areas = _withheld(context, zones, tiles, facts.path.stem)
+    spots, unranked = _spots(zones, context, no_areas)
+    told = for_files(zones, accept=context.accept_doubtful, withheld=bool(no_areas))
+    layers.add_polygons(write_layer(told, folder / "zones.gpkg"), column="class")
+    layers.add_spots(write_layer(spots, folder / "hotspots.geojson"))
     table, notes = summarise(context, maps, zones, tiles, withheld=no_areas)
     notes = [
         *([withheld] if withheld else _doubtful_zones(zones)),
+        *unranked,
         *_threshold_notes(context, tiles),
         *notes,
     ]
@@ -183,7 +191,7 @@ def _write_raster(
             intended_use=str(context.run.get("intended_use", "")),
             raster=facts.path,
             reading=reading,
-            classes_file=classes_file,
+            maps=(classes_file, maps.doubt),
             classes=[task.title(name) for name in task.classes],
             colours=map_colours(task.classes),
             header=HEADER,
@@ -191,7 +199,7 @@ def _write_raster(
             notes=notes,
             spots=spots,
             warning=no_areas,
-            trust=trust_words(context, tiles),
+            trust=trust_words(context, tiles, unlike=_unlike(zones, tiles)),
             applied=None if rates is None else applied_table(zones, rates, context, withheld),
         )
     )
@@ -203,7 +211,7 @@ def _write_raster(
     for name, frame in tables.items():
         text = frame.map(csv_safe).to_csv(index=False, lineterminator="\n")
         write_text(folder / name, text)
-    written = [write_layer(zones, folder / "zones.geojson")]
+    written = [write_layer(told, folder / "zones.geojson")]
     written += [folder / name for name in tables]
     if page is None:
         # A raster beyond 85 degrees, where the projection of web maps ends, has no such page.
@@ -231,6 +239,23 @@ def _zones(
         least_m2=float(context.options.get("least-zone") or 0),
     )
     return with_tiles(zones, tiles, facts, context.task)
+
+
+def _spots(zones: Any, context: ExportContext, no_areas: str) -> tuple[Any, list[str]]:
+    """Where to look first, and a sentence on what is not ranked: ground in doubt has no class."""
+    affected = affected_classes(context.task)
+    if context.accept_doubtful:
+        return hot_spots(zones, affected), []
+    known = zones[(zones["doubt"] == "") & (not no_areas)]
+    n = int((zones["class"].isin(affected) & ~zones.index.isin(known.index)).sum())
+    said = f"{n:,} zones in doubt or without hectares are not ranked among the places to look at."
+    return hot_spots(known, affected), [said] if n else []
+
+
+def _unlike(zones: Any, tiles: pd.DataFrame) -> str:
+    """Why an accuracy measured elsewhere says nothing of this map; empty where it may."""
+    too_much, sentence = doubt_of_map(zones, "this map", accept=False)
+    return prevailing_doubt(tiles) or (sentence if too_much else "")
 
 
 def _withheld(
@@ -339,14 +364,23 @@ def _decider(task: Task, threshold: float | None) -> Decide | None:
     return lambda scores: decide(scores, task=task, threshold=limit)
 
 
-def _write_tiles(tiles: pd.DataFrame, facts: RasterFacts, task: Task, folder: Path) -> Path:
-    """Every tile as a polygon, also those without a score, with the reason."""
+def _write_tiles(
+    tiles: pd.DataFrame, facts: RasterFacts, context: ExportContext, folder: Path
+) -> Path:
+    """Every tile as a polygon, also those without a score, with the reason.
+
+    ``class`` is the predicted one, or ``in doubt``.
+    """
     import geopandas  # noqa: PLC0415  (an extra)
 
     keep = ["image_id", "status", "reason", "field", "valid_fraction", "lon", "lat"]
     keep += [c for c in OF_PREDICTIONS if c in tiles]
+    marked = tiles["in_doubt"] & (tiles["status"] == "ok") & (not context.accept_doubtful)
+    tiles = tiles.assign(
+        **{"class": np.where(marked, IN_DOUBT, words_of(tiles, "predicted").astype(object))}
+    )
     frame = geopandas.GeoDataFrame(
-        tiles[[*keep, *score_columns(task.classes)]].reset_index(drop=True),
+        tiles[[*keep, "class", *score_columns(context.task.classes)]].reset_index(drop=True),
         geometry=tile_shapes(tiles, facts),
         crs=facts.crs,
     )

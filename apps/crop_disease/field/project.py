@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape, quoteattr
 
-from apps.crop_disease.field.mapping import map_colours
+from apps.crop_disease.field.colours import map_colours
+from apps.crop_disease.field.doubtful_ground import MOST_DOUBT
 from apps.crop_disease.field.styles import (
     HEAD,
     classes_renderer,
+    doubt_renderer,
     polygon_renderer,
     rate_renderer,
     scores_renderer,
@@ -72,10 +74,12 @@ class Layers:
         renderer = scores_renderer(names.index(shown) + 1, shown)
         self._add(f"score of {shown}", path, "raster", renderer, is_shown=False)
 
-    def add_classes(self, path: Path) -> None:
-        """The class map."""
-        renderer = classes_renderer(self.task.classes, map_colours(self.task.classes))
-        self._add("class map", path, "raster", renderer)
+    def add_classes(self, path: Path | None, doubt: Path) -> None:
+        """The class map, where there is one, and over it how much of the ground is in doubt."""
+        if path is not None:
+            renderer = classes_renderer(self.task.classes, map_colours(self.task.classes))
+            self._add("class map", path, "raster", renderer)
+        self._add("ground in doubt", doubt, "raster", doubt_renderer(MOST_DOUBT))
 
     def add_polygons(self, path: Path, *, column: str) -> None:
         """Tiles or zones, by the class in a column."""

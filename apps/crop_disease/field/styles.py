@@ -1,6 +1,6 @@
 """How layers look in QGIS: the renderer of each kind, as a style file (``.qml``) or in a project.
 
-Colours are those of the map (``mapping.map_colours``): green is kept for what is well, so that no
+Colours are those of the map (``colours.map_colours``): green is kept for what is well, so that no
 layer opens with healthy ground in red.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import quoteattr
 
+from apps.crop_disease.field.doubtful_ground import IN_DOUBT
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "classes_renderer",
+    "doubt_renderer",
     "polygon_renderer",
     "rate_renderer",
     "scores_renderer",
@@ -29,6 +32,8 @@ HEAD = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 RAMP: tuple[Colour, ...] = ((255, 255, 204), (254, 178, 76), (240, 59, 32), (128, 0, 38))
 WHITE: Colour = (255, 255, 255)
 GREY: Colour = (160, 160, 160)
+# Of ground in doubt; no class has it.
+DARK: Colour = (45, 45, 45)
 
 
 def style_file(renderer: str) -> str:
@@ -70,11 +75,33 @@ def scores_renderer(band: int, name: str) -> str:
     )
 
 
-def polygon_renderer(classes: Sequence[str], colours: Sequence[Colour], *, column: str) -> str:
-    """Polygons by the class in a column: filled, with a thin outline."""
-    return _categories(
-        column, [(name, name, _fill(colour)) for name, colour in zip(classes, colours, strict=True)]
+def doubt_renderer(share: float) -> str:
+    """Percent of ground in doubt over the class map: clear, tinted, or dark where it prevails.
+
+    Args:
+        share: in [0, 1] from which a zone is in doubt.
+    """
+    steps = (
+        (0.0, 0, "known ground"),
+        (100 * share, 90, f"up to {100 * share:.0f} % in doubt"),
+        (100.0, 215, f"in doubt (more than {100 * share:.0f} %)"),
     )
+    items = "".join(
+        f'<item value="{value:.4f}" color="{_hex(DARK)}" alpha="{alpha}" label={quoteattr(label)}/>'
+        for value, alpha, label in steps
+    )
+    return (
+        '<pipe><rasterrenderer type="singlebandpseudocolor" band="1" opacity="1" alphaBand="-1" '
+        'classificationMin="0" classificationMax="100"><rastershader><colorrampshader '
+        'colorRampType="DISCRETE" classificationMode="1" clip="0" minimumValue="0" '
+        f'maximumValue="100">{items}</colorrampshader></rastershader></rasterrenderer></pipe>'
+    )
+
+
+def polygon_renderer(classes: Sequence[str], colours: Sequence[Colour], *, column: str) -> str:
+    """Polygons by the class in a column: filled, with a thin outline; dark where in doubt."""
+    both = [*zip(classes, colours, strict=True), (IN_DOUBT, DARK)]
+    return _categories(column, [(name, name, _fill(colour)) for name, colour in both])
 
 
 def rate_renderer(rates: Sequence[Rate]) -> str:

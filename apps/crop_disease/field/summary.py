@@ -59,8 +59,11 @@ def summarise(
     classes = list(context.task.classes)
     mapped = np.array([maps.area_m2[name] for name in classes]) / 1e4
     estimate, notes = (None, [withheld]) if withheld else _estimate(context, mapped, zones)
-    n_zones = zones["class"].value_counts()
-    of_zones = zones.groupby("class")["area_ha"].sum()
+    doubtful = (zones["doubt"] != "") & (not context.accept_doubtful)
+    n_zones = zones.loc[~doubtful, "class"].value_counts()
+    of_zones, in_doubt = (
+        zones[rows].groupby("class")["area_ha"].sum() for rows in (~doubtful, doubtful)
+    )
     rows: list[dict[str, Any]] = []
     for i, name in enumerate(classes):
         row: dict[str, Any] = {
@@ -73,6 +76,7 @@ def summarise(
             row[column] = None if value is None else round(float(value[i]), 6)
         row["zones"] = int(n_zones.get(name, 0))
         row["zones_ha"] = round(float(of_zones.get(name, 0.0)), 6)
+        row["doubt_ha"] = round(float(in_doubt.get(name, 0.0)), 6)
         rows.append(row)
     notes += _simplified(context, rows)
     for row in rows:
@@ -112,7 +116,7 @@ def _of_class(share: float, title: str, context: ExportContext) -> tuple[bool, s
 
 
 # What is left empty where it is withheld.
-AREAS = ("area_ha", "share", "corrected_ha", "low_ha", "high_ha", "zones_ha")
+AREAS = ("area_ha", "share", "corrected_ha", "low_ha", "high_ha", "zones_ha", "doubt_ha")
 
 
 def _mark(row: dict[str, Any], doubt: tuple[bool, str], *, whole: str) -> None:
@@ -131,13 +135,14 @@ def _simplified(context: ExportContext, rows: Sequence[dict[str, Any]]) -> list[
         return []
     off = max(
         (row for row in rows if row["area_ha"]),
-        key=lambda row: abs(row["zones_ha"] / row["area_ha"] - 1),
+        key=lambda row: abs((row["zones_ha"] + row["doubt_ha"]) / row["area_ha"] - 1),
     )
-    change = off["zones_ha"] / off["area_ha"] - 1
+    in_zones = off["zones_ha"] + off["doubt_ha"]
+    change = in_zones / off["area_ha"] - 1
     return [
         f"Zones are simplified to a working width of {width:g} m, and those below "
         f"{float(context.options.get('least-zone') or 0):g} m² joined to their surroundings. Most "
-        f"changed is {context.task.title(off['class'])}: {area_words(off['zones_ha'])} in zones, "
+        f"changed is {context.task.title(off['class'])}: {area_words(in_zones)} in zones, "
         f"{area_words(off['area_ha'])} on the map, {number(abs(change), percent=True)} "
         f"{'more' if change > 0 else 'less'}."
     ]
@@ -230,6 +235,7 @@ def cells(table: pd.DataFrame, task: Task) -> Sequence[tuple[str, ...]]:
                 ),
                 f"{row['zones']:,}",
                 "withheld" if is_withheld else area_words(row["zones_ha"]),
+                "withheld" if is_withheld else area_words(row["doubt_ha"]),
                 number(row["doubt_share"], percent=True),
             )
         )
@@ -269,7 +275,8 @@ def _estimate(
         f"({estimate.n_judged:,}{of}), weighted by what this map shows of each class; the report "
         "weights the same tiles by their own ground. Corrected areas and intervals follow "
         "Olofsson et al. 2014. They hold as far as the judged tiles are like this field's; tiles "
-        "of other fields or seasons are no random sample of it." + (f" {mark}" if mark else "")
+        "of other fields or seasons are no random sample of it."
+        + (f" {mark} Of that ground this says nothing." if mark else "")
     ]
 
 

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from apps.crop_disease.field.doubtful_ground import IN_DOUBT, MOST_DOUBT
 from apps.crop_disease.field.ground import Ground
 from apps.crop_disease.field.mapping import NODATA
 from apps.crop_disease.field.notes import area_words
 from apps.crop_disease.field.raster import CACHE_BYTES, open_geotiff
+from apps.crop_disease.field.styles import DARK
 from core.data.attempt import attempt
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ __all__ = ["web_map"]
 # Longer side of the pictures: sharp on a screen, and a file that can be mailed.
 LONG_SIDE_PX = 1600
 MERCATOR = "EPSG:3857"
+# Width of the stripes over ground in doubt, in pixels of the picture, and how the legend has them.
+STRIPE_PX = 6
+STRIPES = "repeating-linear-gradient(135deg,rgb({},{},{}) 0 3px,#fff 3px 6px)".format(*DARK)
 
 
 def web_map(
@@ -44,7 +49,7 @@ def web_map(
     intended_use: str,
     raster: Path,
     reading: Reading,
-    classes_file: Path,
+    maps: tuple[Path, Path],
     classes: Sequence[str],
     colours: Sequence[tuple[int, int, int]],
     rows: Sequence[tuple[str, ...]],
@@ -62,7 +67,7 @@ def web_map(
         intended_use: the sentence above every result.
         raster: the mosaic, shown below the classes.
         reading: its first three bands are shown.
-        classes_file: class indices, see ``mapping``.
+        maps: class indices, and percent of ground in doubt, see ``mapping``.
         classes: words for the classes, in index order.
         colours: of the classes.
         rows: of the table below the map.
@@ -73,7 +78,7 @@ def web_map(
         trust: sentences above the map on how good the model is and where it was trained.
         applied: what the sprayer will apply; None without rates.
     """
-    overlay, bounds = _classes_picture(classes_file, colours)
+    overlay, bounds, is_striped = _classes_picture(*maps, colours)
     backdrop, back_bounds, more = _below(raster, reading, bounds)
     notes = [*notes, *more]
     content = {
@@ -81,10 +86,7 @@ def web_map(
         "bounds": bounds,
         "backdrop": backdrop,
         "backBounds": back_bounds,
-        "legend": [
-            {"name": name, "colour": "rgb({},{},{})".format(*colour)}
-            for name, colour in zip(classes, colours, strict=True)
-        ],
+        "legend": _legend(classes, colours, is_striped=is_striped),
         "spots": [
             {
                 "lat": spot["lat"],
@@ -117,6 +119,17 @@ def web_map(
         notes=said,
         warning=f'<p class="warning" role="alert">{html.escape(warning)}</p>' if warning else "",
     )
+
+
+def _legend(
+    classes: Sequence[str], colours: Sequence[tuple[int, int, int]], *, is_striped: bool
+) -> list[dict[str, str]]:
+    """Name and colour of each class, and the stripes over ground in doubt where there are any."""
+    shown = [
+        {"name": name, "colour": "rgb({},{},{})".format(*colour)}
+        for name, colour in zip(classes, colours, strict=True)
+    ]
+    return [*shown, *([{"name": IN_DOUBT, "colour": STRIPES}] if is_striped else [])]
 
 
 def _table(title: str, header: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
@@ -153,18 +166,22 @@ def _below(
 
 
 def _classes_picture(
-    path: Path, colours: Sequence[tuple[int, int, int]]
-) -> tuple[str, list[list[float]]]:
-    """The class map as PNG, and its corners."""
+    path: Path, doubt: Path, colours: Sequence[tuple[int, int, int]]
+) -> tuple[str, list[list[float]], bool]:
+    """The class map as PNG, striped where ground is in doubt; its corners; whether any is."""
     from PIL import Image  # noqa: PLC0415  (only a page draws)
 
     index, _, bounds = _mercator(path, [1], nodata=NODATA, resampling="nearest")
     picture = np.zeros((*index.shape[1:], 4), np.uint8)
     for i, colour in enumerate(colours):
         picture[index[0] == i] = (*colour, 255)
+    share, _, _ = _mercator(doubt, [1], nodata=NODATA, resampling="nearest")
+    in_doubt = (share[0] > 100 * MOST_DOUBT) & (share[0] != NODATA) & (picture[..., 3] > 0)
+    rows, cols = np.indices(in_doubt.shape, sparse=True)
+    picture[in_doubt & ((rows + cols) // STRIPE_PX % 2 == 0)] = (*DARK, 255)
     stream = io.BytesIO()
     Image.fromarray(picture).save(stream, format="PNG", optimize=True)
-    return _uri("png", stream.getvalue()), bounds
+    return _uri("png", stream.getvalue()), bounds, bool(in_doubt.any())
 
 
 def _mosaic_picture(path: Path, reading: Reading) -> tuple[str, list[list[float]]]:

@@ -1,8 +1,9 @@
 """Which tiles stand behind a zone: how many, how many in doubt, how many above the threshold.
 
 A zone is drawn from scores, and a score says nothing of whether the model knows such
-ground. Counted are the tiles whose centre lies in the zone and those that cover a point
-inside of it; how much of its ground is in doubt is measured (``doubtful_ground``).
+ground. Counted are the tiles that share ground with the zone; how much of this ground is
+in doubt is measured on the same tiles (``doubtful_ground``), so that one is zero where the
+other is.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from apps.crop_disease.field.doubtful_ground import MOST_DOUBT, share_in
+from apps.crop_disease.field.doubtful_ground import IN_DOUBT, MOST_DOUBT, overlaps, share_in
 from core.base.tables import POSITIVE
-from core.evaluation.doubt import is_doubtful
+from core.evaluation.doubt_marks import is_doubtful
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from apps.crop_disease.field.raster import RasterFacts
     from core.app import Task
 
-__all__ = ["doubt_of_shapes", "tile_shapes", "with_tiles"]
+__all__ = ["doubt_of_shapes", "for_files", "tile_shapes", "with_tiles"]
 
 
 def tile_shapes(tiles: pd.DataFrame, facts: RasterFacts) -> NDArray[Any]:
@@ -47,7 +48,8 @@ def doubt_of_shapes(
 ) -> NDArray[np.float64]:
     """Which share in [0, 1] of each shape (N,) lies in tiles with a score that are in doubt."""
     scored = tiles[tiles["status"] == "ok"]
-    return share_in(shapes, tile_shapes(scored, facts), is_doubtful(scored))
+    pairs = overlaps(shapes, tile_shapes(scored, facts))
+    return share_in(len(shapes), pairs, is_doubtful(scored))
 
 
 def with_tiles(zones: Any, tiles: pd.DataFrame, facts: RasterFacts, task: Task) -> Any:
@@ -61,8 +63,6 @@ def with_tiles(zones: Any, tiles: pd.DataFrame, facts: RasterFacts, task: Task) 
         facts: of the raster.
         task: with its class order.
     """
-    import shapely  # noqa: PLC0415  (an extra)
-
     scored = tiles[tiles["status"] == "ok"].reset_index(drop=True)
     # Not the column ``doubt``: a threshold that decides against a class makes no ground unknown.
     doubtful = is_doubtful(scored)
@@ -72,25 +72,49 @@ def with_tiles(zones: Any, tiles: pd.DataFrame, facts: RasterFacts, task: Task) 
         if "decision" in scored
         else np.zeros(len(scored), bool)
     )
-    shapes = tile_shapes(scored, facts)
-    behind: list[set[int]] = [set() for _ in range(len(zones))]
     outlines = zones.geometry.to_numpy()
-    if len(zones) and len(scored):
-        zone, tile = shapely.STRtree(shapely.centroid(shapes)).query(outlines, predicate="covers")
-        inside = shapely.point_on_surface(outlines)
-        also, over = shapely.STRtree(shapes).query(inside, predicate="covered_by")
-        for z, t in zip([*zone, *also], [*tile, *over], strict=True):
-            behind[int(z)].add(int(t))
-    at = [np.array(sorted(found), dtype=int) for found in behind]
-    share = doubt_of_shapes(outlines, tiles, facts)
-    counts = [(len(a), int(doubtful[a].sum()), int(positive[a].sum())) for a in at]
+    zone, tile, area = overlaps(outlines, tile_shapes(scored, facts))
+    share = share_in(len(zones), (zone, tile, area), doubtful)
+    n, bad, up = (
+        np.bincount(zone, weights, len(zones)).astype(np.int64)
+        for weights in (None, doubtful[tile], positive[tile])
+    )
     return zones.assign(
-        n_tiles=[n for n, _, _ in counts],
-        n_doubtful=[bad for _, bad, _ in counts],
-        n_positive=[up for _, _, up in counts],
-        doubt_share=share.round(6),
+        n_tiles=n,
+        n_doubtful=bad,
+        n_positive=up,
+        # Rounded up: no share is 0 where a tile is in doubt.
+        doubt_share=np.ceil(share * 1e6) / 1e6,
         doubt=[
-            f"{bad} of {n} tiles in doubt" if part > MOST_DOUBT else ""
-            for (n, bad, _), part in zip(counts, share, strict=True)
+            f"{some} of {of} tiles in doubt" if part > MOST_DOUBT else ""
+            for some, of, part in zip(bad, n, share, strict=True)
         ],
+    )
+
+
+def for_files(zones: Any, *, accept: bool, withheld: bool) -> Any:
+    """Zones as they are written: what is in doubt is a kind of its own, and none of a class.
+
+    Nobody who adds hectares by class, or over all zones, adds what is withheld.
+
+    Args:
+        zones: see ``with_tiles``.
+        accept: whether the user asked for areas in spite of doubt; then zones are as they are.
+        withheld: whether no area of the map is given at all.
+
+    Returns:
+        the zones with ``predicted``, the class; ``class``, which is ``in doubt`` where most of
+        what is known of the zone is; and ``doubt_ha``, where its hectares then stand in place of
+        ``area_m2``, ``area_ha``, ``perim_m`` and ``score``.
+    """
+    if accept:
+        return zones.assign(predicted=zones["class"], doubt_ha=np.nan)
+    doubtful = (zones["doubt"] != "").to_numpy()
+    empty = doubtful | withheld
+    return zones.assign(
+        **{name: zones[name].where(~empty) for name in ("area_m2", "area_ha", "perim_m")},
+        score=zones["score"].where(~doubtful),
+        predicted=zones["class"],
+        doubt_ha=zones["area_ha"].where(doubtful & (not withheld)),
+        **{"class": np.where(doubtful, IN_DOUBT, zones["class"])},
     )

@@ -24,7 +24,8 @@ from apps.retinopathy.metrics import GRADES
 from core.base.outputs import write_text
 from core.base.parsing import parse_yaml
 from core.errors import ConfigError
-from core.evaluation.doubt import REFERRED, is_negative
+from core.evaluation.doubt import REFERRED
+from core.evaluation.doubt_marks import is_negative
 from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 "use strict";
 // Shows the rows of a prediction a page at a time, and collects agreement and corrections.
 const all = JSON.parse(document.getElementById("data").textContent);
-const [ID, PATH, STATUS, REASON, DECISION, SCORES, UNFAMILIAR, QUALITY, PICTURE, PREDICTED, PART] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10];
+const [ID, PATH, STATUS, REASON, DECISION, SCORES, UNFAMILIAR, QUALITY, PICTURE, PREDICTED, PART, DOUBT] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
 // A tile is found on its map by its row and column.
 const nameOf = (row) => row[PART] || row[PATH];
 const collator = new Intl.Collator("en", { numeric: true });
@@ -24,7 +24,7 @@ const certainty = (row) => (row[SCORES].length ? Math.max(...row[SCORES]) : -1);
 const isFailed = (row) => row[STATUS] !== "ok";
 const wanted = {
   "": () => true,
-  check: (row) => isFailed(row) || row[UNFAMILIAR] || row[QUALITY],
+  check: (row) => isFailed(row) || row[DOUBT],
   unfamiliar: (row) => row[UNFAMILIAR],
   quality: (row) => row[QUALITY],
   failed: isFailed,
@@ -87,8 +87,7 @@ function scores(row) {
 function marks(row) {
   const cell = make("td");
   if (isFailed(row)) cell.append(make("div", "✗ " + row[STATUS] + ": " + row[REASON], "mark"));
-  if (row[UNFAMILIAR]) cell.append(make("div", "! unlike the training images", "mark"));
-  if (row[QUALITY]) cell.append(make("div", "! quality: " + row[QUALITY], "mark"));
+  if (row[DOUBT]) cell.append(make("div", "! " + row[DOUBT], "mark"));
   return cell;
 }
 

@@ -1,0 +1,264 @@
+"""Marks of doubt: what speaks against each input, and against each unit of several.
+
+Read from a predictions table: inputs that are unlike the training, of poor quality, of another
+kind, failed, or copies; parts of a unit that no input shows. What a mark does to a decision is
+said in ``core.evaluation.doubt``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.base.tables import NEGATIVE
+from core.evaluation.missing_parts import missing_parts, untold_parts
+from core.evaluation.units import text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from core.app import Task, Unit
+
+__all__ = [
+    "UNFAMILIAR",
+    "doubt_of_images",
+    "is_doubtful",
+    "is_negative",
+    "is_of_other_kind",
+    "is_unfamiliar",
+    "owners_of",
+    "plain_reasons",
+    "says_nothing",
+    "with_far_ones",
+    "with_marks",
+    "words_of",
+]
+
+UNFAMILIAR = "unlike the training images"
+# How the quality of a picture begins that says nothing of its unit, see ``App.prepare``.
+OTHER_KIND, UNGRADABLE = "not ", "ungradable"
+# Times the distance from which an image is unlike the training, from which it is of another kind.
+# Of 495 held-out images of three real sets the farthest has 1.36, of fundus photographs of other
+# cameras 1.42; docs/outputs.md has those of other kinds.
+FAR = 1.5
+# Sentences of the images of one unit that its row repeats.
+MOST_TOLD = 3
+
+
+def doubt_of_images(predictions: pd.DataFrame) -> NDArray[np.object_]:
+    """Why each input (N,) is in doubt, in words; empty where nothing speaks against it.
+
+    ``caution``, where the table has it, holds what else speaks against an input.
+
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"status": ["ok", "failed"], "reason": ["", "cut short"],
+    ...                      "quality": ["blurred", ""], "unfamiliar": [True, False]})
+    >>> doubt_of_images(rows).tolist()
+    ['unlike the training images; blurred', 'failed: cut short']
+    """
+    status, n = text_of(predictions["status"]), len(predictions)
+    reason = plain_reasons(predictions)
+    quality, caution = words_of(predictions, "quality"), words_of(predictions, "caution")
+    strange = is_unfamiliar(predictions)
+    found = np.full(n, "", dtype=object)
+    for i in range(n):
+        if status[i] != "ok":
+            found[i] = f"{status[i]}: {reason[i]}" if reason[i] else str(status[i])
+        else:
+            parts = [UNFAMILIAR if strange[i] else "", str(quality[i]), str(caution[i])]
+            found[i] = "; ".join(filter(None, parts))
+    return found
+
+
+def plain_reasons(predictions: pd.DataFrame) -> NDArray[np.object_]:
+    """Why each input (N,) has no score, without its place: a work list names it already.
+
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"path": ["p/a.jpg"], "reason": ["/home/p/a.jpg: it is cut short."]})
+    >>> plain_reasons(rows).tolist()
+    ['it is cut short.']
+    """
+    if "reason" not in predictions:
+        return np.full(len(predictions), "", dtype=object)
+    reasons = text_of(predictions["reason"]).astype(object)
+    if "path" in predictions:
+        names = [re.split(r"[\\/]", str(path))[-1] for path in predictions["path"]]
+        reasons[:] = [
+            str(reason).split(f"{name}: ", 1)[-1] if name else str(reason)
+            for reason, name in zip(reasons, names, strict=True)
+        ]
+    return reasons
+
+
+def is_doubtful(predictions: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which inputs (N,) have a mark of doubt."""
+    return np.asarray(doubt_of_images(predictions) != "", dtype=bool)
+
+
+def with_far_ones(predictions: pd.DataFrame, limit: float) -> pd.DataFrame:
+    """The inputs, with a quality of another kind where one lies far from all training images.
+
+    An app's own gate looks for what its pictures have in common; a leaf may pass for a breast.
+
+    Args:
+        predictions: with ``embedding_distance``.
+        limit: of the distance, above which an image is unlike the training.
+
+    >>> import pandas as pd
+    >>> rows = pd.DataFrame({"quality": ["", ""], "embedding_distance": [1.4, 6.6]})
+    >>> with_far_ones(rows, 1.1)["quality"].tolist()
+    ['', 'not of the kind in training: 6.0 times as far as the limit of what is like it']
+    """
+    times = predictions["embedding_distance"].to_numpy(dtype=np.float64, na_value=np.nan) / limit
+    quality = words_of(predictions, "quality").astype(object)
+    for i in np.flatnonzero(times > FAR):
+        if not quality[i].startswith(OTHER_KIND):
+            told = f"{OTHER_KIND}of the kind in training: {times[i]:.1f} times as far as the limit"
+            quality[i] = f"{told} of what is like it" + (f"; {quality[i]}" if quality[i] else "")
+    return predictions.assign(quality=quality)
+
+
+def says_nothing(predictions: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which scored inputs (N,) say nothing of their unit: of another kind, or not gradable."""
+    words = words_of(predictions, "quality")
+    ok = text_of(predictions["status"]) == "ok"
+    silent = [str(word).startswith((OTHER_KIND, UNGRADABLE)) for word in words]
+    return np.asarray(ok & np.array(silent, dtype=bool))
+
+
+def is_negative(decision: NDArray[np.object_], task: Task) -> NDArray[np.bool_]:
+    """Which decisions (N,) say that nothing was found."""
+    positive = {task.classes[i] for i in task.positive_index}
+    others = [name for name in task.classes if name not in positive]
+    names = others if task.is_two_way else [*others, NEGATIVE]
+    return np.asarray(np.isin(decision, names), dtype=bool)
+
+
+def is_of_other_kind(predictions: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which inputs (N,) are not of the kind: their quality begins with ``not``."""
+    words = words_of(predictions, "quality")
+    return np.array([str(text).startswith(OTHER_KIND) for text in words], dtype=bool)
+
+
+def words_of(predictions: pd.DataFrame, column: str) -> NDArray[np.str_]:
+    """What a column says of each input (N,); empty where the table has no such column."""
+    if column not in predictions:
+        return np.full(len(predictions), "", dtype=str)
+    return text_of(predictions[column])
+
+
+def _is_against(table: pd.DataFrame, task: Task) -> NDArray[np.bool_]:
+    """Of which rows (N,) a positive class is predicted and the threshold decides otherwise."""
+    if not task.positive_index or task.kind == "multilabel":
+        return np.zeros(len(table), dtype=bool)
+    positive = [task.classes[i] for i in task.positive_index]
+    negative = is_negative(table["decision"].to_numpy(dtype=object), task)
+    return np.asarray(table["predicted"].isin(positive).to_numpy() & negative)
+
+
+def with_marks(
+    table: pd.DataFrame,
+    predictions: pd.DataFrame,
+    key: NDArray[np.object_],
+    unit: Unit | None,
+    units: Sequence[Unit],
+    task: Task,
+) -> pd.DataFrame:
+    """One table of decisions with what speaks against each row.
+
+    Args:
+        table: of decisions, one row per unit.
+        predictions: the inputs.
+        key: the unit (N,) of each of these, see ``owners_of``.
+        unit: that of the table, None for images.
+        units: all steps.
+        task: with its class order.
+
+    Returns:
+        the table with ``n_unfamiliar``, ``n_poor``, ``n_ungradable``, ``n_failed``, ``missing``
+        and ``doubt``.
+    """
+    strange, status = is_unfamiliar(predictions), text_of(predictions["status"])
+    ok = status == "ok"
+    silent = says_nothing(predictions)
+    poor = (words_of(predictions, "quality") != "") & ok & ~silent
+    caution = words_of(predictions, "caution")
+    against = _is_against(table, task)
+    said = doubt_of_images(predictions)
+    rows: dict[str, list[int]] = {}
+    for place, name in enumerate(key):
+        rows.setdefault(str(name), []).append(place)
+    lines = []
+    for place, name in enumerate(table["unit_id"]):
+        at = np.array(rows.get(str(name), []), dtype=int)
+        gaps = missing_parts(predictions, at, unit, units)
+        missing = list(gaps)
+        parts = [*gaps.values(), *untold_parts(predictions, at, unit, units)]
+        if len(at) == 1:
+            parts += [str(said[at[0]])] if said[at[0]] else []
+        else:
+            marks = (strange & ok, poor, silent, ~ok)
+            words = (UNFAMILIAR, "of poor quality", "not gradable or of another kind", "not read")
+            parts += [
+                f"{int(mark[at].sum()):,} of {len(at):,} images {word}"
+                for mark, word in zip(marks, words, strict=True)
+                if mark[at].any()
+            ]
+            parts += _cautions(caution[at])
+        if against[place]:
+            parts.append(f"{table['predicted'].iloc[place]} predicted, below the threshold")
+        lines.append(
+            (
+                int((strange & ok)[at].sum()),
+                int(poor[at].sum()),
+                int(silent[at].sum()),
+                int((~ok)[at].sum()),
+                "|".join(missing),
+                "; ".join(parts),
+            )
+        )
+    columns = list(zip(*lines, strict=True)) or [()] * 6
+    return table.assign(
+        n_unfamiliar=np.array(columns[0], dtype=np.int64),
+        n_poor=np.array(columns[1], dtype=np.int64),
+        n_ungradable=np.array(columns[2], dtype=np.int64),
+        n_failed=np.array(columns[3], dtype=np.int64),
+        missing=np.array(columns[4], dtype=object),
+        doubt=np.array(columns[5], dtype=object),
+    )
+
+
+def _cautions(words: NDArray[np.str_]) -> list[str]:
+    """What is said of several images (N,) besides their quality: each sentence once."""
+    told = dict.fromkeys(str(word) for word in words if word)
+    n = int((words != "").sum())
+    more = [f"{len(told) - MOST_TOLD:,} more"] if len(told) > MOST_TOLD else []
+    said = ", ".join([*list(told)[:MOST_TOLD], *more])
+    return [f"{n:,} of {len(words):,} images: {said}"] if told else []
+
+
+def owners_of(predictions: pd.DataFrame, unit: Unit | None) -> NDArray[np.object_]:
+    """The unit (N,) of each input, named as in the decisions table."""
+    ids = text_of(predictions["image_id"])
+    if unit is None:
+        return ids.astype(object)
+    cells = [text_of(predictions[column]) for column in unit.columns]
+    return np.array(
+        [
+            "/".join(parts) if all(parts) else str(own)
+            for own, *parts in zip(ids, *cells, strict=True)
+        ],
+        dtype=object,
+    )
+
+
+def is_unfamiliar(predictions: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which inputs (N,) are unlike the training."""
+    if "unfamiliar" not in predictions:
+        return np.zeros(len(predictions), dtype=bool)
+    return predictions["unfamiliar"].fillna(value=False).astype(bool).to_numpy()
