@@ -560,7 +560,7 @@ class App:
         targets: operating points that every training chooses on validation, at the
             unit of the headline, from the summed score of the positive classes:
             ``sensitivity=0.95``, ``specificity=0.9``, ``recall-rate=0.1``, ``youden``,
-            ``cost=5:1``. Evaluation counts at them; none is in force until the user sets it.
+            ``cost=5:1``. Evaluation counts at them; none is in use until the user sets it.
         design: ``case-control`` where its data hold fixed numbers of cases of each class, as
             enriched sets do: intervals then hold within classes, and pages say so. A data card
             may say it of one set.
@@ -582,6 +582,9 @@ class App:
             doubt, in these words.
         options: the app's own command-line options.
         tours: further kinds of input that the demo shows.
+        image_words: what an image is called on pages, by a manifest column that is filled, such as
+            ``{"row_off": "tile", "": "photo"}``; the first that fits, ``""`` always does. Empty:
+            ``image``.
         domain: how its data are recognised.
         characteristics: manifest column -> how Table 1 of a report calls it; an empty word leaves
             out a column that places an image or serves the program.
@@ -619,6 +622,7 @@ class App:
     domain: Domain = Domain()
     characteristics: Mapping[str, str] = field(default_factory=dict)
     about_people: bool = True
+    image_words: Mapping[str, str] = field(default_factory=dict)
     design: Literal["cohort", "case-control"] = "cohort"
     frame_colour: tuple[int, int, int] | None = None
 
@@ -641,6 +645,13 @@ class App:
             "binary, multiclass, ordinal, multilabel."
         )
         raise AppError(msg)
+
+    def image_word(self, table: pd.DataFrame) -> str:
+        """What an image of this table is called in a report, see ``image_words``."""
+        for column, word in self.image_words.items():
+            if not column or (column in table and bool(table[column].notna().any())):
+                return word
+        return "image"
 
     def with_symmetry(self, name: str | None) -> App:
         """The app with the random changes that data of this symmetry allow.

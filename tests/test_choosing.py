@@ -157,7 +157,7 @@ def test_a_run_decides_its_own_out_of_fold_cases_by_fold_and_others_at_its_thres
     assert by_fold == {"": points[0]["threshold"], **points[0]["fold_thresholds"]}
     assert len(set(by_fold.values())) > 1  # type: ignore[union-attr]
     assert threshold_in_force(run, "new data") == points[0]["threshold"]
-    # A target that no threshold answered puts none in force.
+    # A target that no threshold answered puts none in use.
     assert threshold_in_force({"operating_point": {"threshold": None}}, "test") is None
     assert "other folds" in counted_at(points[0], "out-of-fold")
     assert "not on these cases" in counted_at(points[0], "new data")

@@ -175,3 +175,11 @@ def test_choices_and_the_options_of_the_app_stand_in_the_help(
     assert "Options of crop_disease" in told
     assert "probe" in told
     assert "Example" in told
+
+
+def test_all_unknown_options_are_told_at_once_each_with_a_suggestion() -> None:
+    asked = ["train", "crop_disease", ".", "--presett", "probe", "--sise=64", "--seed", "1"]
+    done = CliRunner().invoke(build(), asked)
+    assert done.exit_code == 2
+    told = " ".join(done.output.replace("│", " ").split())
+    assert "--presett (did you mean --preset?), --sise (did you mean --size?)" in told

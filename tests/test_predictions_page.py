@@ -131,6 +131,17 @@ def test_corrections_change_labels_and_nothing_else(tmp_path: Path) -> None:
     assert "1 label changed by corrections.csv, 1 confirmed." in found.notes[-1]
 
 
+def test_corrections_find_an_image_that_was_predicted_from_another_folder(tmp_path: Path) -> None:
+    ids = ["train/a.jpg", "train/b.jpg", "old/b.jpg", "c.jpg"]
+    table = pd.DataFrame({"image_id": ids, "label": ["rust"] * 4})
+    file = tmp_path / "corrections.csv"
+    # Two images are called b.jpg, so that neither is taken for it.
+    file.write_text("image_id,label\na.jpg,healthy\nb.jpg,healthy\nfarm/c.jpg,healthy\n")
+    found = corrected(Manifest(table=table, root=Path()), file)
+    assert found.table["label"].tolist() == ["healthy", "rust", "rust", "healthy"]
+    assert "1 image of it not in these data" in found.notes[-1]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

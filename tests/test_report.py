@@ -19,15 +19,19 @@ from PIL import ImageFile
 
 from core.app import App, Metric, ReportContext, Section, Task, Unit
 from core.base.tables import logit_columns, score_columns
-from core.blocks import Text
+from core.blocks import Fold, Table, Text
 from core.errors import MetricError, OutputError
 from core.evaluation.summary import summarise
 from core.evaluation.verdicts import verdicts
 from core.report import pdf
+from core.report.calibration_words import can_be_read, temperature_words
+from core.report.first_screen import cautions
 from core.report.html import render_page
 from core.report.model_card import model_card
 from core.report.numbers import count, number
-from core.report.page import cautions, report_html, verdict, write_report
+from core.report.own_words import blocks_in_words
+from core.report.page import report_html, write_report
+from core.report.verdict import verdict
 from core.statistics.metrics import accuracy, macro_f1, sensitivity_of_positive
 
 if TYPE_CHECKING:
@@ -301,7 +305,7 @@ ESTIMATE = re.compile(r"(-?[\d.,]+)(?: %)? \((-?[\d.,]+) to (-?[\d.,]+)(?: %)?\)
 
 def test_no_number_has_two_intervals() -> None:
     # Two classes, so that accuracy, recall and sensitivity meet in many tables, with units,
-    # subgroups and an operating point in force; few values are equal by chance.
+    # subgroups and an operating point in use; few values are equal by chance.
     task = Task(name="rust", kind="binary", classes=("no", "yes"), positive=("yes",))
     table = predictions(task, 180, seed=3)
     # Images of a leaf share its class.
@@ -327,7 +331,7 @@ def test_no_number_has_two_intervals() -> None:
             of_value.setdefault(key, set()).add((round(row["low"], 9), round(row["high"], 9)))
     assert len(of_value) > 15
     assert {key: ends for key, ends in of_value.items() if len(ends) > 1} == {}
-    # Rates of the operating point in force are those of the decisions.
+    # Rates of the operating point in use are those of the decisions.
     rates = {r["name"]: r for r in found["metrics"] if r["of"] == "youden"}
     recall = next(
         r for r in found["metrics"] if (r["name"], r["of"], r["unit"]) == ("recall", "yes", "leaf")
@@ -488,10 +492,10 @@ def test_numbers_of_an_equal_unit_are_not_repeated(
 ) -> None:
     again = [{**row, "unit": "leaf"} for row in plain["metrics"]]
     same = context({**plain, "metrics": [*plain["metrics"], *again]}, table)
-    assert "The same by leaf" not in words_of(report_html(same))
+    assert "Numbers, by leaf" not in words_of(report_html(same))
     other = [{**row, "n": row["n"] + 1} for row in again]
     differs = context({**plain, "metrics": [*plain["metrics"], *other]}, table)
-    assert "The same by leaf" in words_of(report_html(differs))
+    assert "Numbers, by leaf" in words_of(report_html(differs))
 
 
 def test_the_page_says_how_a_unit_comes_by_its_label_and_what_a_threshold_leaves_alone() -> None:
@@ -506,7 +510,7 @@ def test_the_page_says_how_a_unit_comes_by_its_label_and_what_a_threshold_leaves
     assert told in page
     # A table of classes is not decided by the threshold of a yes or no.
     assert "Of the predicted class." in page
-    assert "Decided at the operating point in force." not in page
+    assert "Decided at the operating point in use." not in page
     stated = evaluate(rows.assign(leaf_label="1"), grades, **settings)
     assert "its own label in the table" in stated["about"]["truth"]["leaf"]
 
@@ -705,3 +709,51 @@ def test_without_an_engine_the_user_is_told_to_print(
     with pytest.raises(OutputError, match="print it to PDF from the browser"):
         pdf.write_pdf(source, tmp_path / "a.pdf")
     assert not (tmp_path / "a.pdf").exists()
+
+
+def test_an_image_is_called_what_its_users_call_it() -> None:
+    frame = pd.DataFrame({"File": ["image 1.png"], "Images": ["2 images of image_1.png"]})
+    blocks: list[Any] = [
+        Text("Images: see image.png, --group image_id and 1 image."),
+        Fold("Images left out", [Table(frame, title="By image", numeric=("Images",))]),
+    ]
+    text, fold = blocks_in_words(blocks, "tile")
+    assert text == Text("Tiles: see image.png, --group image_id and 1 tile.")
+    assert isinstance(fold, Fold)
+    assert isinstance(table := fold.blocks[0], Table)
+    assert (fold.title, table.title, table.numeric) == ("Tiles left out", "By tile", ("Tiles",))
+    # A file keeps its name, whatever it is.
+    assert table.frame.to_numpy().tolist() == [["image 1.png", "2 tiles of image_1.png"]]
+    assert blocks_in_words(blocks, "image") == blocks
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "slope", "words"),
+    [
+        (0.0, 0.06, (0.8, 1.3), "A score can be read as a probability"),
+        (0.0, 0.14, (0.4, 1.9), "is not shown"),
+        (0.02, 0.09, (0.8, 1.3), "cannot be read as a probability"),
+        (0.0, 0.06, (0.3, 0.9), "cannot be read as a probability"),
+    ],
+)
+def test_whether_a_score_is_a_probability_is_said_first(
+    low: float, high: float, slope: tuple[float, float], words: str
+) -> None:
+    def row(name: str, value: float) -> dict[str, Any]:
+        return {"name": name, "value": value, "low": low, "high": high, "unit": "image"}
+
+    found = {
+        "about": {"unit": "image", "temperature": 0.7},
+        "metrics": [
+            *(row("expected_calibration_error", 0.05), row("log_loss", 0.5)),
+            *(row("expected_calibration_error_before", 0.04), row("log_loss_before", 0.4)),
+        ],
+        "calibration": {"slope": {"low": slope[0], "high": slope[1]}},
+    }
+    task = Task(name="t", kind="binary", classes=("no", "yes"), positive=("yes",))
+    said = can_be_read(found, task)
+    assert words in said
+    assert ("too extreme" in said) == (slope[1] < 1)
+    # A temperature that did harm is never passed over.
+    assert "made scores worse: log-loss 0.400 before and 0.500 after" in said
+    assert "divided by 0.700" in temperature_words(found)

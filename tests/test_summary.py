@@ -499,7 +499,7 @@ def test_an_apps_own_number_has_the_interval_of_the_kind_it_declares() -> None:
 
 
 def test_one_number_has_one_interval_wherever_it_stands() -> None:
-    # Sensitivity at the threshold in force is the recall of its class, by whatever name.
+    # Sensitivity at the threshold in use is the recall of its class, by whatever name.
     point = {"name": "p", "threshold": 0.5, "unit": "image", "active": True}
     own = Metric(name="found", title="Found", compute=metrics.sensitivity_of_positive, percent=True)
     for groups in ("patient", None):

@@ -71,6 +71,7 @@ APP = App(
     ),
     first_picture=map_of_tiles,
     exports=EXPORTS,
+    image_words={"row_off": "tile", "": "photo"},
     domain=Domain(
         words=(
             *("leaf", "leaves", "rust", "blight", "mildew", "miner", "leafspot", "blast", "phoma"),

@@ -219,7 +219,7 @@ def _region_groups(member: Member, uid: Callable[..., str]) -> list[Any]:
 
 
 def _scores(row: Mapping[str, Any], context: ExportContext) -> list[Any]:
-    """Calibrated probabilities of the classes and the threshold in force, all in percent."""
+    """Calibrated probabilities of the classes and the threshold in use, all in percent."""
     import highdicom as hd  # noqa: PLC0415  (an extra)
 
     task = context.task
@@ -266,10 +266,10 @@ def _evaluations(row: Mapping[str, Any], context: ExportContext) -> list[Any]:
 
 
 def _name_of_decision(context: ExportContext) -> Any:
-    """The question that the decision answers: a threshold is named only where one is in force."""
+    """The question that the decision answers: a threshold is named only where one is in use."""
     words = rule_of_decision(context.run, context.task)
     if words.startswith("at the threshold"):
-        return own_code("NAM", "DECISION", "Decision at the threshold in force")
+        return own_code("NAM", "DECISION", "Decision at the threshold in use")
     return own_code("NAM", words, f"Decision, {words}")
 
 

@@ -54,7 +54,7 @@ def overlay_of(
         pixels: (H, W, C) as read.
         heat: (H, W) in [0, 1].
         row: of the predictions.
-        context: of the prediction: task, threshold in force, decisions of exams.
+        context: of the prediction: task, threshold in use, decisions of exams.
 
     Returns:
         (H + h, W, 3); rows 0 to H are the image.
@@ -97,7 +97,7 @@ def score_and_decision(row: Mapping[str, Any], context: ExportContext) -> list[s
         return [own, f"decision of this picture: {row.get('decision') or 'none'} ({rule})"]
     score = f"score {told[len(values)]}, " if task.positive_index and np.isfinite(whole) else ""
     held = f", {told[-1]}" if known else ""
-    rule = f"at the threshold in force{held}" if known else rule
+    rule = f"at the threshold in use{held}" if known else rule
     return [own, f"decision of the {level}: {unit.get('decision') or 'none'} ({score}{rule})"]
 
 

@@ -62,8 +62,8 @@ _SOURCE = (
 def _decided(context: ReportContext) -> str:
     """How an exam came to be called, which need not be one of the operating points."""
     if (context.evaluation.get("about") or {}).get("threshold") is None:
-        return "Called where cancer has the higher score, for no operating point is in force"
-    return "Called at the operating point in force"
+        return "Called where cancer has the higher score, for no operating point is in use"
+    return "Called at the operating point in use"
 
 
 def screening_audit(context: ReportContext) -> Sequence[Block]:

@@ -39,7 +39,7 @@ def write_worklist(context: ExportContext) -> Sequence[Path]:
     """Write ``worklist.csv``; nothing for a task without positive classes.
 
     ``score`` is the summed score of the positive classes, ``percentile`` its place among this
-    batch, ``predicted`` the class, ``decision`` what the threshold in force decides.
+    batch, ``predicted`` the class, ``decision`` what the threshold in use decides.
     """
     import pandas as pd  # noqa: PLC0415  (the app's description must load without it)
 

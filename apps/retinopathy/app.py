@@ -56,7 +56,7 @@ APP = App(
     units=UNITS,
     metrics=METRICS,
     # A programme that must not miss anybody wants the one, a clinic that cannot see
-    # everybody the other; `resight threshold` puts one in force, or chooses another.
+    # everybody the other; `resight threshold` puts one in use, or chooses another.
     targets=("sensitivity=0.9", "specificity=0.95"),
     subgroups=("camera", "site", "eye", "resolution", "disc_rule"),
     sections=(
@@ -90,6 +90,8 @@ APP = App(
     # ones; .48 with maxima beside the averages, for small lesions. A small batch gives more
     # steps for the time. On an accelerator more pixels may pay: try --size 512.
     config={"size_px": (256, 256), "pool": "last_two_max", "batch": 16, "decide": "validation"},
+    image_words={"": "photograph"},
+    characteristics={"disc_rule": "outline of the retina"},
     domain=Domain(
         words=("retinopathy", "fundus", "retina", "proliferative", "npdr", "eyepacs", "aptos"),
         modalities=("OP",),

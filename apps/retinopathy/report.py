@@ -20,7 +20,7 @@ from apps.retinopathy.screening import is_ungradable, referrals
 from core.blocks import Pictures, Table, Text
 from core.evaluation.stored_thresholds import counted_at, thresholds_of
 from core.evaluation.units import text_of
-from core.report.numbers import count, estimate, number, quantity
+from core.report.numbers import count, estimate, number, point_words, quantity
 from core.report.overlay import overlay
 from core.statistics.operating_points import per_thousand, proportion, two_by_two
 
@@ -152,7 +152,7 @@ def _thresholds(
     return [
         ("the predicted grade", None, ""),
         *(
-            (str(point["name"]), thresholds_of(point, split), counted_at(point, split))
+            (point_words(str(point["name"])), thresholds_of(point, split), counted_at(point, split))
             for point in points
             if point.get("threshold") is not None
         ),
@@ -178,7 +178,7 @@ def _rates(
         **cells,
         "Referred of 1,000": number(expected["called"], places=0),
         "of these rightly": number(expected["found"], places=0),
-        "Missed of 1,000": number(expected["missed"], places=1),
+        "Missed of 1,000": number(expected["missed"], places=0),
     }
 
 
@@ -221,8 +221,8 @@ def ungradable(context: ReportContext) -> Sequence[Block]:
         ]
         note = (
             f"{count(int(bad.sum()))} of {quantity(len(rows), 'photograph')} of this split. The "
-            "gate is automatic and conservative; its thresholds are in the app's quality module. "
-            "Core's own sections count these photographs with the scores they were given."
+            "check of quality is automatic and conservative. All other sections count these "
+            "photographs with the scores that they were given."
         )
         frame = pd.DataFrame(lines)
         blocks.append(
@@ -275,7 +275,7 @@ def cameras(context: ReportContext) -> Sequence[Block]:
         return []
     threshold = (context.evaluation.get("about") or {}).get("threshold")
     found = referrals(context.predictions, task=context.task, threshold=threshold)
-    by = "by the grade" if threshold is None else f"at the threshold in force, {threshold:.3g}"
+    by = "by the grade" if threshold is None else f"at the threshold in use, {threshold:.3g}"
     rows = context.predictions.set_index(text_of(context.predictions["image_id"]))
     blocks: list[Block] = []
     for column, title in _KINDS:

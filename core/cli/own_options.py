@@ -8,6 +8,7 @@ option that the command does not know asks for it, so that a wrong path is told 
 from __future__ import annotations
 
 import inspect
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -42,7 +43,20 @@ class AppCommand(typer.core.TyperCommand):
         if any(word not in known for word in asks):
             verb = _VERBS.get(str(ctx.info_name), str(ctx.info_name))
             ctx.meta[_PARAMETERS] = _parameters(_app_named(args), verb, known)
+            self._refuse_together(ctx, asks)
         return super().parse_args(ctx, args)
+
+    def _refuse_together(self, ctx: Any, asks: Sequence[str]) -> None:
+        """Tell of all unknown options at once; of a single one the parser tells itself."""
+        parameters = self.get_params(ctx)
+        options = [o for p in parameters for o in (*p.opts, *p.secondary_opts)]
+        unknown = [word for word in asks if word[:2] == "--" != word and word not in options]
+        if len(unknown) > 1:
+            told = []
+            for word in dict.fromkeys(unknown):
+                near = get_close_matches(word, options, n=1)
+                told.append(f"{word} (did you mean {near[0]}?)" if near else word)
+            ctx.fail(f"No such options: {', '.join(told)}")
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The command's parameters, and those of the app."""

@@ -63,7 +63,7 @@ def threshold(
             say(table([_line(point) for point in points], header))
         active = result["operating_point"]
         if active is None:
-            say("No operating point is in force: the class with the highest score is decided.")
+            say("No operating point is in use: the class with the highest score is decided.")
         else:
             say(
                 f"In force: {active['name']}. Predictions and evaluations from now on decide at it."

@@ -118,7 +118,7 @@ def audit(
     checks = [
         _readable(len(ok), bad),
         _classes(rows, task, word) if has_labels else _no_labels("classes"),
-        _labels(conflicts) if has_labels else _no_labels("labels"),
+        _labels(conflicts, task) if has_labels else _no_labels("labels"),
         _exact(exact),
         _near(near, is_complete=is_complete and are_all, n_tiny=sum(map(is_tiny, measured))),
         _copies_across(rows, exact, near),
@@ -232,7 +232,8 @@ def _unasked(n: int) -> list[Shortcut]:
 
 def _classes(rows: pd.DataFrame, task: Task, group: str) -> _Check:
     title = "Enough of every class"
-    counts = {name: sum(by_split.values()) for name, by_split in _class_table(rows, task).items()}
+    found = _class_table(rows, task)
+    counts = {task.title(name): sum(by_split.values()) for name, by_split in found.items()}
     said = []
     absent = [name for name, n in counts.items() if not n]
     small = [f"{name} ({n})" for name, n in counts.items() if 0 < n < FEW_IMAGES]
@@ -258,14 +259,15 @@ def _classes(rows: pd.DataFrame, task: Task, group: str) -> _Check:
     return _Check("classes", title, PASSED, words)
 
 
-def _labels(conflicts: Sequence[Mapping[str, Any]]) -> _Check:
+def _labels(conflicts: Sequence[Mapping[str, Any]], task: Task) -> _Check:
     title = "Copies agree about the class"
     if not conflicts:
         return _Check("labels", title, PASSED, "No two copies have different classes.")
     first = conflicts[0]
+    titles = [task.title(name) for name in first["labels"]]
     words = (
         f"{_n(len(conflicts), 'set')} of copies with different classes (first: "
-        f"{_pairs_of(first['image_ids'], first['labels'])}). One of the labels or files is wrong: "
+        f"{_pairs_of(first['image_ids'], titles)}). One of the labels or files is wrong: "
         "look at these images first."
     )
     return _Check("labels", title, WARNING, words)

@@ -14,7 +14,10 @@ from core.data.tables_in import read_cells, read_frame
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+    import pandas as pd
 
     from core.app import Manifest
 
@@ -27,7 +30,9 @@ def corrected(manifest: Manifest, file: Path) -> Manifest:
     Args:
         manifest: of the training's data.
         file: CSV with the columns ``image_id`` and ``label``; others are ignored. An
-            empty label counts as none of the classes.
+            empty label counts as none of the classes. An image that was predicted from
+            another folder (``a.png``, in the data ``train/a.png``) is found by the end of its
+            path where only one image of the data has it.
 
     Raises:
         ManifestError: the table lacks a column, names an image twice with different
@@ -52,6 +57,8 @@ def corrected(manifest: Manifest, file: Path) -> Manifest:
     labels = dict(zip(given["image_id"], given["label"], strict=True))
     rows = manifest.table.copy()
     ids = rows["image_id"].astype(str)
+    there = _of_data(labels, ids)
+    labels = {there[name]: label for name, label in labels.items()}
     known = ids.isin(labels)
     if not known.any():
         msg = (
@@ -69,3 +76,20 @@ def corrected(manifest: Manifest, file: Path) -> Manifest:
     if left:
         note += f" {quantity(left, 'image')} of it not in these data."
     return replace(manifest, table=rows, notes=(*manifest.notes, note))
+
+
+def _of_data(names: Iterable[str], ids: pd.Series[str]) -> dict[str, str]:
+    """The image of the data that each corrected one is; itself where none or several fit."""
+    known = set(ids)
+    by_file: dict[str, list[str]] = {}
+    for one in ids:
+        by_file.setdefault(one.rpartition("/")[2], []).append(one)
+    found = {}
+    for name in names:
+        fit = [
+            one
+            for one in by_file.get(name.rpartition("/")[2], [])
+            if one.endswith(f"/{name}") or name.endswith(f"/{one}")
+        ]
+        found[name] = fit[0] if name not in known and len(fit) == 1 else name
+    return found

@@ -1,7 +1,7 @@
 """Aggregation of image scores to units compared: mean, max, noisy-or and attention.
 
 Each rule is applied to the same predictions, at each unit that holds several
-images, and the headline is computed there; the difference to the rule in force
+images, and the headline is computed there; the difference to the rule in use
 is paired, over the same resamples of whole groups. Nothing is chosen here: the
 rule of a run was fixed before.
 """
@@ -48,14 +48,14 @@ def compare_rules(
     seed: int,
     word: str,
 ) -> list[dict[str, Any]]:
-    """The headline by unit and rule, with its interval and the difference to the rule in force.
+    """The headline by unit and rule, with its interval and the difference to the rule in use.
 
     Args:
         predictions: ``core.base.tables.PREDICTIONS``.
         task: with its class order.
-        units: the steps, with the rules in force.
+        units: the steps, with the rules in use.
         metric: the headline; None leaves everything out.
-        threshold: of the operating point in force, or None; or one for each fold.
+        threshold: of the operating point in use, or None; or one for each fold.
         level: confidence level.
         resamples: of the bootstrap.
         seed: of the bootstrap.
@@ -63,7 +63,7 @@ def compare_rules(
 
     Returns:
         rows with unit, rule, in_force, title, value, low, high, n, n_several, and difference with
-        its low and high (None for the rule in force itself). A unit whose images never
+        its low and high (None for the rule in use itself). A unit whose images never
         number more than one, but for a few, is left out.
     """
     if metric is None:

@@ -115,7 +115,7 @@ def decide_all(
             content under another name, see ``core.evaluation.copies``) may stand in it.
         task: with its class order.
         units: the steps; a unit's ``parts`` say what a whole one has.
-        threshold: of the operating point in force, or None.
+        threshold: of the operating point in use, or None.
         rule: what is done about doubt.
         withheld: see ``prevailing_doubt``; empty lets decisions stand.
 
@@ -188,18 +188,18 @@ def rule_of_decision(run: Mapping[str, Any], task: Task) -> str:
     >>> from core.app import Task
     >>> task = Task(name="t", kind="binary", classes=("no", "yes"), positive=("yes",))
     >>> rule_of_decision({"operating_point": {"threshold": 0.25}}, task)
-    'at the threshold in force, 0.25'
+    'at the threshold in use, 0.25'
     >>> rule_of_decision({}, task)
-    'no threshold in force: class of the highest score'
+    'no threshold in use: class of the highest score'
     """
     point = run.get("operating_point")
     if isinstance(point, dict) and point.get("threshold") is not None:
-        return f"at the threshold in force, {float(point['threshold']):.6g}"
+        return f"at the threshold in use, {float(point['threshold']):.6g}"
     if task.kind == "multilabel":
-        return "no threshold in force: labels with a score of one half or more"
+        return "no threshold in use: labels with a score of one half or more"
     # See ``core.statistics.scores.decide``.
     best = "median grade" if task.kind == "ordinal" else "class of the highest score"
-    return f"no threshold in force: {'grade between the cuts' if task.cuts else best}"
+    return f"no threshold in use: {'grade between the cuts' if task.cuts else best}"
 
 
 def _all_of_other_kind(

@@ -247,9 +247,10 @@ def _positive(level: Level, positive: tuple[int, ...]) -> list[Spec]:
     """Ranking of the positive classes taken together."""
     task = level.task
     truth = positive_part(level.cases, positive)[0] == 1
-    words = ", ".join(task.title(task.classes[i]) for i in positive)
     plain = task.kind == "binary"
-    of = f" of {words}" if len(positive) == 1 else f" of {words} together"
+    words = ", ".join(task.title(task.classes[i]) for i in positive)
+    joint = task.positive_title or (words if len(positive) == 1 else f"{words} together")
+    of = f" of {words if plain else joint}"
     return [
         Spec(
             name="auroc" if plain else "auroc_positive",

@@ -106,7 +106,7 @@ def subgroup_gaps(
     Args:
         level: the cases.
         columns: column -> (N,) value of each case, as text.
-        called: which cases (N,) are called positive, at the threshold in force where there is
+        called: which cases (N,) are called positive, at the threshold in use where there is
             one; None takes those of which a positive class is predicted.
 
     Returns:

@@ -17,7 +17,7 @@ at. The same table in any order of rows gives the same content.
     calibration_by_subgroup  slope, in the large and bins of each subgroup
     precision           width of the headline's interval, and further cases that would halve it
     folds               the headline of each fold of a cross-validation; None where there is none
-    rules               the headline by unit and rule of combining images, against the rule in force
+    rules               the headline by unit and rule of combining images, against the rule in use
     calibration         slope, intercept, in the large, of the positive classes
     failures            numbers with failures left out and counted; None where nothing failed
     cautions            sentences
@@ -103,7 +103,7 @@ def summarise(
         units: the steps above the image.
         subgroups: columns to break results down by.
         split: what the rows are called: ``test``, ``val`` or the name of new data.
-        operating_points: each with ``threshold``, and ``name``, ``unit``, ``active`` (in force)
+        operating_points: each with ``threshold``, and ``name``, ``unit``, ``active`` (in use)
             and provenance where known.
         temperature: that the scores were made with; for the record.
         link: how logits become scores.

@@ -82,7 +82,7 @@ def decisions_by_unit(
         predictions: see ``core.base.tables.PREDICTIONS``.
         task: with its class order.
         units: the steps, in order.
-        threshold: of the operating point in force, or None; or one for each value of the kept
+        threshold: of the operating point in use, or None; or one for each value of the kept
             column ``fold``, and under the empty name that of all other rows.
         keep: columns to carry along where they are the same for all images of a unit.
 

@@ -8,6 +8,7 @@ left to the user, in words, and never guessed.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -151,7 +152,11 @@ def _subgroups(context: ReportContext, headings: Sequence[str]) -> str:
     rows = context.evaluation.get("metrics", [])
     names = {str(row["subgroup"]).partition("=")[0] for row in rows if row.get("subgroup")}
     if not names:
-        return ""
+        own = context.app.sections if context.app else ()
+        shown = [s.title for s in own if s.part == "subgroups" and s.title in headings]
+        if not shown:
+            return ""
+        return f"See “{shown[0]}”; other groups the user must state."
     return f"results by {', '.join(sorted(names))}." + _see("subgroup", "")(context, headings)
 
 
@@ -168,9 +173,7 @@ def _threshold(context: ReportContext, headings: Sequence[str]) -> str:
 
 def _calibrated(context: ReportContext, headings: Sequence[str]) -> str:
     rows = context.evaluation.get("metrics", [])
-    known = [
-        row for row in rows if "ece" in str(row.get("name")) or "brier" in str(row.get("name"))
-    ]
+    known = [row for row in rows if re.search("calibration|brier", str(row.get("name")))]
     return _see("calibration", "reported.")(context, headings) if known else ""
 
 
@@ -200,9 +203,11 @@ def _saliency(context: ReportContext, headings: Sequence[str]) -> str:
 
 
 def _simpler(context: ReportContext, headings: Sequence[str]) -> str:
-    if not context.evaluation.get("probe"):
-        return ""
-    return _see("results", "frozen features with a linear head.")(context, headings)
+    if context.evaluation.get("probe"):
+        return _see("results", "frozen features with a linear head.")(context, headings)
+    if context.audit.get("shortcuts"):
+        return _see("data", "baselines that never see the subject.")(context, headings)
+    return ""
 
 
 def _characteristics(context: ReportContext, headings: Sequence[str]) -> str:
@@ -214,8 +219,13 @@ def _characteristics(context: ReportContext, headings: Sequence[str]) -> str:
 
 
 def _use_of_scores(context: ReportContext, headings: Sequence[str]) -> str:
-    if not (context.evaluation.get("curves") or {}).get("decision"):
-        return ""
+    curves = context.evaluation.get("curves") or {}
+    if not curves.get("decision"):
+        return (
+            _see("operating", "error left when the least certain are referred.")(context, headings)
+            if curves.get("risk_coverage")
+            else ""
+        )
     return _see("operating", "net benefit, against acting on all and on none.")(context, headings)
 
 

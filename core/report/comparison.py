@@ -24,6 +24,7 @@ from core.report.numbers import (
     reasons,
     value_words,
 )
+from core.report.verdict import NOT_A_DEVICE, use_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["comparison_html", "write_comparison"]
 
-NOT_A_DEVICE = "For research use; not a medical device."
 # Cases decided differently that are listed; all of them are in the table of cases.
 LISTED = 40
 
@@ -70,9 +70,10 @@ def comparison_html(
     ]
     return render_page(
         f"{app.title}: {content['runs'][0]['name']} and {content['runs'][1]['name']}",
-        lead=f"{app.intended_use} {NOT_A_DEVICE}",
+        lead=use_words(app),
         sections=sections,
-        footer=f"Every result shown stands in comparison.json. {NOT_A_DEVICE}",
+        footer="Every result shown stands in comparison.json."
+        + (f" {NOT_A_DEVICE}" if app.about_people else ""),
     )
 
 

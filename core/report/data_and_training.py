@@ -128,9 +128,7 @@ def leakage_blocks(context: ReportContext, group: str, results: Results) -> list
         return []
     blocks: list[Block] = []
     if context.run.get("group_rule"):
-        blocks.append(
-            Text(f"No {group} stands in more than one split; training refuses to start otherwise.")
-        )
+        blocks.append(Text(_groups_words(audit, group)))
     blocks.extend(_shortcuts(audit, results))
     lines = [
         {
@@ -147,6 +145,17 @@ def leakage_blocks(context: ReportContext, group: str, results: Results) -> list
         blocks.append(Fold(title, [Table(pd.DataFrame(lines))]))
     blocks.extend(_without(context, results))
     return blocks
+
+
+def _groups_words(audit: Mapping[str, Any], group: str) -> str:
+    """That groups stay whole, and whether copies cross all the same."""
+    checks = {str(check["name"]): check for check in audit.get("checks") or []}
+    if (checks.get("copies_across") or {}).get("verdict") == "warning":
+        return (
+            f"No {group}, as the data name them, stands in more than one split; but copies of one "
+            "picture do, under two names: see the caution above and the checks below."
+        )
+    return f"No {group} stands in more than one split; training refuses to start otherwise."
 
 
 # A sign beside each verdict, so that colour is not all that tells them apart.

@@ -26,7 +26,7 @@ def gap_blocks(results: Results) -> list[Block]:
         away = {**row, "value": row.get("difference")}
         lines.append(
             {
-                "Column": str(row["column"]).replace("_", " "),
+                "Column": results.column_words(row["column"]),
                 "Subgroup": str(row["subgroup"]),
                 "Rate": str(row["title"]),
                 "Cases": count(row.get("n") or 0),
@@ -63,7 +63,7 @@ def subgroup_calibration_blocks(results: Results) -> list[Block]:
     told: list[dict[str, Any]] = []
     for row in rows:
         line = {
-            "Column": str(row["column"]).replace("_", " "),
+            "Column": results.column_words(row["column"]),
             "Subgroup": str(row["subgroup"]),
             "Cases": count(row["n"]),
             "Positive": count(row["n_events"]),
@@ -90,7 +90,7 @@ def subgroup_calibration_blocks(results: Results) -> list[Block]:
             blocks.append(
                 plots.reliability(
                     bins,
-                    title=f"Reliability by {column.replace('_', ' ')}.",
+                    title=f"Reliability by {results.column_words(column)}.",
                     note="On the diagonal, scores can be read as probabilities. Lines: intervals.",
                 )
             )

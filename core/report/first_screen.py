@@ -15,13 +15,11 @@ import pandas as pd
 from core.base.words import SHORTCUTS
 from core.blocks import Block, Fold, Numbers, Table, Text
 from core.cards.licence_terms import may_release, union_of_terms
-from core.evaluation.verdicts import verdicts
+from core.report.calibration_words import can_be_read
 from core.report.numbers import (
-    UNDEFINED,
     count,
     estimate,
     interval,
-    level_words,
     number,
     pick,
     plural,
@@ -29,6 +27,7 @@ from core.report.numbers import (
     quantity,
     value_words,
 )
+from core.report.verdict import answers_of, headline_of, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,9 +35,8 @@ if TYPE_CHECKING:
     from core.app import ReportContext
     from core.report.results import Results
 
-__all__ = ["cautions", "first_screen", "notes", "on_cases", "page_title", "use_words", "verdict"]
+__all__ = ["cautions", "first_screen", "notes", "page_title"]
 
-NOT_A_DEVICE = "For research use; not a medical device."
 # Cautions shown; the rest stand behind a fold, in the same order.
 SHOWN = 3
 # Licences of weights or data that forbid commercial use or any release.
@@ -64,6 +62,10 @@ def first_screen(context: ReportContext, results: Results) -> list[Block]:
     licence = licence_cautions(context)
     told = [sentence for sentence in cautions(context) if sentence not in licence]
     shown: list[Block] = [Text(verdict(context), "verdict")]
+    asked = context.app.first_picture if context.app is not None else None
+    picture = (asked(context) if asked is not None else None) or results.picture()
+    if picture is not None:
+        shown.append(picture)
     entries = _three_numbers(context, results)
     if entries:
         shown.append(Numbers(entries))
@@ -73,10 +75,9 @@ def first_screen(context: ReportContext, results: Results) -> list[Block]:
     counts = _of_thousand(context)
     if counts:
         shown.append(Text(counts))
-    asked = context.app.first_picture if context.app is not None else None
-    picture = (asked(context) if asked is not None else None) or results.picture()
-    if picture is not None:
-        shown.append(picture)
+    calibrated = can_be_read(context.evaluation, context.task)
+    if calibrated:
+        shown.append(Text(calibrated))
     shown += [Text(sentence, "warning") for sentence in told[:SHOWN]]
     folded: list[Block] = [Text(sentence, "warning") for sentence in told[SHOWN:]]
     folded += [Text(sentence, "warning") for sentence in licence]
@@ -103,106 +104,6 @@ def page_title(context: ReportContext) -> str:
     return f"{title}: {asked}, {SPLITS.get(split, split) or 'evaluation'}{cases}"
 
 
-def use_words(context: ReportContext) -> str:
-    """The intended use, and of work on people that this is no medical device."""
-    use = context.app.intended_use if context.app else str(context.run.get("intended_use") or "")
-    is_about_people = context.app is None or context.app.about_people
-    says_so = "not a medical device" in use
-    return f"{use} {NOT_A_DEVICE if is_about_people and not says_so else ''}".strip()
-
-
-def verdict(context: ReportContext) -> str:
-    """The result in one or two sentences: on what, which number, how sure, better than chance?"""
-    about = context.evaluation.get("about") or {}
-    head = _headline(context)
-    if head is None:
-        return "No number could be computed on these cases."
-    cases = on_cases(context)
-    name = _inside(str(head.get("title") or head["name"]))
-    if head.get("value") is None:
-        reason = str(head.get("reason") or "no reason is recorded")
-        reason = reason.removeprefix(f"{UNDEFINED}: ").rstrip(".")
-        return f"{cases}, {name} is {UNDEFINED}: {reason}."
-    between = interval(head)
-    told = f" ({level_words([head])} {between})" if between else ", with no interval"
-    first = f"{cases}, {name} was {value_words(head)}{told}"
-    found = {entry["question"]: entry for entry in _verdicts(context)}
-    second = _beside_own_test(found.get("own test"))
-    chance = found.get("chance")
-    beyond = _beyond_chance(chance, head)
-    ranks = "" if chance is None or chance["answer"] == "yes" else _ranking(context)
-    return f"{first}{beyond}{ranks}{second}{_weak(about)}"
-
-
-def _ranking(context: ReportContext) -> str:
-    """Where the headline shows nothing: whether positive cases are ranked above the others."""
-    about = context.evaluation.get("about") or {}
-    rows = pick(context.evaluation.get("metrics") or [], name="auroc_positive", subgroup="")
-    row = next(iter(pick(rows, unit=about.get("unit"))), None)
-    if row is None or row.get("low") is None or float(row["low"]) <= 0.5:
-        return ""
-    return (
-        f" Cases that are {context.task.positive_name} are ranked above the others more often "
-        f"than by chance: AUROC {estimate(row)}, chance is 0.5."
-    )
-
-
-def _weak(about: Mapping[str, Any]) -> str:
-    """What takes force from a result on cases that served to choose the model."""
-    return (
-        " These cases also served to choose the model, so new data may give less."
-        if about.get("split") == "val"
-        else ""
-    )
-
-
-def _beyond_chance(entry: Mapping[str, Any] | None, head: Mapping[str, Any]) -> str:
-    """The end of the verdict: whether this is more than guessing gives."""
-    if entry is None:
-        return "."
-    chance = number(entry["against"]["value"], percent=bool(entry["percent"]))
-    is_head = entry["title"] == head.get("title")
-    basis = (
-        f"chance is {chance}"
-        if is_head
-        else f"{_inside(str(entry['title']))} {estimate(entry)}, chance is {chance}"
-    )
-    if entry["answer"] == "yes":
-        return f": better than chance ({basis})."
-    if entry["answer"] == "no":
-        return f": worse than chance ({basis}). Look for swapped labels."
-    if entry.get("low") is None:
-        return f". Whether that is better than chance cannot be said without an interval ({basis})."
-    return (
-        f". It is not shown that this model does better than guessing ({basis}, inside the "
-        "interval), nor that it cannot."
-    )
-
-
-def _beside_own_test(entry: Mapping[str, Any] | None) -> str:
-    """On new data: what became of the headline."""
-    if entry is None:
-        return ""
-    against = entry["against"]
-    percent = bool(entry["percent"])
-    ends = {"low": against["difference_low"], "high": against["difference_high"]}
-    away = estimate({"value": against["difference"], **ends, "percent": percent})
-    return (
-        f" On the run's own test it was {number(against['value'], percent=percent)}; difference "
-        f"{away}, {against['verdict']}."
-    )
-
-
-def _verdicts(context: ReportContext) -> list[dict[str, Any]]:
-    """As stored; of an evaluation from before they were, as its numbers give them."""
-    stored = context.evaluation.get("verdicts")
-    if stored is not None:
-        return list(stored)
-    kept = [member.get("kept") for member in context.run.get("members") or []]
-    is_probe = bool(kept) and all(name == "probe" for name in kept)
-    return verdicts(context.evaluation, context.task, context.audit, is_probe=is_probe)
-
-
 # What is asked, and what the answers are called.
 _QUESTIONS = {
     "chance": "than chance",
@@ -221,7 +122,7 @@ _ANSWERS = {"yes": "✓ yes", "no": "✗ no, worse", "not shown": "– not shown
 def _answers(context: ReportContext) -> Table | None:
     """Better than chance, the probe, shortcuts, its own test? One line each."""
     lines = []
-    for entry in _verdicts(context):
+    for entry in answers_of(context):
         against = entry["against"]
         percent = bool(entry["percent"])
         words = str(against["words"])
@@ -263,17 +164,9 @@ def _this(context: ReportContext) -> str:
     return "This model" if context.run or context.app else "These scores"
 
 
-def _headline(context: ReportContext) -> Mapping[str, Any] | None:
-    """The row of the metric named before training, or the first there is."""
-    about = context.evaluation.get("about") or {}
-    whole = pick(context.evaluation.get("metrics") or [], of="", subgroup="")
-    found = pick(whole, name=about.get("headline")) or whole
-    return next(iter([*pick(found, unit=about.get("unit")), *found]), None)
-
-
 def _three_numbers(context: ReportContext, results: Results) -> list[tuple[str, str, str]]:
     """The headline; then what is found and what is spared, or what the weakest class gets."""
-    head = _headline(context)
+    head = headline_of(context)
     if head is None:
         return []
     found = [_entry(str(head.get("title") or head["name"]), head)]
@@ -427,13 +320,13 @@ def _shortcut_words(context: ReportContext, checks: Sequence[Mapping[str, Any]])
     for entry in context.audit.get("shortcuts") or []:
         if entry["name"] in warned and entry.get("value") is not None:
             what = _BASELINES.get(str(entry["name"]), f"{entry['name']} alone")
-            parts.append(f"from {what} ({estimate({**entry, 'percent': True})})")
+            parts.append(f"from {what}, {estimate({**entry, 'percent': True})}")
             chance = entry["chance"]
     if not parts:
         return ""
     return (
-        f"The label can be predicted {' and '.join(parts)}: balanced accuracy, where chance gives "
-        f"{number(chance or 0, percent=True)}. The model may use the same shortcut: test it on "
+        f"The label can be predicted {' and '.join(parts)} (balanced accuracy; chance gives "
+        f"{number(chance or 0, percent=True)}). The model may use the same shortcut: test it on "
         "images from elsewhere."
     )
 
@@ -450,35 +343,3 @@ def notes(context: ReportContext) -> list[str]:
     grave = set(cautions(context))
     found += [str(s) for s in context.evaluation.get("cautions") or [] if str(s) not in grave]
     return list(dict.fromkeys(found))
-
-
-def on_cases(context: ReportContext) -> str:
-    """Which cases, and what they had to do with the training."""
-    about = context.evaluation.get("about") or {}
-    head = _headline(context) or {}
-    group = group_of(context)
-    unit = str(head.get("unit") or "image")
-    cases = quantity(head.get("n") or about.get("n_images") or 0, unit)
-    n_groups = head.get("n_groups") or about.get("n_groups")
-    if n_groups and group != unit and about.get("grouped", True) and n_groups != head.get("n"):
-        cases += f" of {quantity(n_groups, group)}"
-    split = str(about.get("split") or "")
-    if split == "test":
-        return f"On {cases} never used for training or tuning"
-    if split == "out-of-fold":
-        return f"On {cases}, each scored by networks that had not seen its {group}"
-    if split == "val":
-        return f"On {cases} of validation"
-    return f"On {cases}" + (f" ({split})" if split else "")
-
-
-def group_of(context: ReportContext) -> str:
-    """What a group is called."""
-    about = context.evaluation.get("about") or {}
-    own = context.app.group if context.app else ""
-    return str(about.get("group") or context.run.get("group") or own or "group")
-
-
-def _inside(title: str) -> str:
-    """A title within a sentence: ``macro-F1``, but ``AUROC``."""
-    return title[0].lower() + title[1:] if title[1:2].islower() else title

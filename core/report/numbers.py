@@ -150,7 +150,7 @@ def reasons(rows: Sequence[Mapping[str, Any]]) -> str:
         why = str(row.get("reason") or "").removeprefix(f"{UNDEFINED}: ").rstrip(".")
         if why:
             what = str(row.get("title") or row.get("name"))
-            of = f" ({row['of']})" if row.get("of") else ""
+            of = f" ({row.get('of_words') or row['of']})" if row.get("of") else ""
             told.setdefault(why, []).append(what + of)
     parts = []
     for reason, names in told.items():
@@ -184,7 +184,7 @@ def metrics_table(
     between = level_words(rows)
     lines = []
     for row in rows:
-        of = f": {row['of']}" if row.get("of") else ""
+        of = f": {row.get('of_words') or row['of']}" if row.get("of") else ""
         lines.append(
             {
                 "Measure": f"{row.get('title') or row.get('name')}{of}",

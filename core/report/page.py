@@ -22,18 +22,11 @@ from core.report.data_and_training import (
 )
 from core.report.external_validation import drift_blocks, input_blocks, recalibration_blocks
 from core.report.fairness import gap_blocks, subgroup_calibration_blocks
-from core.report.first_screen import (
-    NOT_A_DEVICE,
-    cautions,
-    first_screen,
-    group_of,
-    page_title,
-    use_words,
-    verdict,
-)
+from core.report.first_screen import cautions, first_screen, page_title
 from core.report.gallery import error_blocks
 from core.report.html import render_page
 from core.report.model_card import model_card
+from core.report.own_words import blocks_in_words, in_words
 from core.report.results import Results
 from core.report.thresholds_and_subgroups import (
     failure_blocks,
@@ -43,6 +36,7 @@ from core.report.thresholds_and_subgroups import (
     use_blocks,
 )
 from core.report.trainings import fold_blocks, member_blocks
+from core.report.verdict import NOT_A_DEVICE, group_of, image_word, use_words, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,7 +44,7 @@ if TYPE_CHECKING:
 
     from core.app import ReportContext
 
-__all__ = ["cautions", "report_html", "verdict", "write_report"]
+__all__ = ["report_html", "write_report"]
 
 
 def write_report(out: Path, context: ReportContext) -> list[Path]:
@@ -75,7 +69,8 @@ def write_report(out: Path, context: ReportContext) -> list[Path]:
 def report_html(context: ReportContext) -> str:
     """The page as text."""
     group = group_of(context)
-    results = Results(context.evaluation, context.task, group)
+    columns = context.app.characteristics if context.app else {}
+    results = Results(context.evaluation, context.task, group, columns)
     first = first_screen(context, results)
     parts = _app_sections(context)
     sections: list[tuple[str, Sequence[Block]]] = [
@@ -99,13 +94,22 @@ def report_html(context: ReportContext) -> str:
     headings = [heading for heading, blocks in sections if blocks]
     checklist = Fold("Show the checklist", checklist_blocks(context, headings))
     sections.append(("Checklist for reporting", [checklist]))
+    sections = [(heading, _folds_last(blocks)) for heading, blocks in sections]
+    word = image_word(context)
     return render_page(
-        page_title(context),
-        lead=use_words(context),
-        sections=sections,
+        in_words(page_title(context), word),
+        lead=use_words(context.app, str(context.run.get("intended_use") or "")),
+        sections=[
+            (in_words(heading, word), blocks_in_words(part, word)) for heading, part in sections
+        ],
         footer=_footer(context),
         glossary=True,
     )
+
+
+def _folds_last(blocks: Sequence[Block]) -> list[Block]:
+    """What is open first, so that tables and figures stand together; what is folded after it."""
+    return sorted(blocks, key=lambda block: isinstance(block, Fold))
 
 
 def _data(context: ReportContext, group: str, results: Results) -> list[Block]:

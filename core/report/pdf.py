@@ -86,7 +86,7 @@ def on_paper(page: str) -> str:
 
     def moved(found: re.Match[str]) -> str:
         parts.append(f"<h3>A{len(parts) + 1}. {found[1]}</h3>\n<div>{found[2]}</div>")
-        return f'<p class="text note">{found[1]}: Appendix A{len(parts)}.</p>'
+        return f'<p class="text note pointer">{found[1]}: Appendix A{len(parts)}.</p>'
 
     body = _FOLD.sub(moved, page)
     if not parts:

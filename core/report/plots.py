@@ -173,6 +173,7 @@ def curves(
             textcoords="offset points",
             ha=side,
             va="top" if py > 0.12 else "bottom",
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
         )
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=x, ylabel=y)
     axes.set_aspect("equal")

@@ -130,7 +130,7 @@ def write_predictions_page(
         predictions: the finished table, one row per input.
         task: gives classes and their words.
         said: what stands above the rows.
-        threshold: in force; the score that it is held against is then shown.
+        threshold: in use; the score that it is held against is then shown.
         thumbnails: where pictures were kept.
     """
     columns = score_columns(task.classes)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from core.blocks import Block, Figure, Fold, Table
+from core.blocks import Block, Figure, Fold, Table, Text
 from core.report import plots
+from core.report.calibration_words import can_be_read, temperature_words
 from core.report.numbers import (
     brief,
     count,
@@ -52,15 +53,27 @@ class Results:
         evaluation: the content of ``metrics.json``; any part may be absent.
         task: gives the words for classes.
         group: what a group is called.
+        columns: what columns of the manifest are called.
     """
 
-    def __init__(self, evaluation: Mapping[str, Any], task: Task, group: str) -> None:
+    def __init__(
+        self,
+        evaluation: Mapping[str, Any],
+        task: Task,
+        group: str,
+        columns: Mapping[str, str] | None = None,
+    ) -> None:
         self.evaluation = evaluation
         self.task = task
         self.group = group
+        self.columns = columns or {}
         self.about: Mapping[str, Any] = evaluation.get("about") or {}
         self.curves: Mapping[str, Any] = evaluation.get("curves") or {}
-        self.rows: list[Row] = list(evaluation.get("metrics") or [])
+        # Reasons and measures name a class by its title.
+        self.rows: list[Row] = [
+            {**row, "of_words": self.words_of(row["of"])} if row.get("of") else row
+            for row in evaluation.get("metrics") or []
+        ]
         self._shown: set[int] = set()
         self._drawn: set[str] = set()
 
@@ -78,7 +91,8 @@ class Results:
             if not CALIBRATION.search(row["name"]) and not RANKING.search(row["name"])
         ]
         first = self.headline()
-        return self._by_unit([*([first] if first else []), *(r for r in rows if r is not first)])
+        main = [*([first] if first else []), *(r for r in rows if r is not first)]
+        return self._by_unit(main, "Numbers")
 
     def picture(self) -> Figure | None:
         """What shows the result at a glance: the ROC curve of two classes, else the confusions.
@@ -99,13 +113,20 @@ class Results:
         """One line per class, one column per number; then the confusion matrices."""
         rows = [row for row in self._of_classes() if not RANKING.search(row["name"])]
         blocks = self._by_class(rows)
-        matrices = [
-            self._confusion(unit, matrix)
-            for unit, matrix in (self.evaluation.get("confusion") or {}).items()
-            if f"confusion {unit}" not in self._drawn
-        ]
+        matrices = [self._confusion(unit, matrix) for unit, matrix in self._other_confusions()]
         folded = [Fold("Confusion matrices of the other units", matrices)] if matrices else []
         return [*blocks, *(folded if self._drawn else matrices)]
+
+    def _other_confusions(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """Matrices not drawn yet, each of its counts once."""
+        found = self.evaluation.get("confusion") or {}
+        seen = [found[unit]["counts"] for unit in found if f"confusion {unit}" in self._drawn]
+        others = []
+        for unit, matrix in found.items():
+            if f"confusion {unit}" not in self._drawn and matrix["counts"] not in seen:
+                seen.append(matrix["counts"])
+                others.append((unit, matrix))
+        return others
 
     def _confusion(self, unit: str, matrix: Mapping[str, Any]) -> Figure:
         """Counts of one unit."""
@@ -121,7 +142,7 @@ class Results:
         )
 
     def _beside_a_threshold(self) -> str:
-        """That a threshold in force decides apart from the predicted class."""
+        """That a threshold in use decides apart from the predicted class."""
         if self.about.get("threshold") is None:
             return ""
         return (
@@ -133,7 +154,10 @@ class Results:
         """Ranking numbers and their curves."""
         of_classes = [row for row in self._of_classes() if RANKING.search(row["name"])]
         self.claim(of_classes)
-        blocks = [*self._matching(RANKING), *self._by_class(of_classes, "Ranking by class")]
+        blocks = [
+            *self._matching(RANKING, "Ranking"),
+            *self._by_class(of_classes, "Ranking by class"),
+        ]
         found = [self._curve(key) for key in ("roc", "pr") if key not in self._drawn]
         return [*blocks, *(figure for figure in found if figure is not None)]
 
@@ -160,7 +184,9 @@ class Results:
 
     def calibration(self) -> list[Block]:
         """Numbers and diagrams of scores read as probabilities."""
-        blocks = [*self._matching(CALIBRATION), *self._line_of_calibration()]
+        told = (can_be_read(self.evaluation, self.task), temperature_words(self.evaluation))
+        blocks: list[Block] = [Text(words) for words in told if words]
+        blocks += [*self._matching(CALIBRATION, "Errors of scores"), *self._line_of_calibration()]
         diagrams = self.curves.get("reliability") or {}
         if any(row["n"] for rows in diagrams.values() for row in rows):
             blocks.append(
@@ -168,6 +194,7 @@ class Results:
                     {
                         f"{name} temperature scaling" if name in {"before", "after"} else name: rows
                         for name, rows in diagrams.items()
+                        if name in {"before", "after"} or rows != diagrams.get("after")
                     },
                     title="Reliability.",
                     note="On the diagonal, scores can be read as probabilities. "
@@ -178,7 +205,7 @@ class Results:
 
     def rest(self) -> list[Block]:
         """Rows that no section has shown."""
-        return self._by_unit(self.free())
+        return self._by_unit(self.free(), "Numbers")
 
     def probe(self) -> list[Block]:
         """The fine-tuned network beside the linear head on frozen features."""
@@ -220,10 +247,12 @@ class Results:
             if row.get("method") and not row.get("subgroup"):
                 title, unit = str(row.get("title") or row["name"]), str(row.get("unit") or "image")
                 by = title if title.endswith(f"by {unit}") else f"{title} by {unit}"
-                named.setdefault(str(row["method"]), []).append(by)
+                # How many cases there were stands beside each number; one line for each method.
+                method = re.sub(r"\b[\d,]+ (?!resamples)(?=[a-z])", "", str(row["method"]))
+                named.setdefault(method, []).append(by)
         lines = []
         for method, titles in named.items():
-            several = list(dict.fromkeys(titles))
+            several = sorted(dict.fromkeys(titles), key=titles.index)
             more = f" and {len(several) - 6} more" if len(several) > 6 else ""
             lines.append({"Method": method, "Of": ", ".join(several[:6]) + more})
         return [Fold("How the intervals were made", [Table(pd.DataFrame(lines))])] if lines else []
@@ -232,8 +261,12 @@ class Results:
         """What a curve or number speaks of: a class by its title, or the positive ones together."""
         parts = str(of or "").split("+")
         if len(parts) > 1 and parts == list(self.about.get("positive") or []):
-            return "all positive classes"
+            return self.task.positive_name if self.task.positive_title else "all positive classes"
         return " + ".join(self.task.title(part) for part in parts)
+
+    def column_words(self, name: object) -> str:
+        """What a column is called: by the app, or its own name without underscores."""
+        return self.columns.get(str(name)) or str(name).replace("_", " ")
 
     def claim(self, rows: Iterable[Row]) -> None:
         """Remember that these rows are shown."""
@@ -279,11 +312,11 @@ class Results:
         """How cases were decided for a class, which need not be at one of the operating points."""
         if self.task.kind == "multilabel" or not self.evaluation.get("operating_points"):
             return ""
-        if self.about.get("threshold") is not None:
-            if self.task.is_two_way:
-                return "Decided at the operating point in force."
-            return f"Of the predicted class.{self._beside_a_threshold()}"
-        return "Decided without an operating point, for none is in force."
+        if self.about.get("threshold") is None:
+            return "Of the predicted class; no operating point is in use."
+        if self.task.is_two_way:
+            return "Decided at the operating point in use."
+        return f"Of the predicted class.{self._beside_a_threshold()}"
 
     def _worth_showing(self, rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
         """The rows of each unit, the headline's first; without units whose numbers are the same."""
@@ -303,20 +336,21 @@ class Results:
         if not tables:
             return []
         rest = [table for _, table in tables[1:]]
-        words = " and ".join(f"by {unit}" for unit, _ in tables[1:])
-        return [tables[0][1], *([Fold(f"The same {words}", rest)] if rest else [])]
+        what = tables[0][1].title.removesuffix(f"by {tables[0][0]}")
+        words = what + " and ".join(f"by {unit}" for unit, _ in tables[1:])
+        return [tables[0][1], *([Fold(words, rest)] if rest else [])]
 
-    def _matching(self, names: re.Pattern[str]) -> list[Block]:
+    def _matching(self, names: re.Pattern[str], what: str) -> list[Block]:
         """Rows of everybody with such a name that no section has shown."""
         return self._by_unit(
-            [r for r in self.free() if names.search(r["name"]) and not r.get("subgroup")]
+            [r for r in self.free() if names.search(r["name"]) and not r.get("subgroup")], what
         )
 
-    def _by_unit(self, rows: Sequence[Row]) -> list[Block]:
+    def _by_unit(self, rows: Sequence[Row], what: str) -> list[Block]:
         """A table for each unit, claimed; units beside the headline's behind a fold."""
         self.claim(rows)
         tables = [
-            (unit, metrics_table(some, title=f"By {unit}", group=self.group))
+            (unit, metrics_table(some, title=f"{what}, by {unit}", group=self.group))
             for unit, some in self._worth_showing(rows)
         ]
         return self._fold_others(tables)

@@ -103,7 +103,7 @@ def _merged(points: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str,
     return [
         (
             " and ".join(dict.fromkeys(point_words(point["name"]) for point in same))
-            + (" (in force)" if any(point.get("active") for point in same) else ""),
+            + (" (in use)" if any(point.get("active") for point in same) else ""),
             next((point for point in same if point.get("active")), same[0]),
         )
         for same in found.values()
@@ -151,9 +151,9 @@ def rule_blocks(results: Results) -> list[Block]:
         lines = [
             {
                 "Rule": RULE_WORDS.get(row["rule"], row["rule"])
-                + (" (in force)" if row["in_force"] else ""),
+                + (" (in use)" if row["in_force"] else ""),
                 str(first["title"]): estimate(row),
-                "Difference to the rule in force": ""
+                "Difference to the rule in use": ""
                 if row["difference"] is None
                 else estimate(
                     {
@@ -171,7 +171,7 @@ def rule_blocks(results: Results) -> list[Block]:
             Table(
                 pd.DataFrame(lines),
                 title=f"By {unit}",
-                note=f"{several} have several images. The rule in force was fixed before this "
+                note=f"{several} have several images. The rule in use was fixed before this "
                 "evaluation; an interval that holds 0 tells no difference from it."
                 + (f" {sentences(first['reason'])}" if first.get("reason") else ""),
                 numeric=tuple(lines[0])[1:],
@@ -184,7 +184,7 @@ def _standing(point: Mapping[str, Any]) -> str:
     """Whether decisions are made at it, and whether it may be believed."""
     if point.get("exploratory"):
         return "exploratory: chosen on the cases it is judged on"
-    return "in force" if point.get("active") else "set before this evaluation"
+    return "in use" if point.get("active") else "set before this evaluation"
 
 
 def _chosen_on(point: Mapping[str, Any]) -> str:
@@ -359,14 +359,14 @@ def subgroup_blocks(results: Results) -> list[Block]:
     blocks: list[Block] = []
     same = pick(rows, name=headline["name"], of="", unit=headline.get("unit"))
     if same:
-        blocks.append(_forest(same, headline))
+        blocks.append(_forest(same, headline, results))
     heads = {_measure(row): row for row in rows}
     lines = []
     for name in dict.fromkeys(str(row["subgroup"]) for row in rows):
         column, _, value = name.partition("=")
         some = pick(rows, subgroup=name)
         line = {
-            "Column": column.replace("_", " "),
+            "Column": results.column_words(column),
             "Subgroup": value or "(empty)",
             "n": count(some[0].get("n") or 0),
             plural(results.group).capitalize(): count(some[0].get("n_groups") or 0),
@@ -375,7 +375,7 @@ def subgroup_blocks(results: Results) -> list[Block]:
         line |= {head: estimate(by_measure[head]) if head in by_measure else "" for head in heads}
         lines.append(line)
     frame = pd.DataFrame(lines).fillna("")
-    told = reasons([{**row, "of": row["subgroup"]} for row in rows])
+    told = reasons([{**row, "of": row["subgroup"], "of_words": ""} for row in rows])
     note = f"In brackets the {level_words(rows)}. {told}".strip()
     table = Table(frame, note=note, numeric=tuple(frame.columns[2:]))
     blocks.append(Fold("Every number by subgroup", [table]))
@@ -390,7 +390,7 @@ def _against_rest(results: Results, headline: Row) -> list[Block]:
         row = {**one, "value": one.get("difference"), "percent": headline.get("percent")}
         lines.append(
             {
-                "Column": str(one["column"]).replace("_", " "),
+                "Column": results.column_words(one["column"]),
                 "Subgroup": str(one["subgroup"]),
                 "Difference to the rest": value_words(row),
                 level_words([headline]): interval(row),
@@ -407,18 +407,18 @@ def _against_rest(results: Results, headline: Row) -> list[Block]:
 
 def _measure(row: Row) -> str:
     """The heading of a number in the table of subgroups."""
-    of = f": {row['of']}" if row.get("of") else ""
+    of = f": {row.get('of_words') or row['of']}" if row.get("of") else ""
     return f"{row.get('title') or row['name']}{of}"
 
 
-def _forest(rows: Sequence[Row], headline: Row) -> Figure:
+def _forest(rows: Sequence[Row], headline: Row, results: Results) -> Figure:
     """Everybody first, then each column of subgroups under its own heading."""
     shown: list[dict[str, Any]] = [{**headline, "label": "All", "text": estimate(headline)}]
     column = None
     for row in rows:
         name, _, value = str(row["subgroup"]).partition("=")
         if name != column:
-            shown.append({"label": name, "heading": True})
+            shown.append({"label": results.column_words(name), "heading": True})
             column = name
         is_little = row.get("low") is None and "too few" in str(row.get("reason"))
         text = f"{estimate(row)}, too few to judge" if is_little else estimate(row)

@@ -60,7 +60,7 @@ def predictions_of(
         task: with its class order.
         link: of the head.
         temperature: one for all, or (N,) one per row.
-        threshold: of the operating point in force, or None.
+        threshold: of the operating point in use, or None.
         unfamiliar_above: embedding distance from which an image is called unfamiliar.
         model_id: see ``core.runs.run.Run``.
         attended: (N, 1 + L) attention and logits of each image, where the run learned how

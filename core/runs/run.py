@@ -105,7 +105,7 @@ class Run:
 
     @property
     def threshold(self) -> float | None:
-        """Of the operating point in force; None decides for the highest score."""
+        """Of the operating point in use; None decides for the highest score."""
         point = self.content.get("operating_point")
         return None if point is None else float(point["threshold"])
 

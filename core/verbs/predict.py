@@ -27,6 +27,7 @@ from core.evaluation.doubt_marks import with_far_ones
 from core.prediction.journal import JOURNAL, stream_through
 from core.prediction.scorer import Scorer, shown
 from core.report.predictions_page import Said, Thumbnails, write_predictions_page
+from core.report.verdict import use_words
 from core.runs.predictions import final_split
 from core.runs.results import read_json, read_table, write_table
 from core.runs.run import Run, load_run
@@ -207,7 +208,7 @@ def complete(
         summary["failed_exports"] = failed
         said = Said(
             title=f"{run.app.title}: {quantity(len(predictions), 'input')} predicted",
-            lead=" ".join(filter(None, [summary["intended_use"], summary["not_a_medical_device"]])),
+            lead=use_words(run.app),
             told=told_of(run, summary),
             warnings=summary["warnings"],
             notes=begun.found.notes,

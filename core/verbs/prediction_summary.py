@@ -12,8 +12,7 @@ from core.base.words import quantity
 from core.cards.licence_terms import summary_of_terms
 from core.evaluation.doubt import decides_nothing, prevailing_doubt, rule_of_decision
 from core.evaluation.doubt_marks import UNFAMILIAR, is_unfamiliar, says_nothing
-from core.report.first_screen import verdict
-from core.report.held_out_words import NO_MEASURE
+from core.report.verdict import NO_MEASURE, held_out_words, image_word
 from core.runs.results import read_json
 
 if TYPE_CHECKING:
@@ -37,7 +36,8 @@ def told_of(run: Run, summary: Mapping[str, Any]) -> list[str]:
     rule = rule_of_decision(run.content, run.task)
     counts = []
     for unit, part in summary["units"].items():
-        said = ", ".join(f"{name} {n:,}" for name, n in part["decisions"].items())
+        sides = {} if run.task.is_two_way else _sides(run.task.positive_name)
+        said = ", ".join(f"{sides.get(k, k)} {n:,}" for k, n in part["decisions"].items())
         doubt = f"; {part['n_doubtful']:,} in doubt" if part["n_doubtful"] else ""
         counts.append(f" {quantity(part['n'], unit)}: {said}{doubt}.")
     found.append(f"Decided {rule}.{''.join(counts)}")
@@ -51,6 +51,11 @@ def told_of(run: Run, summary: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def _sides(name: str) -> dict[str, str]:
+    """What the two sides of a threshold are called: ``referable`` and ``not referable``."""
+    return {"positive": name, "negative": "negative" if name == "positive" else f"not {name}"}
+
+
 def _held_out(run: Run, predictions: pd.DataFrame) -> str:
     """What the run's own report says first, or why it says nothing of these inputs.
 
@@ -61,20 +66,25 @@ def _held_out(run: Run, predictions: pd.DataFrame) -> str:
     prevails = prevailing_doubt(predictions)
     if prevails:
         return f"{NO_MEASURE} {prevails}"
+    manifest = run.path / "manifest.parquet"
     context = ReportContext(
         app=run.app,
         task=run.task,
         evaluation=read_json(run.path / "metrics.json"),
         predictions=pd.DataFrame(),
         decisions={},
-        manifest=pd.DataFrame(),
+        manifest=pd.read_parquet(manifest) if manifest.is_file() else pd.DataFrame(),
         run=run.content,
+        audit=read_json(run.path / "audit.json"),
     )
+    said = held_out_words(context, word=image_word(context))
+    if not said:
+        return ""
     n, of = int(is_unfamiliar(predictions).sum()), int((predictions["status"] == "ok").sum())
     rest = (
         f" It says nothing of the {n:,} of {of:,} inputs here that are {UNFAMILIAR}." if n else ""
     )
-    return f"How good this model was: {verdict(context)}{rest}"
+    return f"How good this model was: {' '.join(said)}{rest}"
 
 
 def _counts(values: pd.Series[Any]) -> dict[str, int]:

@@ -31,19 +31,19 @@ def set_threshold(
     off: bool = False,
     prevalence: float | None = None,
 ) -> dict[str, Any]:
-    """Choose an operating point on validation cases and put it in force.
+    """Choose an operating point on validation cases and put it in use.
 
     Args:
         run_path: a complete run.
         target: ``sensitivity=0.95``, ``specificity=0.9``, ``recall-rate=0.1``, ``youden`` or
             ``cost=5:1``; None only lists what is stored.
         unit: the unit to choose for; None takes that of the headline.
-        off: put none in force: the class with the highest score is decided.
+        off: put none in use: the class with the highest score is decided.
         prevalence: of the positive classes where the model will be used: a recall rate is then
             that of this place.
 
     Returns:
-        ``operating_points`` and ``operating_point`` (in force, or None) of the run.
+        ``operating_points`` and ``operating_point`` (in use, or None) of the run.
 
     Raises:
         ResightError: the run holds no predictions to choose on, has no positive classes, or the

@@ -658,8 +658,8 @@ def test_a_threshold_changes_no_class_of_a_map(phantom: Path, tmp_path: Path) ->
         with rasterio.open(out / "maps" / "mosaic" / "classes.tif") as found:
             shown[name] = found.read(1)
         page = (out / "maps" / "mosaic" / "map.html").read_text()
-        assert ("The threshold in force" in page) == bool(point)
-        assert ("no threshold in force: class of the highest score" in page) != bool(point)
+        assert ("The threshold in use" in page) == bool(point)
+        assert ("no threshold in use: class of the highest score" in page) != bool(point)
     assert np.array_equal(shown["none"], shown["low"])
     assert np.array_equal(shown["none"], shown["high"])
 

@@ -256,14 +256,14 @@ def test_class_decision_threshold_and_doubt_are_items_of_their_own(
         told[group.tracking_identifier] = {**answers, **numbers}
     assert {"exam", "breast L", "breast R"} <= set(told)
     exam = told["exam"]
-    assert (exam["Predicted class"], exam["Decision at the threshold in force"]) == ("Yes", "Yes")
+    assert (exam["Predicted class"], exam["Decision at the threshold in use"]) == ("Yes", "Yes")
     assert exam["Whether the result is in doubt"] == "Yes"
     assert exam["Probability of cancer"] == pytest.approx(80)
     assert exam[f"Probability of class {APP.tasks[0].title('no')}"] == pytest.approx(20)
     assert exam["Threshold Value"] == pytest.approx(40)
-    assert told["breast R"]["Decision at the threshold in force"].startswith("Open")
+    assert told["breast R"]["Decision at the threshold in use"].startswith("Open")
     # .4 is below one half and not below the threshold: two answers.
-    both = [(r["Predicted class"], r["Decision at the threshold in force"]) for r in told.values()]
+    both = [(r["Predicted class"], r["Decision at the threshold in use"]) for r in told.values()]
     assert ("No", "Yes") in both
     assert all(row["Intended use"] == "Research use only" for row in told.values())
 
@@ -390,7 +390,7 @@ def test_a_picture_shows_the_decision_about_its_exam_as_that(
     assert own.startswith("this picture: score of")
     assert "0.2000" in own
     assert "decision" not in own
-    assert whole == ("decision of the exam: yes (score 0.8000, at the threshold in force, 0.4000)")
+    assert whole == ("decision of the exam: yes (score 0.8000, at the threshold in use, 0.4000)")
     for _, data in objects(folder, "pr"):
         text = data.GraphicAnnotationSequence[0].TextObjectSequence[0].UnformattedTextValue
         assert "this picture: score of" in text
@@ -400,7 +400,7 @@ def test_a_picture_shows_the_decision_about_its_exam_as_that(
     close = ExportContext(**{**made.__dict__, "run": {**made.run, "operating_point": point}})
     side = {"L": "no", "R": "open"}[row["laterality"]]
     assert score_and_decision(row, close)[1] == (
-        f"decision of the breast: {side} (score 0.30000, at the threshold in force, 0.30001)"
+        f"decision of the breast: {side} (score 0.30000, at the threshold in use, 0.30001)"
     )
 
 
@@ -426,7 +426,7 @@ def text_of_report(path: Path) -> str:
 def test_another_reader_shows_the_words_of_a_report(written: tuple[Path, ExportContext]) -> None:
     folder, _ = written
     shown = text_of_report(folder / "study_00001_sr.dcm")
-    for words in (*WORDS, "Decision at the threshold in force"):
+    for words in (*WORDS, "Decision at the threshold in use"):
         assert words in shown, words
     assert "Error" not in shown
 
@@ -439,8 +439,8 @@ def test_a_report_names_no_threshold_where_none_is_in_force(
     changed = ExportContext(**{**made.__dict__, "out": tmp_path, "run": bare, "saliency": None})
     next(e for e in APP.exports if e.name == "dicom").write(changed)
     shown = text_of_report(tmp_path / "dicom" / "study_00001_sr.dcm")
-    assert "Decision, no threshold in force: class of the highest score" in shown
-    assert "threshold in force" not in shown.replace("no threshold in force", "")
+    assert "Decision, no threshold in use: class of the highest score" in shown
+    assert "threshold in use" not in shown.replace("no threshold in use", "")
     assert "Threshold Value" not in shown
 
 
@@ -453,5 +453,5 @@ def test_a_viewer_shows_the_words(written: tuple[Path, ExportContext]) -> None:
         check=True,
         text=True,
     ).stdout
-    for words in (*WORDS, "Decision at the threshold in force"):
+    for words in (*WORDS, "Decision at the threshold in use"):
         assert words in page, words

@@ -137,7 +137,7 @@ def test_exams_in_doubt_come_first_and_are_no_routine(phantom: Path, tmp_path: P
     assert table["exam"].tolist()[:2] == [exams["exam"][1], exams["exam"][0]]
     # Positive, of images that the model does not know: neither open nor a priority.
     assert table["triage"].tolist()[:2] == ["open", "in doubt"]
-    assert set(table["decided"]) == {"no threshold in force: class of the highest score"}
+    assert set(table["decided"]) == {"no threshold in use: class of the highest score"}
     assert table["doubt"].tolist()[1] == "4 of 4 images unlike the training images"
 
 

@@ -62,7 +62,7 @@ def test_the_screening_table_counts_ungradable_patients_both_ways(predicted: Pre
     assert plain(frame["Specificity"][0]).startswith("100.0 %")
     assert plain(frame["Specificity"][1]).startswith("66.7 %")
     # Prevalence 0.5: 500 referable, of whom a third is missed; 500 others, a third referred.
-    assert frame["Missed of 1,000"][1] == "166.7"
+    assert frame["Missed of 1,000"][1] == "167"
     assert frame["Referred of 1,000"][1] == "500"
     words = blocks[-1]
     assert isinstance(words, Text)

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from apps.crop_disease.field.notes import area_words, tiles_of
+from core.app import ReportContext
 from core.blocks import Table
-from core.report.held_out_words import NO_MEASURE, held_out_words
 from core.report.numbers import count, number
+from core.report.verdict import NO_MEASURE, held_out_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,16 @@ def trust_words(context: ExportContext, tiles: pd.DataFrame, *, unlike: str) -> 
 
     ``unlike`` says why what was measured does not hold for this map; it is then left out.
     """
-    said = held_out_words(context.evaluation, word="tile")
+    own = ReportContext(
+        app=None,
+        task=context.task,
+        evaluation=context.evaluation,
+        predictions=context.predictions,
+        decisions={},
+        manifest=context.manifest,
+        run=context.run,
+    )
+    said = held_out_words(own, word="tile")
     if unlike and said:
         said = [f"{NO_MEASURE} {unlike}"]
     if context.trained is None:

@@ -331,23 +331,23 @@ def _prescribe(
 
 
 def _threshold(context: ExportContext) -> float | None:
-    """Of the operating point in force."""
+    """Of the operating point in use."""
     point = context.run.get("operating_point")
     return None if point is None else float(point["threshold"])
 
 
 def _threshold_notes(context: ExportContext, tiles: pd.DataFrame) -> list[str]:
-    """What a threshold in force decides, which is not the class that the map shows."""
+    """What a threshold in use decides, which is not the class that the map shows."""
     limit = _threshold(context)
     if "decision" not in tiles or context.task.kind == "multilabel":
         return []
     if limit is None:
         return [f"Classes: {rule_of_decision(context.run, context.task)}."]
     if context.task.is_two_way:
-        return [f"Classes on the map are decided at the threshold in force, {limit:.3g}."]
+        return [f"Classes on the map are decided at the threshold in use, {limit:.3g}."]
     n = int((tiles["decision"] == POSITIVE).sum())
     return [
-        f"The map shows the predicted class. The threshold in force, {limit:.3g} on the summed "
+        f"The map shows the predicted class. The threshold in use, {limit:.3g} on the summed "
         f"score of {', '.join(affected_classes(context.task))}, decides {n:,} of {len(tiles):,} "
         "tiles positive: column decision of tiles.gpkg, n_positive of the zones."
     ]

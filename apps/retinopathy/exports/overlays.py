@@ -96,7 +96,7 @@ def _lines(row: Mapping[Any, Any], eye: Mapping[Any, Any], context: ExportContex
         row["score_referable"], eye["score_referable"], *([] if at is None else [at])
     )
     rule = (
-        f"at the threshold in force, {known[0]}"
+        f"at the threshold in use, {known[0]}"
         if known
         else rule_of_decision(context.run, context.task)
     )

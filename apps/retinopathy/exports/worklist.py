@@ -60,7 +60,7 @@ def write_worklist(context: ExportContext) -> Sequence[Path]:
 
 
 def decided(context: ExportContext) -> Referrals:
-    """The referrals of a prediction, at the operating point the run has in force."""
+    """The referrals of a prediction, at the operating point the run has in use."""
     return referrals(
         context.predictions,
         task=context.task,
@@ -70,7 +70,7 @@ def decided(context: ExportContext) -> Referrals:
 
 
 def threshold_of(run: Mapping[str, Any]) -> float | None:
-    """The threshold of the operating point in force; None if there is none."""
+    """The threshold of the operating point in use; None if there is none."""
     active = run.get("operating_point")
     for point in run.get("operating_points") or []:
         if point.get("active") or (active is not None and point.get("name") == active):

@@ -7,7 +7,10 @@ const nameOf = (row) => row[PART] || row[PATH];
 const collator = new Intl.Collator("en", { numeric: true });
 const PER_PAGE = 50;
 const byId = (id) => document.getElementById(id);
+const SIDES = { positive: all.called, negative: "not " + all.called };
 const titleOf = (name) => {
+  // A side of the threshold that is no class of its own.
+  if (SIDES[name] && !all.classes.includes(name) && all.called !== "positive") return SIDES[name];
   const i = all.classes.indexOf(name);
   return i < 0 ? name.split(all.separator).map((n) => all.titles[all.classes.indexOf(n)] || n).join(", ") : all.titles[i];
 };

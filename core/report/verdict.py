@@ -1,0 +1,224 @@
+"""How good a model was, in one or two sentences: on what, which number, how sure, beyond chance?
+
+The report, the page of a prediction, the map of a field and the model card say it with the
+same words, so that nobody meets two judgements of one model.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from core.base.words import SHORTCUTS
+from core.evaluation.verdicts import verdicts
+from core.report.numbers import (
+    UNDEFINED,
+    estimate,
+    interval,
+    level_words,
+    number,
+    pick,
+    quantity,
+    value_words,
+)
+from core.report.own_words import in_words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from core.app import App, ReportContext
+
+__all__ = [
+    "NOT_A_DEVICE",
+    "NO_MEASURE",
+    "answers_of",
+    "group_of",
+    "headline_of",
+    "held_out_words",
+    "image_word",
+    "on_cases",
+    "use_words",
+    "verdict",
+]
+
+# In place of an accuracy that was measured on other kinds of inputs; the reason follows.
+NO_MEASURE = "How good this model was on its own held-out images says nothing of these inputs."
+NOT_A_DEVICE = "For research use; not a medical device."
+
+
+def use_words(app: App | None, use: str = "") -> str:
+    """The intended use, and of work on people that this is no medical device.
+
+    Args:
+        app: the app; None where the scores came from elsewhere.
+        use: the intended use where there is no app.
+    """
+    use = app.intended_use if app else use
+    is_about_people = app is None or app.about_people
+    says_so = "not a medical device" in use
+    return f"{use} {NOT_A_DEVICE if is_about_people and not says_so else ''}".strip()
+
+
+def verdict(context: ReportContext) -> str:
+    """The result in one or two sentences: on what, which number, how sure, better than chance?"""
+    about = context.evaluation.get("about") or {}
+    head = headline_of(context)
+    if head is None:
+        return "No number could be computed on these cases."
+    cases = on_cases(context)
+    name = _inside(str(head.get("title") or head["name"]))
+    if head.get("value") is None:
+        reason = str(head.get("reason") or "no reason is recorded")
+        reason = reason.removeprefix(f"{UNDEFINED}: ").rstrip(".")
+        return f"{cases}, {name} is {UNDEFINED}: {reason}."
+    between = interval(head)
+    told = f" ({level_words([head])} {between})" if between else ", with no interval"
+    first = f"{cases}, {name} was {value_words(head)}{told}"
+    found = {entry["question"]: entry for entry in answers_of(context)}
+    second = _beside_own_test(found.get("own test"))
+    chance = found.get("chance")
+    beyond = _beyond_chance(chance, head)
+    ranks = "" if chance is None or chance["answer"] == "yes" else _ranking(context)
+    return f"{first}{beyond}{ranks}{second}{_weak(about)}"
+
+
+def _ranking(context: ReportContext) -> str:
+    """Where the headline shows nothing: whether positive cases are ranked above the others."""
+    about = context.evaluation.get("about") or {}
+    rows = pick(context.evaluation.get("metrics") or [], name="auroc_positive", subgroup="")
+    row = next(iter(pick(rows, unit=about.get("unit"))), None)
+    if row is None or row.get("low") is None or float(row["low"]) <= 0.5:
+        return ""
+    return (
+        f" Cases that are {context.task.positive_name} are ranked above the others more often "
+        f"than by chance: AUROC {estimate(row)}, chance is 0.5."
+    )
+
+
+def _weak(about: Mapping[str, Any]) -> str:
+    """What takes force from a result on cases that served to choose the model."""
+    return (
+        " These cases also served to choose the model, so new data may give less."
+        if about.get("split") == "val"
+        else ""
+    )
+
+
+def _beyond_chance(entry: Mapping[str, Any] | None, head: Mapping[str, Any]) -> str:
+    """The end of the verdict: whether this is more than guessing gives."""
+    if entry is None:
+        return "."
+    chance = number(entry["against"]["value"], percent=bool(entry["percent"]))
+    is_head = entry["title"] == head.get("title")
+    basis = (
+        f"chance is {chance}"
+        if is_head
+        else f"{_inside(str(entry['title']))} {estimate(entry)}, chance is {chance}"
+    )
+    if entry["answer"] == "yes":
+        return f": better than chance ({basis})."
+    if entry["answer"] == "no":
+        return f": worse than chance ({basis}). Look for swapped labels."
+    if entry.get("low") is None:
+        return f". Whether that is better than chance cannot be said without an interval ({basis})."
+    return (
+        f". It is not shown that this model does better than guessing ({basis}, inside the "
+        "interval), nor that it cannot."
+    )
+
+
+def _beside_own_test(entry: Mapping[str, Any] | None) -> str:
+    """On new data: what became of the headline."""
+    if entry is None:
+        return ""
+    against = entry["against"]
+    percent = bool(entry["percent"])
+    ends = {"low": against["difference_low"], "high": against["difference_high"]}
+    away = estimate({"value": against["difference"], **ends, "percent": percent})
+    return (
+        f" On the run's own test it was {number(against['value'], percent=percent)}; difference "
+        f"{away}, {against['verdict']}."
+    )
+
+
+def answers_of(context: ReportContext) -> list[dict[str, Any]]:
+    """As stored; of an evaluation from before they were, as its numbers give them."""
+    stored = context.evaluation.get("verdicts")
+    if stored is not None:
+        return list(stored)
+    kept = [member.get("kept") for member in context.run.get("members") or []]
+    is_probe = bool(kept) and all(name == "probe" for name in kept)
+    return verdicts(context.evaluation, context.task, context.audit, is_probe=is_probe)
+
+
+def headline_of(context: ReportContext) -> Mapping[str, Any] | None:
+    """The row of the metric named before training, or the first there is."""
+    about = context.evaluation.get("about") or {}
+    whole = pick(context.evaluation.get("metrics") or [], of="", subgroup="")
+    found = pick(whole, name=about.get("headline")) or whole
+    return next(iter([*pick(found, unit=about.get("unit")), *found]), None)
+
+
+def on_cases(context: ReportContext) -> str:
+    """Which cases, and what they had to do with the training."""
+    about = context.evaluation.get("about") or {}
+    head = headline_of(context) or {}
+    group = group_of(context)
+    unit = str(head.get("unit") or "image")
+    cases = quantity(head.get("n") or about.get("n_images") or 0, unit)
+    n_groups = head.get("n_groups") or about.get("n_groups")
+    if n_groups and group != unit and about.get("grouped", True) and n_groups != head.get("n"):
+        cases += f" of {quantity(n_groups, group)}"
+    split = str(about.get("split") or "")
+    if split == "test":
+        return f"On {cases} never used for training or tuning"
+    if split == "out-of-fold":
+        return f"On {cases}, each scored by networks that had not seen its {group}"
+    if split == "val":
+        return f"On {cases} of validation"
+    return f"On {cases}" + (f" ({split})" if split else "")
+
+
+def group_of(context: ReportContext) -> str:
+    """What a group is called."""
+    about = context.evaluation.get("about") or {}
+    own = context.app.group if context.app else ""
+    return str(about.get("group") or context.run.get("group") or own or "group")
+
+
+def _inside(title: str) -> str:
+    """A title within a sentence: ``macro-F1``, but ``AUROC``."""
+    return title[0].lower() + title[1:] if title[1:2].islower() else title
+
+
+def held_out_words(context: ReportContext, *, word: str = "image") -> list[str]:
+    """The verdict, then each baseline that the model is not shown to beat.
+
+    For pages beside which no report stands: a list of predictions, a map.
+
+    Args:
+        context: of the run's own evaluation; no sentence where that holds no number.
+        word: what an image is called.
+    """
+    if not context.evaluation.get("metrics"):
+        return []
+    said = [verdict(context)]
+    for entry in answers_of(context):
+        if entry["answer"] == "yes" or entry["question"] not in {"probe", "shortcuts"}:
+            continue
+        beside = entry.get("against") or {}
+        if beside.get("value") is None or entry.get("value") is None:
+            continue
+        name = str(beside.get("words"))
+        what = f"{SHORTCUTS[name]} alone" if name in SHORTCUTS else name
+        percent = bool(entry.get("percent"))
+        own, other = (number(of["value"], percent=percent) for of in (entry, beside))
+        said.append(
+            f"It is not shown that the model does better than {what}: {entry['title']} {own} "
+            f"against {other}."
+        )
+    return [in_words(sentence, word) for sentence in said]
+
+
+def image_word(context: ReportContext) -> str:
+    """What an image is called in this report: a photograph, a tile."""
+    return context.app.image_word(context.manifest) if context.app else "image"
