@@ -86,8 +86,8 @@ def prevailing_doubt(predictions: pd.DataFrame) -> str:
     ok = predictions[text_of(predictions["status"]) == "ok"]
     if not len(ok):
         return ""
-    other = is_of_other_kind(ok)
     strange = is_unfamiliar(ok)
+    other = is_of_other_kind(ok) & ~strange
     n = int((strange | other).sum())
     if n <= MOST * len(ok):
         return ""

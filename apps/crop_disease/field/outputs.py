@@ -308,8 +308,9 @@ def _prescribe(
         return []
     if zones["n_doubtful"].any():
         context.notes.append(
-            f"{name}: {int(zones['n_doubtful'].sum()):,} of {int(zones['n_tiles'].sum()):,} tiles "
-            "of the zones with a rate are in doubt: column N_doubtful of the prescription."
+            f"{name}: {int(zones['n_doubtful'].sum()):,} of {int(zones['n_tiles'].sum()):,} tiles, "
+            "each counted for every zone with a rate whose ground it shares, are in doubt: column "
+            "N_doubtful of the prescription."
         )
     options = context.options
     given = {key: str(options[key]) for key in ("product", "farm", "customer") if options.get(key)}

@@ -78,7 +78,7 @@ def summarise(
         row["zones_ha"] = round(float(of_zones.get(name, 0.0)), 6)
         row["doubt_ha"] = round(float(in_doubt.get(name, 0.0)), 6)
         rows.append(row)
-    notes += _simplified(context, rows)
+    notes += [] if withheld else _simplified(context, rows)
     for row in rows:
         own = zones[zones["class"] == row["class"]]
         row["doubt_share"] = round(share_of(own["area_ha"], own["doubt_share"]), 6)
