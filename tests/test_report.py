@@ -515,6 +515,21 @@ def test_the_page_says_how_a_unit_comes_by_its_label_and_what_a_threshold_leaves
     assert "its own label in the table" in stated["about"]["truth"]["leaf"]
 
 
+def test_cases_of_folds_are_not_said_to_be_held_against_the_threshold_that_ships() -> None:
+    rows = predictions().assign(split="out-of-fold")
+    rows["fold"] = [str(int(name[1:]) % 3) for name in rows["group"]]
+    folds = {"0": 0.3, "1": 0.5, "2": 0.7}
+    point = {"name": "set", "threshold": 0.45, "split": "out-of-fold", "fold_thresholds": folds}
+    found = evaluate(rows, operating_points=[point], split="out-of-fold", prevalence=None)
+    page = words_of(report_html(context(found, rows)))
+    assert "(set; each case at the threshold that the other folds gave)" in page
+    assert "0.45 or more" not in page
+    assert "chosen on the other folds" in page
+    assert "Each case is judged at what the other folds chose." in page
+    for false in ("set before this evaluation", "Chosen before the test", "ranks as well"):
+        assert false not in page
+
+
 def test_groups_nobody_knows_are_not_counted_as_leaves(table: pd.DataFrame) -> None:
     rows = table.assign(group="")
     found = evaluate(rows, operating_points=[], subgroups=())

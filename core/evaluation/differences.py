@@ -294,6 +294,10 @@ def of_parts(
         parts: the cases inside, and the rest.
         specs: the number, as either part has it.
     """
+    fewest = min(parts, key=lambda part: part.plan.n_groups)
+    if fewest.plan.n_groups < MIN_GROUPS:
+        values = value_of(parts[1], specs[1]), value_of(parts[0], specs[0])
+        return Change(*values, few_groups(fewest.plan, level.confidence), None)
     of_group = level.plan.index
     if not set(of_group[inside].tolist()) & set(of_group[~inside].tolist()):
         return unpaired(parts[1], parts[0], specs[1], specs[0])
@@ -303,8 +307,6 @@ def of_parts(
     if not np.isfinite(values).all():
         reason = "the subgroup or the rest has no value"
         return Change(*values, _without(reason, level.confidence), None)
-    if level.plan.n_groups < MIN_GROUPS:
-        return Change(*values, few_groups(level.plan, level.confidence), None)
     compute, against = specs[0].compute, specs[1].compute
     if compute is None or against is None:
         return Change(*values, _without("not compared", level.confidence), None)

@@ -295,7 +295,7 @@ def _folds_note(predictions: pd.DataFrame, split: str) -> list[str]:
     n = len(set(predictions["fold"].dropna().astype(str)) - {""})
     return [
         f"Judged are {n} single networks, each on cases that it had not seen. What predicts is "
-        "their average, which ranks as well or better; it is judged on new data only."
+        "their average, which was not judged here: that takes new data."
     ]
 
 

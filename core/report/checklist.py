@@ -168,6 +168,10 @@ def _threshold(context: ReportContext, headings: Sequence[str]) -> str:
         return "none; those shown were chosen on the cases they are judged on, for looking only."
     if all(point.get("chosen_on") == "given by the user" for point in points):
         return "given by the user, who must state where it comes from."
+    if any("other folds" in str(point.get("counted_at") or "") for point in points):
+        return _see("operating", "each case is judged at what the other folds chose.")(
+            context, headings
+        )
     return _see("operating", "chosen before the test, on other data.")(context, headings)
 
 

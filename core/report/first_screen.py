@@ -231,6 +231,9 @@ def _of_thousand(context: ReportContext) -> str:
     chosen = (
         f", chosen on {SPLITS.get(point['split'], point['split'])}" if point.get("split") else ""
     )
+    if "other folds" in str(point.get("counted_at") or ""):
+        # No case was held against the threshold that is shipped.
+        score, chosen = "", f"; {point['counted_at']}"
     where = f"At the operating point ({point_words(point['name'])}{score}{chosen})"
     found = point.get("at_prevalence") or {}
     per = found.get("per_1000") or {}

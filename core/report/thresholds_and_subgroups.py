@@ -184,7 +184,14 @@ def _standing(point: Mapping[str, Any]) -> str:
     """Whether decisions are made at it, and whether it may be believed."""
     if point.get("exploratory"):
         return "exploratory: chosen on the cases it is judged on"
-    return "in use" if point.get("active") else "set before this evaluation"
+    if point.get("active"):
+        return "in use"
+    return "chosen on the other folds" if _is_by_fold(point) else "set before this evaluation"
+
+
+def _is_by_fold(point: Mapping[str, Any]) -> bool:
+    """Whether each case was counted at a threshold of its own fold."""
+    return "other folds" in str(point.get("counted_at") or "")
 
 
 def _chosen_on(point: Mapping[str, Any]) -> str:
