@@ -31,11 +31,21 @@ if TYPE_CHECKING:
     from bench.studies import Study
     from core.evaluation.cases import Level
 
-__all__ = ["BLOCKS", "area_facts", "areas_truth", "bin_facts", "facts_of", "subgroup_facts"]
+__all__ = [
+    "APPROXIMATE",
+    "BLOCKS",
+    "area_facts",
+    "areas_truth",
+    "bin_facts",
+    "facts_of",
+    "subgroup_facts",
+]
 
 # A number: its name in the table, which one of that name, value, low, high.
 Fact = tuple[str, str, float | None, float | None, float | None]
 ELSEWHERE = 0.05
+# Behind the name of a number whose interval a report marks.
+APPROXIMATE = ", marked approximate"
 # Numbers of blocks that judged tiles of a map lie in.
 BLOCKS = (5, 9, 12, 30)
 # Numbers that apps add to those of every task, by kind of task.
@@ -73,7 +83,8 @@ def facts_of(level: Level, study: Study) -> Iterator[Fact]:
     ]
     specs = specs_of(level, added)[: len(added)]
     for row in rows_of(level, specs, split="test"):
-        yield row["name"], "", row["value"], row["low"], row["high"]
+        mark = APPROXIMATE if row["reason"].startswith("approximate") else ""
+        yield row["name"] + mark, "", row["value"], row["low"], row["high"]
     for row in risk_coverage_of(level)["rows"]:
         share = round(100 * row["referred"])
         if share in {5, 10, 20, 30}:

@@ -18,13 +18,14 @@ from scipy.special import expit
 from scipy.stats import binom
 
 from bench.coverage import measure, measure_parts, truth_of
+from bench.coverage_parts import OF_APPS
 from bench.studies import TASKS, Study
-from core.app import Cases, Task
+from core.app import Cases, Metric, Task
 from core.errors import MetricError
 from core.evaluation.cases import Level
 from core.evaluation.metric_specs import specs_of
 from core.evaluation.paired import compare_levels, hold_family
-from core.evaluation.unit_intervals import MACRO_F1_COVERS
+from core.evaluation.unit_intervals import HIGH_SHARE_COVERS, MACRO_F1_COVERS
 from core.evaluation.unit_metrics import rows_of
 from core.statistics.delong import delong, newcombe_auroc
 from core.statistics.discrimination import auroc
@@ -170,6 +171,27 @@ def test_a_macro_f1_of_a_rare_class_is_marked_with_what_such_intervals_cover() -
     line = next(x for x in page.splitlines() if x.startswith("| macro f1, marked approximate"))
     measured = float(re.findall(r"\d+", line.split("|")[-2])[0])
     assert abs(measured - MACRO_F1_COVERS) <= 4
+
+
+def test_a_high_share_at_a_sought_threshold_is_marked_with_what_such_intervals_cover() -> None:
+    y = (np.arange(160) // 2 % 2).astype(int)
+    score = np.where(y == 1, 0.8, 0.2) + np.linspace(0, 0.01, 160)
+    score[[2, 6, 10, 40]] = 0.05, 0.1, 0.15, 0.9
+    cases = Cases(y, np.column_stack([1 - score, score]), (score > 0.5).astype(int), np.ones(160))
+    about = {"confidence": 0.95, "resamples": 200, "seed": 0, "word": "patient"}
+    groups = (np.arange(160) // 4).astype(str)
+    level = Level.of("image", cases, groups, task=TASKS["binary"], **about)
+    added = Metric(name="s", title="s", compute=OF_APPS["binary"]["sensitivity_at_specificity_90"])
+    row = next(
+        r for r in rows_of(level, specs_of(level, [added]), split="test") if r["name"] == "s"
+    )
+    assert 0.9 < row["value"] < 1
+    assert row["reason"].startswith("approximate: above 90 %, and such intervals hold the truth")
+    page = (Path(__file__).parents[1] / "docs" / "coverage.md").read_text(encoding="utf-8")
+    lines = [x for x in page.splitlines() if re.match(r"\| \w+ at \w+ 90, marked approx", x)]
+    measured = [float(re.findall(r"\d+", line.split("|")[-2])[0]) for line in lines]
+    assert len(measured) == 2
+    assert abs(np.mean(measured) - HIGH_SHARE_COVERS) <= 5
 
 
 def test_a_planted_difference_is_called() -> None:

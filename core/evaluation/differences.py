@@ -187,14 +187,21 @@ def _by_delong(first: Level, one: Spec, other: Spec) -> tuple[Interval, float | 
 
 
 def _of_left_out(
-    level: Level, left_out: NDArray[np.float64], value: float
+    level: Level,
+    left_out: NDArray[np.float64],
+    value: float,
+    known_df: int | None = None,
 ) -> tuple[Interval, float | None]:
-    """Student's interval of a difference from its values without each group."""
+    """Student's interval of a difference from its values without each group.
+
+    ``known_df`` takes the place of the degrees of freedom that the spread itself shows.
+    """
     word = level.plan.word
     if not np.isfinite(left_out).all():
         reason = f"interval withheld: a class is held by one {word} alone"
         return _without(reason, level.confidence), None
     se, df = spread_of(left_out, level.plan)
+    df = df if known_df is None else float(known_df)
     method = f"jackknife over {level.plan.n_groups:,} groups ({word}), paired"
     return student_difference(value, se, df, level=level.confidence, method=method)
 
@@ -320,7 +327,13 @@ def of_parts(
         drawn = np.concatenate([away(block) for block in level.plan.weights()])
         found, p = _of_replicates(level, drawn, values[1] - values[0])
     else:
-        found, p = _of_left_out(level, jackknife(away, level.plan), values[1] - values[0])
+        found, p = _of_left_out(
+            level,
+            jackknife(away, level.plan),
+            values[1] - values[0],
+            # Areas within groups vary so evenly that fewer degrees of freedom only widen them.
+            known_df=level.plan.n_groups - 1 if specs[0].kind == "area" else None,
+        )
     return Change(*values, found, p)
 
 

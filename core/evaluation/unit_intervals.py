@@ -54,6 +54,10 @@ FEW_GROUPS_OF_CLASS = 4
 # MACRO_F1_COVERS percent of simulated studies, not in 95; measured in docs/coverage.md.
 FEW_GROUPS_OF_MACRO = 3
 MACRO_F1_COVERS = 85
+# A share at a threshold that is sought on the judged cases, such as the sensitivity at 90 %
+# specificity: above this the few cases on the other side carry it, and its intervals hold less.
+HIGH_SHARE = 0.9
+HIGH_SHARE_COVERS = 83
 # Resamples for a metric of the app's own that has to be called once for each.
 SLOW_RESAMPLES = 300
 
@@ -116,6 +120,8 @@ def interval_of(
             found = bootstrap_interval(
                 value, drawn, plan, level=level.confidence, scale=basis.scale
             )
+            if basis.scale == "share" and value > HIGH_SHARE:
+                found = _approximate(found, f"above {100 * HIGH_SHARE:g} %", HIGH_SHARE_COVERS)
     else:
         found = _smooth(level, spec, value, left_out)
     return found
@@ -148,11 +154,18 @@ def _marked(level: Level, found: Interval) -> Interval:
         return found
     word = level.plan.word
     held = f"{fewest} {plural(word, fewest)}" if fewest else f"no {word}"
+    return _approximate(found, f"a class is held by {held}", MACRO_F1_COVERS)
+
+
+def _approximate(found: Interval, why: str, covers: int) -> Interval:
+    """An interval that is marked with the share of simulated studies in which it held."""
+    if found.low is None:
+        return found
     reason = (
-        f"approximate: a class is held by {held}, and such intervals hold the truth in about "
-        f"{MACRO_F1_COVERS} % of studies, not in {100 * level.confidence:g} %"
+        f"approximate: {why}, and such intervals hold the truth in about {covers} % of studies, "
+        f"not in {100 * found.level:g} %"
     )
-    return replace(found, reason=reason)
+    return replace(found, reason="; ".join(filter(None, [reason, found.reason])))
 
 
 def share_rate(level: Level, share: Share, confidence: float | None = None) -> Rate:

@@ -198,7 +198,8 @@ class Results:
                     },
                     title="Reliability.",
                     note="On the diagonal, scores can be read as probabilities. "
-                    "Lines: intervals. Below: cases in each bin.",
+                    "Lines: intervals, wider than need be in bins of few cases (up to 99 % "
+                    "measured). Below: cases in each bin.",
                 )
             )
         return blocks

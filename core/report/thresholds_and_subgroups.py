@@ -11,6 +11,7 @@ import pandas as pd
 
 from core.blocks import Block, Figure, Fold, Table, Text
 from core.report import plots
+from core.report.fairness import WIDE
 from core.report.numbers import (
     UNDEFINED,
     count,
@@ -409,6 +410,8 @@ def _against_rest(results: Results, headline: Row) -> list[Block]:
     frame = pd.DataFrame(lines)
     title = f"{headline.get('title') or headline['name']} against the rest"
     note = "p values are corrected for all comparisons of this table by Holm's method."
+    if "auroc" in str(headline["name"]):
+        note += f" {WIDE}"
     return [Fold(title, [Table(frame, note=note, numeric=tuple(frame.columns[2:4]))])]
 
 
