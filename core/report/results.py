@@ -262,7 +262,8 @@ class Results:
         """What a curve or number speaks of: a class by its title, or the positive ones together."""
         parts = str(of or "").split("+")
         if len(parts) > 1 and parts == list(self.about.get("positive") or []):
-            return self.task.positive_name if self.task.positive_title else "all positive classes"
+            joint = self.task.positive_title
+            return f"{joint} cases" if joint else "all positive classes"
         return " + ".join(self.task.title(part) for part in parts)
 
     def column_words(self, name: object) -> str:
