@@ -183,3 +183,13 @@ def test_all_unknown_options_are_told_at_once_each_with_a_suggestion() -> None:
     assert done.exit_code == 2
     told = " ".join(done.output.replace("│", " ").split())
     assert "--presett (did you mean --preset?), --sise (did you mean --size?)" in told
+
+
+def test_options_of_the_app_are_completed_with_their_choices() -> None:
+    def completed(line: str) -> list[str]:
+        words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+        env = {"_RESIGHT_COMPLETE": "complete_bash", **words}
+        return CliRunner().invoke(build(), [], prog_name="resight", env=env).output.split()
+
+    assert completed("resight train retinopathy eyes --col") == ["--colours"]
+    assert "equalised" in completed("resight train retinopathy eyes --colours ")

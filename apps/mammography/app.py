@@ -167,6 +167,7 @@ APP = App(
             "range.",
             verbs=_ALL,
             default="auto",
+            choices=("auto", "lut", "window", "range"),
             scope="pixels",
         ),
         Option(
@@ -191,6 +192,7 @@ APP = App(
             help="breast: cut out, the rest blackened, its greys spread; none: the whole picture.",
             verbs=_ALL,
             default="breast",
+            choices=("breast", "none"),
             scope="pixels",
         ),
         Option(

@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from apps.retinopathy.exports import write_letters, write_overlays, write_worklist
-from apps.retinopathy.images import PREPARED_COLUMNS, augment, prepare, read
+from apps.retinopathy.images import COLOURS, PREPARED_COLUMNS, augment, prepare, read
 from apps.retinopathy.index import COLUMNS, index
 from apps.retinopathy.metrics import GRADES, METRICS
 from apps.retinopathy.phantom import write_phantom
@@ -105,6 +105,7 @@ APP = App(
             "with limited contrast), or normalised+equalised.",
             verbs=("train", "evaluate", "predict"),
             default="normalised",
+            choices=COLOURS,
             scope="pixels",
         ),
         Option(

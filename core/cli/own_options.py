@@ -63,6 +63,15 @@ class AppCommand(typer.core.TyperCommand):
         parameters = super().get_params(ctx)
         return [*parameters[:-1], *ctx.meta.get(_PARAMETERS, {}).values(), *parameters[-1:]]
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Names of options, those of the app too: what is typed so far names it, if any does."""
+        if incomplete.startswith("-") and _PARAMETERS not in ctx.meta:
+            known = {word for parameter in self.params for word in parameter.opts}
+            typed = [str(value) for value in ctx.params.values() if isinstance(value, str | Path)]
+            verb = _VERBS.get(str(ctx.info_name), str(ctx.info_name))
+            ctx.meta[_PARAMETERS] = _parameters(_app_named([*typed, *ctx.args]), verb, known)
+        return list(super().shell_complete(ctx, incomplete))
+
     def invoke(self, ctx: Any) -> Any:
         """Put the app's values aside, where ``own_options`` finds them."""
         found = {}
@@ -132,7 +141,14 @@ def _parameter(option: Option, panel: str) -> inspect.Parameter:
         flags += f"/--no-{option.name}"
     if option.choices:
         kind = Literal.__getitem__(option.choices)
-    default = typer.Option(None, flags, help=option.help, rich_help_panel=panel)
+    words = tuple(map(str, option.choices or ()))
+
+    def fitting(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    default = typer.Option(
+        None, flags, help=option.help, rich_help_panel=panel, autocompletion=fitting
+    )
     name = _python_name(option.name)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
