@@ -50,6 +50,17 @@ def test_paired_shares_are_told_apart_as_often_as_promised() -> None:
     assert plain == pytest.approx(0.8, abs=0.04)
 
 
+def test_models_cannot_differ_on_more_cases_than_one_of_them_misses() -> None:
+    # Right on .9 and .85: both right on at least .75, so only one is right on .25 at most.
+    assert cases_for_better_proportion(0.9, 0.85, discordant=0.25, power=0.8) > 0
+    assert cases_for_better_proportion(0.9, 0.85, discordant=0.05, power=0.8) > 0
+    for discordant in (0.26, 0.9, 0.04):
+        with pytest.raises(MetricError, match=r"0\.05 to 0\.25 of the cases"):
+            cases_for_better_proportion(0.9, 0.85, discordant=discordant, power=0.8)
+    with pytest.raises(MetricError, match="equal shares"):
+        cases_for_better_proportion(0.9, 0.9, discordant=0.1, power=0.8)
+
+
 def test_paired_areas_are_told_apart_as_often_as_promised() -> None:
     n = cases_for_better_area(0.75, 0.85, 1.0, correlation=0.5, power=0.8)
     rng = np.random.default_rng(1)

@@ -18,6 +18,7 @@ from core.errors import MetricError
 from core.evaluation.failures import quality_words
 from core.evaluation.subgroups import values_in_words
 from core.evaluation.summary import summarise
+from core.evaluation.verdicts import verdicts
 from core.statistics import metrics
 
 BINARY = Task(name="cancer", kind="binary", classes=("no", "yes"), positive=("yes",))
@@ -550,3 +551,19 @@ def test_a_gate_that_flags_most_images_is_told_and_one_that_flags_few_is_not() -
     assert "They are trained on with the labels they came with" in told
     assert quality_words(table.assign(quality=[words] * 3 + [""] * 8), "judged") == ""
     assert quality_words(table.drop(columns="quality"), "judged") == ""
+
+
+def test_guessing_at_labels_of_any_number_is_right_for_half_of_them() -> None:
+    names = ("a", "b", "c", "d")
+    task = Task(name="signs", kind="multilabel", classes=names)
+    rng = np.random.default_rng(4)
+    truth, scores = rng.random((150, 4)) < 0.4, rng.random((150, 4))
+    found = [
+        sk.balanced_accuracy_score(truth[:, i], scores[:, i] >= 0.5) for i in range(len(names))
+    ]
+    row = {"name": "balanced_accuracy", "unit": "image", "value": float(np.mean(found))}
+    row |= {"title": "Balanced accuracy", "low": 0.44, "high": 0.56, "percent": True, "n": 150}
+    content = {"about": {"headline": "balanced_accuracy", "unit": "image"}, "metrics": [row]}
+    (entry,) = verdicts(content, task, {})
+    assert entry["against"]["value"] == 0.5
+    assert entry["answer"] == "not shown"

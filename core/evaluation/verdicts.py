@@ -63,6 +63,9 @@ def verdicts(
     if head is None:
         return []
     n_classes = len(task.classes) - len((evaluation.get("about") or {}).get("absent_classes") or [])
+    if task.kind == "multilabel":
+        # Each label is a question of two answers, and the number is the mean over the labels.
+        n_classes = 2
     found = [
         _against_chance(evaluation, head, n_classes),
         None if is_probe else _against_probe(evaluation, head),

@@ -15,8 +15,9 @@ TERMS: dict[str, str] = {
     "is guessing, one is perfect. Area under the ROC curve.",
     "Average precision": "Area under the curve of precision against recall. Guessing gives the "
     "share of positive cases.",
-    "Balanced accuracy": "Mean over the classes of the share found. Guessing gives one divided by "
-    "the number of classes.",
+    "Balanced accuracy": "Mean over the classes of the share found; of several labels the mean of "
+    "sensitivity and specificity over the labels. Guessing gives one half for labels, and else one "
+    "divided by the number of classes.",
     "Brier score": "Mean squared distance between the scores and what was true; zero is perfect.",
     "Bootstrap": "Interval from drawing whole groups again and again, with replacement, and "
     "computing the number anew each time.",

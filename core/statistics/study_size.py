@@ -126,13 +126,19 @@ def cases_for_better_proportion(
     _inside(second, "share")
     _inside(power, "power")
     away = abs(second - first)
+    if away <= 0:
+        msg = f"Both shares are {first:g}; equal shares show no difference in any study."
+        raise MetricError(msg)
     apart = first * (1 - second) + second * (1 - first) if discordant is None else discordant
-    if away <= 0 or not away <= apart <= 1:
+    # All that the better model misses may be right in the other, and no more than that is right.
+    most = away + 2 * min(1 - max(first, second), first, second)
+    if not away - 1e-9 <= apart <= most + 1e-9:
         msg = (
-            f"Shares of {first:g} and {second:g} need between {away:g} and 1 of the cases to "
-            f"differ, and {apart:g} do; equal shares show no difference in any study."
+            f"Of models that are right on shares of {first:g} and {second:g}, only one is right "
+            f"on {away:g} to {most:g} of the cases, and not on {apart:g}."
         )
         raise MetricError(msg)
+    apart = max(away, apart)
     z_a, z_b = float(stats.norm.isf(alpha / 2)), float(stats.norm.ppf(power))
     return ceil((z_a * sqrt(apart) + z_b * sqrt(apart - away**2)) ** 2 / away**2 - 1e-9)
 
