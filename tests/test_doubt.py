@@ -360,6 +360,17 @@ def test_nothing_is_decided_where_most_are_of_another_kind(
     if refused:
         assert f"{n_strange} of 10 inputs" in sentence
         assert set(decided(rows, withheld=sentence)["patient"]["decision"]) == {"withheld"}
+        # Afterwards it follows what was done.
+        held = decided(rows, withheld=sentence)["predictions"].reset_index()
+        assert prevailing_doubt(held) == sentence
+        given = decided(rows, accept=True)["predictions"].reset_index()
+        asked = prevailing_doubt(given, accepted=True)
+        assert asked.startswith(f"Decisions were given although {n_strange} of 10 inputs")
+        assert asked.endswith("as asked by --accept-doubtful.")
+        # What is of another kind is decided by nobody's wish.
+        other = decided(rows.assign(quality="not a fundus photograph"), accept=True)
+        other = prevailing_doubt(other["predictions"].reset_index(), accepted=True)
+        assert other.startswith("No decisions are given: 10 of 10")
 
 
 def test_pictures_of_another_kind_count_like_unfamiliar_ones() -> None:

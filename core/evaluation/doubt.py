@@ -77,11 +77,16 @@ class DoubtRule:
     accept: bool = False
 
 
-def prevailing_doubt(predictions: pd.DataFrame) -> str:
+def prevailing_doubt(predictions: pd.DataFrame, *, accepted: bool = False) -> str:
     """Why nothing should be decided about these inputs; empty where most are familiar.
 
     Counted are inputs with a score that are unlike the training, or whose quality says that
-    they are not of the kind at all (it begins with ``not``, see ``App.prepare``).
+    they are not of the kind at all (it begins with ``not``, see ``App.prepare``). Where they
+    have a ``decision`` already, the sentence says what was done.
+
+    Args:
+        predictions: the inputs, with or without decisions.
+        accepted: whether decisions were asked for in spite of doubt.
     """
     ok = predictions[text_of(predictions["status"]) == "ok"]
     if not len(ok):
@@ -93,10 +98,16 @@ def prevailing_doubt(predictions: pd.DataFrame) -> str:
         return ""
     kinds = [f"{int(strange.sum()):,} {UNFAMILIAR}"] if strange.any() else []
     kinds += [f"{int(other.sum()):,} not of the kind"] if other.any() else []
-    return (
-        f"No decisions are given: {n:,} of {len(ok):,} inputs with a score are no pictures of the "
-        f"kind this model knows ({', '.join(kinds)})."
+    said = (
+        f"{n:,} of {len(ok):,} inputs with a score are no pictures of the kind this model knows "
+        f"({', '.join(kinds)})"
     )
+    undecided = {OPEN, REFERRED, WITHHELD}
+    if "decision" not in ok or set(text_of(ok["decision"]).tolist()) <= undecided:
+        return f"No decisions are given: {said}."
+    if accepted:
+        return f"Decisions were given although {said}, as asked by --accept-doubtful."
+    return f"Most of this is in doubt: {said}."
 
 
 def decide_all(

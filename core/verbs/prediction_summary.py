@@ -56,14 +56,14 @@ def _sides(name: str) -> dict[str, str]:
     return {"positive": name, "negative": "negative" if name == "positive" else f"not {name}"}
 
 
-def _held_out(run: Run, predictions: pd.DataFrame) -> str:
+def _held_out(run: Run, predictions: pd.DataFrame, *, accepted: bool) -> str:
     """What the run's own report says first, or why it says nothing of these inputs.
 
     Empty where the report is not beside the run.
     """
     if not (run.path / "metrics.json").is_file():
         return ""
-    prevails = prevailing_doubt(predictions)
+    prevails = prevailing_doubt(predictions, accepted=accepted)
     if prevails:
         return f"{NO_MEASURE} {prevails}"
     manifest = run.path / "manifest.parquet"
@@ -138,7 +138,7 @@ def summarise(
         "n_unfamiliar": unfamiliar,
         "n_quality_flagged": int((ok["quality"].fillna("") != "").sum()),
         "n_doubtful": int((predictions["doubt"] != "").sum()),
-        "held_out": _held_out(run, predictions),
+        "held_out": _held_out(run, predictions, accepted=context.accept_doubtful),
         "units": {
             unit: {
                 "n": len(table),

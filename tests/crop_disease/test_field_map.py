@@ -326,7 +326,7 @@ def test_a_finished_map_is_kept_and_a_changed_one_is_not(phantom: Path, tmp_path
     (tmp_path / ".scores.tif.99.partial").write_bytes(b"left by a killed job")
     first = run(tiles)
     assert asked
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["classes.tif", "scores.tif"]
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["classes.tif", "doubt.tif", "scores.tif"]
     before = (tmp_path / "scores.tif").read_bytes()
     assert run(tiles) == first
     assert not asked
@@ -504,9 +504,9 @@ def test_an_unfamiliar_field_gets_no_prescription_and_no_accuracy(
     assert "no prescription was written" in made.notes[0]
     table = pd.read_csv(folder / "summary.csv")
     assert table["corrected_ha"].isna().all()
-    assert table["doubt"].str.startswith("No decisions are given").all()
+    assert table["doubt"].str.startswith("Most of this is in doubt: ").all()
     page = (folder / "map.html").read_text()
-    assert 'role="alert">No decisions are given' in page
+    assert 'role="alert">Most of this is in doubt' in page
     assert "Accuracy expected on this map" not in page
     zones = pyogrio.read_dataframe(folder / "zones.gpkg")
     assert (zones["n_doubtful"] == zones["n_tiles"]).all()
@@ -521,13 +521,33 @@ def test_an_unfamiliar_field_gets_no_prescription_and_no_accuracy(
     assert "in doubt" in page[page.index('"legend"') :]
     with rasterio.open(folder / "doubt.tif") as source:
         assert set(np.unique(source.read(1))) == {100, 255}
-    folder, _ = doubtful(phantom, tmp_path / "b", lambda tiles: True, accept_doubtful=True)
+    row = {"name": "macro_f1", "title": "Macro-F1", "unit": "image", "value": 0.9, "n": 43}
+    folder, _ = doubtful(
+        phantom,
+        tmp_path / "b",
+        lambda tiles: True,
+        accept_doubtful=True,
+        evaluation={"about": {"unit": "image"}, "metrics": [{**row, "of": "", "subgroup": ""}]},
+    )
     assert (folder / "TASKDATA" / "TASKDATA.XML").is_file()
     # Prescribed because somebody asked for it: the mark goes along.
     marked = pyogrio.read_dataframe(folder / "prescription.shp")
-    assert marked["Doubt"].str.endswith("tiles in doubt").all()
+    assert marked["Doubt"].str.endswith("tiles in doubt, 100 % of the ground").all()
     assert (marked["N_doubtful"] == marked["N_tiles"]).all()
-    assert "Accuracy expected on this map" in (folder / "map.html").read_text()
+    n = int((pyogrio.read_dataframe(folder / "tiles.gpkg")["status"] == "ok").sum())
+    # Whatever was asked, nothing was measured on such ground; and pages say what was done.
+    page = (folder / "map.html").read_text()
+    assert "Accuracy expected on this map" not in page
+    assert "No decisions are given" not in page
+    assert "Accuracy and corrected areas are withheld, whatever was asked: 100" in page
+    assert f"Decisions were given although {n} of {n} inputs" in page
+    assert f"although {len(marked)} of {len(marked)} zones (" in page
+    table = pd.read_csv(folder / "summary.csv")
+    assert table[["corrected_ha", "low_ha", "high_ha"]].isna().all(axis=None)
+    assert table["doubt"].str.contains("corrected area withheld: ").all()
+    # One meaning of ground in doubt: the zones of the table are those of the sentence.
+    assert table["doubt_ha"].sum() == pytest.approx(marked["Area_ha"].sum(), abs=1e-5)
+    assert page.count("<td>withheld</td>") == len(table)
 
 
 def in_the_west(share: float) -> Callable[[pd.DataFrame], Any]:
@@ -553,12 +573,12 @@ def test_areas_are_withheld_where_a_fifth_of_the_ground_is_in_doubt(
     # Given where somebody has looked, and marked all the same.
     folder, _ = doubtful(phantom, tmp_path / "b", in_the_west(0.47), accept_doubtful=True)
     table = pd.read_csv(folder / "summary.csv")
-    assert table[["area_ha", "corrected_ha"]].notna().all(axis=None)
+    assert table["area_ha"].notna().all()
+    assert table["corrected_ha"].isna().all()
     assert table["doubt"].str.contains("lies in tiles in doubt").any()
     page = (folder / "map.html").read_text()
-    assert re.search(
-        r"Accuracy expected on this map.*4\d % of this map lies in tiles in doubt", page
-    )
+    assert "Accuracy expected on this map" not in page
+    assert re.search(r"withheld, whatever was asked: 4\d % of this map lies in tiles in", page)
 
 
 def test_a_field_and_a_class_in_doubt_are_withheld_and_others_marked(
@@ -636,8 +656,20 @@ def test_zones_in_doubt_have_no_rate(phantom: Path, tmp_path: Path) -> None:
     rates = pyogrio.read_dataframe(folder / "prescription.shp")
     assert sorted(rates["Zone"]) == sorted(zones.loc[zones["doubt"] == "", "zone"])
     assert f"{len(left)} of {len(zones)} zones" in (folder / "map.html").read_text()
-    n = int(rates["N_doubtful"].sum())
-    assert any(f"{n} of " in note and "N_doubtful" in note for note in made.notes) == bool(n)
+    # Each tile counts once, though it may touch several zones, and each zone says its share.
+    tiles = pyogrio.read_dataframe(folder / "tiles.gpkg")
+    scored = tiles[tiles["status"] == "ok"]
+    ground = zones[zones["doubt"] == ""].union_all()
+    touched = scored[scored.intersection(ground).area > 1e-3]
+    n = int((touched["doubt"] != "").sum())
+    assert n > 0
+    assert len(touched) < int(rates["N_tiles"].sum())
+    assert any(f"{n} of {len(touched)} tiles of the zones" in note for note in made.notes)
+    some = rates["N_doubtful"] > 0
+    assert some.any()
+    assert not some.all()
+    assert rates.loc[some, "Doubt"].str.fullmatch(r"\d+ of \d+ tiles in doubt, .* ground").all()
+    assert (rates.loc[~some, "Doubt"].fillna("") == "").all()
 
 
 def test_a_threshold_changes_no_class_of_a_map(phantom: Path, tmp_path: Path) -> None:
@@ -755,7 +787,7 @@ def test_a_map_of_ground_that_was_trained_on_says_so(phantom: Path, tmp_path: Pa
         trained=run_tiles,
     )
     first, second = trust_words(given, tiles, unlike="")
-    assert first.startswith("On 43 tiles of 15 blocks held out of training, Macro-F1 was 0.923 (95")
+    assert first.startswith("On 43 tiles of 15 blocks, macro-F1 was 0.923 (95")
     assert "0.274 to 0.997" in first
     assert "overlap ground that the model was trained on" in second
     # Of ground unlike any in training nothing was measured.

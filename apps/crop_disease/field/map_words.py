@@ -111,7 +111,15 @@ def applied_table(
             }
         )
     n_left = int(doubtful.sum())
+    marked = zones["doubt"] != ""
     why = "Every zone has a rate."
+    if marked.any():
+        area = area_words(float(zones.loc[marked, "area_ha"].sum()))
+        why = (
+            f"Every zone has a rate, as asked by --accept-doubtful, although "
+            f"{count(int(marked.sum()))} of {count(len(zones))} zones ({area}) are in doubt: "
+            "unlike the training images or of poor quality."
+        )
     if withheld:
         why = f"No prescription was written: {withheld}"
     elif n_left:

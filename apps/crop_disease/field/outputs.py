@@ -33,11 +33,11 @@ from apps.crop_disease.field.project import Layers
 from apps.crop_disease.field.raster import RasterFacts, describe
 from apps.crop_disease.field.rates import UNITS, read_rates
 from apps.crop_disease.field.spatial import read_shapes
-from apps.crop_disease.field.summary import cells, doubt_of_map, per_field, summarise
+from apps.crop_disease.field.summary import cells, doubt_of_map, per_field, summarise, unlike
 from apps.crop_disease.field.tile_pixels import field_mask
 from apps.crop_disease.field.webmap import web_map
 from apps.crop_disease.field.window import is_tile
-from apps.crop_disease.field.zone_tiles import for_files, tile_shapes, with_tiles
+from apps.crop_disease.field.zone_tiles import for_files, n_tiles_of, tile_shapes, with_tiles
 from apps.crop_disease.field.zones import hot_spots, trace_zones, write_layer
 from core.app import Export
 from core.base.outputs import csv_safe, write_text
@@ -64,7 +64,7 @@ OF_PREDICTIONS = (
 )
 HEADER = (
     *("Class", "Area on the map", "Share", "Corrected area (95 % interval)"),
-    *("Zones", "Area of the zones", "Zones in doubt", "Ground in doubt"),
+    *("Zones", "Area of the zones", "Area of zones in doubt", "Ground in doubt"),
 )
 # Side of a cell of the grid where no working width is given; and how many cells lie across one,
 # so that the border of a zone is not moved by more than an eighth of it.
@@ -185,6 +185,7 @@ def _write_raster(
         *notes,
     ]
     classes_file = maps.classes
+    why = unlike(zones, tiles, accept=context.accept_doubtful)
     page, reason = attempt(
         lambda: web_map(
             f"{facts.path.stem}: {task.name}",
@@ -199,7 +200,7 @@ def _write_raster(
             notes=notes,
             spots=spots,
             warning=no_areas,
-            trust=trust_words(context, tiles, unlike=_unlike(zones, tiles)),
+            trust=trust_words(context, tiles, unlike=why),
             applied=None if rates is None else applied_table(zones, rates, context, withheld),
         )
     )
@@ -209,8 +210,7 @@ def _write_raster(
             zones, within, facts, tiles, accept=context.accept_doubtful, withheld=no_areas
         )
     for name, frame in tables.items():
-        text = frame.map(csv_safe).to_csv(index=False, lineterminator="\n")
-        write_text(folder / name, text)
+        write_text(folder / name, frame.map(csv_safe).to_csv(index=False, lineterminator="\n"))
     written = [write_layer(told, folder / "zones.geojson")]
     written += [folder / name for name in tables]
     if page is None:
@@ -220,7 +220,7 @@ def _write_raster(
         write_text(folder / "map.html", page)
         written.append(folder / "map.html")
     if rates is not None:
-        prescribed = _prescribe(context, zones, rates, folder, facts.path.stem, withheld)
+        prescribed = _prescribe(context, zones, rates, folder, (tiles, facts), withheld)
         written += prescribed
         if prescribed:
             layers.add_prescription(folder / "prescription.shp", rates)
@@ -252,12 +252,6 @@ def _spots(zones: Any, context: ExportContext, no_areas: str) -> tuple[Any, list
     return hot_spots(known, affected), [said] if n else []
 
 
-def _unlike(zones: Any, tiles: pd.DataFrame) -> str:
-    """Why an accuracy measured elsewhere says nothing of this map; empty where it may."""
-    too_much, sentence = doubt_of_map(zones, "this map", accept=False)
-    return prevailing_doubt(tiles) or (sentence if too_much else "")
-
-
 def _withheld(
     context: ExportContext, zones: Any, tiles: pd.DataFrame, name: str
 ) -> tuple[str, str]:
@@ -286,9 +280,18 @@ def _doubtful_zones(zones: Any) -> list[str]:
 
 
 def _prescribe(
-    context: ExportContext, zones: Any, rates: Any, folder: Path, name: str, withheld: str
+    context: ExportContext,
+    zones: Any,
+    rates: Any,
+    folder: Path,
+    of: tuple[pd.DataFrame, RasterFacts],
+    withheld: str,
 ) -> list[Path]:
-    """The prescription, without what is in doubt; nothing where most is."""
+    """The prescription, without what is in doubt; nothing where most is.
+
+    ``of`` are the tiles and the facts of the raster.
+    """
+    name = of[1].path.stem
     if withheld:
         context.notes.append(
             f"{name}: no prescription was written, for most of its tiles are in doubt. If you "
@@ -306,11 +309,11 @@ def _prescribe(
     if not len(zones):
         context.notes.append(f"{name}: no prescription was written, for no zone has a rate.")
         return []
-    if zones["n_doubtful"].any():
+    n, bad = n_tiles_of(zones, *of)
+    if bad:
         context.notes.append(
-            f"{name}: {int(zones['n_doubtful'].sum()):,} of {int(zones['n_tiles'].sum()):,} tiles, "
-            "each counted for every zone with a rate whose ground it shares, are in doubt: column "
-            "N_doubtful of the prescription."
+            f"{name}: {bad:,} of {n:,} tiles of the zones with a rate are in doubt: columns "
+            "N_doubtful and Doubt of the prescription."
         )
     options = context.options
     given = {key: str(options[key]) for key in ("product", "farm", "customer") if options.get(key)}

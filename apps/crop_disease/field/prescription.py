@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["write_prescription"]
 
 # Why a zone may be in doubt, under names of ten characters at most, as shapefiles want.
-MARKS = {"n_tiles": "N_tiles", "n_doubtful": "N_doubtful", "doubt": "Doubt"}
+MARKS = {"n_tiles": "N_tiles", "n_doubtful": "N_doubtful"}
 
 
 def write_prescription(
@@ -58,6 +58,7 @@ def write_prescription(
             "Product": names.product,
             "Area_ha": zones["area_ha"],
             **{mark: zones[name] for name, mark in MARKS.items() if name in zones},
+            **({"Doubt": _doubt_of(zones)} if {*MARKS, "doubt_share"} <= set(zones) else {}),
         },
         geometry=zones.geometry,
         crs=zones.crs,
@@ -76,3 +77,12 @@ def write_prescription(
         if notes is not None:
             notes += differs
     return written
+
+
+def _doubt_of(zones: Any) -> list[str]:
+    """How much of each zone is in doubt, in words; empty where no tile of it is."""
+    marks = zip(zones["n_doubtful"], zones["n_tiles"], zones["doubt_share"], strict=True)
+    return [
+        f"{n} of {of} tiles in doubt, {float(f'{100 * share:.2g}'):g} % of the ground" if n else ""
+        for n, of, share in marks
+    ]

@@ -17,13 +17,14 @@ from apps.crop_disease.field.areas import (
     judged_counts,
     read_confusion,
 )
-from apps.crop_disease.field.doubtful_ground import share_of, told
+from apps.crop_disease.field.doubtful_ground import MOST_DOUBT, share_of, told
 from apps.crop_disease.field.ground import area_perimeter_m, in_degrees
 from apps.crop_disease.field.notes import area_words, facts_of
 from apps.crop_disease.field.zone_tiles import doubt_of_shapes
 from core.base.progress import log
 from core.base.tables import score_columns
 from core.errors import MetricError
+from core.evaluation.doubt import prevailing_doubt
 from core.report.numbers import number
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from apps.crop_disease.field.spatial import Shapes
     from core.app import ExportContext, Task
 
-__all__ = ["cells", "doubt_of_map", "per_field", "summarise"]
+__all__ = ["cells", "doubt_of_map", "per_field", "summarise", "unlike"]
 
 
 def summarise(
@@ -58,11 +59,12 @@ def summarise(
 
     classes = list(context.task.classes)
     mapped = np.array([maps.area_m2[name] for name in classes]) / 1e4
-    estimate, notes = (None, [withheld]) if withheld else _estimate(context, mapped, zones)
+    reason = _ground_in_doubt(zones) or unlike(zones, tiles, accept=context.accept_doubtful)
+    estimate, notes = (None, [withheld]) if withheld else _estimate(context, mapped, zones, reason)
     doubtful = (zones["doubt"] != "") & (not context.accept_doubtful)
     n_zones = zones.loc[~doubtful, "class"].value_counts()
     of_zones, in_doubt = (
-        zones[rows].groupby("class")["area_ha"].sum() for rows in (~doubtful, doubtful)
+        zones[rows].groupby("class")["area_ha"].sum() for rows in (~doubtful, zones["doubt"] != "")
     )
     rows: list[dict[str, Any]] = []
     for i, name in enumerate(classes):
@@ -85,6 +87,8 @@ def summarise(
         title = context.task.title(row["class"])
         _mark(row, _of_class(row["doubt_share"], title, context), whole=withheld)
     notes += [f"{row['class']}: {row['doubt']}." for row in rows if row["doubt"] and not withheld]
+    for row in rows:
+        _leave_uncorrected(row, reason)
     if maps.unmapped_m2 > 0:
         notes.append(
             f"{area_words(maps.unmapped_m2 / 1e4)} of {area_words(maps.valid_m2 / 1e4)} hold a "
@@ -105,7 +109,7 @@ def doubt_of_map(zones: Any, name: str, *, accept: bool) -> tuple[bool, str]:
     if withheld:
         words = (
             f"Hectares and accuracy are {words}: unlike the training images or of poor quality. "
-            "If you have looked at them and know better, pass --accept-doubtful"
+            "If you have looked at them and know better, --accept-doubtful gives the hectares"
         )
     return withheld, f"{words}." if words else ""
 
@@ -115,7 +119,24 @@ def _of_class(share: float, title: str, context: ExportContext) -> tuple[bool, s
     return told(share, of=f"the ground called {title}", accept=context.accept_doubtful)
 
 
+def unlike(zones: Any, tiles: pd.DataFrame, *, accept: bool) -> str:
+    """Why an accuracy measured elsewhere says nothing of this map; empty where it may.
+
+    Accepting doubt changes what is said, and never whether: nothing was measured on such ground.
+    """
+    return prevailing_doubt(tiles, accepted=accept) or _ground_in_doubt(zones)
+
+
+def _ground_in_doubt(zones: Any) -> str:
+    """How much of the ground of a map is in doubt; empty where accuracies hold all the same."""
+    share = share_of(zones["area_ha"], zones["doubt_share"])
+    too_much, words = told(share, of="this map", accept=False)
+    words = f"{words.removeprefix('withheld: ')}: unlike the training images or of poor quality."
+    return words if too_much else ""
+
+
 # What is left empty where it is withheld.
+UNCORRECTED = "corrected area withheld"
 AREAS = ("area_ha", "share", "corrected_ha", "low_ha", "high_ha", "zones_ha", "doubt_ha")
 
 
@@ -127,17 +148,36 @@ def _mark(row: dict[str, Any], doubt: tuple[bool, str], *, whole: str) -> None:
         row.update(dict.fromkeys(set(AREAS) & set(row)))
 
 
+def _leave_uncorrected(row: dict[str, Any], reason: str) -> None:
+    """Empty the corrected areas of a row where the model's accuracy says nothing of its ground.
+
+    Args:
+        row: of areas, marked.
+        reason: why none of the map is corrected; empty where one class alone may be in doubt.
+    """
+    if not reason and row["doubt_share"] <= MOST_DOUBT:
+        return
+    row.update(dict.fromkeys(("corrected_ha", "low_ha", "high_ha")))
+    if row["area_ha"] is not None:
+        why = reason.rstrip(".") or f"more than {100 * MOST_DOUBT:.0f} % of it is in doubt"
+        row["doubt"] = "; ".join(filter(None, (row["doubt"], f"{UNCORRECTED}: {why}")))
+
+
 def _simplified(context: ExportContext, rows: Sequence[dict[str, Any]]) -> list[str]:
     """What the working width did to the areas."""
     width = float(context.options.get("working-width") or 0)
     whole = sum(row["area_ha"] for row in rows)
     if not width or not whole:
         return []
+
+    def traced(row: dict[str, Any]) -> float:
+        return float(row["zones_ha"] + (0.0 if context.accept_doubtful else row["doubt_ha"]))
+
     off = max(
         (row for row in rows if row["area_ha"]),
-        key=lambda row: abs((row["zones_ha"] + row["doubt_ha"]) / row["area_ha"] - 1),
+        key=lambda row: abs(traced(row) / row["area_ha"] - 1),
     )
-    in_zones = off["zones_ha"] + off["doubt_ha"]
+    in_zones = traced(off)
     change = in_zones / off["area_ha"] - 1
     return [
         f"Zones are simplified to a working width of {width:g} m, and those below "
@@ -215,7 +255,7 @@ def cells(table: pd.DataFrame, task: Task) -> Sequence[tuple[str, ...]]:
     """The summary as strings for a page."""
     shown = []
     for row in table.to_dict("records"):
-        corrected = "not estimated"
+        corrected = "withheld" if UNCORRECTED in row["doubt"] else "not estimated"
         if not _is_empty(row["corrected_ha"]):
             areas = (row["corrected_ha"], row["low_ha"], row["high_ha"])
             value, low, high = map(area_words, areas)
@@ -248,15 +288,17 @@ def _is_empty(value: Any) -> bool:
 
 
 def _estimate(
-    context: ExportContext, mapped: NDArray[np.float64], zones: Any
+    context: ExportContext, mapped: NDArray[np.float64], zones: Any, reason: str
 ) -> tuple[AreaEstimate | None, list[str]]:
-    """Corrected areas where judged tiles are known."""
+    """Corrected areas where judged tiles are known, but for a ``reason`` not to (``unlike``)."""
     given = context.options.get("confusion")
     counts, whose = None, "this run's held-out"
     if given:
         counts, whose = read_confusion(_path(given), context.task.classes), f"{given}'s judged"
     elif context.judged is not None and "row_off" in context.judged:
         counts = judged_counts(context.judged, context.task.classes)
+    if reason:
+        return None, [f"Accuracy and corrected areas are withheld, whatever was asked: {reason}"]
     if counts is None or not counts.sum():
         return None, [
             "Hectares are counted on the map, with the errors of the model in them. Pass "

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from apps.crop_disease.field.raster import RasterFacts
     from core.app import Task
 
-__all__ = ["doubt_of_shapes", "for_files", "tile_shapes", "with_tiles"]
+__all__ = ["doubt_of_shapes", "for_files", "n_tiles_of", "tile_shapes", "with_tiles"]
 
 
 def tile_shapes(tiles: pd.DataFrame, facts: RasterFacts) -> NDArray[Any]:
@@ -50,6 +50,16 @@ def doubt_of_shapes(
     scored = tiles[tiles["status"] == "ok"]
     pairs = overlaps(shapes, tile_shapes(scored, facts))
     return share_in(len(shapes), pairs, is_doubtful(scored))
+
+
+def n_tiles_of(zones: Any, tiles: pd.DataFrame, facts: RasterFacts) -> tuple[int, int]:
+    """How many tiles with a score share ground with these zones, and how many are in doubt.
+
+    A tile that shares ground with several of them counts once.
+    """
+    scored = tiles[tiles["status"] == "ok"]
+    tile = np.unique(overlaps(zones.geometry.to_numpy(), tile_shapes(scored, facts))[1])
+    return len(tile), int(is_doubtful(scored)[tile].sum())
 
 
 def with_tiles(zones: Any, tiles: pd.DataFrame, facts: RasterFacts, task: Task) -> Any:
@@ -104,12 +114,13 @@ def for_files(zones: Any, *, accept: bool, withheld: bool) -> Any:
 
     Returns:
         the zones with ``predicted``, the class; ``class``, which is ``in doubt`` where most of
-        what is known of the zone is; and ``doubt_ha``, where its hectares then stand in place of
-        ``area_m2``, ``area_ha``, ``perim_m`` and ``score``.
+        what is known of the zone is; and ``doubt_ha``, the hectares of a zone in doubt, in place of
+        ``area_m2``,
+        ``area_ha``, ``perim_m`` and ``score``, or beside them where accepted.
     """
-    if accept:
-        return zones.assign(predicted=zones["class"], doubt_ha=np.nan)
     doubtful = (zones["doubt"] != "").to_numpy()
+    if accept:
+        return zones.assign(predicted=zones["class"], doubt_ha=zones["area_ha"].where(doubtful))
     empty = doubtful | withheld
     return zones.assign(
         **{name: zones[name].where(~empty) for name in ("area_m2", "area_ha", "perim_m")},
