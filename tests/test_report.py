@@ -25,17 +25,18 @@ from core.evaluation.summary import summarise
 from core.evaluation.verdicts import verdicts
 from core.report import pdf
 from core.report.calibration_words import can_be_read, temperature_words
-from core.report.first_screen import cautions
+from core.report.first_screen import cautions, first_screen
 from core.report.html import render_page
 from core.report.model_card import model_card
-from core.report.numbers import count, number
+from core.report.numbers import count, number, rounded_parts
 from core.report.own_words import blocks_in_words
 from core.report.page import report_html, write_report
+from core.report.results import Results
 from core.report.verdict import verdict
 from core.statistics.metrics import accuracy, macro_f1, sensitivity_of_positive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 CLASSES = ("healthy", "leaf_miner", "rust")
@@ -458,7 +459,7 @@ def test_the_verdict_says_what_the_cases_had_to_do_with_training(
     ("low", "high", "words"),
     [
         (0.61, 0.75, "better than chance (chance is 0.500)"),
-        (0.44, 0.61, "It is not shown that this model does better than guessing"),
+        (0.44, 0.61, "This test cannot tell whether the model is better than guessing"),
         (0.21, 0.38, "worse than chance (chance is 0.500). Look for swapped labels."),
         (None, None, "cannot be said without an interval"),
     ],
@@ -742,33 +743,145 @@ def test_an_image_is_called_what_its_users_call_it() -> None:
     assert blocks_in_words(blocks, "image") == blocks
 
 
+def _line(slope: tuple[float, float], large: tuple[float, float]) -> dict[str, Any]:
+    ends = {"slope": slope, "in_the_large": large}
+    return {key: {"value": sum(of) / 2, "low": of[0], "high": of[1]} for key, of in ends.items()}
+
+
+def _bins(counts: Sequence[int]) -> list[dict[str, Any]]:
+    return [{"start": i / 10, "end": (i + 1) / 10, "n": n} for i, n in enumerate(counts)]
+
+
 @pytest.mark.parametrize(
-    ("low", "high", "slope", "words"),
+    ("slope", "large", "words"),
     [
-        (0.0, 0.06, (0.8, 1.3), "A score can be read as a probability"),
-        (0.0, 0.14, (0.4, 1.9), "is not shown"),
-        (0.02, 0.09, (0.8, 1.3), "cannot be read as a probability"),
-        (0.0, 0.06, (0.3, 0.9), "cannot be read as a probability"),
+        ((0.8, 1.3), (-0.2, 0.3), "The score of yes can be read as a probability"),
+        ((0.2, 1.9), (-0.2, 0.3), "Whether the score of yes can be read as a probability is not"),
+        ((0.8, 1.3), (-0.2, 1.7), "is not shown"),
+        ((0.3, 0.9), (-0.2, 0.3), "cannot be read as a probability: it is too extreme"),
+        ((0.8, 1.3), (-0.9, -0.1), "cannot be read as a probability: it is too high as a whole"),
     ],
 )
-def test_whether_a_score_is_a_probability_is_said_first(
-    low: float, high: float, slope: tuple[float, float], words: str
+def test_of_a_positive_class_its_own_score_is_judged(
+    slope: tuple[float, float], large: tuple[float, float], words: str
 ) -> None:
-    def row(name: str, value: float) -> dict[str, Any]:
-        return {"name": name, "value": value, "low": low, "high": high, "unit": "image"}
-
     found = {
-        "about": {"unit": "image", "temperature": 0.7},
-        "metrics": [
-            *(row("expected_calibration_error", 0.05), row("log_loss", 0.5)),
-            *(row("expected_calibration_error_before", 0.04), row("log_loss_before", 0.4)),
-        ],
-        "calibration": {"slope": {"low": slope[0], "high": slope[1]}},
+        "about": {"unit": "eye"},
+        # Of the predicted class; it would say the contrary.
+        "metrics": [_ranged("expected_calibration_error", 0.05, 0.02, 0.2, "eye")],
+        "calibration": _line(slope, large),
+        "curves": {"reliability": {"after": _bins([80, 40, 3, 0, 0, 0, 0, 0, 2, 1])}},
     }
     task = Task(name="t", kind="binary", classes=("no", "yes"), positive=("yes",))
     said = can_be_read(found, task)
     assert words in said
-    assert ("too extreme" in said) == (slope[1] < 1)
-    # A temperature that did harm is never passed over.
-    assert "made scores worse: log-loss 0.400 before and 0.500 after" in said
-    assert "divided by 0.700" in temperature_words(found)
+    assert f"calibration slope {sum(slope) / 2:.3f}" in said
+    if "can be" in said and "Whether" not in said:
+        assert "Of scores elsewhere nothing is known, for lack of eyes." in said
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "counts", "words"),
+    [
+        (
+            0.0,
+            0.06,
+            [0, 0, 0, 3, 20, 30, 40, 50, 60, 90],
+            "290 of 293 tiles have a score of 0.4 or",
+        ),
+        (
+            0.0,
+            0.08,
+            [0, 0, 0, 0, 0, 1, 1, 0, 1, 39],
+            "is not shown: 39 of 42 tiles have a score of",
+        ),
+        (0.0, 0.08, [1, 1, 1, 1, 1, 1, 1, 1, 1, 1], "is not shown: at no score are there enough"),
+        (0.0, 0.14, [0, 0, 0, 3, 20, 30, 40, 50, 60, 90], "is not shown: they are on average off"),
+        (0.02, 0.09, [0, 0, 0, 3, 20, 30, 40, 50, 60, 90], "cannot be read as probabilities"),
+    ],
+)
+def test_no_score_is_spoken_of_that_few_cases_have(
+    low: float, high: float, counts: list[int], words: str
+) -> None:
+    found = {
+        "about": {"unit": "tile"},
+        "metrics": [_ranged("expected_calibration_error", 0.04, low, high, "tile")],
+        "curves": {"reliability": {"after, by tile": _bins(counts), "after": _bins([9] * 10)}},
+    }
+    said = can_be_read(found, Task(name="t", kind="multiclass", classes=("a", "b", "c")))
+    assert words in said
+    assert "0.3" not in said
+
+
+@pytest.mark.parametrize(("loss", "told"), [((0.45, 0.55), True), ((0.3, 0.7), False)])
+def test_a_temperature_did_harm_only_where_the_intervals_are_apart(
+    loss: tuple[float, float], told: bool
+) -> None:
+    rows = [
+        _ranged("log_loss", 0.5, *loss),
+        _ranged("log_loss_before", 0.4, 0.36, 0.44),
+        _ranged("expected_calibration_error", 0.05, 0.0, 0.2),
+        _ranged("expected_calibration_error_before", 0.04, 0.0, 0.2),
+    ]
+    found = {"about": {"unit": "image", "temperature": 0.7}, "metrics": rows}
+    task = Task(name="t", kind="multiclass", classes=("a", "b", "c"))
+    assert ("made scores worse" in can_be_read(found, task)) == told
+    said = temperature_words(found)
+    assert "divided by 0.700" in said
+    assert ("neither to help nor to harm" in said) != told
+
+
+def _ranged(
+    name: str, value: float, low: float, high: float, unit: str = "image"
+) -> dict[str, Any]:
+    return {"name": name, "value": value, "low": low, "high": high, "unit": unit}
+
+
+def test_parts_add_up_to_the_total_of_the_table() -> None:
+    # 123 of 176 called, 30 rightly and 93 wrongly: 698.86, 170.45 and 528.41 of 1,000.
+    assert rounded_parts(1000 * 123 / 176, [1000 * 30 / 176, 1000 * 93 / 176]) == (699, [171, 528])
+    for n in range(20, 60):
+        whole, parts = rounded_parts(1000 * 13 / n, [1000 * 4 / n, 1000 * 9 / n])
+        assert whole == round(1000 * 13 / n) == sum(parts)
+
+
+def test_one_caution_about_few_cases_is_always_on_the_first_screen(table: pd.DataFrame) -> None:
+    few = "11 positive cases call for caution (fewer than 100); 33 more would halve the intervals."
+    graver = [f"{n} copies of images of training" for n in range(5)]
+    found = {"about": {"unit": "image"}, "metrics": [], "cautions": [*graver, few]}
+    plain = context(found, table)
+    shown = [
+        b.text
+        for b in first_screen(plain, Results(found, plain.task, "leaf"))
+        if isinstance(b, Text)
+    ]
+    assert few in shown
+    assert sum(sentence.endswith("of training") for sentence in shown) == 2
+
+
+def test_beside_a_matrix_stands_that_the_threshold_counts_apart(table: pd.DataFrame) -> None:
+    grades = Task(name="g", kind="ordinal", classes=("0", "1", "2"), positive=("2",))
+    found = {
+        "about": {"unit": "image", "headline": "accuracy"},
+        "metrics": [{**_ranged("accuracy", 0.5, 0.4, 0.6), "title": "Accuracy", "n": 12}],
+        "operating_points": [
+            {
+                "name": "sensitivity=0.95",
+                "split": "val",
+                "threshold": 0.2,
+                "sensitivity": {"value": 0.5, "low": 0.3, "high": 0.7, "x": 2, "n": 4},
+                "specificity": {"value": 0.75, "low": 0.4, "high": 0.9, "x": 6, "n": 8},
+            }
+        ],
+        "confusion": {
+            "image": {"classes": ["0", "1", "2"], "counts": [[5, 0, 0], [2, 1, 0], [2, 1, 1]]}
+        },
+    }
+    page = words_of(report_html(replace(context(found, table), task=grades)))
+    assert "of 4 that are 2, 3 have another predicted class here" in page
+    assert "12 images, by the predicted class" in page
+    said = page.replace("\N{NO-BREAK SPACE}", " ")
+    assert "set for a sensitivity of 95 % on validation; reached 50.0 % here" in said
+    found["operating_points"] = []
+    page = words_of(report_html(replace(context(found, table), task=grades)))
+    assert "another predicted class" not in page

@@ -457,7 +457,7 @@ def test_curves_are_of_the_headline_unit_and_can_be_drawn() -> None:
 
 
 def test_numbers_of_a_column_are_cut_into_thirds_and_words_kept() -> None:
-    assert set(values_in_words(np.array(["a", "", "b"]))) == {"a", "b", "(empty)"}
+    assert set(values_in_words(np.array(["a", "", "b"]))) == {"a", "b", "not given"}
     ages = values_in_words(np.array([f"{v / 2}" for v in range(60)]))
     assert set(ages) == {"under 10", "10 to below 20", "20 or more"}
     names = values_in_words(np.array([f"w{i % 20}" for i in range(100)]))

@@ -48,10 +48,10 @@ APP = App(
     name="mammography",
     title="Mammography",
     intended_use=(
-        "Research on screening and diagnostic mammograms: orders exams by suspicion and grades "
+        "Research on screening and diagnostic mammograms: orders exams for reading and grades "
         "breast density, to support a study or the audit of a programme. It is not a medical "
-        "device, was tested only on data like those of its report, and no woman may be recalled, "
-        "or not recalled, because of it."
+        "device, was tested only on data like those of its report, and no decision about a woman "
+        "may rest on it."
     ),
     tasks=(
         Task(

@@ -70,7 +70,7 @@ def _drawn(
     at_threshold: str,
 ) -> Figure:
     """Curves, and points with their intervals."""
-    canvas, axes = canvas_of(HALF + 40, HALF + 30)
+    canvas, axes = canvas_of(HALF, HALF)
     axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle=(0, (2, 2)))
     plotted: list[tuple[str, float, float]] = []
     for i, (name, curve) in enumerate(curves):
@@ -95,7 +95,6 @@ def _drawn(
             at,
             xytext=(9, -13),
             textcoords="offset points",
-            fontsize=10,
             color=INK,
         )
         plotted.append((name, *at))

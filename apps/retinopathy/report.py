@@ -349,7 +349,8 @@ def worst_errors(context: ReportContext) -> Sequence[Block]:
         return []
     missed = int((far["away"] < 0).sum())
     words = (
-        f"{count(len(far))} of {quantity(len(rows), 'photograph')} are two grades or more off: "
+        f"{count(len(far))} of {quantity(len(rows), 'photograph')} are two grades or more off, by "
+        "the predicted grade: "
         f"{count(missed)} too low, {count(len(far) - missed)} too high."
     )
     blocks: list[Block] = [Text(words)]

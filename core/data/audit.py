@@ -321,8 +321,8 @@ def _copies_across(
     a, b = crossing[0]
     words = (
         f"{_n(len(crossing), 'pair')} of copies in different splits of those given (first: {a} "
-        f"in {split[a]}, {b} in {split[b]}). The result will look better than it is. Remove one of "
-        "each pair, or leave the split out and let one be drawn."
+        f"in the given {split[a]}, {b} in the given {split[b]}). The result will look better than "
+        "it is. Remove one of each pair, or leave the split out and let one be drawn."
     )
     return _Check("copies_across", title, WARNING, words)
 

@@ -442,9 +442,11 @@ def _manner(classes: _Classes, seed: int) -> str:
 def _counts(split: NDArray[np.object_], groups: NDArray[np.object_]) -> str:
     """Images and groups of each split, in words."""
     parts = []
+    used = split != ""
+    has_fewer = len(set(groups[used])) < int(used.sum())
     for name in ("train", "val", "test"):
         n_images, n_groups = int((split == name).sum()), len(set(groups[split == name]))
         if n_images:
-            of = f" of {n_groups:,} groups" if n_groups < n_images else ""
+            of = f" of {n_groups:,} groups" if has_fewer else ""
             parts.append(f"{name} {n_images:,} images{of}")
     return f"{'; '.join(parts).capitalize()}."

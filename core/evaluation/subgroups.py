@@ -33,11 +33,13 @@ if TYPE_CHECKING:
 
     from core.app import Cases
 
-__all__ = ["subgroup_calibration", "subgroup_gaps", "subgroup_rows", "values_in_words"]
+__all__ = ["DIFFERS", "subgroup_calibration", "subgroup_gaps", "subgroup_rows", "values_in_words"]
 
 # A column with more values than this is cut into thirds (numbers) or has its
 # smallest values put together (words).
 MANY = 12
+# What stands for a case without a value, and how one begins whose images have several.
+NOT_GIVEN, DIFFERS = "not given", "differs within the "
 
 
 def values_in_words(values: NDArray[np.str_]) -> NDArray[np.str_]:
@@ -46,17 +48,23 @@ def values_in_words(values: NDArray[np.str_]) -> NDArray[np.str_]:
     >>> sorted(set(values_in_words(np.array([str(i) for i in range(30)])).tolist()))
     ['10 to 19', '20 or more', 'under 10']
     """
-    distinct = np.unique(values[values != ""])
-    words = np.where(values == "", "(empty)", values).astype(object)
+    is_outside = (values == "") | np.char.startswith(values, DIFFERS)
+    distinct = np.unique(values[~is_outside])
+    words = np.where(values == "", NOT_GIVEN, values).astype(object)
     if len(distinct) <= MANY:
         return words.astype(str)
     try:
-        numbers = np.array([float(v) if v else np.nan for v in values])
+        numbers = np.array(
+            [np.nan if o else float(v) for v, o in zip(values, is_outside, strict=True)]
+        )
     except ValueError:
         names, counts = np.unique(values, return_counts=True)
         kept = set(names[np.argsort(-counts, kind="stable")][: MANY - 1])
         return np.array(
-            [w if v in kept or not v else "other" for v, w in zip(values, words, strict=True)]
+            [
+                w if v in kept or o else "other"
+                for v, w, o in zip(values, words, is_outside, strict=True)
+            ]
         )
     low, high = np.nanquantile(numbers, [1 / 3, 2 / 3], method="higher")
     whole = np.nanmax(np.abs(numbers - np.round(numbers))) == 0
@@ -214,7 +222,7 @@ def _order(word: str) -> tuple[int, float, str]:
     try:
         return (0, float(word.split(" ", maxsplit=1)[0]), word)
     except ValueError:
-        return (2 if word in {"(empty)", "other"} else 1, 0.0, word)
+        return (2 if word in {NOT_GIVEN, "other"} or word.startswith(DIFFERS) else 1, 0.0, word)
 
 
 def false_positive_rate(cases: Cases) -> float:

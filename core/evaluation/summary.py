@@ -46,7 +46,7 @@ from core.evaluation.metric_specs import Spec, specs_of
 from core.evaluation.nothing_scored import is_nothing_scored, nothing_scored
 from core.evaluation.participant_flow import absent_classes, cautions_of, flow_of
 from core.evaluation.stored_thresholds import reached, thresholds_of
-from core.evaluation.subgroups import subgroup_calibration, subgroup_gaps, subgroup_rows
+from core.evaluation.subgroups import DIFFERS, subgroup_calibration, subgroup_gaps, subgroup_rows
 from core.evaluation.threshold_choice import headline_unit
 from core.evaluation.unit_intervals import interval_of
 from core.evaluation.unit_metrics import metric_row, rows_of
@@ -186,7 +186,7 @@ def summarise(
         for s in specs[headline_unit]
         if s.name in IN_SUBGROUPS and s.name != headline and not s.of
     ]
-    columns = _columns(judged[headline_unit], keep, notes)
+    columns = _columns(judged[headline_unit], judged["image"], keep, notes)
     by_subgroup, compared = subgroup_rows(main, chosen, columns, split=split)
     folds = {
         name: judged[name]["fold"].to_numpy().astype(str)
@@ -356,13 +356,16 @@ def _called(table: pd.DataFrame, task: Task) -> NDArray[np.bool_]:
 
 
 def _columns(
-    table: pd.DataFrame, keep: Sequence[str], notes: list[str]
+    table: pd.DataFrame, images: pd.DataFrame, keep: Sequence[str], notes: list[str]
 ) -> dict[str, NDArray[np.str_]]:
     """Subgroup columns that vary; those that units mix are left out in words."""
     found = {}
     for name in keep:
         values = table[name].to_numpy().astype(str)
         if (values != "").any():
+            # Where every image has a value, a unit without one has several.
+            if (values == "").any() and (images[name].to_numpy().astype(str) != "").all():
+                values = np.where(values == "", f"{DIFFERS}{table['unit'].iloc[0]}", values)
             found[name] = values
         else:
             notes.append(f"No subgroups by {name}: it is empty, or varies within units.")

@@ -120,6 +120,9 @@ def decisions_by_unit(
     below, below_scores = np.arange(len(frame)), scores
     for unit in units:
         absent = [name for name in unit.columns if name not in frame.columns]
+        if absent and (group != "").all() and len(set(group)) == len(group):
+            # One image of each group: what would be said of a unit is said of its image.
+            continue
         if absent:
             notes.append(f"No result per {unit.name}: the data have no column {', '.join(absent)}.")
             continue

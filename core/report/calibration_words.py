@@ -1,18 +1,20 @@
 """Whether a score can be read as a probability, and what temperature scaling did, in sentences.
 
-Nothing is computed here: the answer rests on the expected calibration error and its interval,
-whose lower end is above zero only where the error is more than right scores would show by
-chance, and on the calibration line, which tells the direction.
+Nothing is computed here. Of a positive class the answer rests on slope and in-the-large of the
+calibration line, with their intervals; without one on the expected calibration error, whose
+lower end is above zero only where the error is more than right scores would show by chance. No
+score is spoken of near which there are few cases.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from core.report.numbers import NBSP, number, pick
+from core.report.numbers import estimate, number, pick, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from core.app import Task
 
@@ -21,10 +23,54 @@ __all__ = ["can_be_read", "temperature_words"]
 ERROR = "expected_calibration_error"
 # An error below which a score still serves as a probability, and above which nothing is shown.
 SMALL = 0.1
+# Ends of the intervals of the calibration line within which no score is off by more than that:
+# 0.4 on the scale of log odds is 0.1 at most, and a slope of 0.7 makes 0.9 of 0.82.
+SLOPES, LARGE = (0.7, 1.4), 0.4
+# Cases in a tenth of the range below which nothing is said of scores there.
+NEARBY = 10
 
 
 def can_be_read(evaluation: Mapping[str, Any], task: Task) -> str:
-    """May 0.3 be read as 30 %? One or two sentences; empty where no error was estimated."""
+    """May a score be read as a probability? One to three sentences; empty where nothing is known.
+
+    Of a task with a positive class, its score is spoken of; else that of the predicted class.
+    """
+    said = _of_positive(evaluation, task) or _of_predicted(evaluation, task)
+    return " ".join(filter(None, [said, said and temperature_words(evaluation, worse_only=True)]))
+
+
+def _of_positive(evaluation: Mapping[str, Any], task: Task) -> str:
+    """Of the score that thresholds are held against; empty without a calibration line."""
+    line = evaluation.get("calibration") or {}
+    slope, large = (line.get(key) or {} for key in ("slope", "in_the_large"))
+    if None in {row.get(key) for row in (slope, large) for key in ("value", "low", "high")}:
+        return ""
+    name = f"the score of {task.positive_name}"
+    numbers = (
+        f"calibration slope {estimate(slope)}, 1 is right; "
+        f"in the large {estimate(large)}, 0 is right"
+    )
+    away = _direction(slope, large)
+    if away:
+        return f"{_capital(name)} cannot be read as a probability: it is {away} ({numbers})."
+    is_narrow = (
+        SLOPES[0] <= slope["low"]
+        and slope["high"] <= SLOPES[1]
+        and max(abs(large["low"]), abs(large["high"])) <= LARGE
+    )
+    if not is_narrow:
+        return (
+            f"Whether {name} can be read as a probability is not shown: {numbers}. The "
+            "intervals hold small errors and large ones."
+        )
+    # Of two classes the bins are those of the positive one's score.
+    where = _where(_bins(evaluation), _noun(evaluation, task)) if task.is_two_way else None
+    rest = f" {where.rest}" if where is not None else ""
+    return f"{_capital(name)} can be read as a probability: {numbers}.{rest}"
+
+
+def _of_predicted(evaluation: Mapping[str, Any], task: Task) -> str:
+    """Of the score of the predicted class, by the calibration error."""
     about = evaluation.get("about") or {}
     row = _row(evaluation, ERROR, about.get("unit"))
     if row is None or row.get("value") is None or row.get("low") is None:
@@ -32,21 +78,78 @@ def can_be_read(evaluation: Mapping[str, Any], task: Task) -> str:
     low, high = float(row["low"]), float(row["high"])
     points = f"{100 * float(row['value']):.1f}"
     off = f"on average off by {points} percentage points ({100 * low:.1f} to {100 * high:.1f})"
-    away = _direction(evaluation, task)
-    if low > 0 or away:
-        beyond = ", more than right scores would show by chance" if low > 0 else ""
-        said = f"A score cannot be read as a probability: scores are {off}{beyond}."
-    elif high <= SMALL:
-        said = (
-            f"A score can be read as a probability, 0.3 as about 30{NBSP}%: scores are {off}, no "
-            "more than right scores would show by chance."
+    many = task.kind == "multilabel"
+    name = "scores" if many else f"scores of {_decided_class(task)}"
+    if low > 0:
+        return (
+            f"{_capital(name)} cannot be read as probabilities: they are {off}, more than right "
+            "scores would show by chance."
         )
-    else:
-        said = (
-            f"Whether a score can be read as a probability, 0.3 as 30{NBSP}%, is not shown: scores "
-            f"are {off}, and on so few cases right scores could show as much by chance."
-        )
-    return " ".join(filter(None, [said, away, temperature_words(evaluation, worse_only=True)]))
+    where = _where(_bins(evaluation), _noun(evaluation, task))
+    if where.n_bins < 2:
+        why = where.share or "at no score are there enough cases"
+        return f"Whether {name} can be read as probabilities is not shown: {why}. {where.rest}"
+    if high <= SMALL:
+        return (
+            f"{_capital(name)} can be read as probabilities where they lie: they are {off}, no "
+            f"more than right scores would show by chance. {_capital(where.share)}. {where.rest}"
+        ).strip()
+    return (
+        f"Whether {name} can be read as probabilities is not shown: they are {off}, and on so "
+        "few cases right scores could show as much by chance."
+    )
+
+
+@dataclass(frozen=True)
+class _Where:
+    """Where scores lie: tenths of the range with enough cases, and what is said of them."""
+
+    n_bins: int
+    share: str
+    rest: str
+
+
+def _where(bins: Sequence[Mapping[str, Any]], noun: str) -> _Where:
+    """The scores near which there are enough cases to say anything."""
+    filled = [row for row in bins if row["n"] >= NEARBY]
+    n, of = (sum(int(row["n"]) for row in rows) for rows in (filled, bins))
+    if not filled:
+        return _Where(0, "", "")
+    spans: list[list[float]] = []
+    for row in filled:
+        if spans and abs(spans[-1][1] - row["start"]) < 1e-9:
+            spans[-1][1] = row["end"]
+        else:
+            spans.append([row["start"], row["end"]])
+    words = " and ".join(
+        f"of {low:.1f} or more" if high >= 1 else f"from {low:.1f} to {high:.1f}"
+        for low, high in spans
+    )
+    share = f"{n:,} of {of:,} {noun} have a score {words}"
+    whole = spans[0][0] <= 0 and spans[-1][1] >= 1 and len(spans) == 1
+    rest = "" if whole else f"Of scores elsewhere nothing is known, for lack of {noun}."
+    return _Where(len(filled), share, rest)
+
+
+def _bins(evaluation: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The reliability bins of the headline's unit."""
+    found = (evaluation.get("curves") or {}).get("reliability") or {}
+    unit = (evaluation.get("about") or {}).get("unit")
+    return found.get(f"after, by {unit}") or found.get("after") or []
+
+
+def _noun(evaluation: Mapping[str, Any], task: Task) -> str:
+    """What is counted in the bins."""
+    unit = str((evaluation.get("about") or {}).get("unit") or "image")
+    return "scores of a label" if task.kind == "multilabel" else plural(unit)
+
+
+def _decided_class(task: Task) -> str:
+    return task.positive_name if task.is_two_way else "the predicted class"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def temperature_words(evaluation: Mapping[str, Any], *, worse_only: bool = False) -> str:
@@ -54,7 +157,7 @@ def temperature_words(evaluation: Mapping[str, Any], *, worse_only: bool = False
 
     Args:
         evaluation: the content of ``metrics.json``.
-        worse_only: say nothing unless both log-loss and calibration error rose.
+        worse_only: say nothing unless log-loss is shown to have risen.
     """
     about = evaluation.get("about") or {}
     temperature = about.get("temperature")
@@ -63,24 +166,33 @@ def temperature_words(evaluation: Mapping[str, Any], *, worse_only: bool = False
         after, before = (_row(evaluation, key, "image") for key in (name, f"{name}_before"))
         if after is None or before is None or None in {after.get("value"), before.get("value")}:
             return ""
-        pairs.append((float(before["value"]), float(after["value"])))
+        pairs.append((before, after))
     (loss_before, loss), (error_before, error) = pairs
-    if loss == loss_before and error == error_before:
+    if all(before["value"] == after["value"] for before, after in pairs):
         return ""
-    is_worse = loss > loss_before and error > error_before
+    is_worse = _above(loss, loss_before)
     if worse_only and not is_worse:
         return ""
-    what = "Temperature scaling"
+    what = "By image, temperature scaling"
     if temperature is not None and not worse_only:
         what += f" (all logits divided by {number(float(temperature))}, fitted on validation)"
-    told = {
-        True: "did not help here but made scores worse",
-        False: "improved the scores here" if loss < loss_before else "did not improve scores here",
-    }[is_worse]
+    told = "did not help here but made scores worse" if is_worse else "improved the scores here"
+    if not is_worse and not _above(loss_before, loss):
+        told = "is shown neither to help nor to harm here (the intervals overlap)"
     return (
-        f"{what} {told}: log-loss {number(loss_before)} before and {number(loss)} after, "
-        f"calibration error {number(error_before)} and {number(error)}."
+        f"{what} {told}: log-loss {estimate(loss_before)} before and {estimate(loss)} "
+        f"after, calibration error {estimate(error_before)} and {estimate(error)}."
     )
+
+
+def _above(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether the interval of one number lies above that of the other.
+
+    Stricter than a paired difference, which is not stored.
+    """
+    if one.get("low") is None or other.get("high") is None:
+        return False
+    return float(one["low"]) > float(other["high"])
 
 
 def _row(evaluation: Mapping[str, Any], name: str, unit: object) -> Mapping[str, Any] | None:
@@ -89,13 +201,11 @@ def _row(evaluation: Mapping[str, Any], name: str, unit: object) -> Mapping[str,
     return next(iter(pick(rows, unit=unit or "image")), None)
 
 
-def _direction(evaluation: Mapping[str, Any], task: Task) -> str:
+def _direction(slope: Mapping[str, Any], large: Mapping[str, Any]) -> str:
     """How scores of the positive classes miss, where an interval of the line shows it."""
-    line = evaluation.get("calibration") or {}
-    large, slope = (line.get(key) or {} for key in ("in_the_large", "slope"))
     found = []
-    if large.get("low") is not None and (large["high"] < 0 or large["low"] > 0):
+    if large["high"] < 0 or large["low"] > 0:
         found.append("too high as a whole" if large["high"] < 0 else "too low as a whole")
-    if slope.get("low") is not None and (slope["high"] < 1 or slope["low"] > 1):
-        found.append("too extreme" if slope["high"] < 1 else "too close to one another")
-    return f"Scores of {task.positive_name} are {' and '.join(found)}." if found else ""
+    if slope["high"] < 1 or slope["low"] > 1:
+        found.append("too extreme" if slope["high"] < 1 else "too close to the middle")
+    return " and ".join(found)

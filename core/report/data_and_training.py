@@ -68,12 +68,19 @@ def case_blocks(context: ReportContext, group: str) -> list[Block]:
     is_own = str((context.evaluation.get("about") or {}).get("split")) != "new data"
     for key, words in (("group_rule", "Groups"), ("split_rule", "Split")) if is_own else ():
         if context.run.get(key):
-            blocks.append(Text(f"{words}: {sentences(context.run[key])}"))
+            joined = _joined(context.audit) if key == "split_rule" else ""
+            blocks.append(Text(f"{words}: {sentences(context.run[key])}{joined}"))
     rules = (context.evaluation.get("about") or {}).get("truth") or {}
     if rules:
         blocks.append(Text(sentences(*rules.values())))
     blocks.extend(_failures(context))
     return blocks
+
+
+def _joined(audit: Mapping[str, Any]) -> str:
+    """Why the groups of the splits may be fewer than those that the data name."""
+    n = len(audit.get("exact") or []) + len(audit.get("near") or [])
+    return " Images of the same thing inside one given split count as one group here." if n else ""
 
 
 def _class_counts(context: ReportContext) -> pd.DataFrame | None:

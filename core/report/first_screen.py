@@ -17,6 +17,7 @@ from core.blocks import Block, Fold, Numbers, Table, Text
 from core.cards.licence_terms import may_release, union_of_terms
 from core.report.calibration_words import can_be_read
 from core.report.numbers import (
+    NBSP,
     count,
     estimate,
     interval,
@@ -25,9 +26,11 @@ from core.report.numbers import (
     plural,
     point_words,
     quantity,
+    rounded_parts,
     value_words,
 )
-from core.report.verdict import answers_of, headline_of, verdict
+from core.report.results import RANKING
+from core.report.verdict import answers_of, headline_of, is_probe_kept, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,6 +48,8 @@ RESTRICTED = re.compile(
 )
 # Checks of the audit whose warning a reader must know before the numbers.
 LEAKS = re.compile(r"copies_across|groups_across|labels")
+# Of few cases, whatever the app: one such sentence always stands on the first screen.
+FEW = re.compile(r"^Only |[Tt]oo few|uncertain|call for caution")
 # What a sentence of the evaluation is about, the gravest first; what fits none is a note.
 GRAVITY = (
     re.compile(r"pixels of a training image|copies|more than one split|two splits"),
@@ -52,7 +57,7 @@ GRAVITY = (
     re.compile(r"intervals are withheld|No case is|hold no image of"),
     re.compile(r"unlike|quality gate|lie outside of the training range|holds no measurements"),
     re.compile(r"left out of the numbers|failed"),
-    re.compile(r"^Only |too few|uncertain"),
+    FEW,
 )
 SPLITS = {"test": "held-out test", "out-of-fold": "cross-validation", "val": "validation"}
 
@@ -60,7 +65,7 @@ SPLITS = {"test": "held-out test", "out-of-fold": "cross-validation", "val": "va
 def first_screen(context: ReportContext, results: Results) -> list[Block]:
     """Verdict, numbers, answers, picture and cautions, in this order."""
     licence = licence_cautions(context)
-    told = [sentence for sentence in cautions(context) if sentence not in licence]
+    told = _few_among_first([s for s in cautions(context) if s not in licence])
     shown: list[Block] = [Text(verdict(context), "verdict")]
     asked = context.app.first_picture if context.app is not None else None
     picture = (asked(context) if asked is not None else None) or results.picture()
@@ -89,6 +94,15 @@ def first_screen(context: ReportContext, results: Results) -> list[Block]:
         title = f"Notes and {', '.join(words)}" if words else "Notes"
         shown.append(Fold(title, folded))  # type: ignore[arg-type]
     return shown
+
+
+def _few_among_first(told: list[str]) -> list[str]:
+    """The sentences with one about few cases among those that are shown, if there is any."""
+    few = next((sentence for sentence in told if FEW.search(sentence)), None)
+    if few is None or few in told[:SHOWN]:
+        return told
+    rest = [sentence for sentence in told if sentence != few]
+    return [*rest[: SHOWN - 1], few, *rest[SHOWN - 1 :]]
 
 
 def page_title(context: ReportContext) -> str:
@@ -122,9 +136,11 @@ _ANSWERS = {"yes": "✓ yes", "no": "✗ no, worse", "not shown": "– not shown
 def _answers(context: ReportContext) -> Table | None:
     """Better than chance, the probe, shortcuts, its own test? One line each."""
     lines = []
+    units = (context.evaluation.get("about") or {}).get("units") or []
     for entry in answers_of(context):
         against = entry["against"]
         percent = bool(entry["percent"])
+        by = f", by {entry['unit']}," if len(units) > 1 and entry.get("unit") else ""
         words = str(against["words"])
         beside = estimate({**against, "percent": percent})
         if entry["question"] == "probe" and against.get("difference") is not None:
@@ -135,12 +151,11 @@ def _answers(context: ReportContext) -> Table | None:
             {
                 "Better": _QUESTIONS[entry["question"]],
                 "Answer": _ANSWERS[entry["answer"]],
-                str(_this(context)): f"{entry['title']} {estimate(entry)}",
+                str(_this(context)): f"{entry['title']}{by} {estimate(entry)}",
                 "Beside it": f"{_BASELINES.get(words, words)} {beside}",
             }
         )
-    kept = [member.get("kept") for member in context.run.get("members") or []]
-    if kept and all(name == "probe" for name in kept) and not _is_probe_asked(context):
+    if is_probe_kept(context) and not _is_probe_asked(context):
         lines.append(
             {
                 "Better": _QUESTIONS["probe"],
@@ -169,7 +184,10 @@ def _three_numbers(context: ReportContext, results: Results) -> list[tuple[str, 
     head = headline_of(context)
     if head is None:
         return []
-    found = [_entry(str(head.get("title") or head["name"]), head)]
+    title, value, detail = _entry(str(head.get("title") or head["name"]), head)
+    # Beside a sensitivity at a threshold, what does not count at it says so.
+    is_apart = results.counts_apart() and not RANKING.search(str(head["name"]))
+    found = [(title, value, f"{detail}, by the predicted class" if is_apart else detail)]
     point = _point_in_force(context)
     if point is not None:
         name = context.task.positive_name
@@ -180,8 +198,7 @@ def _three_numbers(context: ReportContext, results: Results) -> list[tuple[str, 
             rate = {**(point.get(key) or {}), "percent": True}
             if rate.get("value") is not None:
                 of = f"{count(rate['x'])} of {count(rate['n'])}"
-                at = "" if point.get("active") else f"; {point_words(point['name'])}"
-                at += _missed_aim(str(point["name"]), key, rate)
+                at = _aim(point, key, rate)
                 found.append((words, value_words(rate), f"{interval(rate)}, {of}{at}"))
         return found
     overall = pick(results.rows, of="", subgroup="", unit=head.get("unit"))
@@ -197,12 +214,21 @@ def _three_numbers(context: ReportContext, results: Results) -> list[tuple[str, 
     return found[:3]
 
 
-def _missed_aim(name: str, key: str, rate: Mapping[str, Any]) -> str:
-    """That a point aims at more than these cases can agree with; else empty."""
+def _aim(point: Mapping[str, Any], key: str, rate: Mapping[str, Any]) -> str:
+    """What a threshold was set for, and that these cases do not agree with it."""
+    name = str(point["name"])
     aim, _, wanted = name.partition("=")
-    if aim != key or rate.get("high") is None:
-        return ""
-    return ", missed" if float(rate["high"]) < float(wanted) else ""
+    if aim not in {"sensitivity", "specificity"}:
+        return "" if point.get("active") else f"; {point_words(name)}"
+    if aim != key:
+        return "" if point.get("active") else "; at the same threshold"
+    is_missed = rate.get("high") is not None and float(rate["high"]) < float(wanted)
+    split = str(point.get("split") or "")
+    on = f" on {SPLITS.get(split, split)}" if split else ""
+    told = f"; set for a {aim} of {100 * float(wanted):g}{NBSP}%{on}"
+    if is_missed:
+        return f"{told}; reached {value_words(rate)} here"
+    return "" if point.get("active") else told
 
 
 def _entry(title: str, row: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -256,9 +282,9 @@ def _of_thousand(context: ReportContext) -> str:
         return f"{told} ({value_words(rate)})."
     right, false = int(hit["x"]), int(spared["n"]) - int(spared["x"])
     missed, n = int(hit["n"]) - right, int(rate["n"])
-    # Rounded so that those called rightly and wrongly add up to those called.
-    per = [round(1000 * part / n) for part in (right, false, missed)]
-    shares = (f"{part:,}" for part in (per[0] + per[1], *per))
+    share = 1000 / n
+    called, per = rounded_parts(share * (right + false), [share * right, share * false])
+    shares = (f"{part:,}" for part in (called, *per, round(share * missed)))
     return (
         f"{told}: {right:,} of the {int(hit['n']):,} that are, and {false:,} of the "
         f"{int(spared['n']):,} that are not. Of 1,000 such {plural(unit)} that is {next(shares)} "

@@ -37,7 +37,7 @@ __all__ = ["clean", "page_template", "render_page", "safe_svg"]
 TEMPLATES = Path(__file__).parent / "templates"
 
 # Figures at least this wide (CSS pixels) get a line of their own on a wide screen.
-WIDE_PX = 500.0
+WIDE_PX = 430.0
 
 _ELEMENTS = frozenset(
     {"svg", "g", "path", "rect", "line", "polyline", "polygon", "circle", "ellipse"}

@@ -131,6 +131,21 @@ def point_words(name: str) -> str:
     return f"cost {value}" if aim == "cost" and equals else words
 
 
+def rounded_parts(total: float, parts: Sequence[float]) -> tuple[int, list[int]]:
+    """A total rounded as everywhere else, and its parts rounded so that they add up to it.
+
+    By largest remainder: each part is rounded down, and what is left goes to those that lost most.
+
+    >>> rounded_parts(698.9, [170.5, 528.4])
+    (699, [171, 528])
+    """
+    whole, low = round(total), [int(part) for part in parts]
+    order = sorted(range(len(parts)), key=lambda i: low[i] - parts[i])
+    for i in order[: max(0, whole - sum(low))]:
+        low[i] += 1
+    return whole, low
+
+
 def pick(rows: Sequence[Mapping[str, Any]], **wanted: object) -> list[Mapping[str, Any]]:
     """The rows in which these columns have these values; an absent value counts as empty text.
 

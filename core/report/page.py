@@ -36,7 +36,14 @@ from core.report.thresholds_and_subgroups import (
     use_blocks,
 )
 from core.report.trainings import fold_blocks, member_blocks
-from core.report.verdict import NOT_A_DEVICE, group_of, image_word, use_words, verdict
+from core.report.verdict import (
+    NOT_A_DEVICE,
+    group_of,
+    image_word,
+    is_probe_kept,
+    use_words,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +86,7 @@ def report_html(context: ReportContext) -> str:
         ("New data beside those of training", input_blocks(results)),
         *parts["data"],
         ("Model", [*model_blocks(context), *rule_blocks(results), *member_blocks(results)]),
-        ("Results", _results(results)),
+        ("Results", _results(results, is_probe=is_probe_kept(context))),
         *parts["results"],
         ("Calibration", [*results.calibration(), *recalibration_blocks(results)]),
         ("Operating points and use", [*operating_blocks(results), *use_blocks(results)]),
@@ -130,7 +137,7 @@ def _subgroups(results: Results) -> list[Block]:
     ]
 
 
-def _results(results: Results) -> list[Block]:
+def _results(results: Results, *, is_probe: bool) -> list[Block]:
     """The numbers of everybody; on new data the run's own test beside them comes first."""
     return [
         *drift_blocks(results),
@@ -138,7 +145,7 @@ def _results(results: Results) -> list[Block]:
         *results.classes(),
         *results.discrimination(),
         *failure_blocks(results),
-        *results.probe(),
+        *results.probe(is_kept=is_probe),
         *fold_blocks(results),
         *results.methods(),
     ]

@@ -156,7 +156,8 @@ def write_predictions_page(
                 int(bool(row.get("unfamiliar"))) if is_ok else 0,
                 clean(row.get("quality") or "") if is_ok else "",
                 picture,
-                str(row.get("predicted") or "") if is_ok else "",
+                # As in the tables of units: what says nothing has no class, either.
+                str(row.get("predicted") or "") if is_ok and not silent[place] else "",
                 clean(_part_of(str(row["path"]), str(row["image_id"]))),
                 clean(row.get("doubt") or "") if is_ok else "",
             ]

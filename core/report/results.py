@@ -137,17 +137,40 @@ class Results:
             [self.task.title(name) for name in matrix["classes"]],
             title=f"Confusion matrix, by {unit}.",
             note=f"{quantity(int(counts.sum()), unit)}; percentages and shading are shares of the "
-            f"true class.{'' if is_decided else self._beside_a_threshold()}",
+            f"true class.{self._beside_a_threshold(matrix)}",
             across="Decided" if is_decided else "Predicted class",
         )
 
-    def _beside_a_threshold(self) -> str:
-        """That a threshold in use decides apart from the predicted class."""
-        if self.about.get("threshold") is None:
+    def counts_apart(self) -> bool:
+        """Whether the page counts positive cases at a threshold, and classes without it."""
+        points = self.evaluation.get("operating_points") or []
+        if self.task.kind == "multilabel" or not any(
+            (point.get("sensitivity") or {}).get("value") is not None for point in points
+        ):
+            return False
+        return not self.task.is_two_way or self.about.get("threshold") is None
+
+    def _beside_a_threshold(self, matrix: Mapping[str, Any] | None = None) -> str:
+        """That sensitivity and specificity are counted apart from the predicted class.
+
+        Args:
+            matrix: of one unit, of which the positive cases of another class are then told.
+        """
+        if not self.counts_apart():
             return ""
+        told = (
+            f" Sensitivity and specificity for {self.task.positive_name} are counted at the "
+            "threshold on its score instead, which changes no predicted class"
+        )
+        if matrix is None:
+            return f"{told}."
+        counts = np.asarray(matrix["counts"], dtype=int)
+        positive = {self.task.classes[i] for i in self.task.positive_index}
+        is_one = np.array([str(name) in positive for name in matrix["classes"]])
+        n, other = int(counts[is_one].sum()), int(counts[is_one][:, ~is_one].sum())
         return (
-            f" The threshold at which cases are called {self.task.positive_name} changes no "
-            "predicted class."
+            f" Counted by the predicted class.{told}: of {count(n)} that are "
+            f"{self.task.positive_name}, {count(other)} have another predicted class here."
         )
 
     def discrimination(self) -> list[Block]:
@@ -208,12 +231,23 @@ class Results:
         """Rows that no section has shown."""
         return self._by_unit(self.free(), "Numbers")
 
-    def probe(self) -> list[Block]:
-        """The fine-tuned network beside the linear head on frozen features."""
+    def probe(self, *, is_kept: bool = False) -> list[Block]:
+        """The fine-tuned network beside the linear head on frozen features.
+
+        Args:
+            is_kept: that the probe itself is the model, so that there is nothing to compare.
+        """
+        if is_kept:
+            words = "The probe was kept: it is this model, so nothing stands beside it."
+            return [Text(words, "note")] if self.evaluation.get("probe") else []
         lines = []
-        for row in pick(self.evaluation.get("probe") or [], of="", subgroup=""):
+        rows = pick(self.evaluation.get("probe") or [], of="", subgroup="")
+        units = [row.get("unit") for row in rows]
+        unit = self.about.get("unit") if self.about.get("unit") in units else next(iter(units), "")
+        for row in rows:
             same = pick(self.rows, name=row["name"], of="", subgroup="", unit=row.get("unit"))
-            if same and not row["name"].endswith("_before"):
+            # The sentence beside the table speaks of one unit, and so does the table.
+            if same and row.get("unit") == unit and not row["name"].endswith("_before"):
                 lines.append(
                     {
                         "Measure": str(row.get("title") or row["name"]),
@@ -315,7 +349,9 @@ class Results:
         if self.task.kind == "multilabel" or not self.evaluation.get("operating_points"):
             return ""
         if self.about.get("threshold") is None:
-            return "Of the predicted class; no operating point is in use."
+            return (
+                f"Of the predicted class; no operating point is in use.{self._beside_a_threshold()}"
+            )
         if self.task.is_two_way:
             return "Decided at the operating point in use."
         return f"Of the predicted class.{self._beside_a_threshold()}"
@@ -351,8 +387,11 @@ class Results:
     def _by_unit(self, rows: Sequence[Row], what: str) -> list[Block]:
         """A table for each unit, claimed; units beside the headline's behind a fold."""
         self.claim(rows)
+        note = (
+            "Counted by the predicted class." if what == "Numbers" and self.counts_apart() else ""
+        )
         tables = [
-            (unit, metrics_table(some, title=f"{what}, by {unit}", group=self.group))
+            (unit, metrics_table(some, title=f"{what}, by {unit}", group=self.group, note=note))
             for unit, some in self._worth_showing(rows)
         ]
         return self._fold_others(tables)

@@ -23,6 +23,7 @@ from core.report.numbers import (
     plural,
     point_words,
     reasons,
+    rounded_parts,
     sentences,
     value_words,
 )
@@ -263,6 +264,9 @@ def _expected(found: Mapping[str, Any] | None, name: str) -> list[Text]:
         ("false_alarms", "wrongly"),
         ("missed", "missed"),
     )
+    if {"called", "found", "false_alarms"} <= set(per):
+        called, parts = rounded_parts(per["called"], [per["found"], per["false_alarms"]])
+        per = {**per, "called": called, "found": parts[0], "false_alarms": parts[1]}
     counts = ", ".join(
         f"{number(per[key], places=0)} {words}" for key, words in expected_words if key in per
     )
@@ -375,7 +379,7 @@ def subgroup_blocks(results: Results) -> list[Block]:
         some = pick(rows, subgroup=name)
         line = {
             "Column": results.column_words(column),
-            "Subgroup": value or "(empty)",
+            "Subgroup": value or "not given",
             "n": count(some[0].get("n") or 0),
             plural(results.group).capitalize(): count(some[0].get("n_groups") or 0),
         }
@@ -432,7 +436,7 @@ def _forest(rows: Sequence[Row], headline: Row, results: Results) -> Figure:
             column = name
         is_little = row.get("low") is None and "too few" in str(row.get("reason"))
         text = f"{estimate(row)}, too few to judge" if is_little else estimate(row)
-        shown.append({**row, "label": value or "(empty)", "text": text})
+        shown.append({**row, "label": value or "not given", "text": text})
     title = str(headline.get("title") or headline["name"])
     return plots.forest(
         shown,

@@ -35,6 +35,7 @@ __all__ = [
     "headline_of",
     "held_out_words",
     "image_word",
+    "is_probe_kept",
     "on_cases",
     "use_words",
     "verdict",
@@ -121,8 +122,8 @@ def _beyond_chance(entry: Mapping[str, Any] | None, head: Mapping[str, Any]) -> 
     if entry.get("low") is None:
         return f". Whether that is better than chance cannot be said without an interval ({basis})."
     return (
-        f". It is not shown that this model does better than guessing ({basis}, inside the "
-        "interval), nor that it cannot."
+        f". This test cannot tell whether the model is better than guessing ({basis}, inside the "
+        "interval)."
     )
 
 
@@ -145,9 +146,14 @@ def answers_of(context: ReportContext) -> list[dict[str, Any]]:
     stored = context.evaluation.get("verdicts")
     if stored is not None:
         return list(stored)
-    kept = [member.get("kept") for member in context.run.get("members") or []]
-    is_probe = bool(kept) and all(name == "probe" for name in kept)
+    is_probe = is_probe_kept(context)
     return verdicts(context.evaluation, context.task, context.audit, is_probe=is_probe)
+
+
+def is_probe_kept(context: ReportContext) -> bool:
+    """Whether the model is the probe itself: no fine-tuned epoch was kept."""
+    kept = [member.get("kept") for member in context.run.get("members") or []]
+    return bool(kept) and all(name == "probe" for name in kept)
 
 
 def headline_of(context: ReportContext) -> Mapping[str, Any] | None:
@@ -170,12 +176,21 @@ def on_cases(context: ReportContext) -> str:
         cases += f" of {quantity(n_groups, group)}"
     split = str(about.get("split") or "")
     if split == "test":
-        return f"On {cases} never used for training or tuning"
+        return f"On {cases} never used for training or tuning{_copied(context)}"
     if split == "out-of-fold":
         return f"On {cases}, each scored by networks that had not seen its {group}"
     if split == "val":
         return f"On {cases} of validation"
     return f"On {cases}" + (f" ({split})" if split else "")
+
+
+def _copied(context: ReportContext) -> str:
+    """How many of the cases have a copy that was used, nevertheless."""
+    entries = context.evaluation.get("without") or []
+    n = next((int(e["n"]) for e in entries if "among those trained" in str(e.get("title"))), 0)
+    if not n:
+        return ""
+    return f" ({n:,} of them {'has' if n == 1 else 'have'} a copy among those that were)"
 
 
 def group_of(context: ReportContext) -> str:

@@ -40,7 +40,7 @@ def told_of(run: Run, summary: Mapping[str, Any]) -> list[str]:
         said = ", ".join(f"{sides.get(k, k)} {n:,}" for k, n in part["decisions"].items())
         doubt = f"; {part['n_doubtful']:,} in doubt" if part["n_doubtful"] else ""
         counts.append(f" {quantity(part['n'], unit)}: {said}{doubt}.")
-    found.append(f"Decided {rule}.{''.join(counts)}")
+    found.append(f"How it decides: {rule.replace(': ', '; ')}.{''.join(counts)}")
     if run.task.kind == "ordinal":
         between = (
             "lies between cuts that were chosen on validation"

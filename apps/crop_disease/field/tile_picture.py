@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from apps.crop_disease.field.area_report import judged_tiles
+from apps.crop_disease.field.colours import map_colours
 from core.base.tables import decided_classes
 from core.base.words import plural
-from core.report.drawing import INK, RULE, SERIES, WHOLE, canvas_of, finish, legend_below, styled
+from core.report.drawing import HALF, INK, RULE, canvas_of, finish, legend_below, styled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,13 +52,15 @@ def _drawn(rows: pd.DataFrame, context: ReportContext, of: str) -> Figure:
     x, y = rows["x"].to_numpy(float), rows["y"].to_numpy(float)
     x, y = x - x.min(), y - y.min()
     across, up = float(x.max()) + side, float(y.max()) + side
-    width = min(WHOLE, 460)
+    width = HALF
     height = 60 + min(400.0, max(160.0, width * up / across)) + 22 * (len(classes) + 1)
     canvas, axes = canvas_of(width, height)
+    # As on the maps of a field, so that a class has one colour on every page.
+    colours = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in map_colours(classes)]
     for number, name in enumerate(classes):
         here = (decided == name).to_numpy()
         squares = [Rectangle((a, b), side, side) for a, b in zip(x[here], y[here], strict=True)]
-        colour = SERIES[number] if number < len(SERIES) else RULE
+        colour = colours[number]
         axes.add_collection(
             PatchCollection(squares, facecolor=colour, alpha=0.55, edgecolor=RULE, linewidth=0.5)
         )

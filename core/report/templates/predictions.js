@@ -45,7 +45,9 @@ function choose() {
   shown = all.rows.filter((row) =>
     nameOf(row).toLowerCase().includes(find) && mark(row) &&
     (!of || row[PREDICTED].split(all.separator).includes(of)));
-  shown.sort(orders[byId("order").value]);
+  // What has no score was not judged: it comes last, whatever the order.
+  const order = orders[byId("order").value];
+  shown.sort((a, b) => isFailed(a) - isFailed(b) || order(a, b));
   page = 0;
   draw();
 }
@@ -66,7 +68,7 @@ function picture(row) {
 
 function decision(row) {
   const told = row[DECISION] || row[PREDICTED];
-  const cell = make("td", told ? titleOf(told) : isFailed(row) ? "none" : "none of the classes");
+  const cell = make("td", told ? titleOf(told) : isFailed(row) || !row[SCORES].length ? "none" : "none of the classes");
   if (row[PREDICTED] && row[DECISION] && row[DECISION] !== row[PREDICTED]) cell.append(make("div", "predicted: " + titleOf(row[PREDICTED]), "note"));
   return cell;
 }
@@ -161,8 +163,10 @@ const counts = new Map();
 for (const row of all.rows) for (const name of row[PREDICTED] ? row[PREDICTED].split(all.separator) : []) counts.set(name, (counts.get(name) || 0) + 1);
 for (const name of all.classes) byId("class").append(new Option(`${titleOf(name)} (${counts.get(name) || 0})`, name));
 const n = (test) => all.rows.filter(test).length;
+// Read, but of no use for a decision: not gradable, of another kind.
+const mute = n((r) => !isFailed(r) && !r[PREDICTED] && !r[SCORES].length);
 byId("counts").textContent = `${all.rows.length} inputs: ` + "predicted " + all.classes.map((name) => `${titleOf(name)}: ${counts.get(name) || 0}`).join(", ") +
-  `. Unfamiliar: ${n((r) => r[UNFAMILIAR])}. Poor quality: ${n((r) => r[QUALITY])}. Failed or skipped: ${n(isFailed)}.`;
+  (mute ? `, without a class: ${mute}` : "") + `. Unfamiliar: ${n((r) => r[UNFAMILIAR])}. Poor quality: ${n((r) => r[QUALITY])}. Failed or skipped: ${n(isFailed)}.`;
 for (const id of ["class", "mark", "order"]) byId(id).addEventListener("change", choose);
 byId("find").addEventListener("input", choose);
 byId("controls").addEventListener("submit", (event) => event.preventDefault());
