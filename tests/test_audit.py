@@ -300,8 +300,8 @@ def test_copies_in_two_given_splits_are_a_warning_and_stay_together_in_a_drawn_o
     write(tmp_path, "test/a/leak.jpg", leaf(2), quality=85)
     content = audited(tmp_path)
     assert verdicts(content)["copies_across"] == "warning"
-    assert "in test" in words(content, "copies_across")
-    assert "in train" in words(content, "copies_across")
+    assert "in the given test" in words(content, "copies_across")
+    assert "in the given train" in words(content, "copies_across")
     # Without the given split the copies are one group and cannot be separated.
     table = manifest_of(tmp_path).table.assign(split="")
     for seed in range(5):
