@@ -273,6 +273,8 @@ class Unit:
         parts_are: column that says which part of the unit an image shows: ``eye``.
         parts: values of it that a whole unit has. One that lacks a part is incomplete, and
             a negative decision about it stays open.
+        heeds_each: whether one image that is positive on its own keeps a negative decision about
+            the unit open: a sign may show on one photograph of several.
     """
 
     name: str
@@ -281,6 +283,7 @@ class Unit:
     learned: bool = False
     parts_are: str = ""
     parts: tuple[str, ...] = ()
+    heeds_each: bool = False
 
 
 @dataclass(frozen=True)

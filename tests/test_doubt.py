@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -175,6 +177,31 @@ def test_what_says_nothing_of_its_unit_does_not_count_for_it() -> None:
     assert found["eye"].loc["p/l", "score_yes"] == 0.1
     assert found["eye"].loc["p/l", "decision"] == "open"
     assert found["predictions"]["decision"].to_dict() == {"a": "open", "b": "no", "c": "no"}
+
+
+def test_one_image_positive_on_its_own_keeps_a_unit_open_where_the_app_says_so() -> None:
+    # The left eye of p: .78 and .02, mean .40; of q both photographs agree.
+    rows = table(
+        *(("a", "p", "l", 0.78), ("b", "p", "l", 0.02), ("c", "p", "r", 0.1)),
+        *(("d", "q", "l", 0.1), ("e", "q", "l", 0.2), ("f", "q", "r", 0.1)),
+    )
+    heeding = [replace(unit, heeds_each=True) for unit in UNITS]
+    for accept, units in itertools.product((False, True), (heeding, UNITS)):
+        _, found = decide_all(
+            rows,
+            task=TASK,
+            units=units,
+            threshold=0.5,
+            rule=DoubtRule(accept=accept),
+            withheld="",
+        )
+        eyes, patients = (found[name].set_index("unit_id") for name in ("eye", "patient"))
+        is_heeded = units is heeding
+        assert eyes.loc["p/l", "decision"] == ("open" if is_heeded else "no")
+        assert patients["decision"].to_dict() == {"p": "open" if is_heeded else "no", "q": "no"}
+        for row, of in ((eyes.loc["p/l"], 2), (patients.loc["p"], 3)):
+            assert row["doubt"] == (f"1 of {of} images is positive on its own" * is_heeded)
+        assert eyes.loc["p/r", "doubt"] == patients.loc["q", "doubt"] == ""
 
 
 def test_what_is_not_gradable_is_never_decided_and_is_no_failure() -> None:

@@ -20,6 +20,7 @@ from core.data.identity import Pseudonyms
 from core.data.image_files import EXTENSIONS
 from core.data.manifest import GroupRule, index_images
 from core.data.manifest_tables import option
+from core.data.same_numbers import apart_by_folder
 from core.data.scan import locate
 from core.errors import ManifestError
 
@@ -197,6 +198,16 @@ def _with_subject(found: Manifest, source: Source) -> Manifest:
         is_one = bool(source.trained.get("together")) and bool((group != "").any())
     if not is_one:
         return found
+    if not source.labelled and "file name" in found.group_rule:
+        # Told by the name alone (see ``GroupRule.words``): two may have one number.
+        told, apart = apart_by_folder(
+            group.tolist(),
+            table["path"].astype(str).tolist(),
+            what="subject",
+            same=[name.casefold() for name in source.task.classes],
+        )
+        group[:] = told
+        found = replace(found, notes=(*found.notes, *([apart] if apart else [])))
     return replace(found, table=table.assign(subject=group.where(group != "", table["image_id"])))
 
 

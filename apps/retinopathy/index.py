@@ -18,8 +18,10 @@ from apps.retinopathy import dicom
 from apps.retinopathy.images import COLOURS
 from apps.retinopathy.layout_reader import card_of, find_layout, read_layout
 from apps.retinopathy.layouts import NAMES, Record, eye_of, patient_and_eye
+from apps.retinopathy.metrics import GRADES
 from core.app import Manifest
 from core.data.manifest import EXTENSIONS, GroupRule, index_images, locate
+from core.data.same_numbers import apart_by_folder
 from core.data.scan import natural_key, readable, scan
 from core.errors import ConfigError, ManifestError
 
@@ -170,6 +172,17 @@ def _completed(manifest: Manifest, source: Source) -> Manifest:
     table = manifest.table.copy()
     given = {name: _given(table, name) for name in COLUMNS}
     names = [patient_and_eye(Path(str(path)).stem) for path in table["path"]]
+    people_by_name, apart = [name for name, _ in names], ""
+    if not source.labelled:
+        # In training two people of one number stay one group: nobody may be on both sides.
+        surer = [
+            "" if known else name
+            for known, name in zip(given["patient"], people_by_name, strict=True)
+        ]
+        paths = [str(path) for path in table["path"]]
+        people_by_name, apart = apart_by_folder(
+            surer, paths, what="patient", same=_grade_folders(paths)
+        )
     headers = _headers(manifest)
     people: dict[str, str] = {}
     filled: dict[str, list[str]] = {name: [] for name in COLUMNS}
@@ -177,7 +190,7 @@ def _completed(manifest: Manifest, source: Source) -> Manifest:
         numbered = ""
         if header.patient:
             numbered = people.setdefault(header.patient, f"DICOM patient {len(people) + 1}")
-        filled["patient"].append(given["patient"][i] or by_name[0] or numbered)
+        filled["patient"].append(given["patient"][i] or people_by_name[i] or numbered)
         filled["eye"].append(eye_of(given["eye"][i]) or by_name[1] or header.eye)
         filled["camera"].append(given["camera"][i] or header.camera)
         filled["site"].append(given["site"][i])
@@ -186,7 +199,7 @@ def _completed(manifest: Manifest, source: Source) -> Manifest:
             table[name] = cells
         elif name in table:
             table = table.drop(columns=[name])
-    rule, notes = manifest.group_rule, list(manifest.notes)
+    rule, notes = manifest.group_rule, [*manifest.notes, *([apart] if apart else [])]
     if not rule and source.group is None and any(filled["patient"]):
         table["group"] = table["patient"]
         where = "the DICOM header (a number stands for it)" if people else "the set's own names"
@@ -207,6 +220,14 @@ def _completed(manifest: Manifest, source: Source) -> Manifest:
         notes=tuple(notes),
         cards=manifest.cards,
     )
+
+
+def _grade_folders(paths: list[str]) -> set[str]:
+    """Lower-case names of class folders, which do not tell one patient from another."""
+    # Digits only where grade 0 is among them: clinics are numbered from 1.
+    folders = {part for path in paths for part in path.split("/")[:-1]}
+    digits = set(GRADES) if "0" in folders else set()
+    return {word for word in _GRADE_WORDS if not word.isdigit()} | digits
 
 
 def _known_groups(table: pd.DataFrame) -> tuple[int, int]:

@@ -36,13 +36,15 @@ if TYPE_CHECKING:
 __all__ = ["UNITS", "URGENCY", "Referrals", "is_ungradable", "referrals"]
 
 UNITS = (
-    Unit(name="eye", columns=("patient", "eye"), rule="mean"),
+    # A lesion may show on one photograph of an eye and lie outside of the next.
+    Unit(name="eye", columns=("patient", "eye"), rule="mean", heeds_each=True),
     Unit(
         name="patient",
         columns=("patient",),
         rule="max",
         parts_are="eye",
         parts=("left", "right"),
+        heeds_each=True,
     ),
 )
 
@@ -66,9 +68,10 @@ class Referrals:
     is the five grades), ``grade`` (predicted; empty where nothing was gradable), ``decision``
     and ``doubt`` (core's), ``is_copied`` (a photograph stands for another eye or patient as
     well), ``is_called`` (at or above the threshold, or of a referable grade
-    where there is none), ``n_ungradable``, ``n_failed``, ``n_unfamiliar``, ``n_no_eye``,
-    ``referred`` (bool), ``why``, ``label`` and ``group``. Scores are calibrated and those of
-    gradable photographs only.
+    where there is none; in a prediction also a patient of whom an eye is), ``n_ungradable``,
+    ``n_failed``, ``n_unfamiliar``, ``n_no_eye``, ``referred`` (bool), ``why``, ``label`` and
+    ``group``. Scores are calibrated and those of gradable photographs only. Eyes and patients
+    have ``n_alone``, the photographs that are called on their own where the whole is not.
 
     Attributes:
         images: one row per photograph; ``image_id``, ``patient``, ``eye``.
@@ -116,6 +119,7 @@ def referrals(
     # An unknown eye is one of its own: two photographs may show both eyes of a patient.
     frame["eye"], frame["eye_key"] = eyes, np.where(eyes == "", ids, eyes)
     bad = is_ungradable(frame)
+    is_decided = tables is not None
     if tables is None:
         counted = frame.assign(status=np.where(bad, "failed", "ok"))
         units = [Unit(name="eye", columns=("patient", "eye_key"), rule="mean"), UNITS[1]]
@@ -138,9 +142,20 @@ def referrals(
     images = _level(tables["image"], alone.set_index("image_id", drop=False), task, threshold)
     by_eye = _level(tables["eye"], _gathered(frame, "eye_id"), task, threshold)
     by_patient = _level(tables["patient"], _gathered(frame, "patient"), task, threshold)
+    if is_decided:
+        # The worse eye by its grade need not be the one with the higher referable score.
+        called = by_eye["patient"][by_eye["is_called"].to_numpy(dtype=bool)]
+        by_patient["is_called"] |= by_patient["patient"].isin(called)
     _refer(images)
     _refer(by_eye)
     _refer(by_patient, eyes=by_eye)
+    for key, level in (("eye_id", by_eye), ("patient", by_patient)):
+        told = _told_by_photographs(level, images, key, task, has_threshold=threshold is not None)
+        level["n_alone"] = [n for n, _ in told]
+        level["why"] = [
+            "; ".join(filter(None, (why, said)))
+            for why, (_, said) in zip(level["why"], told, strict=True)
+        ]
     by_patient["urgency"] = [
         _urgency(row, grades=task.classes) for row in by_patient.to_dict("records")
     ]
@@ -268,6 +283,39 @@ def _refer(table: pd.DataFrame, eyes: pd.DataFrame | None = None) -> None:
     table["ungradable"] = ungradable
     table["referred"] = table["is_called"].to_numpy() | ungradable
     table["why"] = why
+
+
+def _told_by_photographs(
+    level: pd.DataFrame, images: pd.DataFrame, key: str, task: Task, *, has_threshold: bool
+) -> list[tuple[int, str]]:
+    """Of each unit (U) how many photographs are called though it is not, and which are worse.
+
+    Named is the photograph of the highest grade, where that is above the unit's, and the one of
+    the highest score, where it is called and the unit is not.
+    """
+    place = {grade: i for i, grade in enumerate(task.classes)}
+    known = images[images["grade"] != ""]
+    known = known.assign(place=known["grade"].map(place), is_called=known["is_called"].astype(bool))
+    groups = {str(name): rows for name, rows in known.groupby(key)}
+    told = []
+    for row in level.to_dict("records"):
+        found = groups.get(str(row["unit_id"]))
+        if found is None or len(found) < 2:
+            told.append((0, ""))
+            continue
+        worst = found.sort_values(["place", "score_referable"]).iloc[-1]
+        named = [worst] if worst["place"] > place.get(row["grade"], -1) else []
+        alone = found[found["is_called"]] if not row["is_called"] else found.iloc[:0]
+        if len(alone) and not (named and worst["is_called"]):
+            named.append(alone.sort_values("score_referable").iloc[-1])
+        said = [
+            f"photograph {one['image_id']}: grade {one['grade']} predicted"
+            + (f", {'above' if one['is_called'] else 'below'} the threshold" * has_threshold)
+            for one in named
+            if one["is_called"] or one["is_referable"]
+        ]
+        told.append((len(alone), "; ".join(said)))
+    return told
 
 
 def _urgency(row: dict[Hashable, Any], *, grades: tuple[str, ...]) -> int:

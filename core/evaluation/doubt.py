@@ -11,7 +11,8 @@ every row of every output, and decide where an output that somebody acts on is w
                that or unlike the training
 
 What says nothing of its unit (of another kind, not gradable) is never decided, whatever is
-accepted; what is missing, failed or one picture under two names is never negative.
+accepted; what is missing, failed or one picture under two names is never negative. Nor is a unit
+that heeds each of its images (``Unit.heeds_each``) and has one that is positive on its own.
 
 A predicted class is changed by no doubt; only the decision is. What says nothing of its unit
 has none: its scores, in predictions.csv, are numbers that the picture does not bear out. This is
@@ -31,6 +32,7 @@ from core.evaluation.doubt_marks import (
     is_negative,
     is_of_other_kind,
     is_unfamiliar,
+    overruled,
     owners_of,
     says_nothing,
     with_marks,
@@ -69,8 +71,9 @@ class DoubtRule:
     Attributes:
         abstain: they are referred instead of decided.
         accept: decisions, letters and prescriptions are written for them as for any other;
-            what is missing or failed, or one picture under two names, is not negative all the
-            same, and what is of another kind or not gradable is not decided.
+            what is missing or failed, one picture under two names, or of which one image is
+            positive on its own, is not negative all the same, and what is of another kind or not
+            gradable is not decided.
     """
 
     abstain: bool = False
@@ -149,7 +152,11 @@ def decide_all(
     for name, table in tables.items():
         unit = next((u for u in units if u.name == name), None)
         key = owners_of(predictions, unit)
-        marked = with_marks(table, predictions, key, unit, units, task)
+        heeds = unit is not None and unit.heeds_each and bool(task.positive_index)
+        alone = np.full(len(table), "", dtype=object)
+        if heeds and task.kind != "multilabel":
+            alone = overruled(table, tables["image"], predictions, key, task)
+        marked = with_marks(table, predictions, key, unit, units, task, alone)
         decision = marked["decision"].to_numpy(dtype=object).copy()
         doubtful = (marked["doubt"] != "").to_numpy()
         silenced = (marked["n_ungradable"] > 0).to_numpy()
@@ -157,7 +164,7 @@ def decide_all(
         mute = silenced if unit is None else silenced & (marked["n_images"] == 0).to_numpy()
         if task.positive_index and task.kind != "multilabel":
             lacks = ((marked["n_failed"] > 0) | (marked["missing"] != "")).to_numpy()
-            lacks = lacks | silenced | _has_copy(marked, predictions, key)
+            lacks = lacks | silenced | _has_copy(marked, predictions, key) | (alone != "")
             unsure = lacks if rule.accept else doubtful
             decision[unsure & is_negative(decision, task)] = OPEN
             mute = mute | (marked["n_images"] == 0).to_numpy()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.base.tables import NEGATIVE
+from core.base.tables import NEGATIVE, POSITIVE
 from core.evaluation.missing_parts import missing_parts, untold_parts
 from core.evaluation.units import text_of
 
@@ -31,8 +31,10 @@ __all__ = [
     "is_negative",
     "is_of_other_kind",
     "is_unfamiliar",
+    "overruled",
     "owners_of",
     "plain_reasons",
+    "positive_alone",
     "says_nothing",
     "with_far_ones",
     "with_marks",
@@ -161,6 +163,45 @@ def _is_against(table: pd.DataFrame, task: Task) -> NDArray[np.bool_]:
     return np.asarray(table["predicted"].isin(positive).to_numpy() & negative)
 
 
+def overruled(
+    table: pd.DataFrame,
+    images: pd.DataFrame,
+    predictions: pd.DataFrame,
+    key: NDArray[np.object_],
+    task: Task,
+) -> NDArray[np.object_]:
+    """How many images of each unit (U,) decided negative are positive on their own, in words.
+
+    Args:
+        table: of decisions about the units.
+        images: of decisions about each image on its own.
+        predictions: the inputs.
+        key: the unit (N,) of each of these, see ``owners_of``.
+        task: with its class order.
+    """
+    positive = [*(task.classes[i] for i in task.positive_index), POSITIVE]
+    called = set(images["unit_id"][images["decision"].isin(positive)].astype(str))
+    counts: dict[str, list[bool]] = {}
+    for name, image in zip(key, text_of(predictions["image_id"]), strict=True):
+        counts.setdefault(str(name), []).append(str(image) in called)
+    negative = is_negative(table["decision"].to_numpy(dtype=object), task)
+    found = np.full(len(table), "", dtype=object)
+    for place in np.flatnonzero(negative):
+        of = counts.get(str(table["unit_id"].iloc[place]), [])
+        found[place] = positive_alone(sum(of), len(of))
+    return found
+
+
+def positive_alone(n: int, of: int) -> str:
+    """That some images of a unit are positive on their own; empty if none is.
+
+    >>> positive_alone(1, 2), positive_alone(0, 2)
+    ('1 of 2 images is positive on its own', '')
+    """
+    verb, own = ("is", "its") if n == 1 else ("are", "their")
+    return f"{n:,} of {of:,} images {verb} positive on {own} own" if n else ""
+
+
 def with_marks(
     table: pd.DataFrame,
     predictions: pd.DataFrame,
@@ -168,6 +209,7 @@ def with_marks(
     unit: Unit | None,
     units: Sequence[Unit],
     task: Task,
+    more: NDArray[np.object_],
 ) -> pd.DataFrame:
     """One table of decisions with what speaks against each row.
 
@@ -178,6 +220,7 @@ def with_marks(
         unit: that of the table, None for images.
         units: all steps.
         task: with its class order.
+        more: what else speaks against each row, in words; see ``overruled``.
 
     Returns:
         the table with ``n_unfamiliar``, ``n_poor``, ``n_ungradable``, ``n_failed``, ``missing``
@@ -212,6 +255,7 @@ def with_marks(
             parts += _cautions(caution[at])
         if against[place]:
             parts.append(f"{table['predicted'].iloc[place]} predicted, below the threshold")
+        parts += [str(more[place])] if more[place] else []
         lines.append(
             (
                 int((strange & ok)[at].sum()),

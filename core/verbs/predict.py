@@ -5,7 +5,7 @@ A killed job goes on where it stopped and ends with the same bytes.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -269,12 +269,10 @@ def _decided(
     if not doubt.accept:
         predictions = with_far_ones(predictions, float(run.content["unfamiliar_above"]))
     units = [
-        Unit(
-            name=u["name"],
+        replace(
+            of_app.get(u["name"], Unit(name=u["name"], columns=())),
             columns=tuple(u["columns"]),
             rule=u["rule"],
-            parts_are=of_app[u["name"]].parts_are if u["name"] in of_app else "",
-            parts=of_app[u["name"]].parts if u["name"] in of_app else (),
         )
         for u in run.content["units"]
     ]

@@ -223,6 +223,28 @@ def test_inputs_without_labels_keep_patient_and_eye(tmp_path: Path) -> None:
     assert row(found, "unknown.png")["patient"] == ""
 
 
+def test_one_number_in_two_clinics_is_two_patients_to_predict_and_one_group_to_train(
+    tmp_path: Path,
+) -> None:
+    for name in ("clinicA/7_left.jpeg", "clinicB/7_right.jpeg", "clinicB/8_left.jpeg"):
+        photograph(tmp_path / "new" / name)
+        photograph(tmp_path / "graded" / name.replace("clinicA", "0").replace("clinicB", "2"))
+    found = look(tmp_path / "new", labelled=False)
+    assert row(found, "clinicA/7_left.jpeg")["patient"] == "clinicA/7"
+    assert row(found, "clinicB/7_right.jpeg")["patient"] == "clinicB/7"
+    assert row(found, "clinicB/8_left.jpeg")["patient"] == "8"
+    assert any("a table with the columns path and patient" in note for note in found.notes)
+    # Folders of grades, with 0 among them, hold one patient's eyes apart by their grade.
+    for labelled in (True, False):
+        graded = look(tmp_path / "graded", labelled=labelled)
+        assert graded.table["patient"].tolist() == ["7", "7", "8"]
+        assert graded.table["group"].tolist() == ["7", "7", "8"]
+    # A table that says whose they are joins them.
+    listed = tmp_path / "new" / "list.csv"
+    listed.write_text("path,patient\nclinicA/7_left.jpeg,7\nclinicB/7_right.jpeg,7\n")
+    assert look(listed, labelled=False).table["patient"].tolist() == ["7", "7"]
+
+
 def test_dicom_patients_become_numbers(tmp_path: Path) -> None:
     pydicom = pytest.importorskip("pydicom")
     from pydicom.dataset import Dataset, FileMetaDataset  # noqa: PLC0415

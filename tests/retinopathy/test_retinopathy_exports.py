@@ -17,7 +17,7 @@ from apps.retinopathy.exports.worklist import threshold_of
 from apps.retinopathy.screening import UNITS
 from core.app import ExportContext
 from core.errors import ConfigError
-from core.evaluation.doubt import DoubtRule, decide_all
+from core.evaluation.doubt import DoubtRule, decide_all, prevailing_doubt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,8 +151,8 @@ def test_no_letter_for_what_the_model_does_not_know(context: Made, tmp_path: Pat
     write_worklist(strange)
     first = rows(tmp_path / "worklist.csv")
     assert {row["section"] for row in first} == {"in doubt"}
-    # Of a picture of something else nothing is said, not even that the eye has to be seen.
-    assert {row["patient"]: row["referred"] for row in first}["../../up"] == "withheld"
+    # Of a picture of something else nothing is said, and so the eye has to be seen.
+    assert {row["patient"]: row["referred"] for row in first}["../../up"] == "yes"
     assert {row["patient"]: row["referred"] for row in first}["'=1+1"] == "open"
     # Asked for in spite of doubt; what is no eye still gets none.
     accepted = changed(strange, accept_doubtful=True)
@@ -162,12 +162,16 @@ def test_no_letter_for_what_the_model_does_not_know(context: Made, tmp_path: Pat
     abstained = changed(strange, abstain=True)
     write_worklist(abstained)
     found = {row["patient"]: row["referred"] for row in rows(tmp_path / "worklist.csv")}
-    assert found.pop("../../up") == "withheld"
     assert set(found.values()) == {"yes"}
     nothing = changed(strange, withheld="No decisions are given: all.")
     assert [path.name for path in write_letters(nothing)] == ["letters.csv"]
     write_worklist(nothing)
-    assert {row["referred"] for row in rows(tmp_path / "worklist.csv")} == {"withheld"}
+    found = {row["patient"]: row["referred"] for row in rows(tmp_path / "worklist.csv")}
+    # Who cannot be judged has to be seen, whatever is withheld about the others.
+    assert found == {
+        **dict.fromkeys(found, "withheld"),
+        **dict.fromkeys(("../../up", "9"), "yes"),
+    }
 
 
 def test_a_letter_about_one_eye_asks_for_the_other(context: Made, tmp_path: Path) -> None:
@@ -367,20 +371,25 @@ def in_states(made: Predicted, *patients: tuple[str, str]) -> pd.DataFrame:
     return table
 
 
-@pytest.mark.parametrize("accept", [False, True])
+@pytest.mark.parametrize(
+    ("accept", "abstain"), [(False, False), (True, False), (False, True), (True, True)]
+)
 @pytest.mark.parametrize("threshold", [None, 0.5])
-def test_what_happens_next_is_never_milder_than_what_is_said_of_an_eye(
-    context: Made, predicted: Predicted, threshold: float | None, *, accept: bool
+def test_what_happens_next_is_what_the_list_says_and_never_milder_than_what_is_said_of_an_eye(
+    context: Made, predicted: Predicted, threshold: float | None, *, accept: bool, abstain: bool
 ) -> None:
-    pairs = list(itertools.product([*STATES, "missing"], repeat=2))[:-1]
+    pairs = list(itertools.combinations_with_replacement([*STATES, "missing"], 2))[:-1]
     made = changed(
         context(letters=True, language="en"),
         predictions=in_states(predicted, *pairs),
         run={"operating_point": {"threshold": threshold}} if threshold else {},
         accept_doubtful=accept,
+        abstain=abstain,
     )
     write_letters(made)
+    write_worklist(made)
     listed = {row["patient"]: row for row in rows(made.out / "letters" / "letters.csv")}
+    list_of = {row["patient"]: row for row in rows(made.out / "worklist.csv")}
     n_clear = 0
     for left, right in pairs:
         name = listed[f"{left} and {right}"]["letter"]
@@ -391,14 +400,86 @@ def test_what_happens_next_is_never_milder_than_what_is_said_of_an_eye(
         eyes, following = text.split("What happens next")
         is_mild = "Nothing needs to be done now" in following
         is_strong = "Please see an eye doctor" in following
-        assert is_strong == any(words in eyes for words in SEE_A_DOCTOR), (left, right)
+        said = any(words in eyes for words in SEE_A_DOCTOR)
+        assert is_strong >= said if abstain else is_strong == said, (left, right)
+        row = list_of[f"{left} and {right}"]
+        assert is_mild == (row["referred"] == "no"), (left, right)
+        # Who cannot be judged has to be seen: the letter asks to have the eyes looked at again.
+        unjudged = "failed" in {left, right} or "not gradable" in {left, right}
+        is_yes = row["referred"] == "yes"
+        assert (is_yes and not unjudged) <= is_strong <= is_yes, (left, right)
         # Well is only who has two eyes of which each is seen and nothing found.
         well = {"none", "mild"} | ({"unfamiliar"} if accept else set())
-        assert is_mild == ({left, right} <= well), (left, right)
+        assert is_mild == ({left, right} <= well and row["decision"] != "referred"), (left, right)
         assert is_mild <= (sum(eyes.count(words) for words in NO_CHANGE) == 2)
         n_clear += is_mild
         assert "not a medical device" in text
-    assert n_clear == (9 if accept else 4)
+    assert n_clear == (6 if accept and not abstain else 3)
+
+
+def test_a_photograph_positive_on_its_own_is_nobody_s_all_clear(
+    context: Made, predicted: Predicted
+) -> None:
+    names = ("a", "b", "c", "well left", "well right")
+    table = predicted(
+        *((name, "7", "right" if name == "c" else "left", 0, "", "") for name in names[:3]),
+        *((name, "8", name.split()[1], 0, "", "") for name in names[3:]),
+    )
+    # Of a the referable grades have .78; of the eye (.78 + .02) / 2 = .40; c is predicted 2.
+    columns = [f"score_{grade}" for grade in "01234"]
+    table.loc[table["image_id"] == "a", columns] = (0.21, 0.01, 0.05, 0.05, 0.68)
+    table.loc[table["image_id"] == "b", columns] = (0.97, 0.01, 0.01, 0.005, 0.005)
+    for accept, c in itertools.product((False, True), (STATES["none"], STATES["moderate below"])):
+        table.loc[table["image_id"] == "c", columns] = c
+        base = context(letters=True, language="en")
+        made = at_threshold(base, 0.5, predictions=table, accept_doubtful=accept)
+        write_worklist(made)
+        write_letters(made)
+        first, last = rows(made.out / "worklist.csv")
+        assert (first["patient"], first["decision"], first["referred"]) == ("7", "open", "open")
+        assert "1 of 3 images is positive on its own" in first["doubt"]
+        assert "photograph a: grade 4 predicted, above the threshold" in first["why"]
+        assert (last["patient"], last["decision"], last["referred"]) == ("8", "negative", "no")
+        eye = next(row for row in rows(made.out / "eyes.csv") if row["images"] == "a|b")
+        assert (eye["decision"], eye["referred"]) == ("open", "open")
+        assert eye["doubt"] == "1 of 2 images is positive on its own"
+        image = next(row for row in rows(made.out / "images.csv") if row["image_id"] == "a")
+        assert (image["decision"], image["referred"]) == ("positive", "yes")
+        letters = {row["patient"]: row for row in rows(made.out / "letters" / "letters.csv")}
+        assert letters["7"]["letter"] == ""
+        assert letters["7"]["withheld"]
+        assert letters["8"]["letter"]
+
+
+def test_less_evidence_is_never_less_referral(context: Made, predicted: Predicted) -> None:
+    black = "not a fundus photograph: nothing is lit"
+    eyes = {
+        "one black": (0, black, 0, ""),
+        "both black": (0, black, 0, black),
+        "cut short": (None, "", None, ""),
+        "black and cut short": (0, black, None, ""),
+        "ungradable": (0, BAD, 0, BAD),
+    }
+    whole = [(f"well {i}", (0, "", 0, "")) for i in range(9)]
+    for others, abstain in itertools.product((whole, []), (False, True)):
+        table = predicted(
+            *(
+                (f"{name} {side}", name, side, cell[2 * i], "", cell[2 * i + 1])
+                for name, cell in [*eyes.items(), *others]
+                for i, side in enumerate(("left", "right"))
+            )
+        )
+        # With or without others, who would decide whether the batch is of the kind at all.
+        told = prevailing_doubt(table)
+        assert bool(told) == (not others)
+        made = changed(context(), predictions=table, abstain=abstain, withheld=told)
+        write_worklist(made)
+        found = {row["patient"]: row for row in rows(made.out / "worklist.csv")}
+        assert {found[name]["referred"] for name in eyes} == {"yes"}
+        assert all(found[name]["why"] for name in eyes)
+        assert not {found[name]["decision"] for name in eyes} - {"open", "withheld", "referred"}
+        by_eye = {row["images"]: row["referred"] for row in rows(made.out / "eyes.csv")}
+        assert by_eye["one black left"] == by_eye["cut short left"] == "yes"
 
 
 def test_one_photograph_given_as_both_eyes_is_nobody_s_all_clear(

@@ -7,9 +7,10 @@ anything. A letter never says more than the decision: a grade is a program's opi
 until a doctor has confirmed it, and each letter says so.
 
 No letter is written where the model does not know what it sees: photographs unlike those
-of the training, of no eye or that could not be read, one photograph given as two, and where the
-predicted grade would ask for a doctor and the threshold does not. They are counted, and
-``letters.csv`` names the reason. What happens next is never milder than what is said of any eye.
+of the training, of no eye or that could not be read, one photograph given as two, and, whatever
+is accepted, where an eye or a photograph of it would ask for a doctor and the threshold does not.
+They are counted, and ``letters.csv`` names the reason. What happens next is what the work list
+says (``worklist.referred_of``), so never milder than what is said of any eye.
 """
 
 from __future__ import annotations
@@ -17,15 +18,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from apps.retinopathy.exports.worklist import decided
+from apps.retinopathy.exports.worklist import decided, referred_of
 from apps.retinopathy.metrics import GRADES
 from core.base.outputs import write_text
 from core.base.parsing import parse_yaml
 from core.errors import ConfigError
 from core.evaluation.doubt import REFERRED
-from core.evaluation.doubt_marks import is_negative
+from core.evaluation.doubt_marks import positive_alone
 from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from core.app import ExportContext, Task
+    from core.app import ExportContext
 
 __all__ = ["languages", "withheld_because", "write_letters"]
 
@@ -80,16 +79,15 @@ def write_letters(context: ExportContext) -> Sequence[Path]:
     folder.mkdir(exist_ok=True)
     written: list[Path] = []
     rows: list[dict[str, str]] = []
-    for row in found.patients.to_dict("records"):
+    patients = found.patients.assign(list=referred_of(found.patients, context))
+    for row in patients.to_dict("records"):
         patient = {str(key): value for key, value in row.items()}
         eyes = found.eyes[found.eyes["patient"] == patient["patient"]]
         why = withheld_because(patient, eyes, context)
         name = "" if why else f"letter-{len(written) + 1:04d}.html"
         rows.append({"letter": name, "patient": patient["patient"], "withheld": why})
         if not why:
-            write_text(
-                folder / name, _rendered(template, _facts(patient, eyes, words, context.task))
-            )
+            write_text(folder / name, _rendered(template, _facts(patient, eyes, words)))
             written.append(folder / name)
     left = len(rows) - len(written)
     if left:
@@ -105,24 +103,33 @@ def write_letters(context: ExportContext) -> Sequence[Path]:
 
 def withheld_because(patient: Mapping[str, Any], eyes: pd.DataFrame, context: ExportContext) -> str:
     """Why a patient gets no letter; empty if one is written."""
+    of = patient["n_images"]
+    why = _withheld_always(patient, eyes)
+    if why or context.accept_doubtful:
+        return why
+    if context.withheld:
+        return context.withheld
+    n = patient["n_failed"]
+    reasons = (
+        (n, f"failed: {n:,} of {of:,} photographs could not be read"),
+        (patient["n_unfamiliar"], "photographs unlike the training images"),
+    )
+    return "; ".join(words for holds, words in reasons if holds)
+
+
+def _withheld_always(patient: Mapping[str, Any], eyes: pd.DataFrame) -> str:
+    """Why a patient gets no letter whatever was accepted; empty if nothing forbids one."""
     n, of = patient["n_no_eye"], patient["n_images"]
     if n:
         # Nothing makes a letter about eyes out of a picture that shows none.
         return "no photograph shows an eye" if n == of else f"{n:,} of {of:,} show no eye"
     if patient["is_copied"]:
         return "the same picture stands for another eye or patient as well"
-    if context.accept_doubtful:
-        return ""
-    if context.withheld:
-        return context.withheld
-    n = patient["n_failed"]
-    against = (eyes["is_referable"] & ~eyes["is_called"] & (eyes["grade"] != "")).any()
-    reasons = (
-        (n, f"failed: {n:,} of {of:,} photographs could not be read"),
-        (patient["n_unfamiliar"], "photographs unlike the training images"),
-        (against, "a referable grade was predicted, and the threshold decides against it"),
-    )
-    return "; ".join(words for holds, words in reasons if holds)
+    # Else the letter would speak of a finding about which the work list says no.
+    if (eyes["is_referable"] & ~eyes["is_called"]).any():
+        return "a referable grade was predicted, and the threshold decides against it"
+    alone = [row for row in [patient, *eyes.to_dict("records")] if row["n_alone"]]
+    return positive_alone(alone[0]["n_alone"], alone[0]["n_images"]) if alone else ""
 
 
 def languages() -> list[str]:
@@ -135,7 +142,7 @@ def languages() -> list[str]:
 
 
 def _facts(
-    patient: Mapping[str, Any], eyes: pd.DataFrame, words: Mapping[str, Any], task: Task
+    patient: Mapping[str, Any], eyes: pd.DataFrame, words: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What a template is given."""
     lines = []
@@ -155,7 +162,7 @@ def _facts(
     if len(absent) == 1:
         name = words[absent[0]]
         lines.append({"name": name, "judged": False, "grade": "", "text": words["no_photograph"]})
-    key = _next_step(patient, eyes, task, is_whole=not absent and "" not in seen)
+    key = _next_step(patient)
     return {
         "words": words,
         "patient": patient["patient"],
@@ -165,22 +172,15 @@ def _facts(
     }
 
 
-def _next_step(
-    patient: Mapping[str, Any], eyes: pd.DataFrame, task: Task, *, is_whole: bool
-) -> str:
-    """What the letter asks for; never less than what it says of any eye.
+def _next_step(patient: Mapping[str, Any]) -> str:
+    """What the letter asks for: what the work list says of the patient (``list``).
 
-    ``next_refer`` where a referable grade is predicted or the threshold refers; ``next_none``
-    only where both eyes are there and judged, and of each and of the patient nothing referable
-    is predicted and the decision is negative; else ``next_repeat``.
+    ``next_refer`` for yes, but ``next_repeat`` where that is only because an eye could not be
+    judged; ``next_none`` for no; else ``next_repeat``.
     """
-    rows: list[Mapping[Any, Any]] = [patient, *eyes.to_dict("records")]
-    if any(row["is_called"] or row["is_referable"] or row["decision"] == REFERRED for row in rows):
+    if patient["list"] == "yes" and (patient["is_called"] or patient["decision"] == REFERRED):
         return "next_refer"
-    decisions = np.array([row["decision"] for row in rows], dtype=object)
-    is_judged = all(row["grade"] != "" and not row["referred"] for row in rows)
-    is_clear = is_whole and is_judged and bool(is_negative(decisions, task).all())
-    return "next_none" if is_clear else "next_repeat"
+    return "next_none" if patient["list"] == "no" else "next_repeat"
 
 
 def _sentence(eye: Mapping[Any, Any], words: Mapping[str, Any]) -> str:

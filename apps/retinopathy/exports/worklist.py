@@ -3,9 +3,10 @@
 Who is in doubt comes first, in a section of their own: a photograph failed, is not gradable or
 unlike the training, an eye was not photographed or is not named, or the threshold decides
 against a referable grade. ``grade``, ``decision`` and ``doubt`` are those of every other table.
-``referred`` is ``withheld`` where the decision is; yes for whoever lies above the threshold and
-for whoever cannot be judged, whose decision is ``open`` and who has to be seen all the same;
-``open`` where the decision is; empty for a file that is no picture; else no. ``why`` says which.
+``referred`` is yes for whoever cannot be judged (no photograph shows the eye, whatever is wrong
+with it), whose decision is ``open`` or ``withheld`` and who has to be seen all the same, and for
+whoever lies above the threshold; ``withheld`` and ``open`` where the decision is; empty for a file
+that is no picture; else no. ``why`` says which. The letters follow it (``letters``).
 """
 
 from __future__ import annotations
@@ -82,20 +83,21 @@ def threshold_of(run: Mapping[str, Any]) -> float | None:
 
 def referred_of(table: pd.DataFrame, context: ExportContext) -> list[str]:
     """For each row yes, no, ``open``, ``withheld`` or, of no picture at all, nothing."""
-    if context.withheld:
-        return [WITHHELD] * len(table)
-    return [
-        WITHHELD
-        if what == WITHHELD
-        else ""
-        if what == ""
-        else "yes"
-        if seen or what == REFERRED
-        else OPEN
-        if what == OPEN
-        else "no"
-        for seen, what in zip(table["referred"], table["decision"], strict=True)
-    ]
+    told = []
+    for row in table.to_dict("records"):
+        what = row["decision"]
+        if what == "":
+            told.append("")
+        elif row["ungradable"]:
+            # Less evidence must never be less referral, whatever else is withheld.
+            told.append("yes")
+        elif what == WITHHELD or context.withheld:
+            told.append(WITHHELD)
+        elif row["referred"] or what == REFERRED:
+            told.append("yes")
+        else:
+            told.append(OPEN if what == OPEN else "no")
+    return told
 
 
 def _shown(table: pd.DataFrame, columns: Sequence[str], context: ExportContext) -> pd.DataFrame:
