@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
@@ -17,6 +19,12 @@ from core.evaluation.copies import CONTENT, PICTURE, changed_copies, same_pictur
 from core.evaluation.doubt import DoubtRule, decide_all, decides_nothing, prevailing_doubt
 from core.evaluation.doubt_marks import with_far_ones
 from core.evaluation.units import decisions_of
+from core.verbs.predict import _with_unsaid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from core.runs.run import Run
 
 TASK = Task(name="t", kind="binary", classes=("no", "yes"), positive=("yes",))
 GRADES = Task(name="g", kind="ordinal", classes=("0", "1", "2"), positive=("1", "2"))
@@ -110,6 +118,11 @@ def test_an_exam_lacks_what_a_breast_of_it_lacks() -> None:
     assert found.loc["three", "doubt"] == (
         "L: 2 of 2 images do not say which view; R: the image does not say which view"
     )
+    # Where not even the side is known, the view is no better known.
+    found = exams(rows.assign(view="", side=""))
+    assert found.loc["whole", "doubt"] == (
+        "4 of 4 images do not say which side; 4 of 4 images do not say which view"
+    )
 
 
 def test_marks_are_counted_for_each_unit() -> None:
@@ -119,7 +132,7 @@ def test_marks_are_counted_for_each_unit() -> None:
     found = decided(rows)
     eye = found["eye"].loc["p/l"]
     assert (eye["n_unfamiliar"], eye["n_poor"], eye["n_failed"]) == (1, 1, 0)
-    assert eye["doubt"] == "1 of 2 images unlike the training images; 1 of 2 images of poor quality"
+    assert eye["doubt"] == "1 of 2 images unlike the training images; 1 of 2 images: blurred"
     assert found["image"].loc["a", "doubt"] == "unlike the training images"
     assert found["eye"].loc["p/r", "doubt"] == ""
 
@@ -315,6 +328,31 @@ def test_a_photograph_that_does_not_say_which_eye_is_not_negative_in_any_table()
     # Without a column of patients there is none of whom it could be the other eye.
     alone = decided(rows.drop(columns=["patient"]))
     assert set(alone["predictions"]["decision"]) == {"no"}
+
+
+def test_pictures_that_say_nothing_at_all_are_not_negative_where_the_run_decides_about_units(
+    tmp_path: Path,
+) -> None:
+    loose = table(("a", "", "", 0.1), ("b", "", "", 0.9)).drop(columns=["patient", "eye"])
+    run = SimpleNamespace(path=tmp_path)
+    for judged, decision in ((["image", "eye", "patient"], "open"), (["image"], "no")):
+        (tmp_path / "metrics.json").write_text(json.dumps({"about": {"units": judged}}))
+        found = decided(_with_unsaid(cast("Run", run), loose, UNITS))
+        assert found["predictions"]["decision"].to_dict() == {"a": decision, "b": "yes"}
+        assert found["image"].loc["a", "decision"] == decision
+        if decision == "open":
+            assert found["patient"]["decision"].to_dict() == {"a": "open", "b": "yes"}
+            for level in ("predictions", "eye", "patient"):
+                assert found[level].loc["a", "doubt"] == "the image does not say which eye"
+
+
+def test_a_unit_says_the_faults_of_its_images_in_their_own_words() -> None:
+    rows = table(*((name, "p", "l", 0.1) for name in "abcd"), ("e", "p", "r", 0.1))
+    rows["quality"] = ["side differs", "blurred; side differs", "", "", "blurred"]
+    found = decided(rows)
+    assert found["eye"].loc["p/l", "doubt"] == "2 of 4 images: side differs; 1 of 4 images: blurred"
+    assert "2 of 5 images: side differs" in found["patient"].loc["p", "doubt"]
+    assert found["eye"].loc["p/r", "doubt"] == "blurred"
 
 
 def test_what_lies_far_from_all_training_images_counts_for_nothing() -> None:

@@ -67,7 +67,7 @@ def write_objects(context: ExportContext) -> Sequence[Path]:
     paths = dict(zip(context.manifest["image_id"], context.manifest["path"], strict=True))
     files: list[Path] = []
     table: list[dict[str, str]] = []
-    studies: dict[str, list[Member]] = {}
+    studies: dict[tuple[str, ...], list[Member]] = {}
     scored = context.predictions[context.predictions["status"] == "ok"]
     for number, row in enumerate(_records(scored), start=1):
         path = Path(str(paths[row["image_id"]]))
@@ -93,8 +93,7 @@ def write_objects(context: ExportContext) -> Sequence[Path]:
             if region.any():
                 made["seg"] = partial(_segmentation, source, region, context, number)
                 made["pr"] = partial(_presentation, source, region, row, context, number)
-        uid = str(source.get("StudyInstanceUID", ""))
-        studies.setdefault(uid, []).append(Member(source, row, region, long))
+        studies.setdefault(_study(source), []).append(Member(source, row, region, long))
         for kind, make in made.items():
             name, reason = _written(folder / f"{number:05d}_{kind}.dcm", make)
             files += [folder / name] if name else []
@@ -138,6 +137,13 @@ def _written(path: Path, make: Any) -> tuple[str, str]:
         )
     write_bytes(path, buffer.getvalue())
     return path.name, ""
+
+
+def _study(source: Dataset) -> tuple[str, str, str]:
+    """What a series or a report belongs to: a study of one patient, see ``exams``."""
+    names = ("StudyInstanceUID", "IssuerOfPatientID", "PatientID")
+    study, issuer, patient = (str(source.get(name) or "") for name in names)
+    return study, issuer, patient
 
 
 def _uid(context: ExportContext, kind: str, *parts: str) -> str:
@@ -194,7 +200,7 @@ def _capture(
         coordinate_system="PATIENT",
         # Without loss, and read by every viewer; JPEG 2000 is not by dcmtk.
         transfer_syntax_uid=RLELossless,
-        series_instance_uid=_uid(context, "sc series", str(source.StudyInstanceUID)),
+        series_instance_uid=_uid(context, "sc series", *_study(source)),
         sop_instance_uid=_uid(context, "sc", str(source.SOPInstanceUID)),
         series_number=FIRST_SERIES,
         instance_number=number,
@@ -242,7 +248,7 @@ def _segmentation(
         pixel_array=region.astype(np.uint8),
         segmentation_type="BINARY",
         segment_descriptions=[segment],
-        series_instance_uid=_uid(context, "seg series", str(source.StudyInstanceUID)),
+        series_instance_uid=_uid(context, "seg series", *_study(source)),
         series_number=FIRST_SERIES + 1,
         sop_instance_uid=_uid(context, "seg", str(source.SOPInstanceUID)),
         instance_number=number,
@@ -281,7 +287,7 @@ def _presentation(
     data = hd.pr.GrayscaleSoftcopyPresentationState(
         # highdicom refuses a table beside a window, and calls entries of 12 bits ones of 16.
         referenced_images=[_without_voi(source)],
-        series_instance_uid=_uid(context, "pr series", str(source.StudyInstanceUID)),
+        series_instance_uid=_uid(context, "pr series", *_study(source)),
         series_number=FIRST_SERIES + 3,
         sop_instance_uid=_uid(context, "pr", str(source.SOPInstanceUID)),
         instance_number=number,
@@ -332,9 +338,9 @@ def _report(members: Sequence[Member], context: ExportContext, number: int) -> D
     data = hd.sr.ComprehensiveSR(
         evidence=[member.source for member in members],
         content=report_content(members, context, partial(_uid, context)),
-        series_instance_uid=_uid(context, "sr series", str(first.StudyInstanceUID)),
+        series_instance_uid=_uid(context, "sr series", *_study(first)),
         series_number=FIRST_SERIES + 2,
-        sop_instance_uid=_uid(context, "sr", str(first.StudyInstanceUID)),
+        sop_instance_uid=_uid(context, "sr", *_study(first)),
         instance_number=number,
         manufacturer="resight",
         is_complete=True,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from apps.mammography.exams import JOINED, fill_missing_views, part_shared_exams
 from apps.mammography.headers import Header, read_header, side_and_view
 from apps.mammography.images import CLEAR_SIDE, find_breast, read
 from apps.mammography.layout_reader import card_of, manifest_of
@@ -42,7 +43,6 @@ COLUMNS = (
     *("lesions", "site", "spacing_mm", "target_spacing_mm", "crop", "voi", "laterality_from"),
 )
 EXTENSIONS = {".dcm", ".dicom", ".dic", ".ima", ""}
-_SCREENING = ("L CC", "L MLO", "R CC", "R MLO")
 # Columns of a user's table that mean what ours do.
 _ALIASES: Mapping[str, tuple[str, ...]] = {
     "patient": ("patient", "patient_id", "patientid", "client_id", "empi_anon", "anon_patientid"),
@@ -114,7 +114,9 @@ def _grouped_by(manifest: Manifest, name: str) -> Manifest:
         raise ManifestError(msg)
     n = table.loc[ok, name].nunique()
     rule = f"The group is the {name}, as asked: {n:,} groups of {int(ok.sum()):,} images."
-    notes = tuple(note for note in manifest.notes if "carry one patient id" not in note)
+    notes = tuple(
+        note.replace(JOINED, "") for note in manifest.notes if "carry one patient id" not in note
+    )
     grouped = table.assign(group=table[name].astype(str))
     return replace(manifest, table=grouped, group_rule=rule, notes=notes)
 
@@ -324,7 +326,8 @@ def _finished(
     """The manifest with missing views filled in, empty columns dropped and the notes said."""
     import pandas as pd  # noqa: PLC0415  (0.5 s to import)
 
-    _fill_missing_views(rows)
+    shared = part_shared_exams(rows, joins_groups=source.labelled and not source.group)
+    fill_missing_views(rows)
     table = pd.DataFrame(rows)
     empty = [
         name
@@ -353,7 +356,7 @@ def _finished(
             f"Warning: {counts['uids']:,} pictures carry the SOPInstanceUID of another although "
             "their pixels differ, so these are not unique; anonymisers do that. All are kept."
         )
-    notes += _one_patient(table, source)
+    notes += [*shared, *_one_patient(table, source)]
     is_said = source.group or (base.cards and base.group_rule)
     rule = base.group_rule if is_said else _group_rule(table, base)
     if not source.labelled:
@@ -453,19 +456,6 @@ def _patient(
     # An id without its issuer must not become one with another hash when both are empty.
     parts = (header.issuer, header.patient) if header.patient else ("",)
     return pseudonyms.name("patient", *parts)
-
-
-def _fill_missing_views(rows: list[dict[str, Any]]) -> None:
-    """Say on each image which of the four screening views its exam lacks."""
-    present: dict[str, set[str]] = {}
-    for row in rows:
-        if row["status"] == "ok" and row["exam"]:
-            present.setdefault(row["exam"], set()).add(f"{row['laterality']} {row['view']}")
-    named = any(view in _SCREENING for views in present.values() for view in views)
-    for row in rows:
-        views = present.get(row["exam"], set())
-        absent = [view for view in _SCREENING if view not in views]
-        row["missing_views"] = ", ".join(absent) if named and row["status"] == "ok" else ""
 
 
 def _task_column(row: Mapping[str, Any], source: Source) -> dict[str, Any]:

@@ -4,8 +4,9 @@ What is in doubt comes first, in a section of its own: an image failed, is of po
 unlike the training, or a breast or view is missing. In each section exams are ordered by score.
 ``decision`` is that of every other table. ``triage`` follows from it: ``priority`` where it is
 positive and most images can be relied on, ``in doubt`` where it is positive and most cannot,
-``open`` and ``withheld`` where it is that, else ``routine``. Nothing is ruled out: that needs a
-threshold of its own.
+``open`` and ``withheld`` where it is that, else ``routine``. What is no mammogram has none of
+these: ``withheld``, also where doubt is accepted; an image of no known exam is never ``routine``.
+Nothing is ruled out: that needs a threshold of its own.
 """
 
 from __future__ import annotations
@@ -15,23 +16,32 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from apps.mammography.overlay import LEVELS
+from core.app import Unit
 from core.base.outputs import write_text
 from core.base.tables import POSITIVE
 from core.data.dicom import is_dicom, open_dicom, quiet
 from core.errors import ImageError
 from core.evaluation.doubt import OPEN, REFERRED, WITHHELD, rule_of_decision
+from core.evaluation.doubt_marks import is_far, is_of_other_kind, owners_of, words_of
 from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
+    from numpy.typing import NDArray
 
     from core.app import ExportContext
 
 __all__ = ["highest_level", "write_worklist"]
 
 # How a reader finds the exam in the archive; only where identifiers are kept.
+# Of images of which no exam is known.
+ALONE = "one image alone: no exam known"
+# Reasons to pass a file over because it is none, see ``headers``.
+NO_MAMMOGRAM = ("is not a mammogram", "is not a DICOM file")
+NOT_SAID = "not known: not every image says side and view"
 IDENTITY = {"accession": "AccessionNumber", "study_date": "StudyDate", "patient": "PatientID"}
 
 
@@ -56,6 +66,9 @@ def write_worklist(context: ExportContext) -> Sequence[Path]:
         rows["score"] = rows["score"].where(rows["predicted"].fillna("") != "")
     for name in ("doubt", "predicted", "decision"):
         rows[name] = rows[name].fillna("").astype(str) if name in rows else ""
+    rows["is_other"] = _is_no_mammogram(context, rows, level, identifier)
+    # Of a run that knows no exams; one that does says so of each image in ``doubt``.
+    rows["is_alone"] = level == "image_id"
     rows["section"] = np.where(
         (rows["doubt"] != "") | rows["score"].isna(), "in doubt", "by suspicion"
     )
@@ -77,7 +90,10 @@ def write_worklist(context: ExportContext) -> Sequence[Path]:
         "decided": rule_of_decision(context.run, context.task),
         "score": rows["score"].round(6).to_numpy(),
         "percentile": (100 * (ranks - 0.5) / max(known, 1)).round(1).to_numpy(),
-        "doubt": rows["doubt"].to_numpy(),
+        "doubt": [
+            "; ".join(filter(None, (doubt, ALONE if is_alone else "")))
+            for doubt, is_alone in zip(rows["doubt"], rows["is_alone"], strict=True)
+        ],
         "missing_views": _missing_views(context, rows, level, identifier),
     }
     for name in ("n_images", "n_failed", "n_unfamiliar", "n_poor"):
@@ -96,13 +112,23 @@ def highest_level(context: ExportContext) -> tuple[str, pd.DataFrame]:
     return "image_id", context.predictions
 
 
+def _unit(level: str) -> Unit | None:
+    """The unit of a level; None for images."""
+    return Unit(name=level, columns=LEVELS[level]) if level in LEVELS else None
+
+
 def _triage(rows: pd.DataFrame, context: ExportContext, positive: Sequence[str]) -> list[str]:
     """What is to be done about each row."""
     found = []
     for row in rows.to_dict("records"):
         decision = row["decision"]
-        if decision in {OPEN, WITHHELD}:
+        if row["is_other"]:
+            # Decided if doubt is accepted, but nobody is to be called or sent home for it.
+            found.append(WITHHELD if decision else "")
+        elif decision in {OPEN, WITHHELD}:
             found.append(decision)
+        elif row["is_alone"] and decision not in {*positive, POSITIVE, REFERRED}:
+            found.append(OPEN)
         elif decision not in {*positive, POSITIVE, REFERRED}:
             found.append("routine" if decision else OPEN)
         elif decision == REFERRED or context.accept_doubtful or not _is_mostly_doubtful(row):
@@ -110,6 +136,21 @@ def _triage(rows: pd.DataFrame, context: ExportContext, positive: Sequence[str])
         else:
             found.append("in doubt")
     return found
+
+
+def _is_no_mammogram(
+    context: ExportContext, rows: pd.DataFrame, level: str, identifier: str
+) -> NDArray[np.bool_]:
+    """Of which rows (N,) every image is of another kind, whatever doubt is accepted."""
+    images = context.predictions
+    limit = float(context.run.get("unfamiliar_above") or np.inf)
+    other = is_of_other_kind(images) | is_far(images, limit)
+    other |= np.array([str(why).startswith(NO_MAMMOGRAM) for why in words_of(images, "reason")])
+    owners = owners_of(images, _unit(level))
+    kinds: dict[str, bool] = {}
+    for name, is_other in zip(owners, other, strict=True):
+        kinds[str(name)] = kinds.get(str(name), True) and bool(is_other)
+    return np.array([kinds.get(str(name), False) for name in rows[identifier]], dtype=bool)
 
 
 def _is_mostly_doubtful(row: Mapping[Any, Any]) -> bool:
@@ -126,12 +167,8 @@ def _identity(
     if not context.options.get("keep-identifiers"):
         return {}
     manifest = context.manifest
-    if level == "image_id":
-        names = manifest["image_id"].astype(str)
-    elif level == "exam":
-        names = manifest["exam"].fillna("").astype(str)
-    else:
-        names = manifest["exam"].astype(str) + "/" + manifest["laterality"].fillna("").astype(str)
+    columns = [] if level == "image_id" else [c for c in LEVELS[level] if c not in manifest]
+    names = owners_of(manifest.assign(**dict.fromkeys(columns, "")), _unit(level))
     first = dict(zip(names[::-1], manifest["path"][::-1], strict=True))
     cells = [_header(Path(str(first.get(str(name), "")))) for name in rows[identifier]]
     return {name: [cell.get(name, "") for cell in cells] for name in IDENTITY}
@@ -152,14 +189,18 @@ def _header(path: Path) -> dict[str, str]:
 def _missing_views(
     context: ExportContext, rows: pd.DataFrame, level: str, identifier: str
 ) -> list[str]:
-    """The views each row's exam lacks; empty where exams are not known."""
+    """The views each row's exam lacks, in words where images do not say what they show."""
     images = context.predictions
     if "missing_views" not in images or "exam" not in images:
-        return [""] * len(rows)
+        return [ALONE if level == "image_id" else NOT_SAID] * len(rows)
     by_exam = images[images["status"] == "ok"].drop_duplicates("exam").set_index("exam")
     known = by_exam["missing_views"].fillna("").astype(str).to_dict()
     if level == "image_id":
         exams = images.set_index("image_id")["exam"]
         return [known.get(str(exams.get(name, "")), "") for name in rows[identifier]]
     names = rows["exam"] if "exam" in rows else rows[identifier].astype(str).str.split("/").str[0]
-    return [known.get(str(name), "") for name in names]
+    gaps = words_of(rows, "missing")
+    return [
+        known.get(str(name), "") or (NOT_SAID if "not known" in gap else "")
+        for name, gap in zip(names, gaps, strict=True)
+    ]

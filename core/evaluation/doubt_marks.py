@@ -8,6 +8,7 @@ said in ``core.evaluation.doubt``.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,7 @@ __all__ = [
     "UNFAMILIAR",
     "doubt_of_images",
     "is_doubtful",
+    "is_far",
     "is_negative",
     "is_of_other_kind",
     "is_unfamiliar",
@@ -116,13 +118,26 @@ def with_far_ones(predictions: pd.DataFrame, limit: float) -> pd.DataFrame:
     >>> with_far_ones(rows, 1.1)["quality"].tolist()
     ['', 'not of the kind in training: 6.0 times as far as the limit of what is like it']
     """
-    times = predictions["embedding_distance"].to_numpy(dtype=np.float64, na_value=np.nan) / limit
+    times = _times_as_far(predictions, limit)
     quality = words_of(predictions, "quality").astype(object)
     for i in np.flatnonzero(times > FAR):
         if not quality[i].startswith(OTHER_KIND):
             told = f"{OTHER_KIND}of the kind in training: {times[i]:.1f} times as far as the limit"
             quality[i] = f"{told} of what is like it" + (f"; {quality[i]}" if quality[i] else "")
     return predictions.assign(quality=quality)
+
+
+def is_far(predictions: pd.DataFrame, limit: float) -> NDArray[np.bool_]:
+    """Which inputs (N,) lie so far from all training images that they are of another kind."""
+    if "embedding_distance" not in predictions:
+        return np.zeros(len(predictions), dtype=bool)
+    return np.asarray(_times_as_far(predictions, limit) > FAR)
+
+
+def _times_as_far(predictions: pd.DataFrame, limit: float) -> NDArray[np.float64]:
+    """Distances (N,) from the training in units of the limit; NaN where there is none."""
+    distance = predictions["embedding_distance"]
+    return np.asarray(distance.to_numpy(dtype=np.float64, na_value=np.nan) / limit)
 
 
 def says_nothing(predictions: pd.DataFrame) -> NDArray[np.bool_]:
@@ -229,7 +244,8 @@ def with_marks(
     strange, status = is_unfamiliar(predictions), text_of(predictions["status"])
     ok = status == "ok"
     silent = says_nothing(predictions)
-    poor = (words_of(predictions, "quality") != "") & ok & ~silent
+    quality = words_of(predictions, "quality")
+    poor = (quality != "") & ok & ~silent
     caution = words_of(predictions, "caution")
     against = _is_against(table, task)
     said = doubt_of_images(predictions)
@@ -245,13 +261,14 @@ def with_marks(
         if len(at) == 1:
             parts += [str(said[at[0]])] if said[at[0]] else []
         else:
-            marks = (strange & ok, poor, silent, ~ok)
-            words = (UNFAMILIAR, "of poor quality", "not gradable or of another kind", "not read")
+            marks = (strange & ok, silent, ~ok)
+            words = (UNFAMILIAR, "not gradable or of another kind", "not read")
             parts += [
                 f"{int(mark[at].sum()):,} of {len(at):,} images {word}"
                 for mark, word in zip(marks, words, strict=True)
                 if mark[at].any()
             ]
+            parts += _faults(np.where(poor, quality, "")[at])
             parts += _cautions(caution[at])
         if against[place]:
             parts.append(f"{table['predicted'].iloc[place]} predicted, below the threshold")
@@ -275,6 +292,14 @@ def with_marks(
         missing=np.array(columns[4], dtype=object),
         doubt=np.array(columns[5], dtype=object),
     )
+
+
+def _faults(words: NDArray[np.str_]) -> list[str]:
+    """The faults of several images (N,), in the words of their own rows, each once."""
+    n = Counter(fault for said in words for fault in dict.fromkeys(str(said).split("; ")) if fault)
+    more = [f"{len(n) - MOST_TOLD:,} more faults of images"] if len(n) > MOST_TOLD else []
+    told = n.most_common(MOST_TOLD)
+    return [f"{of:,} of {len(words):,} images: {fault}" for fault, of in told] + more
 
 
 def _cautions(words: NDArray[np.str_]) -> list[str]:

@@ -46,6 +46,12 @@ def missing_parts(
                     f"{name} {part}": words
                     for part, words in _lacking(predictions, rows, inner, named=f"{name} ").items()
                 }
+            else:
+                # Not of which eye or breast, so that no part of it can be called absent.
+                rows = at[[cell == key for cell in cells]]
+                gaps = _lacking(predictions, rows, inner, named=f"{inner.parts_are} ")
+                untold = f"{inner.parts_are} not known"
+                found |= {untold: gaps[untold]} if untold in gaps else {}
     return found
 
 

@@ -276,6 +276,7 @@ def _decided(
         )
         for u in run.content["units"]
     ]
+    predictions = _with_unsaid(run, predictions, units)
     same = same_pictures(predictions, units)
     changed = changed_copies(predictions, units, workers=workers)
     copies = [
@@ -295,6 +296,23 @@ def _decided(
         withheld=withheld,
     )
     return marked.drop(columns="caution"), tables
+
+
+def _with_unsaid(run: Run, predictions: pd.DataFrame, units: Sequence[Unit]) -> pd.DataFrame:
+    """The inputs with empty columns for what units are known by and no input says.
+
+    Where the run decides about eyes or exams, a picture that does not say of which it is must
+    not be called negative for its folder holding no other that does. A run whose own data said
+    nothing of units decides about images, and so it does here.
+    """
+    judged = (read_json(run.path / "metrics.json").get("about") or {}).get("units") or []
+    wanted = [
+        name
+        for unit in units
+        if unit.parts and unit.name in judged
+        for name in (*unit.columns, unit.parts_are)
+    ]
+    return predictions.assign(**{name: "" for name in wanted if name not in predictions})
 
 
 def _note_of_copies(predictions: pd.DataFrame) -> list[str]:

@@ -162,6 +162,34 @@ def test_objects_join_the_study_as_series_of_their_own(
     assert same == {data.SOPInstanceUID for _, data in objects(folder, "seg")}
 
 
+def test_objects_of_two_patients_of_one_study_uid_never_cite_each_other(
+    written: tuple[Path, ExportContext], tmp_path: Path
+) -> None:
+    _, made = written
+    (tmp_path / "in").mkdir()
+    manifest, owner = made.manifest.copy(), {}
+    for i, row in enumerate(made.manifest.to_dict("records")):
+        data = pydicom.dcmread(row["path"])
+        data.PatientID = "QA" if row["laterality"] == "L" else "QB"
+        owner[str(data.SOPInstanceUID)] = data.PatientID
+        manifest["path"] = manifest["path"].replace(row["path"], str(tmp_path / "in" / f"{i}.dcm"))
+        data.save_as(tmp_path / "in" / f"{i}.dcm")
+    assert set(owner.values()) == {"QA", "QB"}
+    changed = {**made.__dict__, "manifest": manifest, "out": tmp_path}
+    next(e for e in APP.exports if e.name == "dicom").write(ExportContext(**changed))
+    series: dict[str, str] = {}
+    seen = []
+    for kind in ("sr", "sc", "seg", "pr"):
+        for _, data in objects(tmp_path / "dicom", kind):
+            text = data.to_json()
+            cited = {patient for uid, patient in owner.items() if uid in text}
+            assert cited <= {data.PatientID}
+            assert series.setdefault(data.SeriesInstanceUID, data.PatientID) == data.PatientID
+            seen.append((kind, data.PatientID, str(data.SOPInstanceUID)))
+    assert {("sr", "QA"), ("sr", "QB"), ("pr", "QA"), ("pr", "QB")} <= {s[:2] for s in seen}
+    assert len({uid for *_, uid in seen}) == len(seen)
+
+
 def test_a_blob_lands_where_it_is_in_every_object(written: tuple[Path, ExportContext]) -> None:
     folder, made = written
     report = hd.sr.srread(folder / "study_00001_sr.dcm")

@@ -175,6 +175,40 @@ def test_the_worklist_says_of_an_exam_what_every_table_says(phantom: Path, tmp_p
     }
 
 
+def test_what_is_no_mammogram_has_no_triage_also_where_doubt_is_accepted(
+    phantom: Path, tmp_path: Path
+) -> None:
+    made = context(phantom, tmp_path)
+    exams = sorted(made.decisions["exam"]["unit_id"])
+    # The first exam is leaves; of the second one picture is.
+    table = made.predictions.assign(embedding_distance=1.0)
+    table.loc[table["exam"] == exams[0], "embedding_distance"] = 3.0
+    table.loc[table.index[table["exam"] == exams[1]][0], "embedding_distance"] = 3.0
+    low = made.decisions["exam"].assign(decision="no")
+    changed = {"predictions": table, "decisions": {"exam": low}, "accept_doubtful": True}
+    run = {"model_id": "abc", "unfamiliar_above": 1.1}
+    export("worklist", ExportContext(**{**made.__dict__, **changed, "run": run}))
+    listed = pd.read_csv(tmp_path / "worklist.csv", dtype=str).set_index("exam")["triage"]
+    assert listed.to_dict() == dict.fromkeys(exams[1:], "routine") | {exams[0]: "withheld"}
+
+
+def test_an_image_without_an_exam_is_no_routine_in_a_run_that_knows_no_exams(
+    phantom: Path, tmp_path: Path
+) -> None:
+    made = context(phantom, tmp_path)
+    alone = made.predictions.drop(columns=["exam", "missing_views"], errors="ignore")
+    alone["decision"] = ["yes"] + ["no"] * (len(alone) - 1)
+    changed = {"predictions": alone, "decisions": {}}
+    export("worklist", ExportContext(**{**made.__dict__, **changed}))
+    listed = pd.read_csv(tmp_path / "worklist.csv", keep_default_na=False)
+    assert set(zip(listed["decision"], listed["triage"], strict=True)) == {
+        ("yes", "priority"),
+        ("no", "open"),
+    }
+    for column in ("doubt", "missing_views"):
+        assert set(listed[column]) == {"one image alone: no exam known"}
+
+
 def test_an_exam_is_named_as_its_reader_knows_it_only_where_asked(
     phantom: Path, tmp_path: Path
 ) -> None:

@@ -119,7 +119,14 @@ def test_exposure_does_not_matter() -> None:
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"laterality": "R"}, "chest wall is on the left"),
+        (
+            {"laterality": "R"},
+            "the side in the header and in the picture differ: the chest wall is on the left",
+        ),
+        (
+            {"laterality": "R", "laterality_from": "file name"},
+            "the side in the file name and in the picture differ",
+        ),
         ({"implant": "yes"}, "implant"),
         ({"laterality": "L"}, ""),
     ],

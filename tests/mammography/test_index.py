@@ -18,6 +18,7 @@ from apps.mammography.phantom import draw_breast
 from core.app import Manifest, Source
 from core.data.identity import Pseudonyms
 from core.errors import ConfigError, ImageError, ManifestError
+from core.evaluation.doubt import DoubtRule, decide_all
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -433,3 +434,50 @@ def test_labels_are_read_in_other_spellings(make: Make, save: Save, tmp_path: Pa
     table = index(tmp_path / "d", labelled=True).table
     assert table["label"].tolist() == ["no", "yes"]
     assert "X" not in set(table["patient"])
+
+
+def _two_women(make: Make, save: Save, folder: str = "d", **both: object) -> None:
+    """Two halves of two women under one StudyInstanceUID."""
+    views = [("QA", "A", "L"), ("QB", "B", "R")]
+    files = [(*who, view) for who in views for view in ("CC", "MLO")]
+    for i, (patient, accession, side, view) in enumerate(files):
+        own = {"PatientID": patient, "AccessionNumber": accession, "ImageLaterality": side}
+        own |= {"StudyInstanceUID": "1.9", "ViewPosition": view, **both}
+        save(make([0, i + 1], **own), f"{folder}/{i}.dcm")
+
+
+def test_two_patients_under_one_study_uid_are_two_exams_and_one_group(
+    make: Make, save: Save, tmp_path: Path
+) -> None:
+    _two_women(make, save)
+    found = index(tmp_path / "d", keep_identifiers=True)
+    table = found.table.set_index("image_id")
+    assert table["exam"].tolist() == ["1.9 of QA"] * 2 + ["1.9 of QB"] * 2
+    assert table["missing_views"].tolist() == ["R CC, R MLO"] * 2 + ["L CC, L MLO"] * 2
+    assert any("shared by several patients (first: 1.9, by 2 patients)" in n for n in found.notes)
+    marked, decided = decide_all(
+        found.table.assign(score_yes=0.1, score_no=0.9, quality="", unfamiliar=False),
+        task=APP.task("cancer"),
+        units=APP.units,
+        threshold=None,
+        rule=DoubtRule(),
+        withheld="",
+    )
+    exams = decided["exam"].set_index("unit_id")
+    assert exams["decision"].to_dict() == {"1.9 of QA": "open", "1.9 of QB": "open"}
+    assert exams.loc["1.9 of QA", "doubt"] == "no image of laterality R"
+    assert set(marked["exam"]) == set(exams.index)
+    # They may be one woman under two ids, whom training and test must not share.
+    (tmp_path / "d" / "t.csv").write_text("file,label\n0.dcm,0\n1.dcm,0\n2.dcm,1\n3.dcm,1\n")
+    ok = index(tmp_path / "d", labelled=True).table.query("status == 'ok'")
+    assert (ok["group"].nunique(), ok["patient"].nunique()) == (1, 2)
+
+
+def test_several_accessions_of_one_patient_and_study_are_one_exam(
+    make: Make, save: Save, tmp_path: Path
+) -> None:
+    _two_women(make, save, PatientID="QA")
+    found = index(tmp_path / "d", keep_identifiers=True)
+    assert set(found.table["exam"]) == {"1.9"}
+    assert "missing_views" not in found.table
+    assert not any("shared" in note for note in found.notes)
