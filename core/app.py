@@ -53,7 +53,7 @@ CONTRACT = 1
 
 TaskKind = Literal["binary", "multiclass", "ordinal", "multilabel"]
 Rule = Literal["mean", "max", "noisy_or", "attention"]
-Truth = Literal["worst", "union", "same", "most", "stated"]
+Truth = Literal["worst", "union", "same", "most", "stated", "positive"]
 
 
 @dataclass(frozen=True, kw_only=True)

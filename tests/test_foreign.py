@@ -276,3 +276,71 @@ def test_scores_that_rank_the_classes_the_wrong_way_round_are_told(tmp_path: Pat
     pd.DataFrame(frame).assign(score_b=1 - score).to_csv(tmp_path / "s.csv", index=False)
     cautions = evaluate_table(tmp_path / "s.csv", tmp_path / "out")["metrics"]["cautions"]
     assert any("surely below 0.5" in words and "--positive" in words for words in cautions)
+
+
+def page_of(rows: pd.DataFrame, place: Path, **settings: Any) -> tuple[dict[str, Any], str]:
+    """The numbers and the page of a table."""
+    place.mkdir(exist_ok=True)
+    rows.to_csv(place / "rows.csv", index=False)
+    done = evaluate_table(place / "rows.csv", place / "out", **settings)["metrics"]
+    return done, (place / "out" / "report.html").read_text()
+
+
+def test_groups_that_stand_in_several_splits_are_counted_and_told(tmp_path: Path) -> None:
+    rows = table()
+    rows["split"] = np.where(np.arange(120) % 2, "val", "test")
+    rows.loc[rows["group"].isin(["p0", "p1", "p2"]), "split"] = "test"
+    done, page = page_of(rows, tmp_path / "shared", targets=["sensitivity=0.9"])
+    assert any("57 of 60 groups of the test rows stand in more" in c for c in done["cautions"])
+    first = page.split("<section")[1]
+    assert "57 of 60 groups of the test rows stand in more than one split (val 57)" in first
+    assert "the data do not say" not in page
+    assert "the table holds no training rows" in page
+    assert "which share 57 groups with the test" in page.replace("\u00a0", " ")
+    assert "on other data." not in page.split("Threshold set in advance")[1][:400]
+    assert "that the table calls test" in first
+    assert "never used for training" not in page
+    assert "Internal test" not in page
+    rows["split"] = np.where(np.arange(120) // 2 % 2, "val", "test")
+    rows.loc[110:, "split"] = "train"
+    done, page = page_of(rows, tmp_path / "apart", targets=["sensitivity=0.9"])
+    assert not any("more than one split" in caution for caution in done["cautions"])
+    assert "Chosen before the test, on other data." in page
+    assert "cannot be checked: the" not in page
+    _, page = page_of(rows.drop(columns="group"), tmp_path / "none")
+    assert "the data do not say which images belong to one" in page
+
+
+def test_a_page_says_the_rule_that_decides_and_no_scaling_that_was_not(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    scores = pd.DataFrame(rng.dirichlet([1, 1, 1], 60), columns=[f"score_{i}" for i in range(3)])
+    rows = pd.concat([pd.DataFrame({"label": rng.integers(0, 3, 60)}), scores], axis=1)
+    _, page = page_of(rows, tmp_path / "grades", kind="ordinal")
+    assert "No operating point: the median grade" in page
+    assert "temperature scaling" not in page.split("<main")[-1].split("Reliability.")[1][:6000]
+    raw = table()
+    raw["score"] = 9 * raw["score"] - 4
+    _, page = page_of(raw, tmp_path / "raw", positive=["yes"])
+    assert "highest score is decided" not in page
+    assert "so decisions are left out" in page
+    rows["label"] = rng.choice(["0", "1;2", "0, 1", "2/0", "2"], 60)
+    done, page = page_of(rows, tmp_path / "labels", kind="multilabel")
+    assert "each label with a score of 0.5 or more is decided" in page
+    assert done["about"]["n_images"] == 60
+    for mark in ("a semicolon", "a comma", "a slash"):
+        assert any(f"separated by {mark}" in caution for caution in done["cautions"]), mark
+
+
+def test_a_unit_with_one_positive_image_is_positive_where_the_user_says_which(
+    tmp_path: Path,
+) -> None:
+    rng = np.random.default_rng(2)
+    scores = rng.dirichlet([1, 1, 1], 90)
+    rows = pd.DataFrame(scores, columns=["score_normal", "score_benign", "score_cancer"])
+    rows["label"] = ["cancer", "normal", "normal"] * 15 + ["benign", "normal", "normal"] * 15
+    rows["group"] = [f"w{i // 3}" for i in range(90)]
+    settings: dict[str, Any] = {"units": {"woman": "group"}, "positive": ["cancer"]}
+    done, _ = page_of(rows, tmp_path / "units", **settings)
+    called = pd.read_csv(tmp_path / "units" / "out" / "decisions_woman.csv")
+    assert called["label"].value_counts().to_dict() == {"cancer": 15, "normal": 15}
+    assert any("positive (cancer) if any of its images is" in c for c in done["cautions"])

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import cohen_kappa_score, roc_auc_score
+from sklearn.metrics import cohen_kappa_score, roc_auc_score, roc_curve
 from typer.testing import CliRunner
 
 from core.cli.main import build
+from core.errors import MetricError
 from core.statistics.readers import (
     agreement_of,
     compare_with_readers,
     icc,
     mean_kappa_of,
     obuchowski_rockette,
+    reader_point,
 )
 from core.statistics.resampling import resample_groups
 
@@ -121,3 +123,40 @@ def test_a_table_with_a_column_for_each_reader_gives_agreement_and_comparison(
     refused = CliRunner().invoke(build(), ["readers", str(file), "--reader", "reader_0"])
     assert refused.exit_code == 2
     assert "at least 2" in refused.output
+
+
+def test_readers_who_say_yes_or_no_are_held_against_the_model_at_their_specificity(
+    tmp_path: Path,
+) -> None:
+    truth, readers, model, patient = study(np.random.default_rng(3), 0.0)
+    calls = readers > 0.7
+    # Equally good, but one point of a curve has less area than the whole.
+    whole = np.mean([roc_auc_score(truth, column) for column in readers.T])
+    assert np.mean([roc_auc_score(truth, column) for column in calls.T]) < whole
+    with pytest.raises(MetricError, match="one point"):
+        compare_with_readers(truth, calls.astype(float), model, resample_groups(patient))
+    away, hits, _ = roc_curve(truth, model, drop_intermediate=False)
+    table = pd.DataFrame({"label": truth.astype(int), "score": model})
+    for i, column in enumerate(calls.T):
+        table[f"reader_{i}"] = column.astype(int)
+        point = reader_point(truth, column, model)
+        assert point.sensitivity == column[truth].mean()
+        assert point.specificity == pytest.approx((~column[~truth]).mean())
+        assert point.model == hits[np.isclose(away, 1 - point.specificity)].max()
+    file = tmp_path / "calls.csv"
+    table.to_csv(file, index=False)
+    done = CliRunner().invoke(build(), ["readers", str(file), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    flat = " ".join(done.output.split())
+    for named in (
+        "kappa: mean of all pairs",
+        "kappa: reader_0 and reader_1",
+        "kappa against the label: reader_3",
+        "at the specificity of reader_0",
+        "AUROC: the model minus the mean of the readers not estimable",
+        "one point of a ROC curve",
+    ):
+        assert named in flat, named
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Described, not tested" in page
+    assert "difference is shown" not in page

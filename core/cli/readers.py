@@ -54,18 +54,38 @@ def readers(
         if as_json:
             show_json(found)
             return
-        rows = [found["overall"], *found["pairs"], *filter(None, [found["icc"]]), *found["truth"]]
-        if found["comparison"]:
-            rows.append(found["comparison"]["difference"])
-        say(table([_line(row) for row in rows], ("", "value", "95 % interval")))
-        for note in [] if quiet else found["notes"]:
+        say(table(_lines(found), ("", "value", "95 % interval")))
+        notes = list(found["notes"])
+        if found["comparison"] and found["comparison"]["model"] is None:
+            notes.append(f"{found['comparison']['difference']['reason']}.")
+        for note in [] if quiet else notes:
             say(f"note: {note}")
         if out is not None:
             say(f"open {out / 'report.html'}")
 
 
-def _line(row: dict[str, Any]) -> tuple[str, str, str]:
+def _lines(found: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Every number, by its name."""
+    kappa = "weighted kappa" if found["weights"] == "quadratic" else "kappa"
+    lines = [_line(row, f"{kappa}: ") for row in [found["overall"], *found["pairs"]]]
+    lines += [_line(found["icc"])] if found["icc"] else []
+    lines += [_line(row, f"{kappa} against the label: ") for row in found["truth"]]
+    beside = found["comparison"]
+    if beside:
+        for row in beside["readers"]:
+            if "sensitivity" in row:
+                at = f"at the specificity of {row['title']}, {row['specificity']:.3f}: sensitivity"
+                lines.append((f"{at} of the reader", f"{row['sensitivity']:.3f}", ""))
+                lines.append((f"{at} of the model", f"{row['model_sensitivity']:.3f}", ""))
+        lines.append(_line(beside["difference"]))
+    return lines
+
+
+def _line(row: dict[str, Any], before: str = "") -> tuple[str, str, str]:
     """A number with its interval."""
     value = "not estimable" if row["value"] is None else f"{row['value']:.3f}"
     between = "" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
-    return str(row["title"]), value, between
+    title = str(row["title"])
+    # "Mean of all pairs" within a line, but a column of the table as it is written.
+    title = title[0].lower() + title[1:] if before and title == "Mean of all pairs" else title
+    return before + title, value, between

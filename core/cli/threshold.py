@@ -34,7 +34,7 @@ def threshold(
         help="Of the positive classes where the model will be used: a recall-rate is then that "
         "of this place.",
     ),
-    off: bool = typer.Option(False, "--off", help="Decide for the highest score again."),
+    off: bool = typer.Option(False, "--off", help="Decide without an operating point again."),
     quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:
@@ -63,7 +63,7 @@ def threshold(
             say(table([_line(point) for point in points], header))
         active = result["operating_point"]
         if active is None:
-            say("No operating point is in use: the class with the highest score is decided.")
+            say(f"No operating point is in use: {result['otherwise']}.")
         else:
             say(
                 f"In force: {active['name']}. Predictions and evaluations from now on decide at it."

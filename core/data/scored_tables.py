@@ -26,7 +26,7 @@ from core.base.tables import score_columns
 from core.data.label_map import label_map, meet_classes
 from core.data.manifest_tables import column_named
 from core.data.raw_scores import as_scores, given_name, numbers_of, score_columns_of
-from core.data.table_labels import label_texts
+from core.data.table_labels import label_texts, several_labels
 from core.data.tables_in import Cells, read_cells, read_frame
 from core.errors import ConfigError, ManifestError
 
@@ -110,6 +110,10 @@ def read_foreign(
         msg = f"{file}: has no column {group!r} (it has: {', '.join(raw.columns[:12])})."
         raise ManifestError(msg)
     raw[truth] = [chosen.get(name.casefold(), name) for name in label_texts(raw[truth])]
+    columns_of, stem = score_columns_of(raw)
+    names = [name.removeprefix(f"{stem}_") for name in columns_of]
+    if kind in {None, "multilabel"} and len(names) > 1:
+        raw[truth] = several_labels(raw[truth], names, notes)
     split = column_named(raw.columns, wanted.get("split-column") or "split")
     table = pd.DataFrame({"image_id": _ids(raw, file, notes, wanted)})
     table["path"] = raw["path"] if "path" in raw else table["image_id"]
@@ -118,11 +122,9 @@ def read_foreign(
     table["split"] = raw[split] if split else ""
     exclude = _excludes(kind, table["label"], app)
     kind = kind or (None if exclude else "multilabel")
-    columns_of, stem = score_columns_of(raw)
     given = numbers_of(raw, columns_of, file, notes)
     is_logits = stem == "logit" or wanted.get("scores") == "logits"
     values, odd = as_scores(given, notes, is_logits=is_logits, exclude=exclude)
-    names = [name.removeprefix(f"{stem}_") for name in columns_of]
     of = _wanted_class(positive, app, kind)
     classes, scores = _scores(names, values, table["label"], file, notes, of)
     near, words = meet_classes(
@@ -139,16 +141,12 @@ def read_foreign(
     _require_known(table["label"], classes, kind, file)
     order = [classes.index(name) for name in task.classes]
     # At once: pandas warns of a hundred columns that are added one by one.
-    given_scores = pd.DataFrame(scores[:, order], columns=score_columns(task.classes))
-    table = pd.concat([table, given_scores], axis=1)
+    own = pd.DataFrame(scores[:, order], columns=score_columns(task.classes))
+    table = pd.concat([table, own], axis=1)
     table["status"], table["reason"] = _status(raw, scores)
     table["quality"] = raw.get("quality", "")
     taken = {*table.columns, truth, "id", "score", *MADE_ANEW}
-    others = [
-        column
-        for column in raw.columns
-        if column not in taken and not column.startswith(("score_", "logit_"))
-    ]
+    others = [c for c in raw.columns if c not in taken and not c.startswith(("score_", "logit_"))]
     whole = pd.concat([table, raw[others]], axis=1)
     kept = pd.DataFrame(given, columns=[given_name(name) for name in columns_of])
     return Foreign(whole, task, tuple(notes), kept if odd else None)
@@ -346,7 +344,15 @@ def _task(
         raise ConfigError(msg)
     if kind == "binary" and len(positive) == 1:
         ordered = (*(name for name in ordered if name != positive[0]), positive[0])
-    return Task(name="prediction", kind=kind, classes=ordered, positive=tuple(positive))  # type: ignore[arg-type]
+    # Who says what is positive asks of a patient whether any image is.
+    truths = {"": "positive"} if positive and kind == "multiclass" else {}
+    return Task(
+        name="prediction",
+        kind=kind,  # type: ignore[arg-type]
+        classes=ordered,
+        positive=tuple(positive),
+        truths=truths,  # type: ignore[arg-type]
+    )
 
 
 def _all_numbers(classes: Sequence[str]) -> bool:

@@ -31,6 +31,7 @@ __all__ = [
     "label_texts",
     "labels_of",
     "possible_labels",
+    "several_labels",
     "word_columns",
 ]
 
@@ -196,6 +197,43 @@ def label_texts(values: pd.Series[Any]) -> list[str]:
     if all(re.fullmatch(r"[+-]?\d+([.,]0*)?|", text) for text in texts):
         return [whole_number(text).rstrip(".,") for text in texts]
     return texts
+
+
+def several_labels(
+    labels: Sequence[str], classes: Sequence[str], notes: list[str], mark: str = "|"
+) -> list[str]:
+    """Cells that name several known classes, written with ``mark``; other cells as they are.
+
+    Args:
+        labels: cells, of which each may be written in its own way.
+        classes: the names there are; a cell is parted only where all its parts are among them.
+        notes: receives how they are written.
+        mark: what stands between classes here.
+
+    >>> several_labels(["a;b", "b, a", "a", "c/d"], ["a", "b"], [])
+    ['a|b', 'b|a', 'a', 'c/d']
+    """
+    known = {name.casefold(): name for name in classes}
+    seen: Counter[str] = Counter()
+    found = []
+    for label in labels:
+        text = str(label)
+        inner = text[1:-1] if _is_list(text) else text
+        for between, word in _MARKS.items():
+            parts = [_bare(part).casefold() for part in inner.split(between)]
+            if text.casefold() not in known and len(parts) > 1 and known.keys() >= set(parts):
+                seen[word] += 1
+                text = mark.join(dict.fromkeys(known[part] for part in parts))
+                break
+        found.append(text)
+    notes += [f"Labels of {n:,} rows are several, separated by {word}." for word, n in seen.items()]
+    nothing = [label for label in found if label.casefold() in _NOTHING - set(known)]
+    if nothing and any(mark in label for label in found):
+        notes.append(
+            f"Only rows whose label is a class count: {len(nothing):,} say {nothing[0]!r}, which "
+            f"is none. If it means that none is there, pass --label-map '{nothing[0]}={mark}'."
+        )
+    return found
 
 
 def _flags(listing: Listing, task: Task) -> list[str]:

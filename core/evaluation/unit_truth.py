@@ -24,6 +24,8 @@ WORDS = {
     "union": "every label that any of its images has",
     "same": "the label that all of its images have; where they differ it is not judged",
     "most": "the label that most of its images have, the first in order where two are even",
+    "positive": "positive ({positive}) if any of its images is; of several labels that are left "
+    "it is the one that most images have, the last in the order {order} where two are even",
     "stated": "its own label in the table (column {column})",
 }
 
@@ -34,7 +36,7 @@ class UnitTruth:
 
     Attributes:
         unit: of what.
-        rule: ``worst``, ``union``, ``same``, ``most`` or ``stated``.
+        rule: ``worst``, ``union``, ``same``, ``most``, ``positive`` or ``stated``.
         words: the rule in a sentence.
         n: units.
         n_mixed: of these, those whose images have different labels.
@@ -69,7 +71,11 @@ def truth_words(task: Task, unit: str, rule: str | None = None) -> str:
     'The truth of each exam is the worst finding of its images, in the order no < yes.'
     """
     how = WORDS[rule or truth_rule(task, unit)]
-    words = how.format(order=" < ".join(task.classes), column=f"{unit}_label")
+    words = how.format(
+        order=" < ".join(task.classes),
+        column=f"{unit}_label",
+        positive=" or ".join(task.positive),
+    )
     return f"The truth of each {unit} is {words}."
 
 
@@ -144,6 +150,12 @@ def _of_one_class(
     counts = np.zeros((n_units, len(task.classes)), dtype=np.int_)
     np.add.at(counts, (owner[index >= 0], index[index >= 0]), 1)
     has, mixed = counts.sum(axis=1) > 0, (counts > 0).sum(axis=1) > 1
+    if rule == "positive":
+        # Images of other classes say nothing against a positive one.
+        is_positive = np.isin(np.arange(len(task.classes)), list(task.positive_index))
+        some = counts[:, is_positive].any(axis=1)
+        counts[np.ix_(some, ~is_positive)] = 0
+        counts = np.where(counts == counts.max(axis=1, keepdims=True), counts, 0)
     highest = counts.shape[1] - 1 - (counts[:, ::-1] > 0).argmax(axis=1)
     chosen = counts.argmax(axis=1) if rule == "most" else highest
     unknown = mixed & (rule in {"same", "stated"})

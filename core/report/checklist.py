@@ -15,6 +15,8 @@ import pandas as pd
 
 from core.blocks import Table, Text
 from core.report.numbers import NBSP, count, pick, plural, quantity, sentences
+from core.report.verdict import UNKNOWN_ORIGIN
+from core.statistics.scores import rule_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -87,6 +89,8 @@ def _split(context: ReportContext, _headings: Sequence[str]) -> str:
 
 def _internal(context: ReportContext, _headings: Sequence[str]) -> str:
     split = str(_about(context).get("split", ""))
+    if split in {"test", "out-of-fold"} and context.run.get("predictions"):
+        return f"the table calls them {split}; {UNKNOWN_ORIGIN}."
     return {
         "test": "internal test: held-out part of the same collection; no external test.",
         "out-of-fold": "internal cross-validation; no external test.",
@@ -163,7 +167,9 @@ def _subgroups(context: ReportContext, headings: Sequence[str]) -> str:
 def _threshold(context: ReportContext, headings: Sequence[str]) -> str:
     points = context.evaluation.get("operating_points") or []
     if not points:
-        return "no operating point: the class with the highest score is decided."
+        if _about(context).get("ranking_only"):
+            return "none: scores are no probabilities, so decisions are left out."
+        return f"no operating point: {rule_words(context.task)}."
     if all(point.get("exploratory") for point in points):
         return "none; those shown were chosen on the cases they are judged on, for looking only."
     if all(point.get("chosen_on") == "given by the user" for point in points):
@@ -172,7 +178,22 @@ def _threshold(context: ReportContext, headings: Sequence[str]) -> str:
         return _see("operating", "each case is judged at what the other folds chose.")(
             context, headings
         )
-    return _see("operating", "chosen before the test, on other data.")(context, headings)
+    return _see("operating", _apart(context, points))(context, headings)
+
+
+def _apart(context: ReportContext, points: Sequence[Mapping[str, Any]]) -> str:
+    """Whether a threshold was chosen on other data; of a table made elsewhere, as far as known."""
+    if not context.run.get("predictions"):
+        return "chosen before the test, on other data."
+    on = {str(point.get("chosen_on") or point.get("split") or "") for point in points}
+    other = ", ".join(sorted(on - {"", "given by the user"})) or "other"
+    sharing, group = context.run.get("sharing"), str(_about(context).get("group") or "group")
+    if not sharing:
+        return f"chosen on {other} rows; whether these share a {group} with the test is not known."
+    shared = max((sharing["with"].get(name, 0) for name in on), default=0)
+    if not shared:
+        return "chosen before the test, on other data."
+    return f"chosen on {other} rows, which share {quantity(shared, group)} with the test."
 
 
 def _calibrated(context: ReportContext, headings: Sequence[str]) -> str:
@@ -242,7 +263,8 @@ def _headline(context: ReportContext, _headings: Sequence[str]) -> str:
     named = pick(rows, name=_about(context).get("headline"))
     if not named or context.app is None:
         return ""
-    return f"{named[0].get('title') or named[0]['name']}, named by the app before training."
+    when = "" if context.run.get("predictions") else " before training"
+    return f"{named[0].get('title') or named[0]['name']}, named by the app{when}."
 
 
 _ITEMS: tuple[tuple[str, str, Callable[[ReportContext, Sequence[str]], str]], ...] = (

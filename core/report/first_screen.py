@@ -306,11 +306,16 @@ def cautions(context: ReportContext) -> list[str]:
             or context.run.get("group")
             or "group"
         )
+        sharing = context.run.get("sharing")
+        why = "the data do not say which images belong to one"
+        if sharing:
+            # A table made elsewhere: what it holds was compared, training rows or not.
+            why = "" if sharing["has_training"] else "the table holds no training rows"
         words = (
-            f"Whether training and test share a {group} cannot be checked: the data do not say "
-            f"which images belong to one. If they do, the result looks better than it is."
+            f"Whether training and test share a {group} cannot be checked: {why}. If they do, the "
+            "result looks better than it is."
         )
-        found.append((24, words))
+        found += [(24, words)] if why else []
     points = context.evaluation.get("operating_points") or []
     if any(point.get("exploratory") for point in points):
         found.append(

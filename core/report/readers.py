@@ -64,6 +64,8 @@ def _comparison(found: Mapping[str, Any] | None) -> list[Block]:
     if not found:
         return []
     away = found["difference"]
+    if found["model"] is None:
+        return _points(found)
     lines = [{"Who": row["title"], "AUROC": number(row["value"])} for row in found["readers"]]
     lines.append({"Who": "The model", "AUROC": number(found["model"])})
     told = f"The model's AUROC minus the mean of the readers' is {value_words(away)}"
@@ -74,10 +76,32 @@ def _comparison(found: Mapping[str, Any] | None) -> list[Block]:
         told += f": {lies}"
     note = (
         f"{count(found['n'])} cases, {count(found['n_events'])} positive. "
-        f"{away['method'] or away['reason']}. Of ratings with two values an AUROC is the mean of "
-        "sensitivity and specificity."
+        f"{away['method'] or away['reason']}."
     )
     return [Text(f"{told}."), Table(pd.DataFrame(lines), note=note, numeric=("AUROC",))]
+
+
+def _points(found: Mapping[str, Any]) -> list[Block]:
+    """Readers who say yes or no: sensitivity and specificity, and the model beside each."""
+    lines = [
+        {
+            "Reader": row["title"],
+            "Specificity": number(row["specificity"]),
+            "Sensitivity": number(row["sensitivity"]),
+            "The model's sensitivity at this specificity": number(row["model_sensitivity"]),
+        }
+        for row in found["readers"]
+        if "sensitivity" in row
+    ]
+    note = (
+        f"{count(found['n'])} cases, {count(found['n_events'])} positive. Described, not tested: "
+        "the specificity is itself an estimate, so no difference is claimed."
+    )
+    frame = pd.DataFrame(lines)
+    return [
+        Text(f"{found['difference']['reason']}."),
+        Table(frame, note=note, numeric=tuple(frame.columns[1:])),
+    ]
 
 
 def _p(value: float) -> str:

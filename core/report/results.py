@@ -211,11 +211,15 @@ class Results:
         blocks: list[Block] = [Text(words) for words in told if words]
         blocks += [*self._matching(CALIBRATION, "Errors of scores"), *self._line_of_calibration()]
         diagrams = self.curves.get("reliability") or {}
+        heat = (self.evaluation.get("about") or {}).get("temperature")
+        is_scaled = "before" in diagrams or heat not in {None, 1.0}
+        titles = {name: f"{name} temperature scaling" for name in ("before", "after")}
+        titles = titles if is_scaled else {"after": "scores"}
         if any(row["n"] for rows in diagrams.values() for row in rows):
             blocks.append(
                 plots.reliability(
                     {
-                        f"{name} temperature scaling" if name in {"before", "after"} else name: rows
+                        titles.get(name, name): rows
                         for name, rows in diagrams.items()
                         if name in {"before", "after"} or rows != diagrams.get("after")
                     },

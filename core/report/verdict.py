@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NOT_A_DEVICE",
     "NO_MEASURE",
+    "UNKNOWN_ORIGIN",
     "answers_of",
     "group_of",
     "headline_of",
@@ -43,6 +44,8 @@ __all__ = [
 
 # In place of an accuracy that was measured on other kinds of inputs; the reason follows.
 NO_MEASURE = "How good this model was on its own held-out images says nothing of these inputs."
+# Of a table made elsewhere: what its training saw, only its maker knows.
+UNKNOWN_ORIGIN = "whether they were kept from training cannot be checked here"
 NOT_A_DEVICE = "For research use; not a medical device."
 
 
@@ -175,6 +178,8 @@ def on_cases(context: ReportContext) -> str:
     if n_groups and group != unit and about.get("grouped", True) and n_groups != head.get("n"):
         cases += f" of {quantity(n_groups, group)}"
     split = str(about.get("split") or "")
+    if split in {"test", "out-of-fold"} and context.run.get("predictions"):
+        return f"On {cases} that the table calls {split} ({UNKNOWN_ORIGIN})"
     if split == "test":
         return f"On {cases} never used for training or tuning{_copied(context)}"
     if split == "out-of-fold":

@@ -34,12 +34,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ReaderComparison",
+    "ReaderPoint",
     "agreement_of",
     "compare_with_readers",
     "icc",
     "icc_of",
     "mean_kappa_of",
     "obuchowski_rockette",
+    "reader_point",
 ]
 
 
@@ -62,6 +64,22 @@ class ReaderComparison:
     interval: Interval
     p: float | None
     df: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReaderPoint:
+    """A reader who says yes or no, and the model where it has the same specificity.
+
+    Attributes:
+        sensitivity: of the reader.
+        specificity: of the reader.
+        model: sensitivity of the model at this specificity, on the line between the two
+            thresholds beside it.
+    """
+
+    sensitivity: float
+    specificity: float
+    model: float
 
 
 def icc(ratings: NDArray[np.float64], weights: Weights | None = None) -> NDArray[np.float64]:
@@ -198,15 +216,21 @@ def compare_with_readers(
 
     Args:
         truth: (N,) whether a case is positive.
-        readers: (N, R) their ratings; of two values an area is the mean of sensitivity and
-            specificity.
+        readers: (N, R) their ratings, of three values or more: see ``reader_point`` for two.
         model: (N,) scores.
         plan: the groups of cases.
         level: confidence level.
 
     Raises:
-        MetricError: a class is absent, or there are fewer than two readers.
+        MetricError: a class is absent, there are fewer than two readers, or one of them gives
+            ratings of two values alone.
     """
+    if any(len(np.unique(column)) < 3 for column in readers.T):
+        msg = (
+            "not estimable: a reader who says yes or no has one point of a ROC curve, whose area "
+            "lies below that of equally good scores"
+        )
+        raise MetricError(msg)
     if not truth.any() or truth.all():
         msg = "not estimable: positive and negative cases are both needed"
         raise MetricError(msg)
@@ -248,4 +272,32 @@ def _comparison(
         interval=interval,
         p=p,
         df=df,
+    )
+
+
+def reader_point(
+    truth: NDArray[np.bool_], calls: NDArray[np.bool_], model: NDArray[np.float64]
+) -> ReaderPoint:
+    """Sensitivity and specificity of a reader's calls (N,), and the model's at the latter.
+
+    Raises:
+        MetricError: a class is absent.
+
+    >>> truth = np.array([True, True, False, False])
+    >>> calls = np.array([True, False, False, False])
+    >>> reader_point(truth, calls, np.array([0.9, 0.3, 0.4, 0.1]))
+    ReaderPoint(sensitivity=0.5, specificity=1.0, model=0.5)
+    """
+    if not truth.any() or truth.all():
+        msg = "not estimable: positive and negative cases are both needed"
+        raise MetricError(msg)
+    hits, alarms = Ranking(truth.astype(int), model).rates(np.ones((1, len(truth))))
+    away = float(calls[~truth].mean())
+    x, y = alarms[0] / alarms[0, -1], hits[0] / hits[0, -1]
+    # On a vertical step of the curve the highest sensitivity belongs to this specificity.
+    x, last = np.unique(x[::-1], return_index=True)
+    return ReaderPoint(
+        sensitivity=float(calls[truth].mean()),
+        specificity=1 - away,
+        model=float(np.interp(away, x, y[::-1][last])),
     )

@@ -128,6 +128,22 @@ def decide(
     return np.asarray(np.where(called, best, rest))
 
 
+def rule_words(task: Task) -> str:
+    """By which rule ``decide`` decides without a threshold, after the word "decided".
+
+    >>> from core.app import Task
+    >>> rule_words(Task(name="t", kind="binary", classes=("no", "yes")))
+    'the class with the highest score is decided'
+    """
+    if task.kind == "multilabel":
+        return "each label with a score of 0.5 or more is decided"
+    if task.cuts:
+        return "the grade between whose cuts the expected grade lies is decided"
+    if task.kind == "ordinal":
+        return "the median grade, the first whose cumulative score reaches 0.5, is decided"
+    return "the class with the highest score is decided"
+
+
 def expected_class(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """The expected class index (N,) of scores (N, K), in [0, K - 1]."""
     return np.asarray(scores @ np.arange(scores.shape[1]), dtype=np.float64)

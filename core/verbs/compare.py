@@ -33,6 +33,7 @@ from core.prediction.labelled import score_labelled
 from core.report.comparison import write_comparison
 from core.runs.results import print_page, read_table, write_table
 from core.runs.run import load_run, units_of_run
+from core.statistics.scores import rule_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -200,7 +201,7 @@ def _counted_at(run: Run, table: pd.DataFrame) -> str:
     """At which threshold a run decided these cases, in words."""
     point = run.content.get("operating_point")
     if point is None or point.get("threshold") is None:
-        return "the class with the highest score"
+        return rule_words(run.task).removesuffix(" is decided").removesuffix(",")
     return f"{point['name']}, {counted_at(point, _split_of(table))}"
 
 

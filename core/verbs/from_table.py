@@ -21,6 +21,7 @@ from core.errors import ConfigError, ManifestError
 from core.evaluation.ranking_only import only_ranking
 from core.evaluation.summary import summarise
 from core.evaluation.threshold_choice import MAY_CHOOSE, choose_points, explore_points
+from core.report.numbers import quantity
 from core.runs.results import print_page, write_evaluation, write_table
 
 if TYPE_CHECKING:
@@ -132,7 +133,9 @@ def evaluate_table(
             evaluation = only_ranking(evaluation, several=len(task.classes) > 2)
             table = pd.concat([table, found.raw], axis=1)
             decisions = {}
+        sharing = sharing_of(table, name)
         evaluation["cautions"] = [
+            *_shared_words(sharing, name, word),
             *_upside_down(evaluation["metrics"]),
             *found.notes,
             *evaluation["cautions"],
@@ -150,6 +153,7 @@ def evaluate_table(
                 "versions": {"resight": versions().get("resight", "")},
                 "predictions": file.name,
                 "predictions_sha256": sha256_file(file),
+                "sharing": sharing,
                 "seed": seed,
             },
             manifest=pd.DataFrame(),
@@ -157,6 +161,47 @@ def evaluate_table(
         print_page(out, pdf=pdf)
     n_failed = int((judged["status"] == "failed").sum())
     return {"out": str(out), "metrics": evaluation, "n_failed": n_failed}
+
+
+def sharing_of(table: pd.DataFrame, split: str) -> dict[str, Any] | None:
+    """How many groups of the judged rows have rows of another split as well.
+
+    Args:
+        table: with ``group`` and ``split``.
+        split: the one that is judged.
+
+    Returns:
+        ``n`` groups judged, ``n_shared`` of these, ``with`` (split -> shared groups) and
+        ``has_training``; None where no row names its group.
+    """
+    known = table[table["group"] != ""]
+    if known.empty:
+        return None
+    held = {str(name): set(rows["group"]) for name, rows in known.groupby("split")}
+    if split not in set(table["split"]):
+        # No row names a split: all are judged.
+        judged, held = set(known["group"]), {}
+    else:
+        judged = held.pop(split, set())
+    return {
+        "n": len(judged),
+        "n_shared": len(judged & set().union(*held.values())),
+        "with": {name: len(judged & groups) for name, groups in held.items()},
+        "has_training": bool((table["split"] == "train").any()),
+    }
+
+
+def _shared_words(sharing: Mapping[str, Any] | None, split: str, word: str) -> list[str]:
+    """A caution where groups stand in several splits."""
+    if not sharing or not sharing["n_shared"]:
+        return []
+    places = [f"{name or 'no split'} {n:,}" for name, n in sharing["with"].items() if n]
+    return [
+        f"{sharing['n_shared']:,} of {quantity(sharing['n'], word)} of the {split} rows stand in "
+        f"more than one split ({', '.join(places)}): images of one {word} resemble each other, so "
+        "the result looks better than it is, and a threshold chosen there was not chosen on other "
+        "data."
+    ]
 
 
 def _upside_down(rows: Sequence[Mapping[str, Any]]) -> list[str]:

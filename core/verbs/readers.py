@@ -18,7 +18,14 @@ from core.data.table_labels import label_texts
 from core.data.tables_in import number, read_cells, read_frame
 from core.errors import ManifestError
 from core.report.readers import write_readers
-from core.statistics.readers import agreement_of, compare_with_readers, icc_of, mean_kappa_of
+from core.statistics.intervals import Interval
+from core.statistics.readers import (
+    agreement_of,
+    compare_with_readers,
+    icc_of,
+    mean_kappa_of,
+    reader_point,
+)
 from core.statistics.resampling import resample_groups
 
 if TYPE_CHECKING:
@@ -28,10 +35,15 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from core.statistics.intervals import Interval
     from core.statistics.resampling import Resampling
 
 __all__ = ["readers_of"]
+
+SINGLE_POINT = (
+    "AUROC not compared: a reader who says yes or no has one point of a ROC curve, and its area, "
+    "the mean of sensitivity and specificity, lies below that of equally good scores. Have "
+    "readers grade (three grades or more) to compare areas"
+)
 
 
 def readers_of(
@@ -191,9 +203,11 @@ def _comparison(
     if not known.all():
         notes.append(f"{int((~known).sum()):,} cases without a label or a score are not compared.")
     ratings = np.column_stack([np.array(column, dtype=float) for column in numbers.values()])
+    if any(len(np.unique(column)) < 3 for column in ratings[known].T):
+        return _at_points(list(texts), held[known], ratings[known], model[known])
     some = resample_groups(plan.index[known], word=plan.word)
     found = compare_with_readers(held[known], ratings[known], model[known], some)
-    away = _row("Model minus the mean of the readers", found.difference, found.interval)
+    away = _row("AUROC: the model minus the mean of the readers", found.difference, found.interval)
     return {
         "n": int(known.sum()),
         "n_events": int(held[known].sum()),
@@ -205,6 +219,42 @@ def _comparison(
         "difference": away,
         "p": found.p,
         "df": found.df,
+    }
+
+
+def _at_points(
+    names: Sequence[str],
+    held: NDArray[np.bool_],
+    ratings: NDArray[np.float64],
+    model: NDArray[np.float64],
+) -> dict[str, Any]:
+    """Readers of whom some say yes or no: their points, and the model's beside them.
+
+    Without a test: the model's sensitivity at a specificity that is itself estimated has no
+    interval that this sample could give by leaving out cases.
+    """
+    none = Interval(low=None, high=None, level=0.95, reason=SINGLE_POINT)
+    rows = []
+    for name, column in zip(names, ratings.T, strict=True):
+        row: dict[str, Any] = {"title": name, "value": None}
+        if len(np.unique(column)) < 3:
+            # Who says the same of all cases says yes where others have a lower value.
+            low = column.min() if len(np.unique(column)) > 1 else ratings.min()
+            point = reader_point(held, column > low, model)
+            row |= {
+                "sensitivity": point.sensitivity,
+                "specificity": point.specificity,
+                "model_sensitivity": point.model,
+            }
+        rows.append(row)
+    return {
+        "n": len(held),
+        "n_events": int(held.sum()),
+        "readers": rows,
+        "model": None,
+        "difference": _row("AUROC: the model minus the mean of the readers", float("nan"), none),
+        "p": None,
+        "df": None,
     }
 
 

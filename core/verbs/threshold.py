@@ -16,6 +16,7 @@ from core.evaluation.threshold_choice import MAY_CHOOSE
 from core.runs.predictions import points_for_run
 from core.runs.results import read_table
 from core.runs.run import load_run, units_of_run
+from core.statistics.scores import rule_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,12 +39,13 @@ def set_threshold(
         target: ``sensitivity=0.95``, ``specificity=0.9``, ``recall-rate=0.1``, ``youden`` or
             ``cost=5:1``; None only lists what is stored.
         unit: the unit to choose for; None takes that of the headline.
-        off: put none in use: the class with the highest score is decided.
+        off: put none in use, see ``core.statistics.scores.rule_words`` for what is decided then.
         prevalence: of the positive classes where the model will be used: a recall rate is then
             that of this place.
 
     Returns:
-        ``operating_points`` and ``operating_point`` (in use, or None) of the run.
+        ``operating_points`` and ``operating_point`` (in use, or None) of the run, and
+        ``otherwise``: what is decided where none is in use.
 
     Raises:
         ResightError: the run holds no predictions to choose on, has no positive classes, or the
@@ -52,8 +54,10 @@ def set_threshold(
     run = load_run(run_path)
     content = dict(run.content)
     points = [dict(point) for point in content["operating_points"]]
+    otherwise = rule_words(run.task)
     if target is None and not off:
-        return {"operating_points": points, "operating_point": content.get("operating_point")}
+        active = content.get("operating_point")
+        return {"operating_points": points, "operating_point": active, "otherwise": otherwise}
     if target is not None and off:
         msg = "--target and --off contradict each other. Pass one of them."
         raise ConfigError(msg)
@@ -70,7 +74,7 @@ def set_threshold(
     content["operating_points"], content["operating_point"] = points, active
     with claim(run_path):
         replace_sealed(run_path, "run.json", json_bytes(content))
-    return {"operating_points": points, "operating_point": active}
+    return {"operating_points": points, "operating_point": active, "otherwise": otherwise}
 
 
 def _chosen(
@@ -81,7 +85,7 @@ def _chosen(
     if not run.task.positive_index or run.task.kind == "multilabel":
         msg = (
             f"{run_path}: the task {run.task.name!r} names no positive classes, so no threshold "
-            "can be set; the class with the highest score is decided."
+            f"can be set; {rule_words(run.task)}."
         )
         raise ConfigError(msg)
     predictions = read_table(run_path / "predictions")
