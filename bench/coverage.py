@@ -33,6 +33,7 @@ from core.evaluation.cases import Level
 from core.evaluation.drift import number_drift
 from core.evaluation.metric_specs import specs_of
 from core.evaluation.paired import compare_levels, hold_family
+from core.evaluation.paired_decisions import PairedCases
 from core.evaluation.unit_metrics import rows_of, values_of
 
 HEADLINES = {"binary": "auroc", "ordinal": "quadratic_kappa"}
@@ -149,7 +150,7 @@ def measure(
                 note(counts, key, line[key]["low"], line[key]["high"], truth[key, ""])
         specs = [s for s in specs_of(first, []) if not s.of and s.name not in EXPECTED]
         specs.sort(key=lambda spec: spec.name != headline)
-        rows = compare_levels(first, second, specs, headline=headline)
+        rows = compare_levels(PairedCases(first, second), specs, headline=headline)
         hold_family(rows)
         other = levels_of(rng, study, resamples=resamples, seed=number)[0]
         far = number_drift(first, other, [s for s in specs if s.name in COMPARED])

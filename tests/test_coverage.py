@@ -25,6 +25,7 @@ from core.errors import MetricError
 from core.evaluation.cases import Level
 from core.evaluation.metric_specs import specs_of
 from core.evaluation.paired import compare_levels, hold_family
+from core.evaluation.paired_decisions import PairedCases
 from core.evaluation.unit_intervals import HIGH_SHARE_COVERS, MACRO_F1_COVERS
 from core.evaluation.unit_metrics import rows_of
 from core.statistics.delong import delong, newcombe_auroc
@@ -216,7 +217,7 @@ def test_a_planted_difference_is_called() -> None:
             )
         )
     specs = [spec for spec in specs_of(found[0], []) if not spec.of]
-    rows = compare_levels(*found, specs, headline="auroc")
+    rows = compare_levels(PairedCases(found[0], found[1]), specs, headline="auroc")
     hold_family(rows)
     row = next(row for row in rows if row["name"] == "accuracy")
     assert row["difference"] > 0.6

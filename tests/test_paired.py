@@ -4,15 +4,24 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import expit
 from scipy.stats import binomtest
 
-from core.app import Cases, Task
+from core.app import Cases, Metric, Task
 from core.evaluation.cases import Level
 from core.evaluation.metric_specs import specs_of
 from core.evaluation.paired import compare_levels, hold_family
+from core.evaluation.paired_decisions import (
+    PairedCases,
+    agreement_at_threshold,
+    agreement_of,
+    point_words,
+)
 from core.statistics.delong import delong_paired
+from core.statistics.metrics import off_by_two, sensitivity_of_positive
+from core.verbs.compare import _same_rows
 
 TASK = Task(name="t", kind="binary", classes=("no", "yes"))
 
@@ -35,9 +44,8 @@ def levels(n: int, gain: float, *, group_size: int = 1, seed: int = 0) -> tuple[
 
 
 def compared(first: Level, second: Level) -> dict[str, dict[str, Any]]:
-    rows = compare_levels(
-        first, second, [s for s in specs_of(first, []) if not s.of], headline="auroc"
-    )
+    specs = [s for s in specs_of(first, []) if not s.of]
+    rows = compare_levels(PairedCases(first, second), specs, headline="auroc")
     hold_family(rows)
     return {row["name"]: row for row in rows}
 
@@ -94,3 +102,112 @@ def test_an_undefined_number_is_said_and_not_compared() -> None:
     assert rows["auroc"]["difference"] is None
     assert "undefined" in rows["auroc"]["reason"]
     assert rows["specificity"]["difference"] is None
+
+
+GRADES = Task(name="g", kind="ordinal", classes=("0", "1", "2"), positive=("1", "2"))
+
+
+def graded(at: tuple[float, float], moved: float = 0.0) -> PairedCases:
+    """Grades of 200 eyes scored twice, the second moved a little; decided at two thresholds."""
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 3, 200)
+    scores = rng.dirichlet(np.ones(3), 200) * 0.6 + 0.4 * np.eye(3)[y]
+    away = scores + moved * np.array([-1, 1, 0])
+    settings: dict[str, Any] = {"confidence": 0.95, "resamples": 200, "seed": 0, "word": "eye"}
+    found = [
+        Level.of(
+            "eye",
+            Cases(y, one, one.argmax(axis=1), np.ones(200), positive=(1, 2)),
+            np.arange(200).astype(str),
+            task=GRADES,
+            **settings,
+        )
+        for one in (scores, away)
+    ]
+    called = [
+        one[:, 1:].sum(axis=1) >= limit for one, limit in zip((scores, away), at, strict=True)
+    ]
+    return PairedCases(found[0], found[1], (called[0], called[1]), at[0] == at[1])
+
+
+def test_grades_are_held_against_grades_and_sides_against_sides() -> None:
+    pair = graded((0.2, 0.8))
+    y, truth = pair.first.cases.y, pair.first.cases.y >= 1
+    right = int((pair.first.cases.decided == y).sum())
+    classes = agreement_of(pair)
+    assert classes["of"] == "predicted class against label"
+    assert (classes["both_right"], classes["both_wrong"]) == (right, 200 - right)
+    assert right > 100
+    sides = agreement_at_threshold(pair)
+    assert sides is not None
+    assert "positive class" in sides["of"]
+    assert pair.called is not None
+    a, b = (called == truth for called in pair.called)
+    assert [sides[key] for key in ("both_right", "first_only", "second_only", "both_wrong")] == [
+        int(cell.sum()) for cell in (a & b, a & ~b, ~a & b, ~a & ~b)
+    ]
+
+
+def test_rates_are_those_of_the_threshold_in_use_beside_those_of_the_grade() -> None:
+    pair = graded((0.2, 0.8))
+    rows = {row["name"]: row for row in compare_levels(pair, specs_of(pair.first, []), headline="")}
+    truth, score = pair.first.cases.y >= 1, pair.first.cases.scores[:, 1:].sum(axis=1)
+    for which, at in (("first", 0.2), ("second", 0.8)):
+        row = rows["sensitivity_at_threshold"]
+        assert row[which] == pytest.approx((score[truth] >= at).mean())
+        assert rows["specificity_at_threshold"][which] == pytest.approx((score[~truth] < at).mean())
+        by_grade = (pair.first.cases.decided[truth] >= 1).mean()
+        assert rows["sensitivity_by_class"][which] == pytest.approx(by_grade)
+    assert rows["sensitivity_by_class"]["title"] == "Sensitivity by the predicted grade"
+
+
+def test_flips_are_near_the_threshold_only_where_both_have_the_same() -> None:
+    same, other = (agreement_at_threshold(graded(at, 0.03)) for at in ((0.5, 0.5), (0.5, 0.51)))
+    assert same is not None
+    assert other is not None
+    assert same["flipped"] == same["flipped_near"] > 0
+    assert other["flipped"] > 0
+    assert other["flipped_near"] is None
+
+
+def test_one_test_stands_once_in_a_small_family_that_is_named() -> None:
+    pair = graded((0.5, 0.5), 0.1)
+    own = [
+        Metric(name="two_off", title="Two or more off", compute=off_by_two),
+        Metric(name="referred", title="Referred", compute=sensitivity_of_positive),
+    ]
+    specs = [spec for spec in specs_of(pair.first, own) if not spec.of]
+    rows = compare_levels(pair, specs, headline="quadratic_kappa")
+    hold_family(rows)
+    names = [row["name"] for row in rows]
+    assert not {"off_by_two", "sensitivity_by_class"} & set(names)
+    assert {"two_off", "referred", "sensitivity_at_threshold", "macro_f1"} <= set(names)
+    tested = [row for row in rows if row["p"] is not None and not row["is_headline"]]
+    assert len(tested) <= 9
+    assert all(row["title"] in tested[0]["family"] for row in tested)
+    assert tested[0]["family"].endswith(f"({len(tested)})")
+    described = next(row for row in rows if row["name"] == "macro_f1")
+    assert described["low"] is not None
+    assert described["p"] is None
+    assert described["verdict"] == "described by its interval, not tested"
+
+
+def test_units_that_are_the_same_cases_are_told_from_those_that_are_not() -> None:
+    eyes = pd.DataFrame(
+        {"unit": "eye", "unit_id": ["a", "b"], "label": ["0", "1"], "s": [0.1, 0.2]}
+    )
+    images = pd.DataFrame(
+        {"unit": "image", "unit_id": ["1.png", "2.png"], "label": ["1", "0"], "s": [0.2, 0.1]}
+    )
+    assert _same_rows(eyes, images)
+    assert not _same_rows(eyes, images.assign(s=[0.2, 0.3]))
+    assert not _same_rows(eyes, images.head(1))
+
+
+def test_a_rule_names_its_threshold_and_where_that_was_chosen() -> None:
+    point = {"name": "youden", "threshold": 0.3, "split": "val", "n": 140, "unit": "eye"}
+    words = point_words({"operating_point": point}, GRADES, "test")
+    assert words.startswith("youden, threshold 0.3, chosen on val, 140 by eye; counted at")
+    folds = {**point, "split": "out-of-fold", "fold_thresholds": {"0": 0.2, "1": 0.4}}
+    assert "0.2 to 0.4 by fold" in point_words({"operating_point": folds}, GRADES, "out-of-fold")
+    assert point_words({}, TASK, "test") == "the class with the highest score"

@@ -254,6 +254,14 @@ def test_runs_are_compared_on_cases_that_neither_was_trained_on(
     assert mixed["agreement"]["image"]["n"] == (table["split"] == "test").sum()
     assert any("left out" in note for note in mixed["notes"])
     assert any(row["what"] == "folds" for row in mixed["changed"])
+    # A threshold that one alone has is not held against none.
+    one = Path(shutil.copytree(place / "run", tmp_path / "one"))
+    set_threshold(one, target="sensitivity=0.95")
+    alone = compare(place / "run", one, tmp_path / "alone")
+    assert any("Only the second run has an operating point" in note for note in alone["notes"])
+    assert all(row["difference"] in {0, None} for row in alone["rows"])
+    assert alone["changed"][0]["what"] == "operating point"
+    assert alone["counted_at"][1] in (tmp_path / "alone" / "report.html").read_text()
 
 
 def test_a_cross_validated_run_holds_its_folds(place: Path) -> None:

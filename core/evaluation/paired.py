@@ -1,13 +1,15 @@
 """Do two models differ on the same cases? Every number of one level, paired.
 
 What makes a case hard for both does not count. The headline, named before, stands alone;
-the other numbers of a unit are one family, corrected by Holm's method and called only
-where the headline differs, too. A difference can be held against a margin, too.
+a few others of a unit, each once, are one family, corrected by Holm's method and called only
+where the headline differs, too. The rest are described by their intervals. A difference can
+be held against a margin, too.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.evaluation.differences import hold_family as hold
@@ -22,36 +24,61 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from core.evaluation.cases import Level
+    from core.evaluation.paired_decisions import PairedCases
 
 __all__ = ["compare_levels", "hold_family", "non_inferiority", "still_possible"]
 
+# Built-in numbers that are tested; others say the same once more, in other words.
+TESTED = frozenset({"accuracy", "auroc", "auroc_positive", "brier"})
+DESCRIBED = "described by its interval, not tested"
+
 
 def compare_levels(
-    first: Level, second: Level, specs: Sequence[Spec], *, headline: str
+    pair: PairedCases, specs: Sequence[Spec], *, headline: str
 ) -> list[dict[str, Any]]:
     """Differences of numbers, second minus first.
 
     Args:
-        first: cases with the scores of one model.
-        second: the same cases, in the same order, with those of the other.
+        pair: the same cases with the scores and decisions of two models.
         specs: what is compared, as the first level has it; those without a function of cases
-            are passed over.
+            are passed over, and each function is compared once.
         headline: name of the number that was named before; its p is not corrected.
 
     Returns:
         for each ``name``, ``title``, ``percent``, ``unit``, ``n``, ``n_groups``, ``first``,
         ``second``, ``difference``, ``low``, ``high``, ``p``, ``method``, ``reason``,
-        ``is_headline``; and ``mcnemar`` for decisions on independent cases. ``hold_family`` adds
-        ``p_holm``, ``family`` and ``verdict``.
+        ``is_headline``, ``is_tested``; and ``mcnemar`` for decisions on independent cases.
+        ``hold_family`` adds ``p_holm``, ``family`` and ``verdict``.
     """
+    first, second = pair.first, pair.second
     taken = {spec.name for spec in specs}
-    pairs = [(spec, same_of(spec, second)) for spec in specs if spec.compute is not None]
-    pairs += [pair for pair in _rates(first, second) if pair[0].name not in taken]
-    return [
-        _row(first, second, one, other, headline)
-        for one, other in pairs
-        if one.compute is not None and one.kind != "count"
-    ]
+    found = [(first, second, spec, same_of(spec, second)) for spec in specs if spec.compute]
+    found += [one for one in _rates(pair) if one[2].name not in taken]
+    rows: list[dict[str, Any]] = []
+    seen: set[tuple[str, ...]] = set()
+    for level, other_level, one, other in found:
+        function = _function_of(one, level)
+        if one.kind == "count" or function in seen:
+            continue
+        seen.add(function)
+        row = _row(level, other_level, one, other, headline)
+        own = one.metric is not None or one.key.startswith("decisions:")
+        row["is_tested"] = row["is_headline"] or own or one.name in TESTED
+        if not row["is_tested"]:
+            row["p"] = None
+        rows.append(row)
+    return rows
+
+
+def _function_of(spec: Spec, level: Level) -> tuple[str, ...]:
+    """What a number computes, whatever it is called: two that agree are one test."""
+    compute = spec.compute
+    settings: dict[str, Any] = {}
+    if isinstance(compute, partial) and not compute.args:
+        settings = dict(compute.keywords)
+        compute = compute.func
+    positive = settings.pop("positive", None) or level.task.positive_index
+    return tuple(map(repr, (compute, sorted(settings.items()), positive, level.task.classes)))
 
 
 def hold_family(rows: Sequence[dict[str, Any]], *, level: float = 0.95) -> None:
@@ -60,11 +87,16 @@ def hold_family(rows: Sequence[dict[str, Any]], *, level: float = 0.95) -> None:
     behind = None if main is None else main["p"]
     for unit in dict.fromkeys(row["unit"] for row in rows):
         others = [row for row in rows if row["unit"] == unit and not row["is_headline"]]
-        hold(others, f"numbers by {unit}, after the headline", behind=behind)
+        names = [str(row["title"]) for row in others if row["p"] is not None]
+        hold(others, f"by {unit}, after the headline: {'; '.join(names)}", behind=behind)
     if main is not None:
         main["p_holm"], main["family"] = main["p"], "the headline, named before"
     for row in rows:
         row["verdict"] = verdict_of(row, level, than="for the second")
+        if not row["is_tested"]:
+            row["family"] = ""
+            if row["difference"] and row["low"] is not None:
+                row["verdict"] = DESCRIBED
 
 
 def _row(first: Level, second: Level, one: Spec, other: Spec, headline: str) -> dict[str, Any]:
@@ -89,29 +121,36 @@ def _row(first: Level, second: Level, one: Spec, other: Spec, headline: str) -> 
     return row
 
 
-def _rates(first: Level, second: Level) -> list[tuple[Spec, Spec]]:
-    """Sensitivity and specificity of the decisions each model makes."""
-    if not first.task.positive_index or first.task.kind == "multilabel":
+def _rates(pair: PairedCases) -> list[tuple[Level, Level, Spec, Spec]]:
+    """Sensitivity and specificity, at the threshold in use and by the predicted class."""
+    task = pair.first.task
+    if not task.positive_index or task.kind == "multilabel":
         return []
-    pairs = []
-    for name, compute in (
-        ("sensitivity", sensitivity_of_positive),
-        ("specificity", specificity_of_positive),
-    ):
-        title = f"{name.capitalize()} of the decisions"
-        one, other = (
-            Spec(
-                name=name,
-                title=title,
-                key=name,
+    kinds: list[tuple[tuple[Level, Level], str, str]] = []
+    if pair.sides is not None:
+        suffix = "" if task.is_two_way else "_at_threshold"
+        kinds.append((pair.sides, suffix, "at the threshold in use"))
+    if pair.sides is None or not task.is_two_way:
+        suffix = "" if task.is_two_way else "_by_class"
+        word = "grade" if task.kind == "ordinal" else "class"
+        kinds.append(((pair.first, pair.second), suffix, f"by the predicted {word}"))
+    found = []
+    for levels, suffix, words in kinds:
+        for name, compute in (
+            ("sensitivity", sensitivity_of_positive),
+            ("specificity", specificity_of_positive),
+        ):
+            one = Spec(
+                name=f"{name}{suffix}",
+                title=f"{name.capitalize()} {words}",
+                key=f"decisions:{name}",
                 percent=True,
-                basis=basis_of(compute, level.cases),
+                basis=basis_of(compute, levels[0].cases),
                 compute=compute,
             )
-            for level in (first, second)
-        )
-        pairs.append((one, other))
-    return pairs
+            other = replace(one, basis=basis_of(compute, levels[1].cases))
+            found.append((*levels, one, other))
+    return found
 
 
 def non_inferiority(
@@ -166,6 +205,7 @@ def _about(level: Level, name: str, title: str, *, percent: bool) -> dict[str, A
         "method": "",
         "reason": "",
         "is_headline": False,
+        "is_tested": True,
     }
 
 

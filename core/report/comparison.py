@@ -100,7 +100,8 @@ def _first_screen(content: Mapping[str, Any], names: Sequence[str]) -> list[Bloc
     if content["possible"]:
         blocks.append(Text(str(content["possible"])))
     blocks += [Text(str(note), "warning") for note in content["notes"]]
-    blocks.append(Text(f"First: {names[0]}. Second: {names[1]}.", "note"))
+    for which, name, rule in zip(("First", "Second"), names, content["counted_at"], strict=True):
+        blocks.append(Text(f"{which}: {name}. Decides by {rule}.", "note"))
     return blocks
 
 
@@ -160,14 +161,17 @@ def _table(rows: Sequence[Mapping[str, Any]], unit: str, group: str) -> Table:
         )
     frame = pd.DataFrame(lines)
     methods = list(dict.fromkeys(str(row["method"]) for row in rows if row["method"]))
+    families = dict.fromkeys(
+        str(row["family"]) for row in rows if row["family"] and not row["is_headline"]
+    )
     n = quantity(rows[0]["n"], unit)
     grouped = rows[0]["n_groups"] != rows[0]["n"] and group != unit
     groups = f" of {quantity(rows[0]['n_groups'], group)}"
     note = (
         f"{n}{groups if grouped else ''}. "
         f"{'; '.join(methods)}. The headline was named before and stands alone; the p values of "
-        f"the other numbers of a unit are corrected together, and one of them is called only "
-        f"where the headline differs, too. {reasons(rows)}"
+        f"its family are corrected together, and one of them is called only where the headline "
+        f"differs, too. {' '.join(f'Family {name}.' for name in families)} {reasons(rows)}"
     )
     title = f"By {unit} ({plural(unit)} are the cases)"
     return Table(frame, title=title, note=note.strip(), numeric=tuple(frame.columns[1:7]))
@@ -191,39 +195,60 @@ def _decisions(
     """Who is right where, and the cases decided differently."""
     blocks: list[Block] = []
     for unit, found in content["agreement"].items():
-        frame = pd.DataFrame(
-            {
-                "": ["First right", "First wrong"],
-                "Second right": [count(found["both_right"]), count(found["second_only"])],
-                "Second wrong": [count(found["first_only"]), count(found["both_wrong"])],
-            }
-        )
-        same = f"Same decision: {count(found['same_decision'])} of {count(found['n'])}."
-        if found["flipped"]:
-            same += (
-                f" Of {count(found['flipped'])} that differ, {count(found['flipped_near'])} lie "
-                "near the threshold: no score moved by more than 0.05."
-            )
-        numeric = ("Second right", "Second wrong")
-        blocks.append(Table(frame, title=f"Decisions by {unit}", note=same, numeric=numeric))
+        blocks.append(_agreement(unit, found))
+        if unit in content["agreement_at_threshold"]:
+            blocks.append(_agreement(unit, content["agreement_at_threshold"][unit]))
     table = cases.get(str(content["unit"]))
     if table is None:
         return blocks
-    differing = table[table["decision_first"] != table["decision_second"]]
+    # Of two classes the decision is the class; of more it is a side, beside the predicted class.
+    kinds = ["predicted"] if content["agreement_at_threshold"] else []
+    kinds.append("decision")
+    pairs = [(table[f"{kind}_first"], table[f"{kind}_second"]) for kind in kinds]
+    differing = table[pd.concat([a != b for a, b in pairs], axis=1).any(axis=1)]
     if len(differing):
         listed = differing.head(LISTED)
-        frame = pd.DataFrame(
-            {
-                str(content["unit"]).capitalize(): listed["unit_id"].astype(str),
-                "Truth": [task.title(name) for name in listed["label"]],
-                "First": [task.title(name) for name in listed["decision_first"]],
-                "Second": [task.title(name) for name in listed["decision_second"]],
-            }
-        )
+        columns = {
+            str(content["unit"]).capitalize(): listed["unit_id"].astype(str),
+            "Truth": [task.title(name) for name in listed["label"]],
+        }
+        for kind in kinds:
+            for which in ("first", "second"):
+                title = f"{which.capitalize()}, {kind}" if len(kinds) > 1 else which.capitalize()
+                columns[title] = [
+                    task.title(name) if name in task.classes else name
+                    for name in listed[f"{kind}_{which}"]
+                ]
         more = "" if len(listed) == len(differing) else f" The first {count(len(listed))} of "
         note = f"{more}{count(len(differing))} cases; all are in cases_{content['unit']}.csv."
-        blocks.append(Table(frame, title="Decided differently", note=note.strip()))
+        blocks.append(Table(pd.DataFrame(columns), title="Decided differently", note=note.strip()))
     return blocks
+
+
+def _agreement(unit: str, found: Mapping[str, Any]) -> Table:
+    """Both, one or neither right; and the cases on which they part."""
+    frame = pd.DataFrame(
+        {
+            "": ["First right", "First wrong"],
+            "Second right": [count(found["both_right"]), count(found["second_only"])],
+            "Second wrong": [count(found["first_only"]), count(found["both_wrong"])],
+        }
+    )
+    border = "the threshold" if found["of"].startswith("decision") else "the border of two classes"
+    told = f"The same for both: {count(found['same_decision'])} of {count(found['n'])}."
+    if found["flipped"] and found["flipped_near"] is None:
+        told += (
+            f" {count(found['flipped'])} differ, and so do the thresholds: none is counted as "
+            "near the threshold."
+        )
+    elif found["flipped"]:
+        told += (
+            f" Of {count(found['flipped'])} that differ, {count(found['flipped_near'])} lie near "
+            f"{border}: no score moved by more than 0.05."
+        )
+    numeric = ("Second right", "Second wrong")
+    title = f"By {unit}: {found['of']}"
+    return Table(frame, title=title, note=told, numeric=numeric)
 
 
 def _changed(content: Mapping[str, Any], names: Sequence[str]) -> list[Block]:

@@ -15,6 +15,7 @@ from core.evaluation.differences import verdict_of
 from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
 from core.evaluation.metric_specs import specs_of
 from core.evaluation.paired import compare_levels, hold_family
+from core.evaluation.paired_decisions import PairedCases
 from core.evaluation.summary import DEFAULT_HEADLINES, summarise
 from core.evaluation.threshold_choice import explore_points, headline_unit
 from core.evaluation.units import decisions_by_unit
@@ -167,10 +168,10 @@ def against_probe(
     chosen = [spec for spec in specs if spec.name == wanted][:1]
     if not chosen:
         return None
-    row = compare_levels(levels[0], levels[1], chosen, headline=wanted)[0]
+    row = compare_levels(PairedCases(levels[0], levels[1]), chosen, headline=wanted)[0]
     hold_family([row])
     row["verdict"] = verdict_of(row, 0.95, than="than the probe")
-    return {key: value for key, value in row.items() if key != "mcnemar"}
+    return {key: value for key, value in row.items() if key not in {"mcnemar", "is_tested"}}
 
 
 def headline_without_flagged(

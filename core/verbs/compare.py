@@ -14,8 +14,7 @@ import pandas as pd
 
 from core.base.jobs import Job, open_output
 from core.base.outputs import write_json
-from core.base.settings import read_plan_rows
-from core.base.tables import score_columns
+from core.base.tables import POSITIVE, score_columns
 from core.errors import ConfigError, ManifestError
 from core.evaluation.cases import Level
 from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
@@ -26,14 +25,20 @@ from core.evaluation.paired import (
     non_inferiority,
     still_possible,
 )
-from core.evaluation.stored_thresholds import counted_at, threshold_in_force
+from core.evaluation.paired_decisions import (
+    PairedCases,
+    agreement_at_threshold,
+    agreement_of,
+    point_words,
+)
+from core.evaluation.stored_thresholds import threshold_in_force
 from core.evaluation.threshold_choice import headline_unit
 from core.evaluation.units import decisions_by_unit
 from core.prediction.labelled import score_labelled
 from core.report.comparison import write_comparison
 from core.runs.results import print_page, read_table, write_table
 from core.runs.run import load_run, units_of_run
-from core.statistics.scores import rule_words
+from core.verbs.run_differences import changed, check_alike, facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,21 +50,6 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 RESAMPLES = 2000
-# Scores that moved by no more are near to each other: a flip between them is one of the threshold.
-NEAR = 0.05
-# Facts of a run that may differ beside the settings of its plan.
-FACTS = (
-    ("data_sha256", "data, sha256"),
-    ("task", "task"),
-    ("split_rule", "split"),
-    ("group_rule", "groups"),
-    ("units", "units and their rules"),
-    ("options", "options of the app"),
-    ("cards", "data cards"),
-    ("temperature", "temperature"),
-    ("n_images", "images"),
-    ("start", "starting weights"),
-)
 
 
 def compare(
@@ -101,7 +91,7 @@ def compare(
         ResightError: the runs answer different questions, or share no case.
     """
     runs = (load_run(first_path), load_run(second_path))
-    _check_alike(runs)
+    check_alike(runs)
     notes: list[str] = []
     if data is None:
         tables = _shared_rows(runs, notes)
@@ -138,31 +128,40 @@ def _compared(
     """The content of ``comparison.json``, and the cases side by side for each unit."""
     first = runs[0]
     metrics = first.app.metrics_for(first.task)
-    # Out-of-fold cases helped to choose the threshold of their run, so each is decided at that
-    # of the other folds, as an evaluation does.
+    thresholds = _thresholds(runs, tables, notes)
     decided = [
         decisions_by_unit(
             table,
             task=first.task,
             units=units_of_run(run.content),
-            threshold=threshold_in_force(run.content, _split_of(table)),
+            threshold=threshold,
             keep=("fold",),
         )[0]
-        for run, table in zip(runs, tables, strict=True)
+        for run, table, threshold in zip(runs, tables, thresholds, strict=True)
     ]
     common = [name for name in decided[0] if name in decided[1]]
     unit = headline_unit(metrics, common)
-    rows: list[dict[str, Any]] = []
+    pairs: dict[str, PairedCases] = {}
     cases: dict[str, pd.DataFrame] = {}
+    shown: dict[str, str] = {}
     for name in sorted(common, key=lambda n: n != unit):
-        levels, side = _levels(runs, decided, name, notes)
-        if levels is None:
+        pair, side = _pair(runs, decided, name, thresholds, notes)
+        if pair is None:
             continue
-        here = [m for m in metrics if (m.unit or common[-1]) == name]
-        headline = _headline(metrics, levels[0]) if name == unit else ""
-        wanted = [s for s in specs_of(levels[0], here) if not s.of]
-        rows += compare_levels(*levels, wanted, headline=headline)
-        cases[name] = side
+        like = next((other for other in cases if _same_rows(cases[other], side)), name)
+        shown[name] = like
+        if like == name:
+            pairs[name], cases[name] = pair, side
+        else:
+            notes.append(
+                f"Each {like} is one {name} here: the rows are the same, and are shown once."
+            )
+    rows: list[dict[str, Any]] = []
+    for name, pair in pairs.items():
+        here = [m for m in metrics if shown.get(m.unit or common[-1]) == name]
+        headline = _headline(metrics, pair.first) if name == unit else ""
+        wanted = [s for s in specs_of(pair.first, here) if not s.of]
+        rows += compare_levels(pair, wanted, headline=headline)
     if not rows:
         msg = "The two runs have no case in common that both were judged on. Pass --data."
         raise ManifestError(msg)
@@ -175,13 +174,22 @@ def _compared(
         "unit": unit,
         "group": word,
         "possible": still_possible(main, word),
-        "runs": [_facts(run) for run in runs],
+        "runs": [facts_of(run) for run in runs],
         "rows": _plain(rows),
-        "agreement": {name: _agreement(side) for name, side in cases.items()},
-        "changed": _changed(*runs),
+        "agreement": {name: agreement_of(pair) for name, pair in pairs.items()},
+        "agreement_at_threshold": {
+            name: found
+            for name, pair in pairs.items()
+            if (found := agreement_at_threshold(pair)) is not None
+        },
+        "changed": changed(runs, [_split_of(table) for table in tables]),
         "notes": list(dict.fromkeys(notes)),
         "margin": None,
-        "counted_at": [_counted_at(run, table) for run, table in zip(runs, tables, strict=True)],
+        "counted_at": [
+            point_words(run.content, run.task, _split_of(table))
+            + ("; not used here" if at is None and run.content.get("operating_point") else "")
+            for run, table, at in zip(runs, tables, thresholds, strict=True)
+        ],
         "resamples": RESAMPLES,
         "seed": int(first.content["seed"]),
     }
@@ -197,20 +205,47 @@ def _split_of(table: pd.DataFrame) -> str:
     return "out-of-fold" if (table["split"] == "out-of-fold").any() else "test"
 
 
-def _counted_at(run: Run, table: pd.DataFrame) -> str:
-    """At which threshold a run decided these cases, in words."""
-    point = run.content.get("operating_point")
-    if point is None or point.get("threshold") is None:
-        return rule_words(run.task).removesuffix(" is decided").removesuffix(",")
-    return f"{point['name']}, {counted_at(point, _split_of(table))}"
+def _thresholds(
+    runs: tuple[Run, Run], tables: tuple[pd.DataFrame, pd.DataFrame], notes: list[str]
+) -> list[float | dict[str, float] | None]:
+    """The threshold of each run; of neither where one has none.
+
+    Out-of-fold cases helped to choose the threshold of their run, so each is decided at that
+    of the other folds, as an evaluation does.
+    """
+    found = [
+        threshold_in_force(run.content, _split_of(table))
+        for run, table in zip(runs, tables, strict=True)
+    ]
+    if (found[0] is None) == (found[1] is None):
+        return found
+    which = int(found[0] is None)
+    notes.append(
+        f"Only the {('first', 'second')[which]} run has an operating point "
+        f"({point_words(runs[which].content, runs[which].task, _split_of(tables[which]))}), so "
+        "decisions at a threshold are not compared: both runs are decided without one, by "
+        f"{point_words({}, runs[0].task, '')}."
+    )
+    return [None, None]
 
 
-def _levels(
+def _same_rows(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Whether two units hold the same cases, whatever their names."""
+    if len(one) != len(other):
+        return False
+    sides = [side.drop(columns=["unit", "unit_id"]) for side in (one, other)]
+    by = sides[0].columns.tolist()
+    a, b = (side.sort_values(by, kind="stable").reset_index(drop=True) for side in sides)
+    return a.equals(b)
+
+
+def _pair(
     runs: tuple[Run, Run],
     decided: Sequence[Mapping[str, pd.DataFrame]],
     name: str,
+    thresholds: Sequence[float | dict[str, float] | None],
     notes: list[str],
-) -> tuple[tuple[Level, Level] | None, pd.DataFrame]:
+) -> tuple[PairedCases | None, pd.DataFrame]:
     """The cases of one unit that both judged, in one order, and their decisions side by side."""
     first = runs[0]
     parts = [judged_rows(tables[name], first.task) for tables in decided]
@@ -239,10 +274,17 @@ def _levels(
     groups = groups_of(a)
     levels = tuple(Level.of(name, cases_of(t, first.task), groups, **settings) for t in (a, b))
     side = a[["unit", "unit_id", "label", "group"]].copy()
-    side["decision_first"], side["decision_second"] = a["decision"], b["decision"]
-    for column in score_columns(first.task.classes):
+    task, called = first.task, None
+    if task.positive_index and task.kind != "multilabel":
+        positive = [task.classes[i] for i in task.positive_index]
+        side["positive_label"] = side["label"].isin(positive)
+        if None not in thresholds:
+            yes = positive if task.is_two_way else [POSITIVE]
+            called = (a["decision"].isin(yes).to_numpy(), b["decision"].isin(yes).to_numpy())
+    for column in ("predicted", "decision", *score_columns(task.classes)):
         side[f"{column}_first"], side[f"{column}_second"] = a[column], b[column]
-    return (levels[0], levels[1]), side
+    same_threshold = thresholds[0] == thresholds[1]
+    return PairedCases(levels[0], levels[1], called, same_threshold), side
 
 
 def _headline(metrics: Sequence[Metric], level: Level) -> str:
@@ -250,23 +292,6 @@ def _headline(metrics: Sequence[Metric], level: Level) -> str:
     if metrics:
         return metrics[0].name
     return {"binary": "auroc", "ordinal": "quadratic_kappa"}.get(level.task.kind, "macro_f1")
-
-
-def _check_alike(runs: tuple[Run, Run]) -> None:
-    """Refuse runs that do not answer the same question."""
-    first, second = runs
-    for words, one, other in (
-        ("app", first.app.name, second.app.name),
-        ("classes", first.task.classes, second.task.classes),
-        ("kind of task", first.task.kind, second.task.kind),
-        ("positive classes", first.task.positive, second.task.positive),
-    ):
-        if one != other:
-            msg = (
-                f"{first.path} and {second.path} differ in {words} ({one!r} and {other!r}), so "
-                "their numbers mean different things. Compare runs of one task."
-            )
-            raise ConfigError(msg)
 
 
 def _shared_rows(runs: tuple[Run, Run], notes: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -294,79 +319,6 @@ def _shared_rows(runs: tuple[Run, Run], notes: list[str]) -> tuple[pd.DataFrame,
         for table in tables
     ]
     return kept[0], kept[1]
-
-
-def _agreement(side: pd.DataFrame) -> dict[str, int]:
-    """How often both, one or neither decide right, how often they decide alike, and how near.
-
-    A flip is near the threshold where no score moved by more than ``NEAR``: such decisions
-    change with the precision or the machine, and say little about either run.
-    """
-    flipped = (side["decision_first"] != side["decision_second"]).to_numpy()
-    moved = np.abs(
-        side.filter(regex="^score_.*_first$").to_numpy(dtype=float)
-        - side.filter(regex="^score_.*_second$").to_numpy(dtype=float)
-    ).max(axis=1, initial=0.0)
-    one = (side["decision_first"] == side["label"]).to_numpy()
-    other = (side["decision_second"] == side["label"]).to_numpy()
-    return {
-        "n": len(side),
-        "both_right": int((one & other).sum()),
-        "first_only": int((one & ~other).sum()),
-        "second_only": int((~one & other).sum()),
-        "both_wrong": int((~one & ~other).sum()),
-        "same_decision": int((~flipped).sum()),
-        "flipped": int(flipped.sum()),
-        "flipped_near": int((flipped & (moved <= NEAR)).sum()),
-    }
-
-
-def _facts(run: Run) -> dict[str, Any]:
-    """What identifies a run."""
-    backbones = dict.fromkeys(str(m.network["backbone"]) for m in run.members)
-    return {
-        "name": run.path.name,
-        "model_id": run.model_id,
-        "backbone": ", ".join(backbones),
-        "members": len(run.members),
-        "made": run.content.get("made"),
-        "operating_point": (run.content.get("operating_point") or {}).get("name"),
-        "versions": dict(run.content.get("versions") or {}),
-    }
-
-
-def _changed(first: Run, second: Run) -> list[dict[str, str]]:
-    """What differs between the two trainings: settings with their reasons, then facts."""
-    found = []
-    plans = [read_plan_rows(run.path / "plan.yaml") for run in (first, second)]
-    if all(plan is not None for plan in plans):
-        sides = [plan.set_index("setting") for plan in plans]
-        for name in sides[0].index.union(sides[1].index, sort=False):
-            one, other = (
-                str(side.loc[name, "value"]) if name in side.index else "absent" for side in sides
-            )
-            if one != other:
-                why = str(sides[1].loc[name, "reason"]) if name in sides[1].index else ""
-                found.append({"what": str(name), "first": one, "second": other, "why": why})
-    for key, words in FACTS:
-        then, now = first.content.get(key), second.content.get(key)
-        if then != now:
-            found.append({"what": words, "first": _brief(then), "second": _brief(now), "why": ""})
-    old, new = (dict(run.content.get("versions") or {}) for run in (first, second))
-    for name in sorted(old.keys() | new.keys()):
-        if old.get(name) != new.get(name):
-            one, other = str(old.get(name, "absent")), str(new.get(name, "absent"))
-            found.append({"what": f"version of {name}", "first": one, "second": other, "why": ""})
-    return found
-
-
-def _brief(value: Any) -> str:
-    """A fact in a table cell."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, dict):
-        return ", ".join(f"{k}: {v}" for k, v in sorted(value.items()) if v not in (None, ""))[:160]
-    return str(value)[:160]
 
 
 def _plain(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
