@@ -113,7 +113,7 @@ def read_foreign(
     columns_of, stem = score_columns_of(raw)
     names = [name.removeprefix(f"{stem}_") for name in columns_of]
     if kind in {None, "multilabel"} and len(names) > 1:
-        raw[truth] = several_labels(raw[truth], names, notes)
+        raw[truth] = several_labels(list(raw[truth]), names, notes)
     split = column_named(raw.columns, wanted.get("split-column") or "split")
     table = pd.DataFrame({"image_id": _ids(raw, file, notes, wanted)})
     table["path"] = raw["path"] if "path" in raw else table["image_id"]
