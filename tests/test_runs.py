@@ -141,6 +141,9 @@ def test_a_threshold_is_chosen_on_validation_stored_and_used(
     called = np.where(made["score_yes"].round(12) >= point["threshold"], "yes", "no").astype("<U4")
     # A negative that is in doubt stays open.
     called[(called == "no") & (made["doubt"] != "").to_numpy()] = "open"
+    # Far from all training images: of another kind, whatever its score.
+    called = called.astype(object)
+    called[made["embedding_distance"] > 1.5 * load_run(run).content["unfamiliar_above"]] = "withheld"
     assert list(made["decision"]) == list(called)
     assert {"yes", "no"} <= set(called)
     with pytest.raises(OutputError, match="is a prediction"):
