@@ -128,7 +128,8 @@ def _withheld_always(patient: Mapping[str, Any], eyes: pd.DataFrame) -> str:
     # Else the letter would speak of a finding about which the work list says no.
     if (eyes["is_referable"] & ~eyes["is_called"]).any():
         return "a referable grade was predicted, and the threshold decides against it"
-    alone = [row for row in [patient, *eyes.to_dict("records")] if row["n_alone"]]
+    rows: list[Mapping[Any, Any]] = [patient, *eyes.to_dict("records")]
+    alone = [row for row in rows if row["n_alone"]]
     return positive_alone(alone[0]["n_alone"], alone[0]["n_images"]) if alone else ""
 
 
