@@ -143,7 +143,8 @@ def test_a_threshold_is_chosen_on_validation_stored_and_used(
     called[(called == "no") & (made["doubt"] != "").to_numpy()] = "open"
     # Far from all training images: of another kind, whatever its score.
     called = called.astype(object)
-    called[made["embedding_distance"] > 1.5 * load_run(run).content["unfamiliar_above"]] = "withheld"
+    limit = 1.5 * load_run(run).content["unfamiliar_above"]
+    called[made["embedding_distance"] > limit] = "withheld"
     assert list(made["decision"]) == list(called)
     assert {"yes", "no"} <= set(called)
     with pytest.raises(OutputError, match="is a prediction"):

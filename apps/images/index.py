@@ -206,7 +206,7 @@ def _with_subject(found: Manifest, source: Source) -> Manifest:
             what="subject",
             same=[name.casefold() for name in source.task.classes],
         )
-        group = pd.Series(told, index=group.index, dtype=group.dtype)
+        group = table.assign(group=told)["group"]
         found = replace(found, notes=(*found.notes, *([apart] if apart else [])))
     return replace(found, table=table.assign(subject=group.where(group != "", table["image_id"])))
 
