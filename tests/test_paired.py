@@ -1,6 +1,7 @@
 """Two models on the same cases: differences, their tests, and what is left possible."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from core.evaluation.paired_decisions import (
 )
 from core.statistics.delong import delong_paired
 from core.statistics.metrics import off_by_two, sensitivity_of_positive
-from core.verbs.compare import _same_rows
+from core.verbs.compare import _decided, _same_rows
 
 TASK = Task(name="t", kind="binary", classes=("no", "yes"))
 
@@ -211,3 +212,23 @@ def test_a_rule_names_its_threshold_and_where_that_was_chosen() -> None:
     folds = {**point, "split": "out-of-fold", "fold_thresholds": {"0": 0.2, "1": 0.4}}
     assert "0.2 to 0.4 by fold" in point_words({"operating_point": folds}, GRADES, "out-of-fold")
     assert point_words({}, TASK, "test") == "the class with the highest score"
+
+
+def test_each_run_is_decided_by_its_own_cuts_between_the_grades() -> None:
+    table = pd.DataFrame(
+        {"image_id": list("abc"), "path": list("abc"), "status": "ok", "label": ["0", "1", "2"]}
+    )
+    table["group"] = table["image_id"]
+    # Expected grades of 0.4, 1.0 and 1.5.
+    shares = [[0.7, 0.2, 0.1], [0.25, 0.5, 0.25], [0.1, 0.3, 0.6]]
+    table[["score_0", "score_1", "score_2"]] = shares
+    task = Task(name="grade", kind="ordinal", classes=("0", "1", "2"))
+    runs = [
+        SimpleNamespace(task=replace(task, cuts=cuts), content={"units": []})
+        for cuts in ((0.5, 1.2), (0.3, 1.8))
+    ]
+    found = _decided(runs, [table, table], [None, None])
+    assert [one["image"]["predicted"].tolist() for one in found] == [
+        ["0", "1", "2"],
+        ["1", "1", "1"],
+    ]

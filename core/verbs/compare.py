@@ -129,16 +129,7 @@ def _compared(
     first = runs[0]
     metrics = first.app.metrics_for(first.task)
     thresholds = _thresholds(runs, tables, notes)
-    decided = [
-        decisions_by_unit(
-            table,
-            task=first.task,
-            units=units_of_run(run.content),
-            threshold=threshold,
-            keep=("fold",),
-        )[0]
-        for run, table, threshold in zip(runs, tables, thresholds, strict=True)
-    ]
+    decided = _decided(runs, tables, thresholds)
     common = [name for name in decided[0] if name in decided[1]]
     unit = headline_unit(metrics, common)
     pairs: dict[str, PairedCases] = {}
@@ -237,6 +228,24 @@ def _same_rows(one: pd.DataFrame, other: pd.DataFrame) -> bool:
     by = sides[0].columns.tolist()
     a, b = (side.sort_values(by, kind="stable").reset_index(drop=True) for side in sides)
     return a.equals(b)
+
+
+def _decided(
+    runs: Sequence[Run],
+    tables: Sequence[pd.DataFrame],
+    thresholds: Sequence[float | dict[str, float] | None],
+) -> list[dict[str, pd.DataFrame]]:
+    """The decisions of each run by unit: each by its own cuts between grades and its threshold."""
+    return [
+        decisions_by_unit(
+            table,
+            task=run.task,
+            units=units_of_run(run.content),
+            threshold=threshold,
+            keep=("fold",),
+        )[0]
+        for run, table, threshold in zip(runs, tables, thresholds, strict=True)
+    ]
 
 
 def _pair(
