@@ -33,7 +33,8 @@ def part_shared_exams(rows: list[dict[str, Any]], *, joins_groups: bool) -> list
     """
     patients: dict[str, set[str]] = {}
     for row in rows:
-        if row["status"] != "skipped" and row["exam"] and row["patient"] != row["exam"]:
+        # Who is not named may be another patient than the one who is.
+        if row["status"] != "skipped" and row["exam"]:
             patients.setdefault(row["exam"], set()).add(row["patient"])
     shared = {exam: names for exam, names in patients.items() if len(names) > 1}
     if not shared:
@@ -43,8 +44,9 @@ def part_shared_exams(rows: list[dict[str, Any]], *, joins_groups: bool) -> list
         for row in rows:
             row["group"] = first.get(row["patient"], first.get(row["exam"], row["group"]))
     for row in rows:
-        if row["exam"] in shared and row["patient"] != row["exam"]:
-            row["exam"] = f"{row['exam']} of {row['patient']}"
+        if row["exam"] in shared:
+            is_named = row["patient"] != row["exam"]
+            row["exam"] += f" of {row['patient']}" if is_named else " of an unnamed patient"
     exam, names = next(iter(shared.items()))
     n = f"{len(shared):,} Study UIDs (or exam numbers of a table) are each"
     told = "1 Study UID (or exam number of a table) is" if len(shared) == 1 else n

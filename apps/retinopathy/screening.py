@@ -71,7 +71,8 @@ class Referrals:
     where there is none; in a prediction also a patient of whom an eye is), ``n_ungradable``,
     ``n_failed``, ``n_unfamiliar``, ``n_no_eye``, ``referred`` (bool), ``why``, ``label`` and
     ``group``. Scores are calibrated and those of gradable photographs only. Eyes and patients
-    have ``n_alone``, the photographs that are called on their own where the whole is not.
+    have ``n_alone``, the photographs that are called on their own, or of a referable grade,
+    where the whole is neither.
 
     Attributes:
         images: one row per photograph; ``image_id``, ``patient``, ``eye``.
@@ -314,7 +315,11 @@ def _told_by_photographs(
             for one in named
             if one["is_called"] or one["is_referable"]
         ]
-        told.append((len(alone), "; ".join(said)))
+        counted = found["is_called"]
+        if not row["is_referable"]:
+            # As in the decision: a referable grade counts where the whole is of none.
+            counted = counted | found["is_referable"].astype(bool)
+        told.append((0 if row["is_called"] else int(counted.sum()), "; ".join(said)))
     return told
 
 

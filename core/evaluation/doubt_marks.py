@@ -187,6 +187,9 @@ def overruled(
 ) -> NDArray[np.object_]:
     """How many images of each unit (U,) decided negative are positive on their own, in words.
 
+    An image of which a positive class is predicted counts, whatever the threshold says of it,
+    unless the unit's own class is a positive one and says so already.
+
     Args:
         table: of decisions about the units.
         images: of decisions about each image on its own.
@@ -196,14 +199,17 @@ def overruled(
     """
     positive = [*(task.classes[i] for i in task.positive_index), POSITIVE]
     called = set(images["unit_id"][images["decision"].isin(positive)].astype(str))
-    counts: dict[str, list[bool]] = {}
+    shown = called | set(images["unit_id"][images["predicted"].isin(positive)].astype(str))
+    members: dict[str, list[str]] = {}
     for name, image in zip(key, text_of(predictions["image_id"]), strict=True):
-        counts.setdefault(str(name), []).append(str(image) in called)
+        members.setdefault(str(name), []).append(str(image))
     negative = is_negative(table["decision"].to_numpy(dtype=object), task)
+    against = _is_against(table, task)
     found = np.full(len(table), "", dtype=object)
     for place in np.flatnonzero(negative):
-        of = counts.get(str(table["unit_id"].iloc[place]), [])
-        found[place] = positive_alone(sum(of), len(of))
+        of = members.get(str(table["unit_id"].iloc[place]), [])
+        alone = called if against[place] else shown
+        found[place] = positive_alone(sum(image in alone for image in of), len(of))
     return found
 
 

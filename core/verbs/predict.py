@@ -193,7 +193,11 @@ def complete(
         scorer.keep = thumbnails.keep
         predictions = stream_through(out / JOURNAL, rows, scorer, extent=begun.found.extent)
         predictions["path"] = [row["shown"] for row in rows]
-        withheld = "" if doubt.accept else prevailing_doubt(predictions)
+        withheld = (
+            ""
+            if doubt.accept
+            else prevailing_doubt(predictions.drop(columns="decision", errors="ignore"))
+        )
         predictions, decisions = _decided(
             run, predictions, doubt, withheld, workers=workers or readers(len(rows))
         )

@@ -437,7 +437,11 @@ def test_a_photograph_positive_on_its_own_is_nobody_s_all_clear(
         write_letters(made)
         first, last = rows(made.out / "worklist.csv")
         assert (first["patient"], first["decision"], first["referred"]) == ("7", "open", "open")
-        assert "1 of 3 images is positive on its own" in first["doubt"]
+        # A referable grade counts whatever the threshold says, where the patient's own is none.
+        told = "2 of 3 images are positive on their own"
+        if c == STATES["none"]:
+            told = "1 of 3 images is positive on its own"
+        assert told in first["doubt"]
         assert "photograph a: grade 4 predicted, above the threshold" in first["why"]
         assert (last["patient"], last["decision"], last["referred"]) == ("8", "negative", "no")
         eye = next(row for row in rows(made.out / "eyes.csv") if row["images"] == "a|b")
@@ -449,6 +453,26 @@ def test_a_photograph_positive_on_its_own_is_nobody_s_all_clear(
         assert letters["7"]["letter"] == ""
         assert letters["7"]["withheld"]
         assert letters["8"]["letter"]
+
+
+def test_a_clear_second_photograph_does_not_hide_a_referable_grade(
+    context: Made, predicted: Predicted
+) -> None:
+    table = predicted(
+        *((name, "7", "left", 0, "", "") for name in "ab"), ("c", "7", "right", 0, "", "")
+    )
+    columns = [f"score_{grade}" for grade in "01234"]
+    table.loc[table["image_id"] == "a", columns] = STATES["moderate below"]
+    table.loc[table["image_id"] != "a", columns] = (0.97, 0.01, 0.01, 0.005, 0.005)
+    for accept in (False, True):
+        base = context(letters=True, language="en")
+        made = at_threshold(base, 0.5, predictions=table, accept_doubtful=accept)
+        write_worklist(made)
+        write_letters(made)
+        (row,) = rows(made.out / "worklist.csv")
+        assert (row["decision"], row["referred"]) == ("open", "open")
+        (letter,) = rows(made.out / "letters" / "letters.csv")
+        assert letter["letter"] == ""
 
 
 def test_less_evidence_is_never_less_referral(context: Made, predicted: Predicted) -> None:
