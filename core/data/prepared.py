@@ -263,6 +263,7 @@ def prepare_one(
     preparation: Preparation,
     *,
     with_hash: bool = False,
+    with_grey: bool = False,
 ) -> dict[str, Any]:
     """Read and prepare one image; never raises for a bad one.
 
@@ -271,13 +272,14 @@ def prepare_one(
         transform: of the app, for the size to store.
         row: of the manifest.
         preparation: what pixels are stored.
-        with_hash: whether the pixels that were read are described, to find copies.
+        with_hash: whether the pixels that were read are hashed, to find copies.
+        with_grey: whether a small picture of them is made, to find changed copies.
 
     Returns:
         ``image`` (H, W, C) and the other keys of ``App.prepare``; ``read_px``,
         the (H, W) that ``read`` gave; ``content``, the hash, empty where all pixels are
         of one value; and ``grey`` (h, w), the picture made small (``core.data.facts.grey_of``),
-        None where it shows nothing; or ``error`` with a one-line reason.
+        None where it shows nothing or was not asked for; or ``error`` with a one-line reason.
     """
     height, width = store_size(preparation.size_px)
     wanted = {**row, "at_least": (READ_SCALE * height, READ_SCALE * width)}
@@ -287,7 +289,8 @@ def prepare_one(
         content = _content(pixels) if with_hash else ""
         done = {"read_px": pixels.shape[:2], **transform({**row, "image": pixels})}
         done["content"] = content
-        done["grey"] = grey_of(pixels) if content and np.isfinite(pixels).all() else None
+        shows = with_grey and bool(content) and np.isfinite(pixels).all()
+        done["grey"] = grey_of(pixels) if shows else None
         done["image"] = _checked(np.asarray(done["image"]), preparation)
         return done
 

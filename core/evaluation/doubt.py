@@ -80,15 +80,19 @@ class DoubtRule:
     accept: bool = False
 
 
-def prevailing_doubt(predictions: pd.DataFrame, *, accepted: bool = False) -> str:
+def prevailing_doubt(
+    predictions: pd.DataFrame, *, is_decided: bool = True, accepted: bool = False
+) -> str:
     """Why nothing should be decided about these inputs; empty where most are familiar.
 
     Counted are inputs with a score that are unlike the training, or whose quality says that
-    they are not of the kind at all (it begins with ``not``, see ``App.prepare``). Where they
-    have a ``decision`` already, the sentence says what was done.
+    they are not of the kind at all (it begins with ``not``, see ``App.prepare``). Where it was
+    decided about them already, the sentence says what was done.
 
     Args:
         predictions: the inputs, with or without decisions.
+        is_decided: whether a ``decision`` in them is what was done (``decide_all``), and not
+            yet what the scores alone say.
         accepted: whether decisions were asked for in spite of doubt.
     """
     ok = predictions[text_of(predictions["status"]) == "ok"]
@@ -106,7 +110,8 @@ def prevailing_doubt(predictions: pd.DataFrame, *, accepted: bool = False) -> st
         f"({', '.join(kinds)})"
     )
     undecided = {OPEN, REFERRED, WITHHELD}
-    if "decision" not in ok or set(text_of(ok["decision"]).tolist()) <= undecided:
+    is_done = is_decided and "decision" in ok
+    if not is_done or set(text_of(ok["decision"]).tolist()) <= undecided:
         return f"No decisions are given: {said}."
     if accepted:
         return f"Decisions were given although {said}, as asked by --accept-doubtful."

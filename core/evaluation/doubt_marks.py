@@ -83,7 +83,7 @@ def plain_reasons(predictions: pd.DataFrame) -> NDArray[np.object_]:
     """Why each input (N,) has no score, without its place: a work list names it already.
 
     >>> import pandas as pd
-    >>> rows = pd.DataFrame({"path": ["p/a.jpg"], "reason": ["/home/p/a.jpg: it is cut short."]})
+    >>> rows = pd.DataFrame({"path": ["p/a.jpg"], "reason": ["/photos/p/a.jpg: it is cut short."]})
     >>> plain_reasons(rows).tolist()
     ['it is cut short.']
     """

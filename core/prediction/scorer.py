@@ -83,6 +83,7 @@ class Scorer:
             for member in run.members
         }
         self.pool = ThreadPoolExecutor(max_workers=workers or readers())
+        self._compares_pictures = compares_pictures(run.app.units)
         self._begun: dict[tuple[str, str], Future[dict[str, Any]]] = {}
         # Called with the id and the picture of each input that was scored.
         self.keep: Callable[[str, NDArray[np.uint8]], None] | None = None
@@ -90,7 +91,14 @@ class Scorer:
     def prepare(self, row: Mapping[str, Any], preparation: Preparation) -> dict[str, Any]:
         """One input, read and prepared as in training; ``error`` holds the reason if it failed."""
         transform = self.transforms[preparation.hash]
-        return prepare_one(self.run.app, transform, row, preparation, with_hash=True)
+        return prepare_one(
+            self.run.app,
+            transform,
+            row,
+            preparation,
+            with_hash=True,
+            with_grey=self._compares_pictures,
+        )
 
     def begin(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Start to read rows that will be scored soon, while those before are scored.
@@ -178,9 +186,8 @@ class Scorer:
             # Members average what they say of an image, then images are weighted once.
             attended=np.mean(attended, axis=0) if len(attended) == len(self.members) else None,
         )
-        compared = compares_pictures(self.run.app.units)
-        pictures = [written(d.get("grey")) if compared else "" for d in found.prepared]
-        hashes = [str(d.get("content", "")) for d in found.prepared]
+        pictures = [written(done.get("grey")) for done in found.prepared]
+        hashes = [str(done.get("content", "")) for done in found.prepared]
         return made.assign(**{CONTENT: hashes, PICTURE: pictures})
 
     def picture(self, row: Mapping[str, Any]) -> NDArray[Any]:

@@ -193,11 +193,7 @@ def complete(
         scorer.keep = thumbnails.keep
         predictions = stream_through(out / JOURNAL, rows, scorer, extent=begun.found.extent)
         predictions["path"] = [row["shown"] for row in rows]
-        withheld = (
-            ""
-            if doubt.accept
-            else prevailing_doubt(predictions.drop(columns="decision", errors="ignore"))
-        )
+        withheld = "" if doubt.accept else prevailing_doubt(predictions, is_decided=False)
         predictions, decisions = _decided(
             run, predictions, doubt, withheld, workers=workers or readers(len(rows))
         )

@@ -56,28 +56,28 @@ def _sides(name: str) -> dict[str, str]:
     return {"positive": name, "negative": "negative" if name == "positive" else f"not {name}"}
 
 
-def _held_out(run: Run, predictions: pd.DataFrame, *, accepted: bool) -> str:
+def _held_out(run: Run, context: ExportContext) -> str:
     """What the run's own report says first, or why it says nothing of these inputs.
 
     Empty where the report is not beside the run.
     """
-    if not (run.path / "metrics.json").is_file():
+    if not context.evaluation:
         return ""
-    prevails = prevailing_doubt(predictions, accepted=accepted)
+    predictions = context.predictions
+    prevails = prevailing_doubt(predictions, accepted=context.accept_doubtful)
     if prevails:
         return f"{NO_MEASURE} {prevails}"
-    manifest = run.path / "manifest.parquet"
-    context = ReportContext(
+    of_run = ReportContext(
         app=run.app,
         task=run.task,
-        evaluation=read_json(run.path / "metrics.json"),
+        evaluation=context.evaluation,
         predictions=pd.DataFrame(),
         decisions={},
-        manifest=pd.read_parquet(manifest) if manifest.is_file() else pd.DataFrame(),
+        manifest=pd.DataFrame() if context.trained is None else context.trained,
         run=run.content,
         audit=read_json(run.path / "audit.json"),
     )
-    said = held_out_words(context, word=image_word(context))
+    said = held_out_words(of_run, word=image_word(of_run))
     if not said:
         return ""
     n, of = int(is_unfamiliar(predictions).sum()), int((predictions["status"] == "ok").sum())
@@ -138,7 +138,7 @@ def summarise(
         "n_unfamiliar": unfamiliar,
         "n_quality_flagged": int((ok["quality"].fillna("") != "").sum()),
         "n_doubtful": int((predictions["doubt"] != "").sum()),
-        "held_out": _held_out(run, predictions, accepted=context.accept_doubtful),
+        "held_out": _held_out(run, context),
         "units": {
             unit: {
                 "n": len(table),
