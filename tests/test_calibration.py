@@ -18,6 +18,7 @@ from core.statistics.calibration import (
     logistic_lines,
     recalibrate,
 )
+from core.statistics.operating_points import proportion
 from core.statistics.reliability import (
     bin_numbers,
     brier,
@@ -116,6 +117,18 @@ def test_empty_bins_are_listed_without_numbers() -> None:
     assert rows[0].low == 0.0
     assert rows[0].high is not None
     assert rows[0].high > 0.7
+
+
+def test_a_bin_has_the_interval_that_its_share_has_in_every_table() -> None:
+    # Ten patients with two images each; in the highest bin one image of each, all of them hits.
+    groups = np.repeat(np.arange(10), 2)
+    score = np.tile([0.05, 0.95], 10)
+    hit = np.tile([0, 1], 10)
+    hit[0] = 1
+    rows = reliability(hit, score, groups=groups)
+    for row, inside in ((rows[0], score < 0.5), (rows[-1], score > 0.5)):
+        found = proportion(hit[inside] == 1, groups[inside])
+        assert (row.low, row.high) == (found.low, found.high)
 
 
 def test_line_agrees_with_statsmodels_with_and_without_groups() -> None:

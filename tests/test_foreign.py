@@ -294,6 +294,9 @@ def test_groups_that_stand_in_several_splits_are_counted_and_told(tmp_path: Path
     assert any("57 of 60 groups of the test rows stand in more" in c for c in done["cautions"])
     first = page.split("<section")[1]
     assert "57 of 60 groups of the test rows stand in more than one split (val 57)" in first
+    # What was held out, only the maker of the table knows.
+    assert "rows that the table calls test, 63 images</h1>" in page
+    assert "held-out test" not in page.split("<footer")[0].split("Glossary")[0].lower()
     assert "the data do not say" not in page
     assert "the table holds no training rows" in page
     assert "which share 57 groups with the test" in page.replace("\u00a0", " ")

@@ -162,6 +162,23 @@ def test_rates_are_those_of_the_threshold_in_use_beside_those_of_the_grade() -> 
     assert rows["sensitivity_by_class"]["title"] == "Sensitivity by the predicted grade"
 
 
+def test_other_thresholds_of_the_same_scores_are_told_apart_and_the_note_says_why() -> None:
+    pair = graded((0.2, 0.8))
+    specs = [spec for spec in specs_of(pair.first, []) if not spec.of]
+    for headline in ("quadratic_kappa", "accuracy"):
+        rows = compare_levels(pair, specs, headline=headline)
+        told = hold_family(rows)
+        by_name = {row["name"]: row for row in rows}
+        assert by_name[headline]["is_same"]
+        # The headline cannot differ, so it is no gate: the note must not say that it is.
+        assert by_name["sensitivity_at_threshold"]["verdict"].startswith("lower for the second")
+        assert told.endswith("whatever the headline gives, for it is the same in both.")
+        assert len({row["family"] for row in rows if row["p"] and not row["is_headline"]}) == 1
+    rows = compare_levels(graded((0.5, 0.5), 0.1), specs, headline="quadratic_kappa")
+    assert "called only where the headline differs, too" in hold_family(rows)
+    assert not any(row["is_same"] for row in rows if row["is_headline"])
+
+
 def test_flips_are_near_the_threshold_only_where_both_have_the_same() -> None:
     same, other = (agreement_at_threshold(graded(at, 0.03)) for at in ((0.5, 0.5), (0.5, 0.51)))
     assert same is not None

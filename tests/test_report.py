@@ -24,7 +24,7 @@ from core.errors import MetricError, OutputError
 from core.evaluation.summary import summarise
 from core.evaluation.verdicts import verdicts
 from core.report import pdf
-from core.report.calibration_words import can_be_read, temperature_words
+from core.report.calibration_words import calibration_words, temperature_words
 from core.report.first_screen import cautions, first_screen
 from core.report.html import render_page
 from core.report.model_card import model_card
@@ -755,11 +755,11 @@ def _bins(counts: Sequence[int]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("slope", "large", "words"),
     [
-        ((0.8, 1.3), (-0.2, 0.3), "The score of yes can be read as a probability"),
-        ((0.2, 1.9), (-0.2, 0.3), "Whether the score of yes can be read as a probability is not"),
-        ((0.8, 1.3), (-0.2, 1.7), "is not shown"),
-        ((0.3, 0.9), (-0.2, 0.3), "cannot be read as a probability: it is too extreme"),
-        ((0.8, 1.3), (-0.9, -0.1), "cannot be read as a probability: it is too high as a whole"),
+        ((0.8, 1.3), (-0.2, 0.3), "no error is shown over all cases together; of parts of them"),
+        ((0.2, 1.9), (-0.2, 0.3), "not settled, for the intervals hold small errors and large"),
+        ((0.8, 1.3), (-0.2, 1.7), "not settled"),
+        ((0.3, 0.9), (-0.2, 0.3), "the score is too extreme."),
+        ((0.8, 1.3), (-0.9, -0.1), "the score is too high as a whole."),
     ],
 )
 def test_of_a_positive_class_its_own_score_is_judged(
@@ -769,14 +769,19 @@ def test_of_a_positive_class_its_own_score_is_judged(
         "about": {"unit": "eye"},
         # Of the predicted class; it would say the contrary.
         "metrics": [_ranged("expected_calibration_error", 0.05, 0.02, 0.2, "eye")],
-        "calibration": _line(slope, large),
+        "calibration": {**_line(slope, large), "n": 126, "n_events": 21},
         "curves": {"reliability": {"after": _bins([80, 40, 3, 0, 0, 0, 0, 0, 2, 1])}},
     }
     task = Task(name="t", kind="binary", classes=("no", "yes"), positive=("yes",))
-    said = can_be_read(found, task)
+    said = calibration_words(found, task)
     assert words in said
-    assert f"calibration slope {sum(slope) / 2:.3f}" in said
-    if "can be" in said and "Whether" not in said:
+    start = (
+        "Calibration of the score of yes, tested on 126 eyes, 21 of them yes (calibration slope "
+    )
+    assert said.startswith(f"{start}{sum(slope) / 2:.3f}")
+    # A test that finds nothing does not make a score a probability.
+    assert "probabilit" not in said
+    if "no error" in said:
         assert "Of scores elsewhere nothing is known, for lack of eyes." in said
 
 
@@ -793,11 +798,21 @@ def test_of_a_positive_class_its_own_score_is_judged(
             0.0,
             0.08,
             [0, 0, 0, 0, 0, 1, 1, 0, 1, 39],
-            "is not shown: 39 of 42 tiles have a score of",
+            "settles nothing: 39 of 42 tiles have a score of",
         ),
-        (0.0, 0.08, [1, 1, 1, 1, 1, 1, 1, 1, 1, 1], "is not shown: at no score are there enough"),
-        (0.0, 0.14, [0, 0, 0, 3, 20, 30, 40, 50, 60, 90], "is not shown: they are on average off"),
-        (0.02, 0.09, [0, 0, 0, 3, 20, 30, 40, 50, 60, 90], "cannot be read as probabilities"),
+        (
+            0.0,
+            0.08,
+            [1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+            "settles nothing: at no score are there enough",
+        ),
+        (
+            0.0,
+            0.14,
+            [0, 0, 0, 3, 20, 30, 40, 50, 60, 90],
+            "and on so few cases right scores could show",
+        ),
+        (0.02, 0.09, [0, 0, 0, 3, 20, 30, 40, 50, 60, 90], "more than right scores would show"),
     ],
 )
 def test_no_score_is_spoken_of_that_few_cases_have(
@@ -808,7 +823,7 @@ def test_no_score_is_spoken_of_that_few_cases_have(
         "metrics": [_ranged("expected_calibration_error", 0.04, low, high, "tile")],
         "curves": {"reliability": {"after, by tile": _bins(counts), "after": _bins([9] * 10)}},
     }
-    said = can_be_read(found, Task(name="t", kind="multiclass", classes=("a", "b", "c")))
+    said = calibration_words(found, Task(name="t", kind="multiclass", classes=("a", "b", "c")))
     assert words in said
     assert "0.3" not in said
 
@@ -825,7 +840,7 @@ def test_a_temperature_did_harm_only_where_the_intervals_are_apart(
     ]
     found = {"about": {"unit": "image", "temperature": 0.7}, "metrics": rows}
     task = Task(name="t", kind="multiclass", classes=("a", "b", "c"))
-    assert ("made scores worse" in can_be_read(found, task)) == told
+    assert ("made scores worse" in calibration_words(found, task)) == told
     said = temperature_words(found)
     assert "divided by 0.700" in said
     assert ("neither to help nor to harm" in said) != told

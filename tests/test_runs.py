@@ -325,6 +325,9 @@ def test_new_data_are_compared_with_the_runs_own(place: Path, tmp_path: Path) ->
     for heading in ("Here against the run&#39;s own test", "New data beside those of training"):
         assert heading in page, heading
     assert "Expected gain from recalibration on local cases" in page
+    note = page.split("Difference: here minus the run&#39;s own test; its interval: ")[1][:400]
+    assert "resamples" not in note
+    assert "each other number is called only where one of these differs" in note
 
 
 def test_every_number_recomputes_from_predictions_csv(place: Path) -> None:

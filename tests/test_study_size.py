@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 from typer.testing import CliRunner
 
 from core.cli.main import build
 from core.errors import MetricError
 from core.statistics.comparisons import mcnemar
-from core.statistics.delong import delong_paired
+from core.statistics.delong import delong, delong_paired
 from core.statistics.intervals import wilson
 from core.statistics.study_size import (
     Aim,
@@ -21,6 +23,9 @@ from core.statistics.study_size import (
     cases_for_proportion_width,
     plan,
 )
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def test_the_interval_of_a_share_is_as_narrow_as_asked_and_no_narrower() -> None:
@@ -35,10 +40,29 @@ def test_the_interval_of_a_share_is_as_narrow_as_asked_and_no_narrower() -> None
     assert (high - low) / 2 == pytest.approx(0.05, abs=0.001)
 
 
-def test_variance_of_an_area_is_that_of_hanley_and_mcneil() -> None:
-    # Their example: area 0.893 of 51 abnormal and 58 normal images has a standard error of 0.032.
-    half = 1.959963984540054 * 0.0325
-    assert cases_for_area_width(0.893, half, 58 / 51) in range(48, 55)
+def two_scores(
+    rng: np.random.Generator, areas: tuple[float, float], n: int, ratio: float
+) -> tuple[NDArray[np.int_], list[NDArray[np.float64]]]:
+    """Labels, and two normal scores of the same cases with these areas; half is common to both."""
+    m = round(n * ratio)
+    y = np.repeat([1, 0], [n, m])
+    common = rng.standard_normal(n + m)
+    # Of normal scores the area is Phi(shift / sqrt(2)).
+    shifts = [np.sqrt(2) * norm.ppf(area) for area in areas]
+    return y, [np.sqrt(0.5) * (common + rng.standard_normal(n + m)) + shift * y for shift in shifts]
+
+
+@pytest.mark.parametrize(("area", "ratio"), [(0.8, 9.0), (0.8, 0.25), (0.9, 1.0)])
+def test_the_interval_of_an_area_is_as_narrow_as_asked(area: float, ratio: float) -> None:
+    n = cases_for_area_width(area, 0.05, ratio)
+    rng = np.random.default_rng(2)
+    half = []
+    for _ in range(60):
+        y, (score, _) = two_scores(rng, (area, area), n, ratio)
+        low, high = delong(y, score, scale="logit").ends
+        half.append((high - low) / 2)
+    # Hanley and McNeil's variance would give 0.043 and 0.056 for the first two.
+    assert np.mean(half) == pytest.approx(0.05, abs=0.003)
 
 
 def test_paired_shares_are_told_apart_as_often_as_promised() -> None:
@@ -46,7 +70,9 @@ def test_paired_shares_are_told_apart_as_often_as_promised() -> None:
     n = cases_for_better_proportion(0.8, 0.9, discordant=0.2, power=0.8)
     rng = np.random.default_rng(0)
     drawn = rng.multinomial(n, [0.05, 0.15, 0.8], size=1500)
-    plain = np.mean([(mcnemar(int(a), int(b)).p or 1) < 0.05 for a, b, _ in drawn])
+    pairs, often = np.unique(drawn[:, :2], axis=0, return_counts=True)
+    called = [(mcnemar(int(a), int(b)).p or 1) < 0.05 for a, b in pairs]
+    plain = np.average(called, weights=often)
     assert plain == pytest.approx(0.8, abs=0.04)
 
 
@@ -61,20 +87,24 @@ def test_models_cannot_differ_on_more_cases_than_one_of_them_misses() -> None:
         cases_for_better_proportion(0.9, 0.9, discordant=0.1, power=0.8)
 
 
-def test_paired_areas_are_told_apart_as_often_as_promised() -> None:
-    n = cases_for_better_area(0.75, 0.85, 1.0, correlation=0.5, power=0.8)
+@pytest.mark.parametrize(
+    ("areas", "ratio"), [((0.75, 0.85), 1.0), ((0.8, 0.88), 9.0), ((0.8, 0.87), 0.25)]
+)
+def test_paired_areas_are_told_apart_as_often_as_promised(
+    areas: tuple[float, float], ratio: float
+) -> None:
     rng = np.random.default_rng(1)
+    # The correlation of the areas, which is less than that of the scores.
+    y, (one, two) = two_scores(rng, areas, 4000, ratio)
+    test, own = delong_paired(y, one, two), [delong(y, score).se for score in (one, two)]
+    correlation = float((test.covariance or 0) / ((own[0] or 1) * (own[1] or 1)))
+    n = cases_for_better_area(*areas, ratio, correlation=correlation, power=0.8)
     called = 0
-    y = np.repeat([0, 1], n)
     for _ in range(300):
-        common = rng.standard_normal(2 * n)
-        scores = [
-            np.sqrt(0.5) * common + np.sqrt(0.5) * rng.standard_normal(2 * n) + shift * y
-            # Normal scores: area = Phi(shift / sqrt(2)).
-            for shift in (0.954, 1.466)
-        ]
-        called += delong_paired(y, scores[1], scores[0]).p < 0.05
-    assert called / 300 == pytest.approx(0.8, abs=0.08)
+        y, (one, two) = two_scores(rng, areas, n, ratio)
+        called += delong_paired(y, two, one).p < 0.05
+    # With Hanley and McNeil's variance it was 0.94 and 0.67 for the last two.
+    assert called / 300 == pytest.approx(0.8, abs=0.07)
 
 
 def test_a_plan_counts_positives_and_groups() -> None:

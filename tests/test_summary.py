@@ -330,6 +330,17 @@ def test_calibration_is_given_before_and_after_scaling() -> None:
     assert set(bare["curves"]["reliability"]) == {"after"}
 
 
+def test_nothing_stands_before_a_temperature_of_one() -> None:
+    table = predictions(KINDS)
+    logits = table[["logit_0", "logit_1", "logit_2"]].to_numpy()
+    scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    # As a file holds them.
+    table[[f"score_{name}" for name in KINDS.classes]] = scores.astype(np.float32)
+    content, _ = summarise(table, task=KINDS, temperature=1.0, **FAST)
+    assert set(content["curves"]["reliability"]) == {"after"}
+    assert not [row["name"] for row in content["metrics"] if row["name"].endswith("_before")]
+
+
 POINT = {"name": "screening", "threshold": 0.3, "target": "sensitivity=0.95", "split": "val"}
 
 

@@ -13,18 +13,30 @@ SHORTCUTS = {
 }
 
 
+# Nouns that follow no rule: what groups are called in tables of users.
+IRREGULAR = {
+    **{"child": "children", "man": "men", "mouse": "mice", "person": "people", "woman": "women"},
+    **{"foot": "feet", "tooth": "teeth", "sheep": "sheep", "series": "series"},
+}
+
+
 def plural(word: str, n: float = 2) -> str:
     """A noun in its number.
 
     >>> [plural(word) for word in ("leaf", "patient", "study", "box", "class", "day")]
     ['leaves', 'patients', 'studies', 'boxes', 'classes', 'days']
-    >>> plural("field", 1)
-    'field'
+    >>> plural("field", 1), plural("woman"), plural("pregnant woman"), plural("diagnosis")
+    ('field', 'women', 'pregnant women', 'diagnoses')
     """
     if n == 1 or not word:
         return word
-    if word.endswith(("leaf", "half")):
+    start, space, noun = word.rpartition(" ")
+    if noun in IRREGULAR:
+        return start + space + IRREGULAR[noun]
+    if word.endswith(("leaf", "half", "calf")):
         return word[:-1] + "ves"
+    if word.endswith("sis"):
+        return word[:-2] + "es"
     if word.endswith("y") and word[-2:-1] not in set("aeiou"):
         return word[:-1] + "ies"
     return word + ("es" if word.endswith(("s", "x", "z", "ch", "sh")) else "s")

@@ -53,6 +53,8 @@ def size(
 ) -> None:
     """Cases that a study needs, for an interval of a width or to show a difference.
 
+    Of an AUROC: where scores spread alike in both classes, as normal ones do.
+
     Example: resight size sensitivity 0.9 --width 0.05 --prevalence 0.1
     """
     with guarded(quiet=quiet, as_json=as_json):

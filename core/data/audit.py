@@ -213,8 +213,8 @@ def _readable(n: int, bad: Sequence[Facts]) -> _Check:
     if not bad:
         return _Check("readable", title, PASSED, f"All {n:,} images were decoded in full.")
     words = (
-        f"{len(bad):,} of {_n(n, 'image')} cannot be read (first: {bad[0].reason}) Such a file "
-        "stays in every table as failed and is used for nothing."
+        f"{len(bad):,} of {quantity(n, 'image')} cannot be read (first: {bad[0].reason}) Such a "
+        "file stays in every table as failed and is used for nothing."
     )
     return _Check("readable", title, WARNING, words)
 
@@ -266,7 +266,7 @@ def _labels(conflicts: Sequence[Mapping[str, Any]], task: Task) -> _Check:
     first = conflicts[0]
     titles = [task.title(name) for name in first["labels"]]
     words = (
-        f"{_n(len(conflicts), 'set')} of copies with different classes (first: "
+        f"{quantity(len(conflicts), 'set')} of copies with different classes (first: "
         f"{_pairs_of(first['image_ids'], titles)}). One of the labels or files is wrong: "
         "look at these images first."
     )
@@ -279,8 +279,8 @@ def _exact(exact: Sequence[Sequence[str]]) -> _Check:
         return _Check("exact", title, PASSED, "No two files hold the same pixels.")
     extra = sum(len(ids) - 1 for ids in exact)
     words = (
-        f"{_n(extra, 'image')} with the pixels of another, in {_n(len(exact), 'set')} (first: "
-        f"{' = '.join(exact[0][:3])}). They add no information and count double."
+        f"{quantity(extra, 'image')} with the pixels of another, in {quantity(len(exact), 'set')} "
+        f"(first: {' = '.join(exact[0][:3])}). They add no information and count double."
     )
     return _Check("exact", title, WARNING, words)
 
@@ -290,16 +290,17 @@ def _near(near: Sequence[NearPair], *, is_complete: bool, n_tiny: int) -> _Check
     limit = "" if is_complete else " Only the closest candidates were compared; there may be more."
     if n_tiny:
         limit += (
-            f" {_n(n_tiny, 'image')} with a side below {TINY_PX} px have no fine structure and are "
-            "compared by their pixels, upright only."
+            f" {quantity(n_tiny, 'image')} with a side below {TINY_PX} px have no fine structure "
+            "and are compared by their pixels, upright only."
         )
     if not near:
         verdict = PASSED if is_complete else UNKNOWN
         words = f"No two images show the same thing, mirrored, turned or cropped.{limit}"
         return _Check("near", title, verdict, words)
     words = (
-        f"{_n(len(near), 'pair')} of images of the same thing, re-saved or taken again (first: "
-        f"{near[0].first} and {near[0].second}). A split that is drawn keeps them together.{limit}"
+        f"{quantity(len(near), 'pair')} of images of the same thing, re-saved or taken again "
+        f"(first: {near[0].first} and {near[0].second}). A split that is drawn keeps them "
+        f"together.{limit}"
     )
     return _Check("near", title, WARNING, words)
 
@@ -320,9 +321,9 @@ def _copies_across(
         return _Check("copies_across", title, PASSED, words)
     a, b = crossing[0]
     words = (
-        f"{_n(len(crossing), 'pair')} of copies in different splits of those given (first: {a} "
-        f"in the given {split[a]}, {b} in the given {split[b]}). The result will look better than "
-        "it is. Remove one of each pair, or leave the split out and let one be drawn."
+        f"{quantity(len(crossing), 'pair')} of copies in different splits of those given (first: "
+        f"{a} in the given {split[a]}, {b} in the given {split[b]}). The result will look better "
+        "than it is. Remove one of each pair, or leave the split out and let one be drawn."
     )
     return _Check("copies_across", title, WARNING, words)
 
@@ -370,10 +371,10 @@ def _leaking(known: pd.DataFrame) -> str:
 
 def _forms(read: Sequence[Facts]) -> _Check:
     title = "Images are of one kind"
-    kinds = Counter(f"{e.channels} channel{'s' * (e.channels != 1)} of {e.dtype}" for e in read)
+    kinds = Counter(f"{quantity(e.channels, 'channel')} of {e.dtype}" for e in read)
     formats, sizes = Counter(e.format for e in read), Counter((e.width, e.height) for e in read)
     pixels = sorted(e.width * e.height for e in read)
-    told = f"{', '.join(formats)}; {_n(len(sizes), 'size')}"
+    told = f"{', '.join(formats)}; {quantity(len(sizes), 'size')}"
     if pixels:
         low, high = (min(read, key=_area), max(read, key=_area))
         least, most = (f"{entry.width} x {entry.height}" for entry in (low, high))
@@ -460,8 +461,3 @@ def _area(entry: Facts) -> int:
 def _pairs_of(ids: Sequence[str], labels: Sequence[str]) -> str:
     """Ids with their labels, for a sentence."""
     return ", ".join(f"{i} is {label}" for i, label in zip(ids[:3], labels[:3], strict=True))
-
-
-def _n(n: int, word: str) -> str:
-    """So many of it: ``1 pair``, ``2 pairs``."""
-    return quantity(n, word)

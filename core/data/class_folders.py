@@ -14,6 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from core.base.words import quantity
 from core.data.folder_words import (
     is_class_word,
     is_image_folder,
@@ -511,7 +512,7 @@ def _empty_folders(folder: Path, level: _Level) -> list[str]:
 
 def _images(n: int, kind: str = "") -> str:
     """So many images."""
-    return f"{n:,} {kind}image{'s' * (n != 1)}"
+    return quantity(n, f"{kind}image")
 
 
 def _folders(n: int) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.app import Manifest, class_key
+from core.base.words import quantity
 from core.data.class_folders import check_class_names, label_by_folder
 from core.data.folder_tables import (
     UNREAD,
@@ -348,7 +349,7 @@ def _leave_out_unlisted(look: _Look, tables: Tables, folder: Path) -> None:
             n += 1
     if n:
         told = look.class_rule.rstrip(".")
-        look.class_rule = f"{told}; {n:,} image{'s' * (n != 1)} that no table lists, left out."
+        look.class_rule = f"{told}; {quantity(n, 'image')} that no table lists, left out."
 
 
 def _relabel(look: _Look) -> None:

@@ -21,8 +21,9 @@ def calibration_of(level: Level) -> dict[str, Any] | None:
     Where cases come in groups, the intervals come from the spread between groups.
 
     Returns:
-        ``of``, ``unit``, and ``slope``, ``intercept`` and ``in_the_large``, each with ``value``,
-        ``low``, ``high``, ``method``, ``reason``, ``se`` and ``df``; or ``reason`` alone.
+        ``of``, ``unit``, ``n``, ``n_events``, and ``slope``, ``intercept`` and ``in_the_large``,
+        each with ``value``, ``low``, ``high``, ``method``, ``reason``, ``se`` and ``df``; or
+        ``reason`` alone.
     """
     positive = level.task.positive_index
     if not positive or level.task.kind == "multilabel":
@@ -43,6 +44,8 @@ def calibration_of(level: Level) -> dict[str, Any] | None:
         return {**about, "reason": str(error)}
     return {
         **about,
+        "n": level.n,
+        "n_events": int(truth.sum()),
         **{
             name: _row(getattr(line, name), getattr(line, f"{name}_interval"), level.n)
             for name in ("intercept", "slope", "in_the_large")

@@ -47,8 +47,9 @@ def compare_levels(
     Returns:
         for each ``name``, ``title``, ``percent``, ``unit``, ``n``, ``n_groups``, ``first``,
         ``second``, ``difference``, ``low``, ``high``, ``p``, ``method``, ``reason``,
-        ``is_headline``, ``is_tested``; and ``mcnemar`` for decisions on independent cases.
-        ``hold_family`` adds ``p_holm``, ``family`` and ``verdict``.
+        ``is_headline``, ``is_tested``, ``is_same`` (case by case, so that it cannot differ); and
+        ``mcnemar`` for decisions on independent cases. ``hold_family`` adds ``p_holm``,
+        ``family`` and ``verdict``.
     """
     first, second = pair.first, pair.second
     taken = {spec.name for spec in specs}
@@ -81,14 +82,24 @@ def _function_of(spec: Spec, level: Level) -> tuple[str, ...]:
     return tuple(map(repr, (compute, sorted(settings.items()), positive, level.task.classes)))
 
 
-def hold_family(rows: Sequence[dict[str, Any]], *, level: float = 0.95) -> None:
-    """Correct the p values of all rows but the headline, and put each into words."""
+def hold_family(rows: Sequence[dict[str, Any]], *, level: float = 0.95) -> str:
+    """Correct the p values of all rows but the headline, and put each into words.
+
+    The headline is a gate for the families of the others, one for each unit. Where it cannot
+    differ (the same scores decided at other thresholds) it is none, and all others are one family.
+
+    Returns:
+        which of the two it is, in a sentence.
+    """
     main = next((row for row in rows if row["is_headline"]), None)
-    behind = None if main is None else main["p"]
-    for unit in dict.fromkeys(row["unit"] for row in rows):
-        others = [row for row in rows if row["unit"] == unit and not row["is_headline"]]
-        names = [str(row["title"]) for row in others if row["p"] is not None]
-        hold(others, f"by {unit}, after the headline: {'; '.join(names)}", behind=behind)
+    behind = None if main is None or main["is_same"] else main["p"]
+    others = [row for row in rows if not row["is_headline"]]
+    if behind is None:
+        hold(others, f"all but the headline: {_tested(others)}")
+    else:
+        for unit in dict.fromkeys(row["unit"] for row in others):
+            some = [row for row in others if row["unit"] == unit]
+            hold(some, f"by {unit}, after the headline: {_tested(some)}", behind=behind)
     if main is not None:
         main["p_holm"], main["family"] = main["p"], "the headline, named before"
     for row in rows:
@@ -97,6 +108,21 @@ def hold_family(rows: Sequence[dict[str, Any]], *, level: float = 0.95) -> None:
             row["family"] = ""
             if row["difference"] and row["low"] is not None:
                 row["verdict"] = DESCRIBED
+    told = "The headline was named before and stands alone; the p values of the others are"
+    if behind is not None:
+        return (
+            f"{told} corrected together, and a difference of one of them is called only where the "
+            "headline differs, too."
+        )
+    why = "is the same in both" if main is not None and main["is_same"] else "is not tested"
+    return f"{told} corrected together, whatever the headline gives, for it {why}."
+
+
+def _tested(rows: Sequence[dict[str, Any]]) -> str:
+    """The numbers of a family; with their units where there are several."""
+    some = [row for row in rows if row["p"] is not None]
+    many = len({row["unit"] for row in some}) > 1
+    return "; ".join(str(row["title"]) + (f" by {row['unit']}" if many else "") for row in some)
 
 
 def _row(first: Level, second: Level, one: Spec, other: Spec, headline: str) -> dict[str, Any]:
@@ -107,11 +133,14 @@ def _row(first: Level, second: Level, one: Spec, other: Spec, headline: str) -> 
     row |= found.as_row()
     if found.value == found.value:
         row |= {"first": found.first, "second": found.second}
+    # Without any spread the difference is 0 whichever cases are drawn.
+    row["is_same"] = found.value == 0 and found.interval.low is None
     a = one.basis.shares[0] if one.basis is not None and one.kind == "proportion" else None
     b = other.basis.shares[0] if other.basis is not None and a is not None else None
     if a is None or b is None:
         return row
     row["n"], row["n_groups"] = int(a.among.sum()), first.groups_in(a.among)
+    row["is_same"] = bool((a.among == b.among).all() and (a.success == b.success)[a.among].all())
     if first.plan.is_independent and (a.among == b.among).all():
         among = a.among
         truth = a.success[among] | True
@@ -206,6 +235,7 @@ def _about(level: Level, name: str, title: str, *, percent: bool) -> dict[str, A
         "reason": "",
         "is_headline": False,
         "is_tested": True,
+        "is_same": False,
     }
 
 

@@ -376,7 +376,11 @@ def _columns(
 
 
 def _before(predictions: pd.DataFrame, judged: pd.DataFrame, task: Task, link: str) -> Cases | None:
-    """The images with the scores they had before temperature scaling, where logits are there."""
+    """The images with the scores they had before temperature scaling.
+
+    None where logits are absent, or where the scores are theirs as they stand: a temperature
+    of 1 scales nothing.
+    """
     n_logits = len(task.classes) - 1 if link in {"cumulative", "regression"} else len(task.classes)
     names = [f"logit_{i}" for i in range(n_logits)]
     if not set(names) <= set(predictions.columns) or not len(judged):
@@ -387,7 +391,12 @@ def _before(predictions: pd.DataFrame, judged: pd.DataFrame, task: Task, link: s
     logits = predictions[names].to_numpy(dtype=np.float64, na_value=np.nan)[rows]
     if not np.isfinite(logits).all():
         return None
-    return replace(cases_of(judged, task), scores=scores_from_logits(logits, link=link))
+    now = cases_of(judged, task)
+    scores = scores_from_logits(logits, link=link)
+    # Scores are stored in single precision.
+    if np.allclose(scores, now.scores, rtol=0.0, atol=1e-6):
+        return None
+    return replace(now, scores=scores)
 
 
 def _rows_before(level: Level, before: Cases, split: str) -> list[dict[str, Any]]:

@@ -1,9 +1,10 @@
-"""Whether a score can be read as a probability, and what temperature scaling did, in sentences.
+"""What was tested of the calibration, on how many cases, and what temperature scaling did.
 
-Nothing is computed here. Of a positive class the answer rests on slope and in-the-large of the
+Nothing is computed here. Of a positive class the sentence rests on slope and in-the-large of the
 calibration line, with their intervals; without one on the expected calibration error, whose
 lower end is above zero only where the error is more than right scores would show by chance. No
-score is spoken of near which there are few cases.
+score is spoken of near which there are few cases, and a test that shows no error is not said to
+make a score a probability.
 """
 
 from __future__ import annotations
@@ -11,27 +12,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from core.report.numbers import estimate, number, pick, plural
+from core.report.numbers import count, estimate, number, pick, plural, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from core.app import Task
 
-__all__ = ["can_be_read", "temperature_words"]
+__all__ = ["calibration_words", "temperature_words"]
 
 ERROR = "expected_calibration_error"
-# An error below which a score still serves as a probability, and above which nothing is shown.
+# Upper end of a calibration error above which an error that matters may hide.
 SMALL = 0.1
-# Ends of the intervals of the calibration line within which no score is off by more than that:
-# 0.4 on the scale of log odds is 0.1 at most, and a slope of 0.7 makes 0.9 of 0.82.
+# Ends of the intervals of the calibration line beyond which one may hide, too: either alone
+# moves a score by 0.1 (0.4 on the scale of log odds; a slope of 0.7 makes 0.9 of 0.82).
 SLOPES, LARGE = (0.7, 1.4), 0.4
 # Cases in a tenth of the range below which nothing is said of scores there.
 NEARBY = 10
 
 
-def can_be_read(evaluation: Mapping[str, Any], task: Task) -> str:
-    """May a score be read as a probability? One to three sentences; empty where nothing is known.
+def calibration_words(evaluation: Mapping[str, Any], task: Task) -> str:
+    """What was tested of the calibration, on what, with which result; empty where nothing was.
 
     Of a task with a positive class, its score is spoken of; else that of the predicted class.
     """
@@ -45,28 +46,34 @@ def _of_positive(evaluation: Mapping[str, Any], task: Task) -> str:
     slope, large = (line.get(key) or {} for key in ("slope", "in_the_large"))
     if None in {row.get(key) for row in (slope, large) for key in ("value", "low", "high")}:
         return ""
-    name = f"the score of {task.positive_name}"
+    name, noun = task.positive_name, _noun(evaluation, task)
+    on = (
+        f" on {count(line['n'])} {noun}, {count(line['n_events'])} of them {name}"
+        if "n" in line
+        else ""
+    )
     numbers = (
         f"calibration slope {estimate(slope)}, 1 is right; "
         f"in the large {estimate(large)}, 0 is right"
     )
+    tested = f"Calibration of the score of {name}, tested{on} ({numbers})"
     away = _direction(slope, large)
     if away:
-        return f"{_capital(name)} cannot be read as a probability: it is {away} ({numbers})."
+        return f"{tested}: the score is {away}."
     is_narrow = (
         SLOPES[0] <= slope["low"]
         and slope["high"] <= SLOPES[1]
         and max(abs(large["low"]), abs(large["high"])) <= LARGE
     )
     if not is_narrow:
-        return (
-            f"Whether {name} can be read as a probability is not shown: {numbers}. The "
-            "intervals hold small errors and large ones."
-        )
+        return f"{tested}: not settled, for the intervals hold small errors and large ones."
     # Of two classes the bins are those of the positive one's score.
-    where = _where(_bins(evaluation), _noun(evaluation, task)) if task.is_two_way else None
+    where = _where(_bins(evaluation), noun) if task.is_two_way else None
     rest = f" {where.rest}" if where is not None else ""
-    return f"{_capital(name)} can be read as a probability: {numbers}.{rest}"
+    return (
+        f"{tested}: no error is shown over all cases together; of parts of them this says "
+        f"nothing.{rest}"
+    )
 
 
 def _of_predicted(evaluation: Mapping[str, Any], task: Task) -> str:
@@ -80,24 +87,21 @@ def _of_predicted(evaluation: Mapping[str, Any], task: Task) -> str:
     off = f"on average off by {points} percentage points ({100 * low:.1f} to {100 * high:.1f})"
     many = task.kind == "multilabel"
     name = "scores" if many else f"scores of {_decided_class(task)}"
+    unit = str(row.get("unit") or "image")
+    on = f" on {quantity(row['n'], unit)}" if row.get("n") else ""
+    tested = f"Calibration of {name}, tested in ten bins{on}: they are {off}"
     if low > 0:
-        return (
-            f"{_capital(name)} cannot be read as probabilities: they are {off}, more than right "
-            "scores would show by chance."
-        )
+        return f"{tested}, more than right scores would show by chance."
     where = _where(_bins(evaluation), _noun(evaluation, task))
     if where.n_bins < 2:
         why = where.share or "at no score are there enough cases"
-        return f"Whether {name} can be read as probabilities is not shown: {why}. {where.rest}"
+        return f"{tested}, which settles nothing: {why}. {where.rest}".strip()
     if high <= SMALL:
         return (
-            f"{_capital(name)} can be read as probabilities where they lie: they are {off}, no "
-            f"more than right scores would show by chance. {_capital(where.share)}. {where.rest}"
+            f"{tested}, no more than right scores would show by chance. "
+            f"{_capital(where.share)}. {where.rest}"
         ).strip()
-    return (
-        f"Whether {name} can be read as probabilities is not shown: they are {off}, and on so "
-        "few cases right scores could show as much by chance."
-    )
+    return f"{tested}, and on so few cases right scores could show as much by chance."
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from core.report.numbers import (
     quantity,
     reasons,
     value_words,
+    without_counts,
 )
 from core.report.verdict import NOT_A_DEVICE, use_words
 
@@ -138,11 +139,11 @@ def _differences(content: Mapping[str, Any]) -> list[Block]:
                     note=f"Squares: difference; lines: {level_words(rows)}; dotted: none.",
                 )
             )
-        blocks.append(_table(rows, unit, content["group"]))
+        blocks.append(_table(rows, unit, content["group"], str(content.get("families") or "")))
     return blocks
 
 
-def _table(rows: Sequence[Mapping[str, Any]], unit: str, group: str) -> Table:
+def _table(rows: Sequence[Mapping[str, Any]], unit: str, group: str, gate: str) -> Table:
     """Every number of one unit."""
     lines = []
     for row in rows:
@@ -160,7 +161,7 @@ def _table(rows: Sequence[Mapping[str, Any]], unit: str, group: str) -> Table:
             }
         )
     frame = pd.DataFrame(lines)
-    methods = list(dict.fromkeys(str(row["method"]) for row in rows if row["method"]))
+    methods = without_counts(row["method"] for row in rows)
     families = dict.fromkeys(
         str(row["family"]) for row in rows if row["family"] and not row["is_headline"]
     )
@@ -169,9 +170,8 @@ def _table(rows: Sequence[Mapping[str, Any]], unit: str, group: str) -> Table:
     groups = f" of {quantity(rows[0]['n_groups'], group)}"
     note = (
         f"{n}{groups if grouped else ''}. "
-        f"{'; '.join(methods)}. The headline was named before and stands alone; the p values of "
-        f"its family are corrected together, and one of them is called only where the headline "
-        f"differs, too. {' '.join(f'Family {name}.' for name in families)} {reasons(rows)}"
+        f"{'; '.join(methods)}. {gate} "
+        f"{' '.join(f'Family {name}.' for name in families)} {reasons(rows)}"
     )
     title = f"By {unit} ({plural(unit)} are the cases)"
     return Table(frame, title=title, note=note.strip(), numeric=tuple(frame.columns[1:7]))

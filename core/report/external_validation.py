@@ -19,6 +19,7 @@ from core.report.numbers import (
     quantity,
     reasons,
     value_words,
+    without_counts,
 )
 
 if TYPE_CHECKING:
@@ -56,10 +57,12 @@ def drift_blocks(results: Results) -> list[Block]:
         )
     frame = pd.DataFrame(lines)
     unit = str(results.about.get("unit") or "image")
+    methods = "; ".join(without_counts(row.get("method") for row in rows))
     note = (
-        f"By {unit}. Difference: here minus the run's own test; intervals from resamples of both. "
-        "The first is the headline; p values of the others are corrected for their number by "
-        f"Holm's method. {reasons(rows)}"
+        f"By {unit}. Difference: here minus the run's own test; its interval: {methods}. Asked "
+        "first are the headline, in the first line, and calibration in the large, corrected "
+        "together; each other number is called only where one of these differs, and corrected for "
+        f"the number of all others (Holm's method). {reasons(rows)}"
     )
     title = "Here against the run's own test"
     return [Table(frame, title=title, note=note.strip(), numeric=tuple(frame.columns[1:5]))]

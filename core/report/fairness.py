@@ -97,7 +97,7 @@ def subgroup_calibration_blocks(results: Results) -> list[Block]:
                 plots.reliability(
                     bins,
                     title=f"Reliability by {results.column_words(column)}.",
-                    note="On the diagonal, scores can be read as probabilities. Lines: intervals.",
+                    note="On the diagonal, scores are the shares found. Lines: intervals.",
                 )
             )
     return [Fold("Calibration by subgroup", blocks)]

@@ -15,7 +15,7 @@ import pandas as pd
 from core.base.words import SHORTCUTS
 from core.blocks import Block, Fold, Numbers, Table, Text
 from core.cards.licence_terms import may_release, union_of_terms
-from core.report.calibration_words import can_be_read
+from core.report.calibration_words import calibration_words
 from core.report.numbers import (
     NBSP,
     count,
@@ -80,7 +80,7 @@ def first_screen(context: ReportContext, results: Results) -> list[Block]:
     counts = _of_thousand(context)
     if counts:
         shown.append(Text(counts))
-    calibrated = can_be_read(context.evaluation, context.task)
+    calibrated = calibration_words(context.evaluation, context.task)
     if calibrated:
         shown.append(Text(calibrated))
     shown += [Text(sentence, "warning") for sentence in told[:SHOWN]]
@@ -115,7 +115,12 @@ def page_title(context: ReportContext) -> str:
     head = next(iter(pick(context.evaluation.get("metrics") or [], of="", unit=unit)), {})
     n = head.get("n") or about.get("n_images")
     cases = f", {quantity(n, unit)}" if n else ""
-    return f"{title}: {asked}, {SPLITS.get(split, split) or 'evaluation'}{cases}"
+    words = SPLITS.get(split, split) or "evaluation"
+    if context.run.get("predictions"):
+        # What its training saw, only the maker of the table knows.
+        is_split = split and split != "predictions"
+        words = f"rows that the table calls {split}" if is_split else "a table of predictions"
+    return f"{title}: {asked}, {words}{cases}"
 
 
 # What is asked, and what the answers are called.

@@ -7,6 +7,7 @@ not estimable, with its reason; none is ever invented.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -15,7 +16,7 @@ from core.base.words import plural, quantity
 from core.blocks import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "NBSP",
@@ -34,6 +35,7 @@ __all__ = [
     "reasons",
     "sentences",
     "value_words",
+    "without_counts",
 ]
 
 UNDEFINED = "not estimable"
@@ -173,6 +175,16 @@ def reasons(rows: Sequence[Mapping[str, Any]]) -> str:
         more = f" and {len(shown) - 6} more" if len(shown) > 6 else ""
         parts.append(f"{', '.join(shown[:6])}{more}: {reason}.")
     return " ".join(parts)
+
+
+def without_counts(methods: Iterable[object]) -> list[str]:
+    """Methods of intervals, each once: how many cases there were stands beside each number.
+
+    >>> without_counts(["Wilson, 12 independent cases", "Wilson, 9 independent cases", ""])
+    ['Wilson, independent cases']
+    """
+    told = (re.sub(r"\b[\d,]+ (?!resamples)(?=[a-z])", "", str(one)) for one in methods if one)
+    return list(dict.fromkeys(told))
 
 
 def sentences(*parts: object) -> str:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from core.blocks import Block, Figure, Fold, Table, Text
 from core.report import plots
-from core.report.calibration_words import can_be_read, temperature_words
+from core.report.calibration_words import calibration_words, temperature_words
 from core.report.numbers import (
     brief,
     count,
@@ -29,6 +29,7 @@ from core.report.numbers import (
     quantity,
     reasons,
     value_words,
+    without_counts,
 )
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ class Results:
 
     def calibration(self) -> list[Block]:
         """Numbers and diagrams of scores read as probabilities."""
-        told = (can_be_read(self.evaluation, self.task), temperature_words(self.evaluation))
+        told = (calibration_words(self.evaluation, self.task), temperature_words(self.evaluation))
         blocks: list[Block] = [Text(words) for words in told if words]
         blocks += [*self._matching(CALIBRATION, "Errors of scores"), *self._line_of_calibration()]
         diagrams = self.curves.get("reliability") or {}
@@ -224,7 +225,7 @@ class Results:
                         if name in {"before", "after"} or rows != diagrams.get("after")
                     },
                     title="Reliability.",
-                    note="On the diagonal, scores can be read as probabilities. "
+                    note="On the diagonal, scores are the shares found. "
                     "Lines: intervals, wider than need be in bins of few cases (up to 99 % "
                     "measured). Below: cases in each bin.",
                 )
@@ -286,8 +287,7 @@ class Results:
             if row.get("method") and not row.get("subgroup"):
                 title, unit = str(row.get("title") or row["name"]), str(row.get("unit") or "image")
                 by = title if title.endswith(f"by {unit}") else f"{title} by {unit}"
-                # How many cases there were stands beside each number; one line for each method.
-                method = re.sub(r"\b[\d,]+ (?!resamples)(?=[a-z])", "", str(row["method"]))
+                (method,) = without_counts([row["method"]])
                 named.setdefault(method, []).append(by)
         lines = []
         for method, titles in named.items():

@@ -10,13 +10,14 @@ arXiv:1706.04599 (expected and maximum calibration error).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import logit
 
 from core.errors import MetricError
-from core.statistics.intervals import check_weights, cluster_proportion, wilson
+from core.statistics.intervals import check_weights
+from core.statistics.operating_points import proportion
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -249,7 +250,8 @@ def reliability(
     for i in range(len(edges) - 1):
         inside = number == i
         n, hits = int(inside.sum()), int(truth[inside].sum())
-        low, high = _ends_of_bin(truth[inside], None if owner is None else owner[inside], level)
+        # As any other share that a page shows.
+        rate = proportion(truth[inside] == 1, None if owner is None else owner[inside], level=level)
         found.append(
             ReliabilityBin(
                 start=float(edges[i]),
@@ -257,26 +259,11 @@ def reliability(
                 n=n,
                 score=float(values[inside].mean()) if n else None,
                 share=hits / n if n else None,
-                low=low,
-                high=high,
+                low=rate.low,
+                high=rate.high,
             )
         )
     return found
-
-
-def _ends_of_bin(
-    truth: NDArray[np.float64], groups: NDArray[Any] | None, level: float
-) -> tuple[float | None, float | None]:
-    """The interval of the share of a bin; none of an empty bin, or of one group alone."""
-    if not len(truth):
-        return None, None
-    if groups is None:
-        found = wilson(float(truth.sum()), len(truth), level=level)
-    elif len(np.unique(groups)) < 2:
-        return None, None
-    else:
-        found = cluster_proportion(truth, groups, level=level, scale="wilson")
-    return found.low, found.high
 
 
 def expected_calibration_error(

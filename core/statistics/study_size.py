@@ -3,11 +3,16 @@
 Every number is one of independent cases; where cases come in groups, it is multiplied by the
 design effect 1 + (m - 1) ICC of m cases a group.
 
+The variance of an area is that of normal scores of equal spread (binormal). Hanley and McNeil's,
+of exponential scores, gives too many cases where negative ones abound (power .94 where .80 was
+asked, nine negative to a positive) and too few where they are rare (.67, one to four); a test
+holds this one to .80 by simulation.
+
 Sources: Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E
-(Wilson's interval); Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747, and 1983,
-doi:10.1148/radiology.148.3.6878708 (variance of an area, and of a difference of two areas of
-the same cases); Connor 1987, doi:10.2307/2531961 (paired proportions); Kish 1965 (design
-effect).
+(Wilson's interval); Bamber 1975, doi:10.1016/0022-2496(75)90001-2 (variance of an area); Owen
+1956, doi:10.1214/aoms/1177728074 (the bivariate normal distribution); Hanley and McNeil 1983,
+doi:10.1148/radiology.148.3.6878708 (difference of two areas of the same cases); Connor 1987,
+doi:10.2307/2531961 (paired proportions); Kish 1965 (design effect).
 """
 
 from __future__ import annotations
@@ -16,7 +21,9 @@ from dataclasses import dataclass
 from math import ceil, sqrt
 from typing import TYPE_CHECKING
 
+import numpy as np
 from scipy import stats
+from scipy.special import expit, logit, ndtri, owens_t
 
 from core.errors import MetricError
 from core.statistics.comparisons import cases_for_auroc
@@ -91,6 +98,8 @@ def cases_for_area_width(
 ) -> int:
     """Positive cases for an area under the ROC curve with no more than this half-width.
 
+    The interval is DeLong's on the scale of log odds, as a report has it.
+
     Args:
         area: that is expected, in (0.5, 1).
         half_width: of its interval.
@@ -100,7 +109,13 @@ def cases_for_area_width(
     _area(area)
     _inside(half_width, "half-width", top=0.5)
     z = check_level(level)
-    return _least(lambda n: z * sqrt(_area_variance(area, n, n * ratio)) <= half_width)
+
+    def half(n: float) -> float:
+        reach = z * sqrt(_area_variance(area, n, n * ratio)) / (area * (1 - area))
+        low, high = expit(logit(area) + reach * np.array([-1, 1]))
+        return float(high - low) / 2
+
+    return _least(lambda n: half(n) <= half_width)
 
 
 def cases_for_better_proportion(
@@ -168,14 +183,12 @@ def cases_for_better_area(
     if first == second or not 0 <= correlation < 1:
         msg = "Two areas must differ, and their correlation lie in [0, 1)."
         raise MetricError(msg)
-    z_a, z_b = float(stats.norm.isf(alpha / 2)), float(stats.norm.ppf(power))
-    middle = (first + second) / 2
+    z = float(stats.norm.isf(alpha / 2)) + float(stats.norm.ppf(power))
 
     def enough(n: float) -> bool:
         a, b = _area_variance(first, n, n * ratio), _area_variance(second, n, n * ratio)
-        null = 2 * _area_variance(middle, n, n * ratio) * (1 - correlation)
-        other = a + b - 2 * correlation * sqrt(a * b)
-        return bool(abs(second - first) >= z_a * sqrt(null) + z_b * sqrt(other))
+        # DeLong's test takes the variance of the cases as they are, not that of equal areas.
+        return abs(second - first) >= z * sqrt(a + b - 2 * correlation * sqrt(a * b))
 
     return _least(enough)
 
@@ -290,13 +303,13 @@ def _cases_for_share(aim: Aim) -> int:
 
 
 def _area_variance(area: float, positive: float, negative: float) -> float:
-    """Variance of an area (Hanley and McNeil 1982)."""
-    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    above = (
-        area * (1 - area)
-        + (positive - 1) * (q1 - area**2)
-        + (negative - 1) * (q2 - area**2)
-    )  # fmt: skip
+    """Variance of an area of normal scores of equal spread.
+
+    Two negative cases lie below one positive as often as one negative lies below two: the share
+    is that of a bivariate normal distribution with a correlation of one half.
+    """
+    both = area - 2 * float(owens_t(ndtri(area), 1 / sqrt(3)))
+    above = area * (1 - area) + (positive + negative - 2) * (both - area**2)
     return above / (positive * negative)
 
 

@@ -156,7 +156,7 @@ def _compared(
     if not rows:
         msg = "The two runs have no case in common that both were judged on. Pass --data."
         raise ManifestError(msg)
-    hold_family(rows)
+    families = hold_family(rows)
     word = str(first.content["group"])
     main = next((row for row in rows if row["is_headline"]), rows[0])
     content: dict[str, Any] = {
@@ -166,6 +166,7 @@ def _compared(
         "group": word,
         "possible": still_possible(main, word),
         "runs": [facts_of(run) for run in runs],
+        "families": families,
         "rows": _plain(rows),
         "agreement": {name: agreement_of(pair) for name, pair in pairs.items()},
         "agreement_at_threshold": {
