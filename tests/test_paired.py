@@ -179,6 +179,21 @@ def test_other_thresholds_of_the_same_scores_are_told_apart_and_the_note_says_wh
     assert not any(row["is_same"] for row in rows if row["is_headline"])
 
 
+def test_a_difference_reaches_no_further_than_its_number_can() -> None:
+    # Ten leaves; the first model misses nearly all, the second nearly none.
+    y = np.tile([0, 1], 10)
+    found = []
+    for wrong in (np.arange(20) > 3, np.arange(20) < 2):
+        decided = np.where(wrong, 1 - y, y)
+        cases = Cases(y, np.eye(2)[decided], decided, np.ones(20))
+        settings: dict[str, Any] = {"confidence": 0.95, "resamples": 50, "seed": 0, "word": "leaf"}
+        names = (np.arange(20) // 2).astype(str)
+        found.append(Level.of("image", cases, names, task=TASK, **settings))
+    rows = compared(*found)
+    assert rows["macro_f1"]["high"] == 1.0
+    assert rows["accuracy"]["high"] <= 1.0
+
+
 def test_flips_are_near_the_threshold_only_where_both_have_the_same() -> None:
     same, other = (agreement_at_threshold(graded(at, 0.03)) for at in ((0.5, 0.5), (0.5, 0.51)))
     assert same is not None

@@ -813,6 +813,8 @@ def test_of_a_positive_class_its_own_score_is_judged(
             "and on so few cases right scores could show",
         ),
         (0.02, 0.09, [0, 0, 0, 3, 20, 30, 40, 50, 60, 90], "more than right scores would show"),
+        # Nearly perfect scores: what chance would give of them is less than anybody asks for.
+        (1e-7, 2e-7, [50, 0, 0, 0, 0, 0, 0, 0, 0, 50], "off by less than 0.1 percentage points."),
     ],
 )
 def test_no_score_is_spoken_of_that_few_cases_have(

@@ -83,6 +83,20 @@ def _without(reason: str, level: float) -> Interval:
     return Interval(low=None, high=None, level=level, reason=reason)
 
 
+# By how much two values of a number can differ: shares lie in [0, 1], agreement in [-1, 1].
+REACH = {"share": 1.0, "agreement": 2.0}
+
+
+def _within(found: Interval, spec: Spec) -> Interval:
+    """An interval of a difference that reaches no further than the number itself can."""
+    basis = spec.basis
+    if basis is None or found.low is None or found.high is None:
+        return found
+    is_share = basis.kind in {"proportion", "area", "recalls"}
+    most = 1.0 if is_share else REACH.get(basis.scale, np.inf)
+    return replace(found, low=max(-most, found.low), high=min(most, found.high))
+
+
 def value_of(level: Level, spec: Spec) -> float:
     """The number itself; NaN where undefined."""
     if spec.compute is None:
@@ -108,7 +122,7 @@ def of_same_cases(first: Level, second: Level, one: Spec, other: Spec) -> Change
         reason = f"not estimable: the number is undefined for the {which} model on these cases"
         return Change(*values, _without(reason, first.confidence), None)
     interval, p = _paired(first, second, one, other, values[1] - values[0])
-    return Change(*values, interval, p)
+    return Change(*values, _within(interval, one), p)
 
 
 def _paired(
@@ -253,7 +267,7 @@ def unpaired(first: Level, second: Level, one: Spec, other: Spec) -> Change:
         level=confidence,
         method="from the ends of both intervals (Newcombe; Zou and Donner)",
     )
-    return Change(*values, found, p)
+    return Change(*values, _within(found, one), p)
 
 
 def _ends(
@@ -334,7 +348,7 @@ def of_parts(
             # Areas within groups vary so evenly that fewer degrees of freedom only widen them.
             known_df=level.plan.n_groups - 1 if specs[0].kind == "area" else None,
         )
-    return Change(*values, found, p)
+    return Change(*values, _within(found, specs[0]), p)
 
 
 # --------------------------------------------------------------------------- families and words

@@ -24,6 +24,8 @@ __all__ = ["calibration_words", "temperature_words"]
 ERROR = "expected_calibration_error"
 # Upper end of a calibration error above which an error that matters may hide.
 SMALL = 0.1
+# Below this it matters to nobody, whatever chance would give.
+TINY = 0.0005
 # Ends of the intervals of the calibration line beyond which one may hide, too: either alone
 # moves a score by 0.1 (0.4 on the scale of log odds; a slope of 0.7 makes 0.9 of 0.82).
 SLOPES, LARGE = (0.7, 1.4), 0.4
@@ -83,24 +85,24 @@ def _of_predicted(evaluation: Mapping[str, Any], task: Task) -> str:
     if row is None or row.get("value") is None or row.get("low") is None:
         return ""
     low, high = float(row["low"]), float(row["high"])
-    points = f"{100 * float(row['value']):.1f}"
-    off = f"on average off by {points} percentage points ({100 * low:.1f} to {100 * high:.1f})"
+    points = f"{100 * float(row['value']):.1f} percentage points"
+    off = f"on average off by {points} ({100 * low:.1f} to {100 * high:.1f})"
+    if high < TINY:
+        off = "on average off by less than 0.1 percentage points"
     many = task.kind == "multilabel"
     name = "scores" if many else f"scores of {_decided_class(task)}"
     unit = str(row.get("unit") or "image")
     on = f" on {quantity(row['n'], unit)}" if row.get("n") else ""
     tested = f"Calibration of {name}, tested in ten bins{on}: they are {off}"
-    if low > 0:
+    if low > 0 and high >= TINY:
         return f"{tested}, more than right scores would show by chance."
     where = _where(_bins(evaluation), _noun(evaluation, task))
     if where.n_bins < 2:
         why = where.share or "at no score are there enough cases"
         return f"{tested}, which settles nothing: {why}. {where.rest}".strip()
     if high <= SMALL:
-        return (
-            f"{tested}, no more than right scores would show by chance. "
-            f"{_capital(where.share)}. {where.rest}"
-        ).strip()
+        chance = "" if high < TINY else ", no more than right scores would show by chance"
+        return f"{tested}{chance}. {_capital(where.share)}. {where.rest}".strip()
     return f"{tested}, and on so few cases right scores could show as much by chance."
 
 
@@ -125,7 +127,7 @@ def _where(bins: Sequence[Mapping[str, Any]], noun: str) -> _Where:
             spans[-1][1] = row["end"]
         else:
             spans.append([row["start"], row["end"]])
-    words = " and ".join(
+    words = " or ".join(
         f"of {low:.1f} or more" if high >= 1 else f"from {low:.1f} to {high:.1f}"
         for low, high in spans
     )

@@ -59,7 +59,7 @@ TERMS: dict[str, str] = {
     "Positive predictive value": "Of the cases called positive, the share that is. It depends on "
     "how common positive cases are.",
     "Precision": "Of the cases called a class, the share that is of it.",
-    "Probe": "Logistic regression on the features of the pretrained network, unchanged: what "
+    "Probe": "Logistic regression on the features of the network as it started: what "
     "fine-tuning has to beat.",
     "Quadratic weighted kappa": "Agreement of ordered grades beyond chance, distant errors "
     "counting more: zero is chance, one is perfect.",

@@ -54,6 +54,8 @@ def number(value: float, *, percent: bool = False, places: int | None = None) ->
     ('94.8 %', '99.96')
     >>> number(0.81234), number(1234.5), number(-0.25)[1:], number(49.96, places=1)
     ('0.812', '1,234.5', '0.250', '50.0')
+    >>> number(1e-9), number(1 - 1e-9)
+    ('< 0.000001', '> 0.999999')
     """
     scaled, bound = (100 * value, 100.0) if percent else (value, 1.0)
     usual = 1 if percent or abs(scaled) >= 100 else 3
@@ -62,6 +64,9 @@ def number(value: float, *, percent: bool = False, places: int | None = None) ->
         shown = float(text.replace(",", ""))
         if shown not in {0.0, bound} or scaled in {0.0, bound}:
             break
+    else:
+        if places is None:
+            text = "< 0.000001" if shown == 0 else f"> {bound - 1e-6:,.6f}"
     if shown == 0:
         text = text.lstrip("-")
     return text.replace("-", MINUS) + (f"{NBSP}%" if percent else "")

@@ -225,9 +225,8 @@ class Results:
                         if name in {"before", "after"} or rows != diagrams.get("after")
                     },
                     title="Reliability.",
-                    note="On the diagonal, scores are the shares found. "
-                    "Lines: intervals, wider than need be in bins of few cases (up to 99 % "
-                    "measured). Below: cases in each bin.",
+                    note="On the diagonal, scores are the shares found. Lines: intervals. "
+                    "Below: cases in each bin.",
                 )
             )
         return blocks
@@ -251,7 +250,7 @@ class Results:
         unit = self.about.get("unit") if self.about.get("unit") in units else next(iter(units), "")
         for row in rows:
             same = pick(self.rows, name=row["name"], of="", subgroup="", unit=row.get("unit"))
-            # The sentence beside the table speaks of one unit, and so does the table.
+            # One unit, the headline's where the probe was judged by it; the column says which.
             if same and row.get("unit") == unit and not row["name"].endswith("_before"):
                 lines.append(
                     {
@@ -274,8 +273,8 @@ class Results:
                 f"cases: {away}, {paired['verdict']}{how}. "
             )
         note = (
-            f"{told}Probe: the pretrained network unchanged, with a logistic regression on top. "
-            f"In brackets the {level_words(self.rows)}."
+            f"{told}Probe: the network with its starting weights unchanged, and a logistic "
+            f"regression on top. In brackets the {level_words(self.rows)}."
         )
         table = Table(pd.DataFrame(lines), note=note, numeric=("This model", "Probe", "n"))
         return [Fold("Beside the probe (frozen features)", [table])]
