@@ -49,7 +49,6 @@ MOST_ROOMS, MOST_ARROWS = 27, 134
 MOST_LINES, MOST_PARAMETERS = 80, 8
 # Functions that are longer, or take more, than the rest, each for a reason.
 LONG: dict[str, str] = {
-    "core.evaluation.aggregation_rules.compare_rules": "to be divided",
     "core.evaluation.metric_specs._builtin": "to be divided",
     "core.evaluation.stored_thresholds.reached": "to be divided",
     "core.evaluation.summary.summarise": "to be divided",
@@ -68,7 +67,6 @@ MANY: dict[str, str] = {
     "apps.crop_disease.field.mapping._write": "to be divided",
     "apps.crop_disease.field.webmap.web_map": "to be divided",
     "core.data.loader.StepSampler.__init__": "to be divided",
-    "core.evaluation.aggregation_rules.compare_rules": "to be divided",
     "core.evaluation.cases.Level.of": "to be divided",
     "core.evaluation.summary.summarise": "to be divided",
     "core.evaluation.units._table": "to be divided",

@@ -291,7 +291,7 @@ def test_gaps_between_subgroups_are_counted_at_the_threshold_in_force() -> None:
         name: called[(site == "a") & (y > 0 if is_positive else y == 0)].mean()
         for name, is_positive in (("true_positive_rate", True), ("false_positive_rate", False))
     }
-    found = {row["name"]: row["value"] for row in rows if row["subgroup"] == "a"}
+    found = {row["name"]: row["here"] for row in rows if row["subgroup"] == "a"}
     assert found == pytest.approx(by_hand)
-    plain = {r["name"]: r["value"] for r in subgroup_gaps(level, {"site": site})}
+    plain = {r["name"]: r["here"] for r in subgroup_gaps(level, {"site": site})}
     assert plain != pytest.approx(by_hand)

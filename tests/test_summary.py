@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,9 @@ from core.evaluation.subgroups import values_in_words
 from core.evaluation.summary import summarise
 from core.evaluation.verdicts import verdicts
 from core.statistics import metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BINARY = Task(name="cancer", kind="binary", classes=("no", "yes"), positive=("yes",))
 GRADES = Task(name="grade", kind="ordinal", classes=("0", "1", "2", "3"), positive=("2", "3"))
@@ -407,7 +410,9 @@ def test_subgroups_are_compared_with_the_rest_as_a_family() -> None:
     raw = sorted(one["p"] for one in found.values())
     assert min(one["p_holm"] for one in found.values()) == pytest.approx(4 * raw[0])
     row = row_of(content, "accuracy", subgroup="camera=x")
-    assert row["value"] == worse["value"]
+    assert row["value"] == worse["here"]
+    # The interval beside it is that of the difference, so it is no value with an interval.
+    assert "value" not in worse
     assert row["n"] == 450
     assert row_of(content, "auroc", subgroup="camera=y")["n_events"] == 225
 
@@ -550,6 +555,22 @@ def test_a_case_control_design_holds_the_mix_of_classes_and_says_so() -> None:
     assert any("fixed by the design" in words for words in fixed["cautions"])
     wide = [row["high"] - row["low"] for row in (one, other)]
     assert wide[1] < wide[0] * 1.1
+
+
+@pytest.mark.parametrize("design", ["cohort", "case-control"])
+@pytest.mark.parametrize("compute", [metrics.macro_f1, slow_share])
+def test_the_rule_in_use_has_the_interval_of_the_headline(
+    design: str, compute: Callable[[Cases], float]
+) -> None:
+    # A jackknife and a bootstrap: either depends on the strata, the second on the draws, too.
+    metric = Metric(name="head", title="Head", compute=compute, unit="patient", percent=True)
+    content, _ = summarise(
+        predictions(BINARY), task=BINARY, metrics=[metric], units=EYES, design=design, **FAST
+    )
+    row = row_of(content, "head", unit="patient")
+    (used,) = (r for r in content["rules"] if r["unit"] == "patient" and r["in_force"])
+    assert row["low"] is not None
+    assert [used[k] for k in ("value", "low", "high")] == [row[k] for k in ("value", "low", "high")]
 
 
 def test_a_gate_that_flags_most_images_is_told_and_one_that_flags_few_is_not() -> None:

@@ -328,11 +328,12 @@ def _kind_line(
 
 
 def _share(hit: pd.Series[bool], rows: pd.DataFrame) -> str:
-    """A share with its interval by patient."""
+    """A share with its interval by patient, and what it is of: shares of others may look alike."""
     if not len(hit):
         return "none"
     rate = proportion(hit.to_numpy(), rows["patient"].to_numpy(), word="patient")
-    return estimate({"value": rate.value, "low": rate.low, "high": rate.high, "percent": True})
+    told = estimate({"value": rate.value, "low": rate.low, "high": rate.high, "percent": True})
+    return f"{told}, {count(rate.x)} of {count(rate.n)}"
 
 
 def worst_errors(context: ReportContext) -> Sequence[Block]:

@@ -43,10 +43,7 @@ def compare_rules(
     units: Sequence[Unit],
     metric: Metric | None,
     threshold: float | Mapping[str, float] | None,
-    level: float,
-    resamples: int,
-    seed: int,
-    word: str,
+    settings: Mapping[str, Any],
 ) -> list[dict[str, Any]]:
     """The headline by unit and rule, with its interval and the difference to the rule in use.
 
@@ -56,10 +53,8 @@ def compare_rules(
         units: the steps, with the rules in use.
         metric: the headline; None leaves everything out.
         threshold: of the operating point in use, or None; or one for each fold.
-        level: confidence level.
-        resamples: of the bootstrap.
-        seed: of the bootstrap.
-        word: what a group is called.
+        settings: of ``Level.of``, those of the other numbers of the page: the rule in use has
+            its number there, too, and one interval.
 
     Returns:
         rows with unit, rule, in_force, title, value, low, high, n, n_several, and difference with
@@ -90,45 +85,45 @@ def compare_rules(
             n_several = int((table["n_images"] > 1).sum())
             if n_several < LEAST:
                 break
-            one = Level.of(
-                unit.name,
-                cases_of(table, task),
-                groups_of(table),
-                task=task,
-                confidence=level,
-                resamples=resamples,
-                seed=seed,
-                word=word,
-            )
+            one = Level.of(unit.name, cases_of(table, task), groups_of(table), **settings)
             values[rule] = (one, specs_of(one, [metric])[0])
         if unit.rule not in values:
             continue
-        base, base_spec = values[unit.rule]
-        for rule, (one, spec) in values.items():
-            value = value_of(one, spec)
-            if not np.isfinite(value):
-                continue
-            interval = interval_of(one, spec, value)
-            row: dict[str, Any] = {
-                "unit": unit.name,
-                "rule": rule,
-                "in_force": rule == unit.rule,
-                "name": metric.name,
-                "title": metric.title,
-                "percent": metric.percent,
-                "value": value,
-                "low": interval.low,
-                "high": interval.high,
-                "reason": interval.reason,
-                "n": one.n,
-                "n_several": n_several,
-                "difference": None,
-                "difference_low": None,
-                "difference_high": None,
-            }
-            if rule != unit.rule:
-                away = of_same_cases(base, one, base_spec, spec).as_row()
-                row["difference"] = away["difference"]
-                row["difference_low"], row["difference_high"] = away["low"], away["high"]
-            found.append(row)
+        found += _rows(unit, metric, values, n_several)
+    return found
+
+
+def _rows(
+    unit: Unit, metric: Metric, values: Mapping[str, tuple[Level, Spec]], n_several: int
+) -> list[dict[str, Any]]:
+    """The rows of one unit; the rule in use first."""
+    found = []
+    base, base_spec = values[unit.rule]
+    for rule, (one, spec) in values.items():
+        value = value_of(one, spec)
+        if not np.isfinite(value):
+            continue
+        interval = interval_of(one, spec, value)
+        row: dict[str, Any] = {
+            "unit": unit.name,
+            "rule": rule,
+            "in_force": rule == unit.rule,
+            "name": metric.name,
+            "title": metric.title,
+            "percent": metric.percent,
+            "value": value,
+            "low": interval.low,
+            "high": interval.high,
+            "reason": interval.reason,
+            "n": one.n,
+            "n_several": n_several,
+            "difference": None,
+            "difference_low": None,
+            "difference_high": None,
+        }
+        if rule != unit.rule:
+            away = of_same_cases(base, one, base_spec, spec).as_row()
+            row["difference"] = away["difference"]
+            row["difference_low"], row["difference_high"] = away["low"], away["high"]
+        found.append(row)
     return found

@@ -93,7 +93,7 @@ def subgroup_rows(
     Returns:
         rows of ``core.base.tables.METRICS`` with ``subgroup`` filled, and one row for each
         comparison of the first number with everybody else: ``column``, ``subgroup``, ``name``,
-        ``unit``, ``n``, ``n_groups``, ``value``, ``rest``, ``difference``, ``low``, ``high``,
+        ``unit``, ``n``, ``n_groups``, ``here``, ``rest``, ``difference``, ``low``, ``high``,
         ``p``, ``p_holm``, ``family``, ``verdict``.
     """
     rows: list[dict[str, Any]] = []
@@ -181,7 +181,7 @@ def _compared(
         one = part_of_spec(spec, inside), part_of_spec(spec, ~inside)
         away = of_parts(level, inside, (part, rest), one)
         row = _about(part, spec, column, value) | away.as_row()
-        for key, number in (("value", away.second), ("rest", away.first)):
+        for key, number in (("here", away.second), ("rest", away.first)):
             row[key] = float(number) if np.isfinite(number) else None
         _caution(row, part, rest, one)
         found.append(row)

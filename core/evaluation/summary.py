@@ -258,11 +258,7 @@ def summarise(
             units=units,
             metric=metrics[0] if metrics else None,
             threshold=threshold,
-            level=level,
-            # Beside the point: a quarter of the resamples tells a rule from another.
-            resamples=resamples // 4,
-            seed=seed,
-            word=group_word,
+            settings=settings,
         ),
         "precision": precision_of(rows[0], group_word) if rows else None,
         "folds": fold_spread(main, chosen, folds[headline_unit])

@@ -80,7 +80,8 @@ def case_blocks(context: ReportContext, group: str) -> list[Block]:
 def _joined(audit: Mapping[str, Any]) -> str:
     """Why the groups of the splits may be fewer than those that the data name."""
     n = len(audit.get("exact") or []) + len(audit.get("near") or [])
-    return " Images of the same thing inside one given split count as one group here." if n else ""
+    words = " Images of the same thing count as one group here, but for those of two given splits."
+    return words if n else ""
 
 
 def _class_counts(context: ReportContext) -> pd.DataFrame | None:

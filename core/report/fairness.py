@@ -8,7 +8,15 @@ import pandas as pd
 
 from core.blocks import Block, Figure, Fold, Table
 from core.report import plots
-from core.report.numbers import count, estimate, interval, level_words, reasons, value_words
+from core.report.numbers import (
+    count,
+    estimate,
+    interval,
+    level_words,
+    reasons,
+    value_words,
+    without_counts,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +44,7 @@ def gap_blocks(results: Results) -> list[Block]:
                 "Subgroup": str(row["subgroup"]),
                 "Rate": str(row["title"]),
                 "Cases": count(row.get("n") or 0),
-                "Here": value_words(row),
+                "Here": value_words({**row, "value": row.get("here")}),
                 "The rest": value_words({**row, "value": row.get("rest")}),
                 "Gap": value_words(away),
                 level_words(results.rows): interval(away),
@@ -56,7 +64,7 @@ def gap_blocks(results: Results) -> list[Block]:
 
 def _methods(rows: Sequence[Mapping[str, Any]]) -> str:
     """How the intervals were made."""
-    methods = list(dict.fromkeys(str(row["method"]) for row in rows if row.get("method")))
+    methods = without_counts(row.get("method") for row in rows)
     return f"Intervals: {'; '.join(methods)}." if methods else ""
 
 

@@ -160,6 +160,7 @@ def against_probe(
             resamples=500,
             seed=int(run["seed"]),
             word=str(run["group"]),
+            within_classes=run.get("design") == "case-control",
         )
         for part in parts
     ]

@@ -50,6 +50,10 @@ if TYPE_CHECKING:
 __all__ = ["compare"]
 
 RESAMPLES = 2000
+FIXED_MIX = (
+    "The number of cases of each class was fixed by the design (case-control): intervals are "
+    "resampled within classes."
+)
 
 
 def compare(
@@ -106,7 +110,11 @@ def compare(
     if margin is not None and not 0 < margin < 1:
         msg = f"--margin {margin:g}: must lie between 0 and 1, as in 0.02 for 2 points."
         raise ConfigError(msg)
-    content, cases = _compared(runs, tables, notes, of, margin)
+    design = runs[0].app.design if data else runs[0].content.get("design", runs[0].app.design)
+    fixed_mix = design == "case-control"
+    if fixed_mix:
+        notes.append(FIXED_MIX)
+    content, cases = _compared(runs, tables, notes, of, margin, fixed_mix=fixed_mix)
     if out is None:
         return content
     with open_output(out, Job("comparison", replaces=True)):
@@ -124,6 +132,8 @@ def _compared(
     notes: list[str],
     of: str,
     margin: float | None,
+    *,
+    fixed_mix: bool,
 ) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
     """The content of ``comparison.json``, and the cases side by side for each unit."""
     first = runs[0]
@@ -136,7 +146,7 @@ def _compared(
     cases: dict[str, pd.DataFrame] = {}
     shown: dict[str, str] = {}
     for name in sorted(common, key=lambda n: n != unit):
-        pair, side = _pair(runs, decided, name, thresholds, notes)
+        pair, side = _pair(runs, decided, name, thresholds, notes, fixed_mix=fixed_mix)
         if pair is None:
             continue
         like = next((other for other in cases if _same_rows(cases[other], side)), name)
@@ -255,6 +265,8 @@ def _pair(
     name: str,
     thresholds: Sequence[float | dict[str, float] | None],
     notes: list[str],
+    *,
+    fixed_mix: bool,
 ) -> tuple[PairedCases | None, pd.DataFrame]:
     """The cases of one unit that both judged, in one order, and their decisions side by side."""
     first = runs[0]
@@ -280,6 +292,7 @@ def _pair(
         "resamples": RESAMPLES,
         "seed": int(first.content["seed"]),
         "word": str(first.content["group"]),
+        "within_classes": fixed_mix,
     }
     groups = groups_of(a)
     levels = tuple(Level.of(name, cases_of(t, first.task), groups, **settings) for t in (a, b))
