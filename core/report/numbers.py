@@ -185,10 +185,17 @@ def reasons(rows: Sequence[Mapping[str, Any]]) -> str:
 def without_counts(methods: Iterable[object]) -> list[str]:
     """Methods of intervals, each once: how many cases there were stands beside each number.
 
-    >>> without_counts(["Wilson, 12 independent cases", "Wilson, 9 independent cases", ""])
+    >>> without_counts(["Wilson, 1,012 independent cases", "Wilson, 1 independent case", ""])
     ['Wilson, independent cases']
+    >>> without_counts(["bootstrap of 2,000 resamples of 88 eyes above, chance taken off"])
+    ['bootstrap of 2,000 resamples of eyes above, chance taken off']
+    >>> without_counts(["jackknife over 9 leaves on the scale of logarithm of 1 minus it"])
+    ['jackknife over leaves on the scale of logarithm of 1 minus it']
     """
-    told = (re.sub(r"\b[\d,]+ (?!resamples)(?=[a-z])", "", str(one)) for one in methods if one)
+    told = (
+        re.sub(r"\b\d[\d,]* (?!resamples|minus)(?=[a-z])", "", str(one)) for one in methods if one
+    )
+    told = (re.sub(r"independent case$", "independent cases", one) for one in told)
     return list(dict.fromkeys(told))
 
 
