@@ -69,8 +69,10 @@ def comparison_html(
         ("Decisions", _decisions(content, task, cases)),
         ("What changed", _changed(content, names)),
     ]
+    short = [str(run["name"]) for run in content["runs"]]
     return render_page(
-        f"{app.title}: {content['runs'][0]['name']} and {content['runs'][1]['name']}",
+        # Two runs may lie in folders of one name.
+        f"{app.title}: {' and '.join(short if short[0] != short[1] else names)}",
         lead=use_words(app),
         sections=sections,
         footer="Every result shown stands in comparison.json."
@@ -162,6 +164,7 @@ def _table(rows: Sequence[Mapping[str, Any]], unit: str, group: str, gate: str) 
         )
     frame = pd.DataFrame(lines)
     methods = without_counts(row["method"] for row in rows)
+    shares = any(row["percent"] for row in rows)
     families = dict.fromkeys(
         str(row["family"]) for row in rows if row["family"] and not row["is_headline"]
     )
@@ -169,8 +172,8 @@ def _table(rows: Sequence[Mapping[str, Any]], unit: str, group: str, gate: str) 
     grouped = rows[0]["n_groups"] != rows[0]["n"] and group != unit
     groups = f" of {quantity(rows[0]['n_groups'], group)}"
     note = (
-        f"{n}{groups if grouped else ''}. "
-        f"{'; '.join(methods)}. {gate} "
+        f"{n}{groups if grouped else ''}. Intervals: {'; '.join(methods)}."
+        f"{' Differences of percentages are in points.' if shares else ''} {gate} "
         f"{' '.join(f'Family {name}.' for name in families)} {reasons(rows)}"
     )
     title = f"By {unit} ({plural(unit)} are the cases)"
