@@ -404,6 +404,7 @@ class ExportContext:
         task: the resolved task of the run.
         run: the parsed ``run.json``.
         options: the app's own options as given on the command line.
+        checked: name of an export -> what its ``check`` gave.
         judged: the run's own predictions of what was held out, with label and
             group; None where the run's folder does not hold them any more.
         evaluation: the content of the run's ``metrics.json``; empty without it.
@@ -427,6 +428,7 @@ class ExportContext:
     run: Mapping[str, Any]
     options: Mapping[str, Any]
     read: Callable[[str], NDArray[Any]]
+    checked: Mapping[str, Any] = field(default_factory=dict)
     judged: pd.DataFrame | None = None
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     trained: pd.DataFrame | None = None
@@ -447,15 +449,16 @@ class Export:
         write: context -> the files written, below ``context.out``.
         option: the option that asks for it (``overlays`` for ``--overlays``);
             empty means it is always written.
-        check: (options, task) -> None, called before anything is read or scored; raises a
-            ``ResightError`` for a value of an option with which nothing can be written.
+        check: (options, task) -> what the options name, read once and found by ``write`` in
+            ``context.checked`` under the export's name; called before anything is scored, and
+            raises a ``ResightError`` for a value with which nothing can be written.
     """
 
     name: str
     help: str
     write: Callable[[ExportContext], Sequence[Path]]
     option: str = ""
-    check: Callable[[Mapping[str, Any], Task], None] | None = None
+    check: Callable[[Mapping[str, Any], Task], Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

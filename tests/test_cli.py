@@ -185,6 +185,16 @@ def test_all_unknown_options_are_told_at_once_each_with_a_suggestion() -> None:
     assert "--presett (did you mean --preset?), --sise (did you mean --size?)" in told
 
 
+@pytest.mark.parametrize("unknown", [["--bogus"], ["--bogus", "--letters"]])
+def test_a_run_that_is_not_there_is_told_together_with_unknown_options(unknown: list[str]) -> None:
+    for verb in ("predict", "evaluate"):
+        done = CliRunner().invoke(build(), [verb, "/nonexistent", *unknown])
+        assert done.exit_code == 2
+        told = " ".join(done.output.replace("│", " ").split())
+        assert "/nonexistent: there is no such run" in told
+        assert all(option in told.split("No such option")[1] for option in unknown)
+
+
 def test_options_of_the_app_are_completed_with_their_choices() -> None:
     def completed(line: str) -> list[str]:
         words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}

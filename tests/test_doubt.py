@@ -369,6 +369,25 @@ def test_what_lies_far_from_all_training_images_counts_for_nothing() -> None:
     assert found["patient"].loc["p", "decision"] == "open"
 
 
+def test_what_lies_far_is_decided_where_accepted_and_never_negative() -> None:
+    rows = table(
+        *(("leaf", "p", "l", 0.1), ("eye", "p", "r", 0.1)),
+        *(("high leaf", "q", "l", 0.9), ("other", "q", "r", 0.1), ("x", "s", "l", 0.1)),
+        ("y", "s", "r", 0.1),
+    )
+    rows["embedding_distance"] = [4.4, 1.0, 4.4, 1.0, 1.2, 1.0]
+    rows["unfamiliar"] = rows["embedding_distance"] > 1.1
+    found = decided(with_far_ones(rows, 1.1, accepted=True), accept=True)
+    # Of s an image is unlike the training, and is decided as asked.
+    assert found["patient"]["decision"].to_dict() == {"p": "open", "q": "yes", "s": "no"}
+    assert found["predictions"].loc[["leaf", "eye"], "decision"].tolist() == ["open", "no"]
+    assert "perhaps not of the kind in training: 4.0 times" in found["patient"].loc["p", "doubt"]
+    assert found["eye"].loc["p/l", "score_yes"] == 0.1
+    # The app's own gate says it already, and keeps it from being decided.
+    gated = with_far_ones(rows.assign(quality="not an eye"), 1.1, accepted=True)
+    assert not gated["is_far"].any()
+
+
 def test_nothing_is_decided_where_every_decision_is_open_or_withheld() -> None:
     blind = table(("a", "p", "l", 0.9), ("b", "p", "r", 0.9))
     blind["quality"] = "not an eye"

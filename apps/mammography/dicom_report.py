@@ -16,6 +16,7 @@ import numpy as np
 
 from apps.mammography.codes import SCHEME, class_code, decision_code, own_code, standard
 from core.evaluation.doubt import rule_of_decision
+from core.evaluation.doubt_marks import positive_alone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -160,6 +161,9 @@ def _unit_group(
         qualitative_evaluations=_evaluations(row, context),
     )
     _comment(group, str(row.get("doubt") or ""))
+    n = int(row.get("n_positive_alone") or 0)
+    if n:
+        _add_text(group, f"{positive_alone(n, int(row['n_images']))}.")
     return group
 
 

@@ -29,7 +29,7 @@ def part_shared_exams(rows: list[dict[str, Any]], *, joins_groups: bool) -> list
         joins_groups: whether ``group`` is the patient and not what the user asked for.
 
     Returns:
-        a warning, or nothing.
+        a sentence, or nothing.
     """
     patients: dict[str, set[str]] = {}
     for row in rows:
@@ -51,7 +51,7 @@ def part_shared_exams(rows: list[dict[str, Any]], *, joins_groups: bool) -> list
     n = f"{len(shared):,} Study UIDs (or exam numbers of a table) are each"
     told = "1 Study UID (or exam number of a table) is" if len(shared) == 1 else n
     return [
-        f"Warning: {told} shared by several patients (first: {exam}, by {len(names):,} patients). "
+        f"{told} shared by several patients (first: {exam}, by {len(names):,} patients). "
         "Each patient's images are an exam of their own; which of them belong together cannot be "
         f"known.{JOINED if joins_groups else ''}"
     ]

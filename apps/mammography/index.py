@@ -343,17 +343,17 @@ def _finished(
         notes.append(f"{counts['text']:,} sides are read from text: no header element gives them.")
     if counts["pixels"]:
         notes.append(
-            f"Warning: {counts['pixels']:,} sides are guessed from the pixels: nothing else says "
+            f"{counts['pixels']:,} sides are guessed from the pixels: nothing else says "
             "which breast it is. A mirrored picture would be taken for the other breast."
         )
     if counts["burned"]:
         notes.append(
-            f"Warning: {counts['burned']:,} headers say that text is burned into the picture; it "
+            f"{counts['burned']:,} headers say that text is burned into the picture; it "
             "may name the patient, and would stay visible in overlays."
         )
     if counts["uids"]:
         notes.append(
-            f"Warning: {counts['uids']:,} pictures carry the SOPInstanceUID of another although "
+            f"{counts['uids']:,} pictures carry the SOPInstanceUID of another although "
             "their pixels differ, so these are not unique; anonymisers do that. All are kept."
         )
     notes += [*shared, *_one_patient(table, source)]
@@ -373,7 +373,7 @@ def _one_patient(table: pd.DataFrame, source: Source) -> list[str]:
     if n_patients != 1 or n_exams < 2:
         return []
     return [
-        f"Warning: all {len(ok):,} images carry one patient id although they are of {n_exams:,} "
+        f"All {len(ok):,} images carry one patient id although they are of {n_exams:,} "
         "exams; anonymisers write one id into all. As one group they cannot be split. Pass --group "
         "exam to keep each exam in one split, or correct the ids."
     ]

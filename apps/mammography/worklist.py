@@ -1,12 +1,15 @@
 """The work list: exams (or breasts, or images) from the most to the least suspicious.
 
-What is in doubt comes first, in a section of its own: an image failed, is of poor quality or
-unlike the training, or a breast or view is missing. In each section exams are ordered by score.
-``decision`` is that of every other table. ``triage`` follows from it: ``priority`` where it is
-positive and most images can be relied on, ``in doubt`` where it is positive and most cannot,
-``open`` and ``withheld`` where it is that, else ``routine``. What is no mammogram has none of
-these: ``withheld``, also where doubt is accepted; an image of no known exam is never ``routine``.
-Nothing is ruled out: that needs a threshold of its own.
+What is in doubt or not decided comes first, in a section of its own: an image failed, is of poor
+quality or unlike the training, a breast or view is missing, or decisions are withheld as a whole.
+In each section exams are ordered by score. ``decision`` is that of every other table. ``triage``
+follows from it: ``priority`` where it is positive and most images can be relied on, ``in doubt``
+where it is positive and most cannot, or where none is a mammogram, whatever is accepted; ``open``
+and ``withheld`` where it is that, else ``routine``. An image of no known exam is never
+``routine``; a file that was passed over because it is no mammogram has no triage.
+``positive_alone`` says of a negative exam how many of its images are positive on their own: the
+exam has the mean of its views, so that this is a mark and no doubt. Nothing is ruled out: that
+needs a threshold of its own.
 """
 
 from __future__ import annotations
@@ -22,8 +25,14 @@ from core.base.outputs import write_text
 from core.base.tables import POSITIVE
 from core.data.dicom import is_dicom, open_dicom, quiet
 from core.errors import ImageError
-from core.evaluation.doubt import OPEN, REFERRED, WITHHELD, rule_of_decision
-from core.evaluation.doubt_marks import is_far, is_of_other_kind, owners_of, words_of
+from core.evaluation.doubt import OPEN, REFERRED, WITHHELD, is_left_open, rule_of_decision
+from core.evaluation.doubt_marks import (
+    is_far,
+    is_of_other_kind,
+    owners_of,
+    positive_alone,
+    words_of,
+)
 from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
@@ -70,7 +79,7 @@ def write_worklist(context: ExportContext) -> Sequence[Path]:
     # Of a run that knows no exams; one that does says so of each image in ``doubt``.
     rows["is_alone"] = level == "image_id"
     rows["section"] = np.where(
-        (rows["doubt"] != "") | rows["score"].isna(), "in doubt", "by suspicion"
+        is_left_open(rows) | rows["score"].isna(), "in doubt", "by suspicion"
     )
     rows["late"] = rows["section"] != "in doubt"
     rows = rows.sort_values(
@@ -96,6 +105,9 @@ def write_worklist(context: ExportContext) -> Sequence[Path]:
         ],
         "missing_views": _missing_views(context, rows, level, identifier),
     }
+    if "n_positive_alone" in rows:
+        counts = zip(rows["n_positive_alone"], rows["n_images"], strict=True)
+        frame["positive_alone"] = [positive_alone(int(n), int(of)) for n, of in counts]
     for name in ("n_images", "n_failed", "n_unfamiliar", "n_poor"):
         if name in rows:
             frame[name] = rows[name].to_numpy()
@@ -122,19 +134,18 @@ def _triage(rows: pd.DataFrame, context: ExportContext, positive: Sequence[str])
     found = []
     for row in rows.to_dict("records"):
         decision = row["decision"]
-        if row["is_other"]:
-            # Decided if doubt is accepted, but nobody is to be called or sent home for it.
-            found.append(WITHHELD if decision else "")
-        elif decision in {OPEN, WITHHELD}:
+        is_relied_on = context.accept_doubtful or not _is_mostly_doubtful(row)
+        if decision in {OPEN, WITHHELD}:
             found.append(decision)
-        elif row["is_alone"] and decision not in {*positive, POSITIVE, REFERRED}:
-            found.append(OPEN)
-        elif decision not in {*positive, POSITIVE, REFERRED}:
-            found.append("routine" if decision else OPEN)
-        elif decision == REFERRED or context.accept_doubtful or not _is_mostly_doubtful(row):
+        elif decision == REFERRED:
             found.append("priority")
+        elif decision in {*positive, POSITIVE}:
+            # Nobody is called for what is no mammogram, whatever is accepted.
+            found.append("priority" if is_relied_on and not row["is_other"] else "in doubt")
+        elif not decision and row["is_other"]:
+            found.append("")
         else:
-            found.append("in doubt")
+            found.append("routine" if decision and not row["is_alone"] else OPEN)
     return found
 
 
@@ -191,16 +202,19 @@ def _missing_views(
 ) -> list[str]:
     """The views each row's exam lacks, in words where images do not say what they show."""
     images = context.predictions
-    if "missing_views" not in images or "exam" not in images:
+    if "exam" not in images:
         return [ALONE if level == "image_id" else NOT_SAID] * len(rows)
-    by_exam = images[images["status"] == "ok"].drop_duplicates("exam").set_index("exam")
-    known = by_exam["missing_views"].fillna("").astype(str).to_dict()
+    known: dict[str, str] = {}
+    # A manifest has no column in which nothing would stand: all exams are whole then.
+    if "missing_views" in images:
+        by_exam = images[images["status"] == "ok"].drop_duplicates("exam").set_index("exam")
+        known = by_exam["missing_views"].fillna("").astype(str).to_dict()
     if level == "image_id":
         exams = images.set_index("image_id")["exam"]
         return [known.get(str(exams.get(name, "")), "") for name in rows[identifier]]
     names = rows["exam"] if "exam" in rows else rows[identifier].astype(str).str.split("/").str[0]
     gaps = words_of(rows, "missing")
     return [
-        known.get(str(name), "") or (NOT_SAID if "not known" in gap else "")
+        known.get(str(name), "") or (NOT_SAID if "not known" in gap else gap.replace("|", ", "))
         for name, gap in zip(names, gaps, strict=True)
     ]

@@ -25,6 +25,7 @@ import pandas as pd
 from apps.retinopathy.metrics import GRADES, VISION_THREATENING
 from core.app import Unit
 from core.base.tables import POSITIVE, score_columns
+from core.evaluation.doubt import OPEN, REFERRED, WITHHELD
 from core.evaluation.doubt_marks import plain_reasons
 from core.evaluation.units import decisions_by_unit, text_of
 
@@ -69,10 +70,10 @@ class Referrals:
     and ``doubt`` (core's), ``is_copied`` (a photograph stands for another eye or patient as
     well), ``is_called`` (at or above the threshold, or of a referable grade
     where there is none; in a prediction also a patient of whom an eye is), ``n_ungradable``,
-    ``n_failed``, ``n_unfamiliar``, ``n_no_eye``, ``referred`` (bool), ``why``, ``label`` and
-    ``group``. Scores are calibrated and those of gradable photographs only. Eyes and patients
-    have ``n_alone``, the photographs that are called on their own, or of a referable grade,
-    where the whole is neither.
+    ``n_failed``, ``n_unfamiliar``, ``n_no_eye``, ``n_alone`` (core's: photographs that are
+    positive on their own, of what is not), ``referred`` (bool), ``listed`` (what a work list
+    says of it: yes, no, ``open``, ``withheld``, or nothing of what is no picture), ``why``,
+    ``label`` and ``group``. Scores are calibrated and those of gradable photographs only.
 
     Attributes:
         images: one row per photograph; ``image_id``, ``patient``, ``eye``.
@@ -152,10 +153,8 @@ def referrals(
     _refer(by_patient, eyes=by_eye)
     for key, level in (("eye_id", by_eye), ("patient", by_patient)):
         told = _told_by_photographs(level, images, key, task, has_threshold=threshold is not None)
-        level["n_alone"] = [n for n, _ in told]
         level["why"] = [
-            "; ".join(filter(None, (why, said)))
-            for why, (_, said) in zip(level["why"], told, strict=True)
+            "; ".join(filter(None, both)) for both in zip(level["why"], told, strict=True)
         ]
     by_patient["urgency"] = [
         _urgency(row, grades=task.classes) for row in by_patient.to_dict("records")
@@ -186,7 +185,8 @@ def _renamed(
 ) -> dict[str, pd.DataFrame]:
     """Core's tables under this module's names of eyes; a photograph that says nothing is bare.
 
-    A photograph that names no eye is a unit of its own, which core names by the photograph.
+    A photograph that names no eye is a unit of its own, which core names by the photograph. Where
+    none names an eye or patient, core has no table of them, and each photograph stands for both.
     """
     images = tables["image"].copy()
     silent = set(frame["image_id"][is_ungradable(frame)])
@@ -197,11 +197,11 @@ def _renamed(
     whole = frame["patient"] + "/" + frame["eye_key"]
     named = text_of(predictions["patient"]) if "patient" in predictions else np.full(len(own), "")
     is_own = (named == "") | (frame["eye"] == "").to_numpy()
-    eyes = tables["eye"].copy()
+    eyes = tables.get("eye", images).copy()
     eyes["unit_id"] = (
         eyes["unit_id"].astype(str).map(dict(zip(np.where(is_own, own, whole), whole, strict=True)))
     )
-    return {"image": images, "eye": eyes, "patient": tables["patient"]}
+    return {"image": images, "eye": eyes, "patient": tables.get("patient", images)}
 
 
 def _gathered(frame: pd.DataFrame, key: str) -> pd.DataFrame:
@@ -256,6 +256,8 @@ def _level(
         table["is_called"] = table["score_referable"].round(12).ge(threshold).to_numpy()
     for name in ("doubt", "missing"):
         table[name] = decided[name].to_numpy() if name in decided else ""
+    alone = decided.get("n_positive_alone", 0)
+    table["n_alone"] = np.where(table["is_called"], 0, alone)
     table["label"], table["group"] = decided["label"].to_numpy(), decided["group"].to_numpy()
     return table
 
@@ -283,13 +285,29 @@ def _refer(table: pd.DataFrame, eyes: pd.DataFrame | None = None) -> None:
         why.append("; ".join(parts))
     table["ungradable"] = ungradable
     table["referred"] = table["is_called"].to_numpy() | ungradable
+    table["listed"] = [_listed(row) for row in table.to_dict("records")]
     table["why"] = why
+
+
+def _listed(row: Mapping[Hashable, Any]) -> str:
+    """What a work list says of a row: yes, no, ``open``, ``withheld``, or nothing."""
+    what = row["decision"]
+    if what == "":
+        return ""
+    if row["ungradable"]:
+        # Less evidence must never be less referral, whatever else is withheld.
+        return "yes"
+    if what == WITHHELD:
+        return WITHHELD
+    if row["referred"] or what == REFERRED:
+        return "yes"
+    return OPEN if what == OPEN else "no"
 
 
 def _told_by_photographs(
     level: pd.DataFrame, images: pd.DataFrame, key: str, task: Task, *, has_threshold: bool
-) -> list[tuple[int, str]]:
-    """Of each unit (U) how many photographs are called though it is not, and which are worse.
+) -> list[str]:
+    """Which photographs of each unit (U) are worse than the whole, in words.
 
     Named is the photograph of the highest grade, where that is above the unit's, and the one of
     the highest score, where it is called and the unit is not.
@@ -302,7 +320,7 @@ def _told_by_photographs(
     for row in level.to_dict("records"):
         found = groups.get(str(row["unit_id"]))
         if found is None or len(found) < 2:
-            told.append((0, ""))
+            told.append("")
             continue
         worst = found.sort_values(["place", "score_referable"]).iloc[-1]
         named = [worst] if worst["place"] > place.get(row["grade"], -1) else []
@@ -315,19 +333,17 @@ def _told_by_photographs(
             for one in named
             if one["is_called"] or one["is_referable"]
         ]
-        counted = found["is_called"]
-        if not row["is_referable"]:
-            # As in the decision: a referable grade counts where the whole is of none.
-            counted = counted | found["is_referable"].astype(bool)
-        told.append((0 if row["is_called"] else int(counted.sum()), "; ".join(said)))
+        told.append("; ".join(said))
     return told
 
 
 def _urgency(row: dict[Hashable, Any], *, grades: tuple[str, ...]) -> int:
     """Place in ``URGENCY`` of a patient."""
-    if not row["referred"]:
-        # What is missing, or unlike anything known, is not negative.
-        return URGENCY.index("in doubt, to be looked at" if row["doubt"] else "not referred")
+    if row["listed"] == "no":
+        return URGENCY.index("not referred")
+    if row["listed"] != "yes" or not row["referred"]:
+        # What is missing, unlike anything known or withheld is not negative.
+        return URGENCY.index("in doubt, to be looked at")
     if row["is_called"] and row["is_referable"]:
         return 4 - int(row["grade"]) if tuple(grades) == GRADES else 2
     return URGENCY.index(

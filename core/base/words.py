@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["SHORTCUTS", "apart", "percent", "plural", "quantity"]
+__all__ = ["NOT_A_DEVICE", "SHORTCUTS", "apart", "percent", "plural", "quantity"]
 
 NBSP = "\N{NO-BREAK SPACE}"
+# Of whatever is about people; see ``App.about_people``.
+NOT_A_DEVICE = "For research use; not a medical device."
 # What the audit predicts a label from, each alone.
 SHORTCUTS = {
     "file": "size, bytes and format of the file",

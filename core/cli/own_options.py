@@ -43,20 +43,26 @@ class AppCommand(typer.core.TyperCommand):
         if any(word not in known for word in asks):
             verb = _VERBS.get(str(ctx.info_name), str(ctx.info_name))
             ctx.meta[_PARAMETERS] = _parameters(_app_named(args), verb, known)
-            self._refuse_together(ctx, asks)
+            self._refuse_together(ctx, asks, args)
         return super().parse_args(ctx, args)
 
-    def _refuse_together(self, ctx: Any, asks: Sequence[str]) -> None:
-        """Tell of all unknown options at once; of a single one the parser tells itself."""
+    def _refuse_together(self, ctx: Any, asks: Sequence[str], args: Sequence[str]) -> None:
+        """Tell of all unknown options at once, and of a run that is not there.
+
+        Of a single option the parser tells itself. Where no run or app is found, it is not
+        known which options of its own it has.
+        """
         parameters = self.get_params(ctx)
         options = [o for p in parameters for o in (*p.opts, *p.secondary_opts)]
         unknown = [word for word in asks if word[:2] == "--" != word and word not in options]
-        if len(unknown) > 1:
+        absent = _absent_run(str(ctx.info_name), args) if unknown else ""
+        if len(unknown) > 1 or absent:
             told = []
             for word in dict.fromkeys(unknown):
                 near = get_close_matches(word, options, n=1)
                 told.append(f"{word} (did you mean {near[0]}?)" if near else word)
-            ctx.fail(f"No such options: {', '.join(told)}")
+            s = "s" if len(told) > 1 else ""
+            ctx.fail(f"{absent}No such option{s}: {', '.join(told)}")
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The command's parameters, and those of the app."""
@@ -99,6 +105,16 @@ def _app_named(args: Sequence[str]) -> App | None:
             except ResightError:
                 return None
     return None
+
+
+def _absent_run(command: str, args: Sequence[str]) -> str:
+    """A sentence where the first word names an app or a run that is not there; else empty."""
+    first = args[0] if args and not args[0].startswith("-") else ""
+    if not first or first in app_names() or Path(first).exists():
+        return ""
+    is_app = command in {"check", "train", "new"}
+    told = f"No installed app is called {first}" if is_app else f"{first}: there is no such run"
+    return f"{told}, so options of its own are not known. "
 
 
 def _app_of_run(path: Path) -> str:

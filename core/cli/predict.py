@@ -109,7 +109,8 @@ def tell(result: Mapping[str, Any], out: Path, *, quiet: bool, as_json: bool) ->
         )
         for reason, count in list(result["reasons"].items())[:5]:
             say(f"  {count:,} x {reason}")
-        say(table(list(result["predicted"].items()), ("predicted class", "images")))
+        if result["predicted"]:
+            say(table(list(result["predicted"].items()), ("predicted class", "images")))
         if result["decisions"] != result["predicted"]:
             say(table(list(result["decisions"].items()), ("decision", "images")))
         for note in [] if quiet else result["notes"]:

@@ -222,7 +222,7 @@ def _questions(n_groups: int, n_images: int, column: str | None) -> list[str]:
 def _one_for_all(found: Sequence[str], word: str, n: int) -> str:
     """What to say where every image has the same group."""
     return (
-        f"Warning: all {n:,} images carry one {word} ({readable(found[0])[:40]}), so it tells "
+        f"All {n:,} images carry one {word} ({readable(found[0])[:40]}), so it tells "
         "nothing apart; anonymisers write one id into all. Pass --group with a column that does, "
         "or --group image_id if every image stands for itself."
     )

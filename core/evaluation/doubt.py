@@ -11,8 +11,9 @@ every row of every output, and decide where an output that somebody acts on is w
                that or unlike the training
 
 What says nothing of its unit (of another kind, not gradable) is never decided, whatever is
-accepted; what is missing, failed or one picture under two names is never negative. Nor is a unit
-that heeds each of its images (``Unit.heeds_each``) and has one that is positive on its own.
+accepted; what is missing, failed, one picture under two names or (accepted, but so far from the
+training) perhaps of another kind is never negative. Nor is a unit that heeds each of its images
+(``Unit.heeds_each``) and has one that is positive on its own.
 
 A predicted class is changed by no doubt; only the decision is. What says nothing of its unit
 has none: its scores, in predictions.csv, are numbers that the picture does not bear out. This is
@@ -32,7 +33,7 @@ from core.evaluation.doubt_marks import (
     is_negative,
     is_of_other_kind,
     is_unfamiliar,
-    overruled,
+    n_positive_alone,
     owners_of,
     says_nothing,
     with_marks,
@@ -55,6 +56,7 @@ __all__ = [
     "DoubtRule",
     "decide_all",
     "decides_nothing",
+    "is_left_open",
     "prevailing_doubt",
     "rule_of_decision",
 ]
@@ -71,9 +73,9 @@ class DoubtRule:
     Attributes:
         abstain: they are referred instead of decided.
         accept: decisions, letters and prescriptions are written for them as for any other;
-            what is missing or failed, one picture under two names, or of which one image is
-            positive on its own, is not negative all the same, and what is of another kind or not
-            gradable is not decided.
+            what is missing or failed, one picture under two names, far from all training
+            images, or of which one image is positive on its own, is not negative all the same,
+            and what is of another kind or not gradable is not decided.
     """
 
     abstain: bool = False
@@ -130,7 +132,8 @@ def decide_all(
     """What is decided about every input and every unit, and what speaks against relying on it.
 
     Args:
-        predictions: the inputs; ``caution`` (words) and ``same_as`` (the input that has the same
+        predictions: the inputs; ``caution`` (words), ``is_far`` (accepted although it may be of
+            another kind, see ``with_far_ones``) and ``same_as`` (the input that has the same
             content under another name, see ``core.evaluation.copies``) may stand in it.
         task: with its class order.
         units: the steps; a unit's ``parts`` say what a whole one has.
@@ -141,8 +144,9 @@ def decide_all(
     Returns:
         the predictions with ``decision``, ``doubt`` and no ``predicted`` class of what says
         nothing; and unit name -> decisions, ``image`` among them, with ``n_unfamiliar``,
-        ``n_poor``, ``n_ungradable`` (scored, but silent), ``n_failed``, ``missing`` and
-        ``doubt``. Units have the scores of the images that say something (``says_nothing``).
+        ``n_poor``, ``n_ungradable`` (scored, but silent), ``n_failed``, ``n_positive_alone`` (see
+        ``doubt_marks``), ``missing`` and ``doubt``. Units have the scores of the images that say
+        something (``says_nothing``).
         The decision gives way to ``open``, ``referred`` or ``withheld`` as the module says.
     """
     silent = says_nothing(predictions)
@@ -157,10 +161,8 @@ def decide_all(
     for name, table in tables.items():
         unit = next((u for u in units if u.name == name), None)
         key = owners_of(predictions, unit)
-        heeds = unit is not None and unit.heeds_each and bool(task.positive_index)
-        alone = np.full(len(table), "", dtype=object)
-        if heeds and task.kind != "multilabel":
-            alone = overruled(table, tables["image"], predictions, key, task)
+        alone = n_positive_alone(table, tables["image"], predictions, key, task)
+        heeded = alone > 0 if unit is not None and unit.heeds_each else np.zeros(len(alone), bool)
         marked = with_marks(table, predictions, key, unit, units, task, alone)
         decision = marked["decision"].to_numpy(dtype=object).copy()
         doubtful = (marked["doubt"] != "").to_numpy()
@@ -169,7 +171,8 @@ def decide_all(
         mute = silenced if unit is None else silenced & (marked["n_images"] == 0).to_numpy()
         if task.positive_index and task.kind != "multilabel":
             lacks = ((marked["n_failed"] > 0) | (marked["missing"] != "")).to_numpy()
-            lacks = lacks | silenced | _has_copy(marked, predictions, key) | (alone != "")
+            never = _is_never_negative(predictions)
+            lacks = lacks | silenced | heeded | table["unit_id"].isin(key[never]).to_numpy()
             unsure = lacks if rule.accept else doubtful
             decision[unsure & is_negative(decision, task)] = OPEN
             mute = mute | (marked["n_images"] == 0).to_numpy()
@@ -235,9 +238,17 @@ def _all_of_other_kind(
     return np.array([str(n) in scored - of_kind for n in table["unit_id"]], dtype=bool)
 
 
-def _has_copy(
-    table: pd.DataFrame, predictions: pd.DataFrame, key: NDArray[np.object_]
-) -> NDArray[np.bool_]:
-    """Which units (N,) have an image that stands for something else as well."""
-    copied = set(map(str, key[words_of(predictions, "same_as") != ""]))
-    return np.array([str(name) in copied for name in table["unit_id"]], dtype=bool)
+def _is_never_negative(predictions: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which inputs (N,) stand for something else as well, or may be of another kind."""
+    copied = words_of(predictions, "same_as") != ""
+    far = predictions["is_far"].to_numpy(dtype=bool) if "is_far" in predictions else copied
+    return np.asarray(copied | far, dtype=bool)
+
+
+def is_left_open(table: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which rows (N,) of a table of decisions are in doubt or not decided: to be looked at.
+
+    They are a section of their own at the head of every work list.
+    """
+    decision = text_of(table["decision"])
+    return np.asarray((words_of(table, "doubt") != "") | np.isin(decision, [OPEN, WITHHELD, ""]))

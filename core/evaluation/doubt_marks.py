@@ -33,11 +33,12 @@ __all__ = [
     "is_negative",
     "is_of_other_kind",
     "is_unfamiliar",
-    "overruled",
+    "n_positive_alone",
     "owners_of",
     "plain_reasons",
     "positive_alone",
     "says_nothing",
+    "times_as_far",
     "with_far_ones",
     "with_marks",
     "words_of",
@@ -104,38 +105,47 @@ def is_doubtful(predictions: pd.DataFrame) -> NDArray[np.bool_]:
     return np.asarray(doubt_of_images(predictions) != "", dtype=bool)
 
 
-def with_far_ones(predictions: pd.DataFrame, limit: float) -> pd.DataFrame:
-    """The inputs, with a quality of another kind where one lies far from all training images.
+def with_far_ones(
+    predictions: pd.DataFrame, limit: float, *, accepted: bool = False
+) -> pd.DataFrame:
+    """The inputs, with a mark where one lies far from all training images.
 
     An app's own gate looks for what its pictures have in common; a leaf may pass for a breast.
 
     Args:
         predictions: with ``embedding_distance``.
         limit: of the distance, above which an image is unlike the training.
+        accepted: whether these are decided all the same. Then ``caution`` says what else
+            ``quality`` does, which would keep them from it, and ``is_far`` marks them.
 
     >>> import pandas as pd
     >>> rows = pd.DataFrame({"quality": ["", ""], "embedding_distance": [1.4, 6.6]})
     >>> with_far_ones(rows, 1.1)["quality"].tolist()
     ['', 'not of the kind in training: 6.0 times as far as the limit of what is like it']
+    >>> with_far_ones(rows, 1.1, accepted=True)["caution"].tolist()[1][:40]
+    'perhaps not of the kind in training: 6.0'
     """
-    times = _times_as_far(predictions, limit)
-    quality = words_of(predictions, "quality").astype(object)
-    for i in np.flatnonzero(times > FAR):
-        if not quality[i].startswith(OTHER_KIND):
-            told = f"{OTHER_KIND}of the kind in training: {times[i]:.1f} times as far as the limit"
-            quality[i] = f"{told} of what is like it" + (f"; {quality[i]}" if quality[i] else "")
+    quality, caution = (words_of(predictions, c).astype(object) for c in ("quality", "caution"))
+    times = times_as_far(predictions, limit)
+    far = (times > FAR) & ~np.array([text.startswith(OTHER_KIND) for text in quality], dtype=bool)
+    for i in np.flatnonzero(far):
+        said = f"{OTHER_KIND}of the kind in training: {times[i]:.1f} times as far as the limit of "
+        told, column = (f"perhaps {said}", caution) if accepted else (said, quality)
+        column[i] = "; ".join(filter(None, (f"{told}what is like it", column[i])))
+    if accepted:
+        return predictions.assign(caution=caution, is_far=far)
     return predictions.assign(quality=quality)
 
 
 def is_far(predictions: pd.DataFrame, limit: float) -> NDArray[np.bool_]:
     """Which inputs (N,) lie so far from all training images that they are of another kind."""
-    if "embedding_distance" not in predictions:
-        return np.zeros(len(predictions), dtype=bool)
-    return np.asarray(_times_as_far(predictions, limit) > FAR)
+    return np.asarray(times_as_far(predictions, limit) > FAR)
 
 
-def _times_as_far(predictions: pd.DataFrame, limit: float) -> NDArray[np.float64]:
+def times_as_far(predictions: pd.DataFrame, limit: float) -> NDArray[np.float64]:
     """Distances (N,) from the training in units of the limit; NaN where there is none."""
+    if "embedding_distance" not in predictions:
+        return np.full(len(predictions), np.nan)
     distance = predictions["embedding_distance"]
     return np.asarray(distance.to_numpy(dtype=np.float64, na_value=np.nan) / limit)
 
@@ -178,14 +188,14 @@ def _is_against(table: pd.DataFrame, task: Task) -> NDArray[np.bool_]:
     return np.asarray(table["predicted"].isin(positive).to_numpy() & negative)
 
 
-def overruled(
+def n_positive_alone(
     table: pd.DataFrame,
     images: pd.DataFrame,
     predictions: pd.DataFrame,
     key: NDArray[np.object_],
     task: Task,
-) -> NDArray[np.object_]:
-    """How many images of each unit (U,) decided negative are positive on their own, in words.
+) -> NDArray[np.int64]:
+    """How many images of each unit (U,) decided negative are positive on their own.
 
     An image of which a positive class is predicted counts, whatever the threshold says of it,
     unless the unit's own class is a positive one and says so already.
@@ -197,6 +207,9 @@ def overruled(
         key: the unit (N,) of each of these, see ``owners_of``.
         task: with its class order.
     """
+    found = np.zeros(len(table), dtype=np.int64)
+    if not task.positive_index or task.kind == "multilabel":
+        return found
     positive = [*(task.classes[i] for i in task.positive_index), POSITIVE]
     called = set(images["unit_id"][images["decision"].isin(positive)].astype(str))
     shown = called | set(images["unit_id"][images["predicted"].isin(positive)].astype(str))
@@ -205,11 +218,10 @@ def overruled(
         members.setdefault(str(name), []).append(str(image))
     negative = is_negative(table["decision"].to_numpy(dtype=object), task)
     against = _is_against(table, task)
-    found = np.full(len(table), "", dtype=object)
     for place in np.flatnonzero(negative):
         of = members.get(str(table["unit_id"].iloc[place]), [])
         alone = called if against[place] else shown
-        found[place] = positive_alone(sum(image in alone for image in of), len(of))
+        found[place] = sum(image in alone for image in of)
     return found
 
 
@@ -230,7 +242,7 @@ def with_marks(
     unit: Unit | None,
     units: Sequence[Unit],
     task: Task,
-    more: NDArray[np.object_],
+    alone: NDArray[np.int64],
 ) -> pd.DataFrame:
     """One table of decisions with what speaks against each row.
 
@@ -241,13 +253,14 @@ def with_marks(
         unit: that of the table, None for images.
         units: all steps.
         task: with its class order.
-        more: what else speaks against each row, in words; see ``overruled``.
+        alone: see ``n_positive_alone``; a doubt only of a unit that heeds each of its images.
 
     Returns:
-        the table with ``n_unfamiliar``, ``n_poor``, ``n_ungradable``, ``n_failed``, ``missing``
-        and ``doubt``.
+        the table with ``n_unfamiliar``, ``n_poor``, ``n_ungradable``, ``n_failed``,
+        ``n_positive_alone``, ``missing`` and ``doubt``.
     """
     strange, status = is_unfamiliar(predictions), text_of(predictions["status"])
+    heeds = unit is not None and unit.heeds_each
     ok = status == "ok"
     silent = says_nothing(predictions)
     quality = words_of(predictions, "quality")
@@ -278,7 +291,7 @@ def with_marks(
             parts += _cautions(caution[at])
         if against[place]:
             parts.append(f"{table['predicted'].iloc[place]} predicted, below the threshold")
-        parts += [str(more[place])] if more[place] else []
+        parts += [positive_alone(int(alone[place]), len(at))] if heeds and alone[place] else []
         lines.append(
             (
                 int((strange & ok)[at].sum()),
@@ -295,6 +308,7 @@ def with_marks(
         n_poor=np.array(columns[1], dtype=np.int64),
         n_ungradable=np.array(columns[2], dtype=np.int64),
         n_failed=np.array(columns[3], dtype=np.int64),
+        n_positive_alone=alone,
         missing=np.array(columns[4], dtype=object),
         doubt=np.array(columns[5], dtype=object),
     )

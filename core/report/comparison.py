@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.base.outputs import write_text
+from core.base.words import NOT_A_DEVICE
 from core.blocks import Block, Table, Text
 from core.report import plots
 from core.report.html import render_page
@@ -25,7 +26,7 @@ from core.report.numbers import (
     value_words,
     without_counts,
 )
-from core.report.verdict import NOT_A_DEVICE, use_words
+from core.report.verdict import use_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

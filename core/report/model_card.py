@@ -14,6 +14,7 @@ import yaml
 from core.cards.licence_terms import may_release, union_of_terms
 from core.report.html import clean
 from core.report.numbers import estimate, level_words, number, pick, sentences
+from core.report.verdict import use_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,7 +75,7 @@ def model_card(context: ReportContext, verdict: str, cautions: Sequence[str]) ->
     lines = [
         f"# {plain(title)}",
         "",
-        f"> {plain(use)} For research use; not a medical device.".replace(">  ", "> "),
+        f"> {plain(use_words(context.app, use))}",
         "",
         "## Model details",
         "",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.base.outputs import write_text
+from core.base.words import NOT_A_DEVICE
 from core.blocks import Block, Fold, Text
 from core.errors import ResightError
 from core.report.characteristics import characteristics_blocks
@@ -37,7 +38,6 @@ from core.report.thresholds_and_subgroups import (
 )
 from core.report.trainings import fold_blocks, member_blocks
 from core.report.verdict import (
-    NOT_A_DEVICE,
     group_of,
     image_word,
     is_probe_kept,

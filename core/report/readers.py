@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.base.outputs import write_text
+from core.base.words import NOT_A_DEVICE
 from core.blocks import Block, Table, Text
 from core.report.html import render_page
 from core.report.numbers import (
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["readers_html", "write_readers"]
 
-LEAD = "Agreement of readers, and a model beside them. For research use; not a medical device."
+LEAD = f"Agreement of readers, and a model beside them. {NOT_A_DEVICE}"
 
 
 def write_readers(out: Path, content: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from core.base.words import SHORTCUTS
+from core.base.words import NOT_A_DEVICE, SHORTCUTS
 from core.evaluation.verdicts import verdicts
 from core.report.numbers import (
     UNDEFINED,
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from core.app import App, ReportContext
 
 __all__ = [
-    "NOT_A_DEVICE",
     "NO_MEASURE",
     "UNKNOWN_ORIGIN",
     "answers_of",
@@ -46,7 +45,6 @@ __all__ = [
 NO_MEASURE = "How good this model was on its own held-out images says nothing of these inputs."
 # Of a table made elsewhere: what its training saw, only its maker knows.
 UNKNOWN_ORIGIN = "whether they were kept from training cannot be checked here"
-NOT_A_DEVICE = "For research use; not a medical device."
 
 
 def use_words(app: App | None, use: str = "") -> str:

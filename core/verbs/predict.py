@@ -23,7 +23,7 @@ from core.data.input_files import absolute_rows, require_apart, stamps_of, with_
 from core.errors import ImageError, ManifestError, ResightError
 from core.evaluation.copies import CONTENT, PICTURE, changed_copies, same_pictures
 from core.evaluation.doubt import DoubtRule, decide_all, prevailing_doubt
-from core.evaluation.doubt_marks import with_far_ones
+from core.evaluation.doubt_marks import with_far_ones, words_of
 from core.prediction.journal import JOURNAL, stream_through
 from core.prediction.scorer import Scorer, shown
 from core.report.predictions_page import Said, Thumbnails, write_predictions_page
@@ -49,6 +49,7 @@ class Begun:
     Attributes:
         run: a complete run.
         options: the app's own, as resolved.
+        checked: what the checks of the exports made of them.
         found: the manifest of the inputs.
         rows: of the manifest in the order they are scored, with absolute paths.
         doubt: what is done about inputs and units in doubt.
@@ -58,6 +59,7 @@ class Begun:
 
     run: Run
     options: dict[str, Any]
+    checked: dict[str, Any]
     found: Manifest
     rows: list[dict[str, Any]]
     doubt: DoubtRule
@@ -99,9 +101,7 @@ def begin(
     run, doubt = load_run(run_path), doubt or DoubtRule()
     own = resolve_options(run.app, "predict", options or {}, stored=run.options)
     found = index_inputs(run, inputs, own, allow_outside=allow_outside)
-    for export in run.app.exports:
-        if export.check is not None:
-            export.check(own, run.task)
+    checked = {e.name: e.check(own, run.task) for e in run.app.exports if e.check is not None}
     if not len(found.table):
         msg = (
             f"{', '.join(str(p) for p in inputs[:3])}: holds no input. Pass images, folders or "
@@ -122,7 +122,7 @@ def begin(
         "allow_outside": allow_outside,
         "options": plain_options(options or {}),
     }
-    return Begun(run, dict(own), found, rows, doubt, asked, again)
+    return Begun(run, dict(own), checked, found, rows, doubt, asked, again)
 
 
 def predict(
@@ -248,6 +248,7 @@ def _context(
         task=run.task,
         run=run.content,
         options=begun.options,
+        checked=begun.checked,
         read=lambda image_id: run.app.read(by_id[image_id]),
         judged=_judged(run),
         evaluation=read_json(run.path / "metrics.json"),
@@ -266,8 +267,8 @@ def _decided(
 ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     """Predictions and decisions with their marks of doubt, and what these do to decisions."""
     of_app = {unit.name: unit for unit in run.app.units}
-    if not doubt.accept:
-        predictions = with_far_ones(predictions, float(run.content["unfamiliar_above"]))
+    limit = float(run.content["unfamiliar_above"])
+    predictions = with_far_ones(predictions, limit, accepted=doubt.accept)
     units = [
         replace(
             of_app.get(u["name"], Unit(name=u["name"], columns=())),
@@ -283,8 +284,9 @@ def _decided(
         f"the same picture as {a}" if a else f"the same picture as {b}, changed" if b else ""
         for a, b in zip(same, changed, strict=True)
     ]
-    told = _cautions(run.app, predictions)
-    caution = ["; ".join(filter(None, both)) for both in zip(copies, told, strict=True)]
+    own = _cautions(run.app, predictions)
+    told = zip(words_of(predictions, "caution"), copies, own, strict=True)
+    caution = ["; ".join(filter(None, words)) for words in told]
     marked, tables = decide_all(
         predictions.drop(columns=[CONTENT, PICTURE], errors="ignore").assign(
             same_as=np.where(same != "", same, changed), caution=caution
@@ -295,7 +297,7 @@ def _decided(
         rule=doubt,
         withheld=withheld,
     )
-    return marked.drop(columns="caution"), tables
+    return marked.drop(columns=["caution", "is_far"], errors="ignore"), tables
 
 
 def _with_unsaid(run: Run, predictions: pd.DataFrame, units: Sequence[Unit]) -> pd.DataFrame:
@@ -305,7 +307,9 @@ def _with_unsaid(run: Run, predictions: pd.DataFrame, units: Sequence[Unit]) -> 
     not be called negative for its folder holding no other that does. A run whose own data said
     nothing of units decides about images, and so it does here.
     """
-    judged = (read_json(run.path / "metrics.json").get("about") or {}).get("units") or []
+    about = read_json(run.path / "metrics.json").get("about")
+    # Beside a run without its results nothing says that its own data named none.
+    judged = (about.get("units") or []) if about else [unit.name for unit in units]
     wanted = [
         name
         for unit in units

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.app import ReportContext
-from core.base.words import quantity
+from core.base.words import NOT_A_DEVICE, quantity
 from core.cards.licence_terms import summary_of_terms
 from core.evaluation.doubt import decides_nothing, prevailing_doubt, rule_of_decision
 from core.evaluation.doubt_marks import UNFAMILIAR, is_unfamiliar, says_nothing
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LETTER", "summarise", "told_of"]
 
-NOT_A_DEVICE = (
-    "For research. Not a medical device; no decision about a person may rest on it alone."
-)
+NO_DECISION = "No decision about a person may rest on it alone."
 # Of these there may be thousands, and a table beside them lists them.
 LETTER = re.compile(r"letter-\d+\.html$")
 
@@ -122,7 +120,7 @@ def summarise(
     return {
         "schema": 1,
         "intended_use": run.content["intended_use"],
-        "not_a_medical_device": NOT_A_DEVICE if run.app.about_people else "",
+        "not_a_medical_device": f"{NOT_A_DEVICE} {NO_DECISION}" if run.app.about_people else "",
         "model_id": run.model_id,
         "app": run.app.name,
         "task": run.content["task"]["name"],

@@ -13,6 +13,7 @@ from PIL import Image
 from apps.mammography import APP
 from core.app import ExportContext, Source
 from core.evaluation.doubt import DoubtRule, decide_all
+from core.evaluation.doubt_marks import with_far_ones
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,21 +176,72 @@ def test_the_worklist_says_of_an_exam_what_every_table_says(phantom: Path, tmp_p
     }
 
 
-def test_what_is_no_mammogram_has_no_triage_also_where_doubt_is_accepted(
+def test_an_exam_with_a_leaf_is_no_routine_also_where_doubt_is_accepted(
     phantom: Path, tmp_path: Path
 ) -> None:
     made = context(phantom, tmp_path)
-    exams = sorted(made.decisions["exam"]["unit_id"])
-    # The first exam is leaves; of the second one picture is.
-    table = made.predictions.assign(embedding_distance=1.0)
-    table.loc[table["exam"] == exams[0], "embedding_distance"] = 3.0
-    table.loc[table.index[table["exam"] == exams[1]][0], "embedding_distance"] = 3.0
-    low = made.decisions["exam"].assign(decision="no")
-    changed = {"predictions": table, "decisions": {"exam": low}, "accept_doubtful": True}
-    run = {"model_id": "abc", "unfamiliar_above": 1.1}
-    export("worklist", ExportContext(**{**made.__dict__, **changed, "run": run}))
-    listed = pd.read_csv(tmp_path / "worklist.csv", dtype=str).set_index("exam")["triage"]
-    assert listed.to_dict() == dict.fromkeys(exams[1:], "routine") | {exams[0]: "withheld"}
+    leaves, leaf, leaves_high, whole = sorted(made.decisions["exam"]["unit_id"])
+    table = made.predictions.assign(
+        reason="", score_yes=0.1, score_no=0.9, predicted="no", embedding_distance=1.0
+    )
+    is_leaf = table["exam"].isin([leaves, leaves_high])
+    is_leaf[table.index[table["exam"] == leaf][0]] = True
+    table.loc[is_leaf, "embedding_distance"] = 3.0
+    table.loc[table["exam"] == leaves_high, ["score_yes", "predicted"]] = [0.9, "yes"]
+    found = {}
+    for accept in (False, True):
+        predictions, decisions = decide_all(
+            with_far_ones(table.assign(unfamiliar=is_leaf), 1.1, accepted=accept),
+            task=made.task,
+            units=APP.units,
+            threshold=0.5,
+            rule=DoubtRule(accept=accept),
+            withheld="",
+        )
+        changed = {"predictions": predictions, "decisions": decisions, "accept_doubtful": accept}
+        run = {"model_id": "abc", "unfamiliar_above": 1.1}
+        export("worklist", ExportContext(**{**made.__dict__, **changed, "run": run}))
+        listed = pd.read_csv(tmp_path / "worklist.csv", keep_default_na=False).set_index("exam")
+        columns = ["section", "decision", "triage"]
+        found[accept] = {name: tuple(listed.loc[name, columns]) for name in listed.index}
+        word = "perhaps not of the kind" if accept else "of another kind"
+        assert [word in listed.loc[name, "doubt"] for name in (leaves, leaf, whole)] == [1, 1, 0]
+        assert set(listed["missing_views"]) == {""}
+    no = {leaf: ("in doubt", "open", "open"), whole: ("by suspicion", "no", "routine")}
+    held = ("in doubt", "withheld", "withheld")
+    assert found[False] == {**no, leaves: held, leaves_high: held}
+    # Decided as asked, but never negative, and nobody is called for a leaf.
+    assert found[True] == {
+        **no,
+        leaves: ("in doubt", "open", "open"),
+        leaves_high: ("in doubt", "yes", "in doubt"),
+    }
+
+
+def test_a_view_that_is_positive_alone_is_named_beside_the_decision(
+    phantom: Path, tmp_path: Path
+) -> None:
+    made = context(phantom, tmp_path)
+    first, *others = sorted(made.decisions["exam"]["unit_id"])
+    table = made.predictions.assign(reason="", score_yes=0.1, score_no=0.9, predicted="no")
+    # The mean of this breast is (.7 + .1) / 2.
+    table.loc[table.index[table["exam"] == first][0], ["score_yes", "predicted"]] = [0.7, "yes"]
+    predictions, decisions = decide_all(
+        table, task=made.task, units=APP.units, threshold=0.5, rule=DoubtRule(), withheld=""
+    )
+    changed = {"predictions": predictions, "decisions": decisions}
+    export("worklist", ExportContext(**{**made.__dict__, **changed}))
+    listed = pd.read_csv(tmp_path / "worklist.csv", keep_default_na=False).set_index("exam")
+    assert listed["positive_alone"].to_dict() == {
+        first: "1 of 4 images is positive on its own",
+        **dict.fromkeys(others, ""),
+    }
+    # A mark and no doubt: the exam has the mean of its views.
+    assert listed.loc[first, ["decision", "triage", "doubt"]].tolist() == ["no", "routine", ""]
+    breasts = decisions["breast"]
+    is_first = breasts["unit_id"].str.startswith(f"{first}/")
+    assert sorted(breasts.loc[is_first, "n_positive_alone"]) == [0, 1]
+    assert not breasts.loc[~is_first, "n_positive_alone"].any()
 
 
 def test_an_image_without_an_exam_is_no_routine_in_a_run_that_knows_no_exams(

@@ -279,7 +279,7 @@ def test_the_side_is_guessed_from_pixels_only_at_last_and_with_a_warning(
     save(make(np.rint(shown * 4000), PatientID="P"), "d/a.dcm")
     found = index(tmp_path / "d")
     assert found.table["laterality"].tolist() == ["R"]
-    assert any(note.startswith("Warning: 1 sides are guessed") for note in found.notes)
+    assert any(note.startswith("1 sides are guessed") for note in found.notes)
 
 
 def test_voi_options_reach_the_manifest(make: Make, save: Save, tmp_path: Path) -> None:

@@ -137,6 +137,59 @@ def test_a_letter_says_the_decision_and_no_grade_that_was_not_predicted(
     assert row["urgency"] == "in doubt, to be looked at"
 
 
+def test_a_work_list_says_one_thing_of_a_patient_in_every_column(
+    context: Made, tmp_path: Path
+) -> None:
+    base = context()
+    whole = {"a", "b", "c"}
+    table = base.predictions[base.predictions["image_id"].isin(whole)].copy()
+    table["unfamiliar"] = table["image_id"] == "a"
+    said = {}
+    for name, changes in {
+        "marked": {},
+        "accepted": {"accept_doubtful": True},
+        "withheld": {"withheld": "Most are leaves."},
+    }.items():
+        write_worklist(changed(base, predictions=table, **changes))
+        for row in rows(tmp_path / "worklist.csv"):
+            told = (row["section"], row["urgency"], row["decision"], row["referred"])
+            said[name, row["patient"]] = told
+    looked_at = "in doubt, to be looked at"
+    assert said == {
+        ("marked", "'=1+1"): ("in doubt", looked_at, "open", "open"),
+        ("accepted", "'=1+1"): ("in doubt", "not referred", "1", "no"),
+        ("withheld", "'=1+1"): ("in doubt", looked_at, "withheld", "withheld"),
+        ("withheld", "<b>Bob</b>"): ("in doubt", looked_at, "withheld", "withheld"),
+        # One eye alone, of the highest grade.
+        **{
+            (name, "<b>Bob</b>"): ("in doubt", "proliferative retinopathy", "4", "yes")
+            for name in ("marked", "accepted")
+        },
+    }
+
+
+@pytest.mark.parametrize("known", [["patient"], []])
+def test_photographs_that_name_no_eye_have_a_list_and_no_letter_that_calls_both_well(
+    context: Made, tmp_path: Path, known: list[str]
+) -> None:
+    base = context(letters=True, language="en")
+    table = base.predictions[base.predictions["image_id"].isin(["a", "c"])]
+    table = table[[c for c in table if c in known or c not in {"patient", "eye"}]]
+    bare = changed(base, predictions=table)
+    assert "eye" not in bare.decisions
+    write_worklist(bare)
+    listed = {row["images"]: row for row in rows(tmp_path / "worklist.csv")}
+    assert {name: row["referred"] for name, row in listed.items()} == {
+        "a": "open" if known else "no",
+        "c": "yes",
+    }
+    assert len(rows(tmp_path / "eyes.csv")) == 2
+    write_letters(bare)
+    letters = {row["patient"]: row["letter"] for row in rows(tmp_path / "letters" / "letters.csv")}
+    mild = (tmp_path / "letters" / letters[listed["a"]["patient"]]).read_text()
+    assert "Nothing needs to be done" not in " ".join(mild.split())
+
+
 def test_no_letter_for_what_the_model_does_not_know(context: Made, tmp_path: Path) -> None:
     base = context(letters=True, language="en")
     table = base.predictions.copy()
@@ -155,8 +208,10 @@ def test_no_letter_for_what_the_model_does_not_know(context: Made, tmp_path: Pat
     assert {row["patient"]: row["referred"] for row in first}["../../up"] == "yes"
     assert {row["patient"]: row["referred"] for row in first}["'=1+1"] == "open"
     # Asked for in spite of doubt; what is no eye still gets none.
-    accepted = changed(strange, accept_doubtful=True)
+    assert strange.notes[0].endswith("--accept-doubtful writes 1 of them.")
+    accepted = changed(strange, accept_doubtful=True, notes=[])
     write_letters(accepted)
+    assert not any("--accept-doubtful" in note for note in accepted.notes)
     told = {row["patient"]: row["withheld"] for row in rows(tmp_path / "letters" / "letters.csv")}
     assert [name for name, why in told.items() if why] == ["../../up"]
     abstained = changed(strange, abstain=True)

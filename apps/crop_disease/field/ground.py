@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from affine import Affine
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Ground", "area_perimeter_m", "geodesic", "in_degrees"]
+__all__ = ["DEGREE_M", "Ground", "area_perimeter_m", "geodesic", "in_degrees"]
+
+# Metres of a degree of latitude on a sphere of 6,371 km: near enough for the side of a cell, and
+# for whether tiles overlap. What is told in metres or hectares is geodesic.
+DEGREE_M = 111_195.0
 
 
 def geodesic() -> Any:

@@ -20,6 +20,7 @@ from xml.etree import ElementTree as Xml
 
 import numpy as np
 
+from apps.crop_disease.field.ground import DEGREE_M
 from apps.crop_disease.field.rates import DictionaryUnit, Rate, dictionary_unit, stored_value
 from core.base.outputs import write_bytes
 
@@ -35,8 +36,6 @@ __all__ = ["TaskNames", "write_grid_taskdata", "write_taskdata"]
 MOST_ZONES = 254
 # Names are cut to this length by the standard.
 NAME = 32
-# Metres of a degree of latitude, near enough for the size of a cell.
-DEGREE_M = 111_320.0
 # Cells of a grid at most; terminals refuse files of many megabytes.
 MOST_CELLS = 4_000_000
 # From which share of its zones the ground of a rate is said to differ in the grid.

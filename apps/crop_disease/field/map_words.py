@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from apps.crop_disease.field.ground import DEGREE_M
 from apps.crop_disease.field.notes import area_words, tiles_of
 from core.app import ReportContext
 from core.blocks import Table
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from core.app import ExportContext
 
 __all__ = ["applied_table", "trained_share", "trust_words"]
-
-# Metres per degree of latitude; close enough for whether two tiles overlap.
-DEGREE_M = 111_195.0
 
 
 def trust_words(context: ExportContext, tiles: pd.DataFrame, *, unlike: str) -> list[str]:

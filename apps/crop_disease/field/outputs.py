@@ -31,7 +31,7 @@ from apps.crop_disease.field.notes import area_words
 from apps.crop_disease.field.prescription import write_prescription
 from apps.crop_disease.field.project import Layers
 from apps.crop_disease.field.raster import RasterFacts, describe
-from apps.crop_disease.field.rates import UNITS, read_rates
+from apps.crop_disease.field.rates import UNITS, Rate, read_rates
 from apps.crop_disease.field.spatial import read_shapes
 from apps.crop_disease.field.summary import cells, doubt_of_map, per_field, summarise, unlike
 from apps.crop_disease.field.tile_pixels import field_mask
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
     from core.app import ExportContext, Task
 
-__all__ = ["EXPORTS", "affected_classes", "write_field"]
+__all__ = ["EXPORTS", "affected_classes", "check_options", "write_field"]
 
 # What a prediction says of a tile.
 OF_PREDICTIONS = (
@@ -69,10 +69,12 @@ HEADER = (
 # Side of a cell of the grid where no working width is given; and how many cells lie across one,
 # so that the border of a zone is not moved by more than an eighth of it.
 LEAST_CELL_M, CELLS_ACROSS = 1.0, 4
+# Name of the export.
+MAPS = "maps"
 
 
-def check_options(options: Mapping[str, Any], task: Task) -> None:
-    """Refuse sizes and rates that no prescription can be made of, before a tile is scored.
+def check_options(options: Mapping[str, Any], task: Task) -> dict[str, Rate] | None:
+    """The rates of each class, read once and before a tile is scored; None where none are asked.
 
     Raises:
         ConfigError: a size is negative or no number.
@@ -83,16 +85,13 @@ def check_options(options: Mapping[str, Any], task: Task) -> None:
         if not 0 <= value < float("inf"):
             msg = f"--{name} {value:g}: is no size on the ground. Pass 0 or more."
             raise ConfigError(msg)
-    if options.get("rates"):
-        read_rates(Path(options["rates"]), task.classes)
+    return read_rates(Path(options["rates"]), task.classes) if options.get("rates") else None
 
 
 def write_field(context: ExportContext) -> list[Path]:
     """Write everything for each raster that gave more than one tile; nothing for photos."""
     written: list[Path] = []
-    rates = None
-    if context.options.get("rates"):
-        rates = read_rates(Path(context.options["rates"]), context.task.classes)
+    rates = context.checked.get(MAPS)
     for name, tiles in _rasters(context):
         folder = context.out / "maps" / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +104,7 @@ def write_field(context: ExportContext) -> list[Path]:
 
 EXPORTS = (
     Export(
-        name="maps",
+        name=MAPS,
         help="Of each raster: probability and class map, zones, hot spots, areas, a web map.",
         write=write_field,
         check=check_options,

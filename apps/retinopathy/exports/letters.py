@@ -10,7 +10,7 @@ No letter is written where the model does not know what it sees: photographs unl
 of the training, of no eye or that could not be read, one photograph given as two, and, whatever
 is accepted, where an eye or a photograph of it would ask for a doctor and the threshold does not.
 They are counted, and ``letters.csv`` names the reason. What happens next is what the work list
-says (``worklist.referred_of``), so never milder than what is said of any eye.
+says (``listed``, see ``screening``), so never milder than what is said of any eye.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.retinopathy.exports.worklist import decided, referred_of
+from apps.retinopathy.exports.worklist import decided
 from apps.retinopathy.metrics import GRADES
 from core.base.outputs import write_text
 from core.base.parsing import parse_yaml
@@ -79,22 +79,24 @@ def write_letters(context: ExportContext) -> Sequence[Path]:
     folder.mkdir(exist_ok=True)
     written: list[Path] = []
     rows: list[dict[str, str]] = []
-    patients = found.patients.assign(list=referred_of(found.patients, context))
-    for row in patients.to_dict("records"):
+    n_offered = 0
+    for row in found.patients.to_dict("records"):
         patient = {str(key): value for key, value in row.items()}
         eyes = found.eyes[found.eyes["patient"] == patient["patient"]]
         why = withheld_because(patient, eyes, context)
         name = "" if why else f"letter-{len(written) + 1:04d}.html"
+        if why and not context.accept_doubtful and not _withheld_always(patient, eyes):
+            n_offered += 1
         rows.append({"letter": name, "patient": patient["patient"], "withheld": why})
         if not why:
             write_text(folder / name, _rendered(template, _facts(patient, eyes, words)))
             written.append(folder / name)
     left = len(rows) - len(written)
+    more = f"; --accept-doubtful writes {n_offered:,} of them" if n_offered else ""
     if left:
         context.notes.append(
             f"{left:,} of {len(rows):,} letters {'was' if left == 1 else 'were'} withheld; "
-            "letters/letters.csv says why. Look at the photographs; --accept-doubtful writes "
-            "letters also for those in doubt."
+            f"letters/letters.csv says why. Look at the photographs{more}."
         )
     table = folder / "letters.csv"
     write_text(table, csv_text(pd.DataFrame(rows, columns=["letter", "patient", "withheld"])))
@@ -163,7 +165,7 @@ def _facts(
     if len(absent) == 1:
         name = words[absent[0]]
         lines.append({"name": name, "judged": False, "grade": "", "text": words["no_photograph"]})
-    key = _next_step(patient)
+    key = _next_step(patient, is_named="" not in seen)
     return {
         "words": words,
         "patient": patient["patient"],
@@ -173,15 +175,16 @@ def _facts(
     }
 
 
-def _next_step(patient: Mapping[str, Any]) -> str:
-    """What the letter asks for: what the work list says of the patient (``list``).
+def _next_step(patient: Mapping[str, Any], *, is_named: bool) -> str:
+    """What the letter asks for: what the work list says of the patient (``listed``).
 
     ``next_refer`` for yes, but ``next_repeat`` where that is only because an eye could not be
-    judged; ``next_none`` for no; else ``next_repeat``.
+    judged; ``next_none`` for no, where each photograph says which eye it shows; else
+    ``next_repeat``.
     """
-    if patient["list"] == "yes" and (patient["is_called"] or patient["decision"] == REFERRED):
+    if patient["listed"] == "yes" and (patient["is_called"] or patient["decision"] == REFERRED):
         return "next_refer"
-    return "next_none" if patient["list"] == "no" else "next_repeat"
+    return "next_none" if patient["listed"] == "no" and is_named else "next_repeat"
 
 
 def _sentence(eye: Mapping[Any, Any], words: Mapping[str, Any]) -> str:

@@ -1,21 +1,24 @@
 """The work list: patients in order of urgency, and the tables of eyes and photographs behind it.
 
-Who is in doubt comes first, in a section of their own: a photograph failed, is not gradable or
-unlike the training, an eye was not photographed or is not named, or the threshold decides
-against a referable grade. ``grade``, ``decision`` and ``doubt`` are those of every other table.
-``referred`` is yes for whoever cannot be judged (no photograph shows the eye, whatever is wrong
-with it), whose decision is ``open`` or ``withheld`` and who has to be seen all the same, and for
-whoever lies above the threshold; ``withheld`` and ``open`` where the decision is; empty for a file
-that is no picture; else no. ``why`` says which. The letters follow it (``letters``).
+Who is in doubt or not decided comes first, in a section of their own: a photograph failed, is not
+gradable or unlike the training, an eye was not photographed or is not named, the threshold decides
+against a referable grade, or decisions are withheld as a whole. ``grade``, ``decision`` and
+``doubt`` are those of every other table. ``referred`` is yes for whoever cannot be judged (no
+photograph shows the eye, whatever is wrong with it), whose decision is ``open`` or ``withheld`` and
+who has to be seen all the same, and for whoever lies above the threshold; ``withheld`` and ``open``
+where the decision is; empty for a file that is no picture; else no. ``urgency`` and the letters
+(``letters``) follow it, and ``why`` says which.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from apps.retinopathy.screening import URGENCY, Referrals, referrals
 from core.base.outputs import write_text
-from core.evaluation.doubt import OPEN, REFERRED, WITHHELD, rule_of_decision
+from core.evaluation.doubt import is_left_open, rule_of_decision
 from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
     from core.app import ExportContext
 
-__all__ = ["decided", "referred_of", "threshold_of", "write_worklist"]
+__all__ = ["decided", "threshold_of", "write_worklist"]
 
 _SCORES = ["grade", "decision", "decided", "score_referable", "score_vision_threatening"]
 _TOLD = ["referred", "why", "doubt"]
@@ -44,7 +47,7 @@ def write_worklist(context: ExportContext) -> Sequence[Path]:
     """
     found = decided(context)
     patients = found.patients.copy()
-    patients["section"] = ["in doubt" if doubt else "by urgency" for doubt in patients["doubt"]]
+    patients["section"] = np.where(is_left_open(patients), "in doubt", "by urgency")
     patients = patients.sort_values("section", key=lambda s: s != "in doubt", kind="stable")
     patients["rank"] = range(1, len(patients) + 1)
     patients["urgency"] = [URGENCY[place] for place in patients["urgency"]]
@@ -81,28 +84,9 @@ def threshold_of(run: Mapping[str, Any]) -> float | None:
     return None
 
 
-def referred_of(table: pd.DataFrame, context: ExportContext) -> list[str]:
-    """For each row yes, no, ``open``, ``withheld`` or, of no picture at all, nothing."""
-    told = []
-    for row in table.to_dict("records"):
-        what = row["decision"]
-        if what == "":
-            told.append("")
-        elif row["ungradable"]:
-            # Less evidence must never be less referral, whatever else is withheld.
-            told.append("yes")
-        elif what == WITHHELD or context.withheld:
-            told.append(WITHHELD)
-        elif row["referred"] or what == REFERRED:
-            told.append("yes")
-        else:
-            told.append(OPEN if what == OPEN else "no")
-    return told
-
-
 def _shown(table: pd.DataFrame, columns: Sequence[str], context: ExportContext) -> pd.DataFrame:
     """The columns of a table for people: words for what is decided, no column without content."""
-    table = table.assign(decided=rule_of_decision(context.run, context.task))
-    shown = table[[name for name in columns if name in table.columns]].copy()
-    shown["referred"] = referred_of(table, context)
+    rule = rule_of_decision(context.run, context.task)
+    table = table.assign(decided=rule, referred=table["listed"])
+    shown = table[[name for name in columns if name in table.columns]]
     return shown.dropna(axis="columns", how="all")
