@@ -204,7 +204,7 @@ def _missing_views(
     images = context.predictions
     if "exam" not in images:
         return [ALONE if level == "image_id" else NOT_SAID] * len(rows)
-    known: dict[str, str] = {}
+    known: dict[Any, str] = {}
     # A manifest has no column in which nothing would stand: all exams are whole then.
     if "missing_views" in images:
         by_exam = images[images["status"] == "ok"].drop_duplicates("exam").set_index("exam")
