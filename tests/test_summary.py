@@ -557,6 +557,19 @@ def test_a_case_control_design_holds_the_mix_of_classes_and_says_so() -> None:
     assert wide[1] < wide[0] * 1.1
 
 
+def test_a_number_at_a_threshold_found_here_says_so_in_its_title() -> None:
+    seeking = Metric(
+        name="found",
+        title="Sensitivity at 90 % specificity",
+        compute=partial(metrics.sensitivity_at_specificity, at_least=0.9),
+        seeks=True,
+    )
+    content, _ = summarise(predictions(BINARY), task=BINARY, metrics=[seeking], **FAST)
+    row = row_of(content, "found")
+    assert row["title"] == "Sensitivity at 90 % specificity, threshold found here"
+    assert "sought on these very cases" in row["reason"]
+
+
 @pytest.mark.parametrize("design", ["cohort", "case-control"])
 @pytest.mark.parametrize("compute", [metrics.macro_f1, slow_share])
 def test_the_rule_in_use_has_the_interval_of_the_headline(

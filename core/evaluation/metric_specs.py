@@ -29,6 +29,10 @@ __all__ = ["Spec", "part_of_spec", "same_of", "specs_of"]
 NO_BASIS = Basis("smooth")
 
 
+# Behind the title of a number whose threshold is sought on the judged cases.
+FOUND_HERE = ", threshold found here"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """A number: its words, and what its interval rests on.
@@ -108,7 +112,8 @@ def specs_of(level: Level, metrics: Sequence[Metric]) -> list[Spec]:
             replace(
                 like,
                 name=metric.name,
-                title=metric.title,
+                # Wherever it stands: in a table, a model card, beside another run.
+                title=metric.title + (FOUND_HERE if metric.seeks else ""),
                 percent=metric.percent,
                 key=f"app:{metric.name}",
                 basis=basis_of_metric(metric, level.cases),

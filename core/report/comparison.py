@@ -263,8 +263,8 @@ def _changed(content: Mapping[str, Any], names: Sequence[str]) -> list[Block]:
         [
             {
                 "What": row["what"],
-                names[0]: row["first"],
-                names[1]: row["second"],
+                f"First: {names[0]}": row["first"],
+                f"Second: {names[1]}": row["second"],
                 "Because": row["why"],
             }
             for row in content["changed"]

@@ -105,12 +105,12 @@ def _of_average(run: Mapping[str, Any], split: str) -> list[str]:
     one, own = average["temperature_of_one"], average["temperature"]
     if own == one:
         return [
-            f"The average has the temperature {own:.3g} of single networks, for only "
+            f"The average has the temperature {own:.4g} of single networks, for only "
             f"{average['n_shared']:,} images were left out by two networks or more: its scores may "
             "be less extreme than they should be. It decides at the thresholds of single ones."
         ]
     return [
-        f"The average has the temperature {own:.3g}, single networks have {one:.3g}: it was fitted "
+        f"The average has the temperature {own:.4g}, single networks have {one:.4g}: it was fitted "
         f"on {average['n_shared']:,} images that two networks or more had left out, and carried "
         "from two to all. Thresholds are those of single networks at this temperature; the average "
         "may find a few more cases and call fewer others than is said here."
