@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from core.cli.main import build
 from core.errors import MetricError
+from core.statistics.delong import delong_paired, delong_several
 from core.statistics.readers import (
     agreement_of,
     compare_with_readers,
@@ -82,6 +83,26 @@ def study(rng: np.random.Generator, better: float) -> tuple[NDArray[np.bool_], .
     return truth, readers, model, patient
 
 
+def test_the_test_of_all_areas_at_once_is_the_paired_one_of_two_and_keeps_its_level() -> None:
+    truth, readers, _, patient = study(np.random.default_rng(4), 0.0)
+    chi2, df, p = delong_several(truth, readers[:, :2])
+    pair = delong_paired(truth, readers[:, 0], readers[:, 1])
+    assert (chi2, df, p) == pytest.approx((pair.statistic**2, 1, pair.p))
+    # One score twice is one contrast less.
+    assert delong_several(truth, readers[:, [0, 1, 1]])[:2] == pytest.approx((chi2, 1))
+    rng, called = np.random.default_rng(6), {0.0: 0, 1.0: 0}
+    for better in called:
+        for _ in range(200):
+            common = rng.standard_normal(60)[patient]
+            gain = np.array([0.0, 0.0, better])
+            scores = truth[:, None] * (1 + gain) + 0.7 * common[:, None]
+            scores = scores + 0.7 * rng.standard_normal((120, 3))
+            called[better] += delong_several(truth, scores, patient)[2] < 0.05
+    # Chance of more than 20 of 200 at 5 %: less than 1 in 100.
+    assert called[0.0] <= 20
+    assert called[1.0] >= 150
+
+
 def test_a_model_as_good_as_the_readers_is_seldom_called_and_a_better_one_is() -> None:
     rng = np.random.default_rng(5)
     called = {0.0: 0, 1.0: 0}
@@ -119,6 +140,8 @@ def test_a_table_with_a_column_for_each_reader_gives_agreement_and_comparison(
     assert found["comparison"]["p"] < 0.05
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Obuchowski and Rockette" in page
+    assert found["comparison"]["all_alike"]["df"] == 4
+    assert "with 4 degrees of freedom" in page
     assert "intraclass correlation" in page.lower()
     refused = CliRunner().invoke(build(), ["readers", str(file), "--reader", "reader_0"])
     assert refused.exit_code == 2

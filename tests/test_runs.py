@@ -328,6 +328,8 @@ def test_new_data_are_compared_with_the_runs_own(place: Path, tmp_path: Path) ->
     note = page.split("Difference: here minus the run&#39;s own test; its interval: ")[1][:400]
     assert "resamples" not in note
     assert "each other number is called only where one of these differs" in note
+    # Baselines and copies were looked at in the run's own data.
+    assert "shortcuts" not in {entry["question"] for entry in done["metrics"]["verdicts"]}
 
 
 def test_every_number_recomputes_from_predictions_csv(place: Path) -> None:

@@ -19,12 +19,17 @@ from core.blocks import Table, Text
 from core.report.numbers import NBSP, UNDEFINED, interval, number, quantity
 from core.report.plots import Line, curves
 from core.statistics.discrimination import roc_points
-from core.statistics.operating_points import choose_threshold, two_by_two
+from core.statistics.operating_points import (
+    choose_threshold,
+    proportion,
+    two_by_two,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+    from numpy.typing import NDArray
 
     from core.app import ReportContext
     from core.blocks import Block
@@ -44,8 +49,14 @@ BENCHMARKS = {
     "sensitivity": 0.869,
     "specificity": 0.889,
     "PPV1": 0.044,
+    "PPV2": 0.256,
+    "PPV3": 0.286,
     "cancers found per 1,000": 5.1,
 }
+# Of the exams called, those that went further, by a column of the data with 1 or yes (ACR BI-RADS,
+# 5th edition): a biopsy was recommended, a biopsy was done.
+AFTER_RECALL = {"PPV2": "biopsy_recommended", "PPV3": "biopsy"}
+YES = ("1", "1.0", "yes", "true")
 # Share of screening exams with cancer at these benchmarks: 5.1 per 1,000 found, of 86.9 %.
 SCREENING_PREVALENCE = 0.0051 / 0.869
 # Recall rates a programme may fix; 11.6 % is the benchmark's.
@@ -84,16 +95,17 @@ def screening_audit(context: ReportContext) -> Sequence[Block]:
         _line("sensitivity", found.sensitivity),
         _line("specificity", found.specificity),
         _line("PPV1", found.ppv),
-        _per_thousand("cancers found per 1,000", found.tp, n),
-        _per_thousand("cancers missed per 1,000", found.fn, n),
+        *_after_recall(context, level, rows, y & called, called),
+        _per_thousand("cancers found per 1,000", y & called, rows),
+        _per_thousand("cancers missed per 1,000", y & ~called, rows),
     ]
     blocks: list[Block] = [
         Table(
             frame=pd.DataFrame(lines),
             title=f"By {level}",
             note=f"{_decided(context)}; {int(y.sum()):,} of {quantity(n, level)} have cancer "
-            f"({_percent(share)}). Recall rate, PPV1 and numbers per 1,000 depend on that share. "
-            + _SOURCE,
+            f"({_percent(share)}). Recall rate, predictive values and numbers per 1,000 "
+            "depend on that share. " + _SOURCE,
             numeric=("Value", "95 % interval", "Cases", "Benchmark"),
         )
     ]
@@ -116,6 +128,28 @@ def screening_audit(context: ReportContext) -> Sequence[Block]:
             )
         )
     return blocks
+
+
+def _after_recall(
+    context: ReportContext,
+    level: str,
+    rows: pd.DataFrame,
+    hit: NDArray[np.bool_],
+    called: NDArray[np.bool_],
+) -> list[dict[str, Any]]:
+    """PPV2 and PPV3, where the data say of which exams a biopsy was recommended, or done."""
+    table, key = context.manifest, {"exam": "exam", "image": "image_id"}.get(level, "")
+    if key not in table:
+        return []
+    own = rows["unit_id" if "unit_id" in rows else "image_id"].astype(str)
+    lines = []
+    for name, column in AFTER_RECALL.items():
+        if column in table:
+            went = table[column].astype(str).str.strip().str.lower().isin(YES)
+            among = called & own.isin(set(table.loc[went, key].astype(str))).to_numpy()
+            owner = rows["group"].astype(str).to_numpy()[among]
+            lines.append(_line(name, proportion(hit[among], owner, word="patient")))
+    return lines
 
 
 def _recall_words(share: float, prevalence: float | None) -> str:
@@ -248,14 +282,18 @@ def _line(name: str, rate: Rate) -> dict[str, Any]:
     }
 
 
-def _per_thousand(name: str, x: int, n: int) -> dict[str, Any]:
+def _per_thousand(name: str, hit: NDArray[np.bool_], rows: pd.DataFrame) -> dict[str, Any]:
     """One number per 1,000 of the audit beside its benchmark."""
+    rate = proportion(hit, rows["group"].astype(str).to_numpy(), word="patient")
     benchmark = BENCHMARKS.get(name)
+    ends = (rate.low, rate.high)
     return {
         "Measure": name,
-        "Value": f"{1000 * x / n:.1f}",
-        "95 % interval": "",
-        "Cases": f"{x:,} of {n:,}",
+        "Value": f"{1000 * (rate.value or 0):.1f}",
+        "95 % interval": ""
+        if None in ends
+        else " to ".join(f"{1000 * (end or 0):.1f}" for end in ends),
+        "Cases": f"{rate.x:,} of {rate.n:,}",
         "Benchmark": "" if benchmark is None else f"{benchmark:.1f}",
     }
 

@@ -58,11 +58,17 @@ def drift_blocks(results: Results) -> list[Block]:
     frame = pd.DataFrame(lines)
     unit = str(results.about.get("unit") or "image")
     methods = "; ".join(without_counts(row.get("method") for row in rows))
+    points = " Differences of percentages are in points." if any(r["percent"] for r in rows) else ""
+    first = (
+        "Asked first are the headline, in the first line, and calibration in the large, corrected "
+        "together; each other number is called only where one of these differs"
+        if any(row["name"] == "in_the_large" for row in rows)
+        else "The headline, in the first line, stands alone; each other number is called only "
+        "where it differs"
+    )
     note = (
-        f"By {unit}. Difference: here minus the run's own test; its interval: {methods}. Asked "
-        "first are the headline, in the first line, and calibration in the large, corrected "
-        "together; each other number is called only where one of these differs, and corrected for "
-        f"the number of all others (Holm's method). {reasons(rows)}"
+        f"By {unit}. Difference: here minus the run's own test; its interval: {methods}.{points} "
+        f"{first}, and corrected for the number of all others (Holm's method). {reasons(rows)}"
     )
     title = "Here against the run's own test"
     return [Table(frame, title=title, note=note.strip(), numeric=tuple(frame.columns[1:5]))]

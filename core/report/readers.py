@@ -79,6 +79,12 @@ def _comparison(found: Mapping[str, Any] | None) -> list[Block]:
         f"{count(found['n'])} cases, {count(found['n_events'])} positive. "
         f"{away['method'] or away['reason']}."
     )
+    if every := found.get("all_alike"):
+        told += (
+            f". That all readers and the model have one AUROC: chi-squared {number(every['chi2'])} "
+            f"with {count(every['df'])} degrees of freedom, p {_p(every['p'])} (DeLong, all "
+            "contrasts at once, by group)"
+        )
     return [Text(f"{told}."), Table(pd.DataFrame(lines), note=note, numeric=("AUROC",))]
 
 

@@ -43,6 +43,8 @@ __all__ = [
     "use_blocks",
 ]
 
+# Of errors among the cases that are left, measured: docs/coverage.md, the strong studies.
+RARE_ERROR, RARE_ERROR_COVERS = 0.1, 90
 # Keys of an operating point in metrics.json, and their words; the last names the class.
 RATES = (
     ("sensitivity", "Sensitivity"),
@@ -342,6 +344,11 @@ def _referral(entry: Mapping[str, Any]) -> list[Block]:
     if lines:
         frame = pd.DataFrame(lines)
         note = "The cases with the lowest score of the decided class are referred first."
+        if any(0 < float(row["error"]) < RARE_ERROR for row in entry["rows"]):
+            note += (
+                f" Where errors are this rare such intervals hold less than they say: "
+                f"{RARE_ERROR_COVERS} % of simulated truths."
+            )
         blocks.append(
             Fold(
                 "What is left when the least certain cases are referred",

@@ -34,6 +34,7 @@ __all__ = [
     "delong",
     "delong_clustered",
     "delong_paired",
+    "delong_several",
     "delong_unpaired",
     "newcombe_auroc",
 ]
@@ -311,6 +312,47 @@ def delong_paired(
         covariance=covariance if variance_a + variance_b else 0.0,
         method=f"DeLong, paired, {len(truth):,} independent cases",
     )
+
+
+def delong_several(
+    y: ArrayLike, scores: ArrayLike, groups: ArrayLike | None = None, *, word: str = "group"
+) -> tuple[float, int, float]:
+    """DeLong's test of all contrasts at once: have several scores of the same cases one area?
+
+    Args:
+        y: (N,) zeros and ones.
+        scores: (N, K) finite numbers, K of 2 or more.
+        groups: (N,) the group of each case (Obuchowski's covariance); None where each is its own.
+        word: what a group is called.
+
+    Returns:
+        chi-squared, its degrees of freedom (K - 1, less where contrasts depend on each other),
+        and p. Of two scores it is the square of the paired test.
+
+    Raises:
+        MetricError: a class is absent, or held by one group only.
+
+    >>> delong_several([0, 0, 1, 1], [[1, 1], [3, 3], [2, 2], [4, 4]])
+    (0.0, 0, 1.0)
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    index, n_groups = number_groups(groups, len(values))
+    areas, pulls = [], []
+    for column in values.T:
+        truth, value, _ = both_classes(y, column)
+        area, pull_1, pull_0, n_1, n_0 = _pulls(truth, value, index, n_groups, word)
+        areas.append(area)
+        pulls.append((pull_1, pull_0))
+    of_1, of_0 = (np.array([pair[i] for pair in pulls]) for i in (0, 1))
+    between = of_1 @ of_0.T * n_groups / (n_groups - 1)
+    covariance = of_1 @ of_1.T * n_1 / (n_1 - 1) + of_0 @ of_0.T * n_0 / (n_0 - 1)
+    covariance += between + between.T
+    # Each score against the first; any other set of contrasts gives the same.
+    contrast = np.hstack([-np.ones((len(areas) - 1, 1)), np.eye(len(areas) - 1)])
+    away, spread = contrast @ areas, contrast @ covariance @ contrast.T
+    df = int(np.linalg.matrix_rank(spread, tol=1e-12, hermitian=True))
+    chi2 = float(away @ np.linalg.pinv(spread, rcond=1e-9, hermitian=True) @ away)
+    return chi2, df, float(stats.chi2.sf(chi2, df)) if df else 1.0
 
 
 def delong_unpaired(

@@ -18,6 +18,7 @@ from core.data.table_labels import label_texts
 from core.data.tables_in import number, read_cells, read_frame
 from core.errors import ManifestError
 from core.report.readers import write_readers
+from core.statistics.delong import delong_several
 from core.statistics.intervals import Interval
 from core.statistics.readers import (
     agreement_of,
@@ -207,6 +208,8 @@ def _comparison(
         return _at_points(list(texts), held[known], ratings[known], model[known])
     some = resample_groups(plan.index[known], word=plan.word)
     found = compare_with_readers(held[known], ratings[known], model[known], some)
+    everybody = np.column_stack([ratings[known], model[known]])
+    chi2, df, p = delong_several(held[known], everybody, plan.index[known], word=plan.word)
     away = _row("AUROC: the model minus the mean of the readers", found.difference, found.interval)
     return {
         "n": int(known.sum()),
@@ -219,6 +222,7 @@ def _comparison(
         "difference": away,
         "p": found.p,
         "df": found.df,
+        "all_alike": {"chi2": chi2, "df": df, "p": p},
     }
 
 

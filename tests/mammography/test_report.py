@@ -74,6 +74,34 @@ def test_the_audit_by_hand() -> None:
     assert "recall 129 of 1,000, and 3.9 %" in texts[-1].text.replace("\xa0", " ")
 
 
+def test_predictive_values_after_recall_stand_where_the_data_know_of_biopsies() -> None:
+    told = context()
+    # Two views of each exam; e0 (found) and e2 (a false alarm) were biopsied, e1 (missed) was too.
+    images = [(f"e{i}", view) for i in range(10) for view in ("CC", "MLO")]
+    known = ReportContext(
+        app=told.app,
+        task=told.task,
+        evaluation={},
+        predictions=told.predictions,
+        decisions=told.decisions,
+        manifest=pd.DataFrame(
+            {
+                "exam": [exam for exam, _ in images],
+                "biopsy_recommended": ["yes" if e in {"e0", "e1", "e2"} else "" for e, _ in images],
+                "biopsy": ["1" if e == "e0" and view == "CC" else "0" for e, view in images],
+            }
+        ),
+    )
+    table = next(block for block in screening_audit(known) if isinstance(block, Table))
+    cases = table.frame.set_index("Measure")["Cases"].to_dict()
+    assert (cases["PPV1"], cases["PPV2"], cases["PPV3"]) == ("1 of 2", "1 of 2", "1 of 1")
+    assert table.frame["95 % interval"].ne("").all()
+    benchmark = table.frame.set_index("Measure")["Benchmark"].str.replace("\xa0", " ")
+    assert (benchmark["PPV2"], benchmark["PPV3"]) == ("25.6 %", "28.6 %")
+    bare = next(block for block in screening_audit(told) if isinstance(block, Table))
+    assert not {"PPV2", "PPV3"} & set(bare.frame["Measure"])
+
+
 def test_recall_rates_and_the_curve() -> None:
     table, figure = what_recall_finds(context())
     assert isinstance(table, Table)
