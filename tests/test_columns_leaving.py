@@ -1,10 +1,14 @@
 """What of a manifest may stand in a table of predictions: what the app allows, and no more."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 from apps.mammography import APP
+from core.app import Manifest
 from core.runs.predictions import predictions_of
+from core.training.fingerprint import named_by_app
 
 FILLED = {"image_id": "a", "path": "a.png", "label": "", "group": "p1", "split": "", "fold": ""}
 
@@ -34,3 +38,11 @@ def test_only_listed_columns_leave_the_manifest() -> None:
     others = {c for c in table.columns if not c.startswith(("score_", "logit_"))}
     assert others == set(FILLED) | allowed | made
     assert not table.isin(list(secret.values())).any(axis=None)
+
+
+def test_what_became_of_a_recall_stays_in_the_run_and_a_name_does_not() -> None:
+    table = pd.DataFrame([FILLED | {"biopsy": "1", "patient_name": "Doe^Jane"}])
+    found = Manifest(table=table, root=Path(), from_tables=("biopsy", "patient_name"))
+    kept = named_by_app(APP, found).table
+    assert "biopsy" in kept
+    assert "patient_name" not in kept

@@ -124,6 +124,8 @@ APP = App(
         *("view", "density", "age_decade", "manufacturer", "kind"),
         *("implant", "site", "abnormality"),
     ),
+    # What became of a recall; the audit has PPV2 and PPV3 by them.
+    characteristics={"biopsy_recommended": "biopsy recommended", "biopsy": "biopsy"},
     sections=(
         Section(title="Screening audit", build=screening_audit),
         Section(title="What a recall rate finds", build=what_recall_finds),

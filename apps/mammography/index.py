@@ -41,6 +41,7 @@ COLUMNS = (
     *("patient", "exam", "laterality", "view", "missing_views", "view_modifiers", "kind"),
     *("intent", "manufacturer", "implant", "age_decade", "density", "tissue", "abnormality"),
     *("lesions", "site", "spacing_mm", "target_spacing_mm", "crop", "voi", "laterality_from"),
+    *("biopsy_recommended", "biopsy"),
 )
 EXTENSIONS = {".dcm", ".dicom", ".dic", ".ima", ""}
 # Columns of a user's table that mean what ours do.
@@ -57,6 +58,8 @@ _ALIASES: Mapping[str, tuple[str, ...]] = {
     "abnormality": ("abnormality", "finding_type"),
     "lesions": ("lesions",),
     "tissue": ("tissue",),
+    "biopsy_recommended": ("biopsy_recommended", "biopsy_recommendation"),
+    "biopsy": ("biopsy", "biopsied", "biopsy_done"),
 }
 # Other spellings of a class, by task.
 _SPELLINGS: Mapping[str, Mapping[str, str]] = {
@@ -299,6 +302,8 @@ def _with_headers(
                 "tissue": cells.get("tissue", ""),
                 "abnormality": cells.get("abnormality", ""),
                 "lesions": cells.get("lesions", ""),
+                "biopsy_recommended": _yes_no(cells.get("biopsy_recommended", "")),
+                "biopsy": _yes_no(cells.get("biopsy", "")),
                 "site": cells.get("site", ""),
                 "spacing_mm": header.spacing_mm,
                 "target_spacing_mm": options.spacing_mm,

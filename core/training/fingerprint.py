@@ -67,6 +67,7 @@ def named_by_app(app: App, found: Manifest) -> Manifest:
     A table of patients holds names and dates of birth; what nobody reads is not kept.
     """
     kept = {*unit_columns(app, list(found.table.columns)), *(f"{u.name}_label" for u in app.units)}
+    kept |= {name for name, title in app.characteristics.items() if title}
     unnamed = [name for name in found.from_tables if name in found.table and name not in kept]
     return replace(found, table=found.table.drop(columns=unnamed)) if unnamed else found
 
