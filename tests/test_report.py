@@ -19,7 +19,7 @@ from PIL import ImageFile
 
 from core.app import App, Metric, ReportContext, Section, Task, Unit
 from core.base.tables import logit_columns, score_columns
-from core.blocks import Fold, Table, Text
+from core.blocks import Figure, Fold, Table, Text
 from core.errors import MetricError, OutputError
 from core.evaluation.summary import summarise
 from core.evaluation.verdicts import verdicts
@@ -741,6 +741,25 @@ def test_an_image_is_called_what_its_users_call_it() -> None:
     # A file keeps its name, whatever it is.
     assert table.frame.to_numpy().tolist() == [["image 1.png", "2 tiles of image_1.png"]]
     assert blocks_in_words(blocks, "image") == blocks
+
+
+def test_the_confusions_of_the_headlines_unit_are_shown_and_others_folded() -> None:
+    task = Task(name="t", kind="binary", classes=("no", "yes"), positive=("yes",))
+    point = {"of": "yes", "unit": "exam", "x": [0.0, 1.0], "y": [0.0, 1.0]}
+    counts = {"image": [[3, 1], [0, 4]], "exam": [[2, 0], [0, 2]], "breast": [[2, 0], [0, 2]]}
+    found = {
+        "about": {"unit": "exam"},
+        "curves": {"roc": [point]},
+        "confusion": {u: {"classes": ["no", "yes"], "counts": c} for u, c in counts.items()},
+    }
+    results = Results(found, task, "patient")
+    assert results.picture() is not None  # the ROC curve
+    first, fold = results.classes()
+    assert isinstance(first, Figure)
+    assert first.title == "Confusion matrix, by exam."
+    assert isinstance(fold, Fold)
+    # Those of the breast are the same counts once more.
+    assert [block.title for block in fold.blocks] == ["Confusion matrix, by image."]
 
 
 def _line(slope: tuple[float, float], large: tuple[float, float]) -> dict[str, Any]:

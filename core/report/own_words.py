@@ -33,6 +33,8 @@ def in_words(text: str, word: str) -> str:
 
     >>> in_words("Images: 2 images, first image_1.png; see image/a.png.", "tile")
     'Tiles: 2 tiles, first image_1.png; see image/a.png.'
+    >>> in_words("No copy of an image; an image of an eye.", "photo")
+    'No copy of a photo; a photo of an eye.'
     """
     if word == "image":
         return text
@@ -41,7 +43,10 @@ def in_words(text: str, word: str) -> str:
         new = plural(word) if found[2] else word
         return new.capitalize() if found[1] == "I" else new
 
-    return _IMAGE.sub(own, text)
+    told = _IMAGE.sub(own, text)
+    if word[0] not in "aeiou":
+        told = re.sub(rf"\b([Aa])n (?={re.escape(word)}\b)", r"\1 ", told)
+    return told
 
 
 def blocks_in_words(blocks: Sequence[Block], word: str) -> list[Block]:

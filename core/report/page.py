@@ -172,8 +172,9 @@ def _footer(context: ReportContext) -> str:
     parts = [
         f"Made by resight{f' {version}' if version else ''}.",
         f"Model {model}." if model else "",
-        "Numbers, their intervals and curves stand in metrics.json; the app's own sections are "
-        "counted from predictions.csv.",
+        "Numbers, their intervals and curves stand in metrics.json"
+        + (", those of shortcut baselines in audit.json" if context.audit.get("shortcuts") else "")
+        + "; the app's own sections are counted from predictions.csv.",
         NOT_A_DEVICE if context.app is None or context.app.about_people else "",
     ]
     return " ".join(filter(None, parts))

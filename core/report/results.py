@@ -114,13 +114,18 @@ class Results:
         """One line per class, one column per number; then the confusion matrices."""
         rows = [row for row in self._of_classes() if not RANKING.search(row["name"])]
         blocks = self._by_class(rows)
-        matrices = [self._confusion(unit, matrix) for unit, matrix in self._other_confusions()]
-        folded = [Fold("Confusion matrices of the other units", matrices)] if matrices else []
-        return [*blocks, *(folded if self._drawn else matrices)]
+        main = str(self.about.get("unit") or "image")
+        found = self._other_confusions()
+        first = [self._confusion(unit, matrix) for unit, matrix in found if unit == main]
+        rest = [self._confusion(unit, matrix) for unit, matrix in found if unit != main]
+        folded = [Fold("Confusion matrices of the other units", rest)] if rest else []
+        return [*blocks, *first, *folded]
 
     def _other_confusions(self) -> list[tuple[str, Mapping[str, Any]]]:
-        """Matrices not drawn yet, each of its counts once."""
-        found = self.evaluation.get("confusion") or {}
+        """Matrices not drawn yet, each of its counts once; the headline's unit first."""
+        main = str(self.about.get("unit") or "image")
+        every = self.evaluation.get("confusion") or {}
+        found = {unit: every[unit] for unit in sorted(every, key=lambda name: name != main)}
         seen = [found[unit]["counts"] for unit in found if f"confusion {unit}" in self._drawn]
         others = []
         for unit, matrix in found.items():
