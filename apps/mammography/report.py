@@ -11,12 +11,14 @@ doi:10.1148/radiol.2016161174.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.blocks import Table, Text
-from core.report.numbers import NBSP, UNDEFINED, interval, number, quantity
+from core.evaluation.stored_thresholds import at_prevalence
+from core.report.numbers import NBSP, UNDEFINED, estimate, interval, number, quantity
 from core.report.plots import Line, curves
 from core.statistics.discrimination import roc_points
 from core.statistics.operating_points import (
@@ -57,6 +59,7 @@ BENCHMARKS = {
 # 5th edition): a biopsy was recommended, a biopsy was done.
 AFTER_RECALL = {"PPV2": "biopsy_recommended", "PPV3": "biopsy"}
 YES = ("1", "1.0", "yes", "true")
+_ENDS = (("value", ""), ("low", "_low"), ("high", "_high"))
 # Share of screening exams with cancer at these benchmarks: 5.1 per 1,000 found, of 86.9 %.
 SCREENING_PREVALENCE = 0.0051 / 0.869
 # Recall rates a programme may fix; 11.6 % is the benchmark's.
@@ -112,19 +115,17 @@ def screening_audit(context: ReportContext) -> Sequence[Block]:
     if int(y.sum()) < FEW:
         text = f"Only {quantity(int(y.sum()), level)} with cancer: these rates may be far off."
         blocks.append(Text(text, "warning"))
-    sensitivity, specificity = found.sensitivity.value, found.specificity.value
     prevalence = float(context.evaluation.get("prevalence") or SCREENING_PREVALENCE)
-    if sensitivity is not None and specificity is not None:
-        # Bayes: of those recalled there, the share with cancer.
-        cancers, alarms = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
-        recalled = cancers + alarms
-        ppv = _percent(cancers / recalled if recalled else None)
+    rates = {"sensitivity": asdict(found.sensitivity), "specificity": asdict(found.specificity)}
+    expected = at_prevalence(rates, prevalence, 0.95)
+    if "per_1000" in expected:
+        ends = {key: expected[f"ppv{end}"] for key, end in _ENDS}
         blocks.append(
             Text(
                 f"Where {1000 * prevalence:.1f} of 1,000 have cancer, the same sensitivity and "
-                f"specificity would recall {1000 * recalled:.0f} of 1,000, and {ppv} of those "
-                "recalled would have cancer. This holds only if cancers and normals there are "
-                "like those tested here."
+                f"specificity would recall {expected['per_1000']['called']:.0f} of 1,000, and "
+                f"{estimate({**ends, 'percent': True})} of those recalled would have cancer. This "
+                "holds only if cancers and normals there are like those tested here."
             )
         )
     return blocks

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from core.evaluation.cases import Level
 
-__all__ = ["counted_at", "reached", "threshold_in_force", "thresholds_of"]
+__all__ = ["at_prevalence", "counted_at", "reached", "threshold_in_force", "thresholds_of"]
 
 # Rates of an operating point and their words.
 NAMES = {
@@ -111,10 +111,10 @@ def reached(
         content["sensitivity"], content["specificity"], level.confidence
     )
     entry["by_prevalence"] = [
-        _at_prevalence(content, share, level.confidence) for share in PREVALENCES
+        at_prevalence(content, share, level.confidence) for share in PREVALENCES
     ]
     if prevalence is not None:
-        entry["at_prevalence"] = _at_prevalence(content, prevalence, level.confidence)
+        entry["at_prevalence"] = at_prevalence(content, prevalence, level.confidence)
     return entry, rows
 
 
@@ -147,7 +147,7 @@ def threshold_in_force(run: Mapping[str, Any], split: str) -> float | dict[str, 
     return thresholds_of(point, split)
 
 
-def _at_prevalence(
+def at_prevalence(
     content: Mapping[str, Any], prevalence: float, confidence: float
 ) -> dict[str, Any]:
     """Predictive values and counts per 1,000 where the model will be used."""
