@@ -94,7 +94,7 @@ def learning_curves(log: pd.DataFrame, *, title: str = "Learning curves", note: 
         # Half an epoch to either side: the ticks of a single epoch would be fractions.
         axes[-1].set_xlim(float(log["epoch"].min()) - 0.5, float(log["epoch"].max()) + 0.5)
     shown = ["member"] if len(members) > 1 else []
-    return finish(canvas, title, note, log[[*shown, "epoch", *losses, *scores]])
+    return finish(canvas, title, note, log[[*shown, "epoch", *losses, *scores]].round(4))
 
 
 @styled
