@@ -18,7 +18,10 @@ ARGS =
 SUITABLE = import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON := $(shell for p in .venv/bin/python python3 python3.13 python3.12 python3.11 python; do \
   if "$$p" -c '$(SUITABLE)' 2>/dev/null; then echo "$$p"; break; fi; done)
-RUN = $(or $(PYTHON),$(error None of python3, python3.13, python3.12, python3.11 and python is \
+# An older Python 3 is told by bootstrap.py what to install; what is no Python is told here.
+RUNS := $(shell "$(PYTHON)" -c 'import sys; print(sys.version_info >= (3, 6))' 2>/dev/null)
+NONE = None of python3, python3.13, python3.12, python3.11 and python is
+RUN = $(if $(findstring True,$(RUNS)),"$(PYTHON)",$(error $(or $(PYTHON:%=% is not),$(NONE)) \
   a Python 3.11, 3.12 or 3.13 with its venv module. Install one (Debian, Ubuntu: apt install \
   python3 python3-venv), or name yours: make PYTHON=/path/to/python3.12)) bootstrap.py
 UNIVERSAL = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

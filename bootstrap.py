@@ -91,6 +91,12 @@ def is_there() -> bool:
     return shutil.which("python", path=str(BIN)) is not None
 
 
+def has_pip() -> bool:
+    """Whether pip runs in .venv; not where its making was stopped half way."""
+    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.call([str(BIN / "python"), "-m", "pip", "--version"], **nowhere) == 0
+
+
 def install() -> None:
     """Make .venv what the locks say, unless it is; a second call at once waits for the first."""
     if not OLDEST <= sys.version_info[:2] <= NEWEST or sys.maxsize < 2**32:
@@ -118,18 +124,25 @@ def make(found: str, wanted: str) -> None:
             say(f"{free:.1f} GB are free where about {NEEDED_GB} are needed: it may not fit")
         # One that we made for another Python or place goes; one made by hand is added to.
         clear = ["--clear"] if found or not is_there() else []
-        step(".venv could not be made", [sys.executable, "-m", "venv", *clear, str(VENV)])
+        venv = [sys.executable, "-m", "venv", str(VENV)]
+        step(".venv could not be made", [*venv, *clear])
+        if not has_pip():
+            step(".venv could not be made", [*venv, "--clear"])
     python = str(BIN / "python")
+    # What was stopped while files were linked counts as installed and lacks some of them.
+    stopped = found.startswith("unfinished")
     # Not whole until the end, but worth keeping.
     STAMP.write_text(f"unfinished {place}", encoding="utf-8")
     hashed = ["--require-hashes", "--only-binary", ":all:", "-r"]
     quiet = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
     pip, uv = [python, "-m", "pip", "install"], [str(BIN / "uv"), "pip", "install"]
     uv += ["--python", python]
-    step("uv could not be installed", [*pip, *quiet, *hashed, str(LOCKS[0])])
+    anew = ["--force-reinstall"] if stopped else []
+    step("uv could not be installed", [*pip, *quiet, *anew, *hashed, str(LOCKS[0])])
     say(f"installing requirements.lock into .venv (about {NEEDED_GB} GB; minutes at first)")
     failure = "The dependencies could not be installed"
-    step(failure, [*uv, *hashed, str(LOCKS[1])])
+    anew = ["--reinstall"] if stopped else []
+    step(failure, [*uv, *anew, *hashed, str(LOCKS[1])])
     # The lock holds what the build needs, so nothing without a hash is fetched.
     alone = ["--no-deps", "--no-build-isolation", "--no-index", "--editable", str(ROOT)]
     step("The project itself could not be installed", [*uv, *alone])
@@ -172,6 +185,8 @@ def environment() -> "dict[str, str]":
     env.setdefault("UV_SYSTEM_CERTS", "1")
     # Single wheels of PyTorch's libraries are over half a gigabyte.
     env.setdefault("UV_HTTP_TIMEOUT", "300")
+    # pip would try five times, for more than a minute, before it says that there is no network.
+    env.setdefault("PIP_RETRIES", "2")
     return env
 
 
@@ -197,6 +212,9 @@ def main(arguments: "list[str]") -> int:
         install()
     except OSError as error:
         stop(f"{error}. {advice(str(error))}")
+    except KeyboardInterrupt:
+        say("\nset-up: stopped. The same command goes on from here.")
+        return 130
     if arguments[0] == "install":
         return 0
     program = shutil.which(command[0], path=str(BIN))

@@ -1,15 +1,18 @@
 """Batches depend on nothing but their number: not on the order, the worker, or a restart."""
 
 import pickle
+import sys
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from core.app import find_app
-from core.data.loader import Draw, StepSampler, TrainImages
+from core.data.loader import Draw, StepSampler, TrainImages, require_guard, train_loader
 from core.data.prepared import Prepared, resize_to
+from core.errors import ConfigError
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,31 @@ def test_image_of_an_epoch_is_the_same_in_any_worker_and_order(images: TrainImag
     np.testing.assert_array_equal(forward, backward)
     other = [images[Draw(row, 2, (32, 32))]["pixels"].numpy() for row in range(8)]
     assert not np.array_equal(forward, other)
+
+
+def test_processes_that_load_start_afresh(images: TrainImages) -> None:
+    sampler = StepSampler(
+        np.arange(8), batch=4, seed=0, weights=None, size_of=lambda _: (32, 32), step=lambda: 0
+    )
+    loader = train_loader(images, sampler, workers=2, pin=False)
+    assert loader.multiprocessing_context.get_start_method() == "spawn"
+    assert train_loader(images, sampler, workers=0, pin=False).multiprocessing_context is None
+
+
+def test_a_script_that_loaders_would_run_again_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "train.py"
+    script.write_text("train('leaves')\n")
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script))
+    require_guard(0)
+    with pytest.raises(ConfigError, match=r"train.py: 2 processes .*if __name__ == \"__main__\""):
+        require_guard(2)
+    script.write_text("if __name__ == '__main__':\n    train('leaves')\n")
+    require_guard(2)
+    # In a notebook there is no script.
+    monkeypatch.delattr(sys.modules["__main__"], "__file__")
+    require_guard(2)
 
 
 def test_epoch_taken_up_in_the_middle_gives_the_rest_of_it() -> None:

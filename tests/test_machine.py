@@ -6,8 +6,11 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
+import torch
 
 from core.base import machine
 from core.base.machine import (
@@ -22,8 +25,9 @@ from core.base.machine import (
     sleeping_threads,
     threads,
 )
-from core.base.settings import Question
+from core.base.settings import Question, TrainConfig
 from core.errors import ConfigError
+from core.training.machine_check import check_machine
 from core.training.recipe import Facts, resolve
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,13 +63,55 @@ def test_a_precision_in_the_environment_wins_over_the_machines_and_loses_to_the_
         plan = resolve(asked, facts, app_defaults={}, plan={}, flags=flags)
         return plan.config.precision, plan.reasons["precision"]
 
-    for value in machine.PRECISIONS:
+    for value in ("32-true", "bf16-mixed"):
         monkeypatch.setenv("RESIGHT_PRECISION", value)
         assert planned() == (value, "RESIGHT_PRECISION")
         assert planned(precision="32-true") == ("32-true", "command line")
     monkeypatch.setenv("RESIGHT_PRECISION", "bf16")
     with pytest.raises(ConfigError, match=r"RESIGHT_PRECISION is 'bf16'.*32-true, bf16-mixed"):
         planned()
+
+
+def test_float16_is_of_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RESIGHT_PRECISION", "16-mixed")
+    assert precision(Machine(device="mps", has_bf16=False, cores=2))[0] == "16-mixed"
+    # Lightning would train in bfloat16 without a word.
+    with pytest.raises(ConfigError, match=r"RESIGHT_PRECISION=16-mixed: .*32-true or bf16-mixed"):
+        precision(Machine(device="cpu", has_bf16=True, cores=2))
+    with pytest.raises(ConfigError, match=r"--precision 16-mixed: a processor"):
+        check_machine(TrainConfig(device="cpu", precision="16-mixed"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "instruction", "has_bf16"),
+    [("AVX512", True, True), ("AVX512", False, False), ("AVX2", True, False)],
+)
+def test_a_processor_has_bfloat16_where_it_has_the_instruction(
+    flags: str, instruction: bool, has_bf16: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: flags)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: instruction)
+    assert detect("cpu").has_bf16 is has_bf16
+
+
+def test_an_accelerator_is_found_and_can_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert pick_device("auto").type == "mps"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for name in ("auto", "gpu", "cuda"):
+        assert pick_device(name).type == "cuda"
+    assert pick_device("cpu").type == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    assert detect() == Machine(device="cuda", has_bf16=True, cores=cores())
+    assert not detect("mps").has_bf16
+
+
+def test_more_images_go_together_on_an_accelerator() -> None:
+    assert [machine.scoring_batch(name) for name in ("cpu", "cuda", "mps")] == [8, 32, 32]
+
+
+def test_pixels_are_channels_last() -> None:
+    assert machine.memory_format() is torch.channels_last
 
 
 def test_only_a_precision_with_a_scaled_loss_has_a_plain_optimiser() -> None:
@@ -105,6 +151,18 @@ def test_cores_are_those_of_the_affinity_and_the_quota(
 
 
 @pytest.mark.parametrize(
+    ("quota", "expected"), [("150000 100000", 2), ("10000 100000", 1), ("900000 100000", 4)]
+)
+def test_a_quota_of_a_container_limits_the_cores(
+    quota: str, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpu.max").write_text(quota + "\n")
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    assert cores() == expected
+
+
+@pytest.mark.parametrize(
     ("files", "quota"),
     [
         ({"cpu.max": "150000 100000"}, 1.5),
@@ -134,6 +192,70 @@ def test_threads_leave_out_the_cores_that_others_use(
     assert threads() == expected
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert threads() == 3
+
+
+@pytest.mark.parametrize(
+    ("mine", "busy", "expected"), [(1, 0.0, 1), (2, 3.0, 2), (2, 7.0, 1), (2, 40.0, 1)]
+)
+def test_a_share_of_a_large_machine_is_not_exceeded(
+    monkeypatch: pytest.MonkeyPatch, mine: int, busy: float, expected: int
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(machine, "cores", lambda: mine)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(machine, "_busy_cores", lambda: busy)
+    assert threads() == expected
+
+
+@pytest.mark.parametrize(
+    ("loads", "busy"),
+    [
+        # Over the last minute, and processes that run now, this one among them.
+        ("3.00 9.00 9.00 9/400 1", 3.0),
+        ("9.00 1.00 1.00 3/400 1", 2.0),
+        ("5.00 5.00 5.00 1/400 1", 0.0),
+    ],
+)
+def test_cores_are_busy_that_others_use_both_now_and_lately(
+    loads: str, busy: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "loadavg").write_text(loads + "\n")
+    monkeypatch.setattr(machine, "LOADS", tmp_path / "loadavg")
+    assert machine._busy_cores() == busy
+
+
+@pytest.mark.parametrize("name", ["memory.max", "memory/memory.limit_in_bytes"])
+def test_memory_is_the_machines_within_the_limit_of_the_container(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
+    whole = psutil.virtual_memory().total
+    (tmp_path / "memory").mkdir()
+    for text, expected in (("1000000", 1_000_000), ("max", whole), (str(2**63 - 4096), whole)):
+        (tmp_path / name).write_text(text + "\n")
+        assert machine.total_memory() == expected
+
+
+def test_free_disk_is_that_of_the_nearest_folder_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = SimpleNamespace(total=9, used=2, free=7)
+    monkeypatch.setattr(machine.shutil, "disk_usage", {tmp_path: usage}.__getitem__)
+    assert machine.free_disk(tmp_path / "not" / "yet") == 7
+
+
+def test_prepared_pixels_are_kept_where_the_user_or_the_system_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("RESIGHT_HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    assert machine.cache_home() == Path.home() / ".cache" / "resight"
+    monkeypatch.setenv("LOCALAPPDATA", "/local")
+    assert machine.cache_home() == Path("/local/resight")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert machine.cache_home() == Path("/cache/resight")
+    monkeypatch.setenv("RESIGHT_HOME", "/mine")
+    assert machine.cache_home() == Path("/mine")
 
 
 def test_few_files_start_few_readers(monkeypatch: pytest.MonkeyPatch) -> None:

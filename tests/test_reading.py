@@ -42,10 +42,12 @@ def read(row):
     if name == "spin":
         while True:
             pass
-    if name == "once":
+    if name in {"once", "pause"}:
         mark = row["path"] + ".seen"
         if not os.path.exists(mark):
             open(mark, "w").close()
+            if name == "pause":
+                time.sleep(60)
             os.kill(os.getpid(), signal.SIGKILL)
     if name == "odd":
         raise ZeroDivisionError("in a decoder")
@@ -126,7 +128,7 @@ def test_file_that_never_ends_is_given_up(
     read: Any, monkeypatch: pytest.MonkeyPatch, name: str, limit: str, said: str
 ) -> None:
     read_apart(read, {"path": "fine"})  # a reader that has started
-    monkeypatch.setattr(reading, limit, 0.3)
+    monkeypatch.setattr(reading, limit, 1.0)
     start = time.monotonic()
     with pytest.raises(ImageError, match=f"{name}: it was still being decoded .* {said}"):
         read_apart(read, {"path": f"/data/{name}"})
@@ -143,6 +145,14 @@ def test_slow_start_of_a_reader_is_not_held_against_a_file(
 def test_reader_that_is_killed_once_costs_no_row(read: Any, tmp_path: Path) -> None:
     assert read_apart(read, {"path": str(tmp_path / "once")})[0, 0, 0] == 4
     assert (tmp_path / "once.seen").exists()
+
+
+def test_reader_that_once_comes_to_nothing_costs_no_row(
+    read: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_apart(read, {"path": "fine"})  # a reader that has started
+    monkeypatch.setattr(reading, "STALLED", 1.0)
+    assert read_apart(read, {"path": str(tmp_path / "pause")})[0, 0, 0] == 5
 
 
 def test_what_a_library_prints_does_not_become_pixels(read: Any) -> None:

@@ -355,6 +355,19 @@ def test_an_environment_survives_kills_and_company_and_keeps_what_the_user_adds(
     again = run(clone, env, "install")
     assert (again.returncode, again.stderr) == (0, "")
 
+    # As a kill leaves it: a package that counts as installed and lacks a file; pip as well.
+    packages = Path(next((clone / ".venv").rglob("setuptools"))).parent
+    (packages / "setuptools" / "build_meta.py").unlink()
+    stamp = clone / ".venv" / bootstrap.STAMP.name
+    _, place = stamp.read_text(encoding="utf-8").split(" ", 1)
+    stamp.write_text(f"unfinished {place}", encoding="utf-8")
+    mended = run(clone, env, "python", "-c", "import setuptools.build_meta")
+    assert mended.returncode == 0, mended.stderr
+    (packages / "pip" / "__main__.py").unlink()
+    stamp.unlink()
+    mended = run(clone, env, "resight")
+    assert mended.returncode == 0, mended.stderr
+
     added = run(clone, env, "pip", "install", "--disable-pip-version-check", "iniconfig")
     assert added.returncode == 0, added.stderr
     lock = clone / "requirements.lock"
@@ -379,6 +392,7 @@ def test_an_environment_survives_kills_and_company_and_keeps_what_the_user_adds(
     [
         ("old 3.12 /here", True, None),
         ("unfinished 3.12 /here", True, None),
+        ("unfinished 3.12 /there", True, ["--clear"]),
         # Scripts hold the path of their interpreter: a clone that moved is made anew.
         ("old 3.12 /there", True, ["--clear"]),
         ("old 3.11 /here", True, ["--clear"]),
@@ -399,19 +413,26 @@ def test_only_an_environment_of_ours_for_another_python_or_place_is_emptied(
     monkeypatch.setattr(bootstrap, "step", lambda _, command: steps.append(command))
     monkeypatch.setattr(bootstrap, "STAMP", tmp_path / "stamp")
     monkeypatch.setattr(bootstrap, "is_there", lambda: has_python)
+    monkeypatch.setattr(bootstrap, "has_pip", lambda: True)
     bootstrap.make(found, "new 3.12 /here")
     assert (tmp_path / "stamp").read_text(encoding="utf-8") == "new 3.12 /here"
-    made = [command[3:-1] for command in steps if command[1:3] == ["-m", "venv"]]
+    made = [command[4:] for command in steps if command[1:3] == ["-m", "venv"]]
     assert made == ([] if venv is None else [venv])
+    # What a kill left half linked counts as installed.
+    anew = [any("reinstall" in word for word in command) for command in steps]
+    assert sum(anew) == (2 if found.startswith("unfinished") else 0)
 
 
+@pytest.mark.parametrize("given", [[], ["PYTHON=/no/such/python"], ["PYTHON=/usr/bin/false"]])
 @pytest.mark.parametrize("target", ["install", "check"])
-def test_make_without_a_python_says_what_to_install(target: str, clone: Path) -> None:
+def test_make_without_a_python_says_what_to_install(
+    target: str, given: list[str], clone: Path
+) -> None:
     make = shutil.which("make")
     if make is None:
         pytest.skip("needs make")
     done = subprocess.run(
-        [make, target],
+        [make, target, *given],
         cwd=clone,
         env={"PATH": str(clone / "nothing"), "SHELL": "/bin/sh"},
         capture_output=True,

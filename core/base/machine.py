@@ -41,6 +41,7 @@ __all__ = [
     "pick_device",
     "precision",
     "readers",
+    "require_precision",
     "scoring_batch",
     "sleeping_threads",
     "threads",
@@ -48,6 +49,7 @@ __all__ = [
 ]
 
 CGROUP = Path("/sys/fs/cgroup")
+LOADS = Path("/proc/loadavg")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 # Most processes that load training images beside an accelerator; more only compete for the disk.
 MOST_WORKERS = 8
@@ -139,7 +141,7 @@ def precision(machine: Machine) -> tuple[str, str]:
     runs as it would on another machine.
 
     Raises:
-        ConfigError: the variable names no precision.
+        ConfigError: the variable names no precision, or one that the device does not have.
     """
     forced = os.environ.get("RESIGHT_PRECISION")
     if forced:
@@ -149,6 +151,7 @@ def precision(machine: Machine) -> tuple[str, str]:
                 f"planned. Set it to {', '.join(PRECISIONS)}, or unset it."
             )
             raise ConfigError(msg)
+        require_precision(forced, machine.device, given="RESIGHT_PRECISION=")
         return forced, "RESIGHT_PRECISION"
     where = "an accelerator" if machine.has_gpu else "a processor"
     if machine.has_bf16:
@@ -156,6 +159,20 @@ def precision(machine: Machine) -> tuple[str, str]:
     if machine.device == "cuda":
         return "16-mixed", "an accelerator without bfloat16"
     return "32-true", f"{where} without bfloat16 instructions"
+
+
+def require_precision(precision: str | None, device: str, *, given: str = "--precision ") -> None:
+    """Refuse float16 on a processor: Lightning would train in bfloat16 in its place.
+
+    Raises:
+        ConfigError: with those that a processor has.
+    """
+    if precision == "16-mixed" and device == "cpu":
+        msg = (
+            f"{given}{precision}: a processor does not train in float16. "
+            "Choose 32-true or bf16-mixed."
+        )
+        raise ConfigError(msg)
 
 
 def fused(device: str, precision: str | None) -> bool:
@@ -232,7 +249,7 @@ def threads() -> int:
 def _busy_cores() -> float:
     """Cores that others keep busy, both now and over the last minute; 0 where it is not known."""
     with suppress(OSError, ValueError, IndexError):
-        words = Path("/proc/loadavg").read_text(encoding="ascii").split()
+        words = LOADS.read_text(encoding="ascii").split()
         # This process is one of those that run now.
         return min(float(words[0]), int(words[3].split("/")[0]) - 1)
     with suppress(OSError, AttributeError):

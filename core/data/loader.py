@@ -9,7 +9,10 @@ of workers, and a training that was killed goes on exactly where it stopped.
 from __future__ import annotations
 
 import random
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -19,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from core.base.seeds import mix_seed
 from core.data.prepared import resize_to
+from core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from core.app import App
     from core.data.prepared import Prepared
 
-__all__ = ["StepSampler", "TrainImages", "eval_batches", "train_loader"]
+__all__ = ["StepSampler", "TrainImages", "eval_batches", "require_guard", "train_loader"]
 
 Batch = dict[str, torch.Tensor]
 
@@ -166,6 +170,31 @@ class StepSampler(Sampler[list[Draw]]):
             start = (number * self.shards + self.shard) * self.batch
             rows = order[start : start + self.batch]
             yield [Draw(int(row), epoch, size_px) for row in rows]
+
+
+def require_guard(workers: int) -> None:
+    """Refuse a script that each loader process would run from its start, training included.
+
+    A process that ``multiprocessing`` spawns imports the script of its parent first ("safe
+    importing of main module" in Python's documentation), and a parent that waits for one that
+    died there waits for ever.
+
+    Raises:
+        ConfigError: the script does not ask for its ``__name__``.
+    """
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    if not workers or script is None:
+        return
+    text = "__name__"
+    with suppress(OSError):
+        text = Path(script).read_text(encoding="utf-8", errors="replace")
+    if "__name__" not in text:
+        msg = (
+            f"{script}: {workers} processes are to load images, and each would run this script "
+            'anew. Put what it does below a line `if __name__ == "__main__":`, or load images '
+            "in this process (workers=0)."
+        )
+        raise ConfigError(msg)
 
 
 def train_loader(

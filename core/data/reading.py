@@ -126,6 +126,7 @@ class _Reader:
         """Start the clock of a file; ``has_started`` starts it anew when imports are done."""
         self.is_decoding = False
         self.overdue = ""
+        self.cost_too_much = False
         self.spent_before = self.spent = _processor_seconds(self.process.pid)
         self.waited = 0.0
 
@@ -142,6 +143,7 @@ class _Reader:
         limit = SECONDS if self.is_decoding else _START_SECONDS
         if now - self.spent_before > limit:
             self.overdue = f"after {limit:.0f} s of processor time"
+            self.cost_too_much = True
         elif self.waited > STALLED:
             self.overdue = f"after {STALLED:.0f} s without any progress"
         if self.overdue:
@@ -206,8 +208,8 @@ class _Pool:
             except (EOFError, OSError, ValueError):
                 code = self._drop(reader)
                 # Memory may have been short for a moment, or the file before may have done it:
-                # only a file that ends a reader of its own, or outlasts one, is to blame.
-                if is_second or (reader.is_decoding and reader.overdue):
+                # only a file that ends a reader of its own, or costs too much, is to blame.
+                if is_second or (reader.is_decoding and reader.cost_too_much):
                     raise ImageError(_ended(path, code, reader)) from None
                 is_second = True
                 continue

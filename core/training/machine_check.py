@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
 
+from core.base.machine import pick_device, require_precision
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def check_machine(config: TrainConfig) -> None:
         for name in ("device", "devices", "strategy", "precision")
         if getattr(config, name) not in {"auto", None}
     }
+    require_precision(config.precision, pick_device(config.device).type)
     for noisy in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:

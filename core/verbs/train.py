@@ -25,6 +25,7 @@ from core.base.progress import log
 from core.base.settings import Plan, Question, TrainConfig, check_settings, read_plan, write_plan
 from core.data.input_files import absolute_rows, require_apart, with_paths
 from core.data.label_map import in_words
+from core.data.loader import require_guard
 from core.data.prepared import Form, Preparation, prepare_table
 from core.data.split import draw_folds, draw_split
 from core.errors import ConfigError, ManifestError, ResightError
@@ -195,6 +196,7 @@ def _train(
     defaults = {**domain, **words.get("settings", {})}
     plan = resolve(question, facts, app_defaults=defaults, plan=planned, flags=settings)
     config = plan.config
+    require_guard(config.workers or 0)
     write_text(out / "plan.yaml", write_plan(plan))
     on_plan(plan, words)
 
