@@ -34,6 +34,7 @@ PROGRAM = textwrap.dedent(
         import gc, hashlib, json, os, signal, traceback
         from pathlib import Path
         import pandas as pd, torch
+        from torch.optim.optimizer import register_optimizer_step_post_hook
         from torch.utils.data import DataLoader, Dataset
         from core.base.settings import TrainConfig
         from core.model.backbone import create_backbone
@@ -63,7 +64,7 @@ PROGRAM = textwrap.dedent(
                 lr_head=1e-3, lr_backbone=1e-3, dropout=0.2, precision=asked["precision"],
                 batchnorm="frozen" if asked["frozen"] else "train",
                 # What is not killed writes only after its epochs, for a test's time is dear.
-                checkpoint_minutes=0.0 if at >= 0 else 60.0, patience=1.0)
+                checkpoint_minutes=0.0 if at >= 0 else 60.0, patience=1.0, clip=0.05)
             torch.manual_seed(0)
             backbone, weights = create_backbone("test_resnet", weights="none", in_channels=3)
             network = build_network(
@@ -78,6 +79,21 @@ PROGRAM = textwrap.dedent(
                         os.kill(os.getpid(), how)
                     plain(self, batch, batch_idx)
                 Classifier.on_train_batch_start = deadly
+            did = {"norms": []}
+            def look(optimizer, args, kwargs):
+                grads = [p.grad for g in optimizer.param_groups for p in g["params"]]
+                norms = [g.float().norm() for g in grads if g is not None]
+                did["norms"].append(float(torch.stack(norms).norm()))
+                did["fused"] = bool(optimizer.param_groups[0]["fused"])
+            def started(self):
+                conv = next(m for m in self.network.modules() if isinstance(m, torch.nn.Conv2d))
+                did["precision"] = self.trainer.precision
+                conv.register_forward_hook(
+                    lambda layer, _, out: did.update(
+                        computed=str(out.dtype), weights=str(layer.weight.dtype),
+                        channels_last=out.is_contiguous(memory_format=torch.channels_last)))
+            Classifier.on_train_start = started
+            register_optimizer_step_post_hook(look)
             images = TrainImages(store, y, app=App, augment=True, seed=0)
             def size_of(epoch):
                 return (32, 32) if asked["small_first"] and epoch < 1 else (side, side)
@@ -88,6 +104,7 @@ PROGRAM = textwrap.dedent(
             done = fit(network, config, groups=parameter_groups(network, config), train=loader,
                        val=DataLoader(Val(), batch_size=None), steps_per_epoch=4, folder=folder,
                        start_log_loss=1e9, score=None, seconds=seconds)
+            (root / f"did-{folder.name}.json").write_text(json.dumps(did))
             digest = hashlib.sha256(done.best.read_bytes()).hexdigest()
             return f"{digest} {len(done.log)} {done.stopped}".rstrip()
 
@@ -180,6 +197,22 @@ def test_every_choice_of_a_machine_trains_and_resumes_to_the_same_bits(
     every: Path, name: str
 ) -> None:
     assert (every / name / "resumed-6").read_text() == (every / name / "whole").read_text()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and fork are POSIX")
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_training_computes_as_it_was_planned(every: Path, name: str) -> None:
+    did = json.loads((every / name / "did-a.json").read_text())
+    precision = {**PLAIN, **VARIANTS[name]}["precision"]
+    assert did["precision"] == precision
+    assert did["weights"] == "torch.float32"
+    assert (
+        did["computed"] == {"32-true": "torch.float32", "bf16-mixed": "torch.bfloat16"}[precision]
+    )
+    assert did["channels_last"]
+    assert did["fused"]
+    # Two epochs of four steps, each with a gradient that was longer than the limit.
+    assert did["norms"] == pytest.approx([0.05] * 8, rel=1e-3)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="SIGKILL and fork are POSIX")
