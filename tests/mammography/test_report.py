@@ -74,6 +74,14 @@ def test_the_audit_by_hand() -> None:
     assert "recall 129 of 1,000, and 3.9 %" in texts[-1].text.replace("\xa0", " ")
 
 
+def test_of_nobody_recalled_no_share_is_told() -> None:
+    told = context(prevalence=0.01)
+    told.decisions["exam"]["decision"] = "no"
+    text = [block for block in screening_audit(told) if isinstance(block, Text)][-1].text
+    assert "would recall nobody. This holds" in text
+    assert "not estimable" not in text
+
+
 def test_predictive_values_after_recall_stand_where_the_data_know_of_biopsies() -> None:
     told = context()
     # Two views of each exam; e0 (found) and e2 (a false alarm) were biopsied, e1 (missed) was too.
