@@ -120,12 +120,14 @@ def screening_audit(context: ReportContext) -> Sequence[Block]:
     expected = at_prevalence(rates, prevalence, 0.95)
     if "per_1000" in expected:
         ends = {key: expected[f"ppv{end}"] for key, end in _ENDS}
-        recalled = f"{expected['per_1000']['called']:.0f} of 1,000, and "
-        recalled += f"{estimate({**ends, 'percent': True})} of those recalled would have cancer"
+        recalled = "nobody"
+        if expected["ppv"] is not None:
+            recalled = f"{expected['per_1000']['called']:.0f} of 1,000, and "
+            recalled += f"{estimate({**ends, 'percent': True})} of those recalled would have cancer"
         blocks.append(
             Text(
                 f"Where {1000 * prevalence:.1f} of 1,000 have cancer, the same sensitivity and "
-                f"specificity would recall {recalled if expected['ppv'] is not None else 'nobody'}. "
+                f"specificity would recall {recalled}. "
                 "This holds only if cancers and normals there are like those tested here."
             )
         )

@@ -54,10 +54,12 @@ def number(value: float, *, percent: bool = False, places: int | None = None) ->
     ('94.8 %', '99.96')
     >>> number(0.81234), number(1234.5), number(-0.25)[1:], number(49.96, places=1)
     ('0.812', '1,234.5', '0.250', '50.0')
-    >>> number(1e-9), number(1 - 1e-9)
-    ('< 0.000001', '> 0.999999')
+    >>> number(1e-9), number(1 - 1e-9), number(1 - 1e-16)
+    ('< 0.000001', '> 0.999999', '1.000')
     """
     scaled, bound = (100 * value, 100.0) if percent else (value, 1.0)
+    # What arithmetic leaves of an exact end.
+    scaled = next((end for end in (0.0, bound) if abs(scaled - end) < 1e-10), scaled)
     usual = 1 if percent or abs(scaled) >= 100 else 3
     for decimals in range(usual, 7) if places is None else (places,):
         text = f"{scaled:,.{decimals}f}"
