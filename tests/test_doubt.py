@@ -15,6 +15,7 @@ import pytest
 
 from core.app import Task, Unit
 from core.data.facts import grey_of
+from core.evaluation import copies
 from core.evaluation.copies import CONTENT, PICTURE, changed_copies, same_pictures, written
 from core.evaluation.doubt import DoubtRule, decide_all, decides_nothing, prevailing_doubt
 from core.evaluation.doubt_marks import with_far_ones
@@ -287,7 +288,9 @@ CHANGES = {
 }
 
 
-def test_a_changed_copy_as_the_other_eye_is_no_eye_and_a_fellow_eye_is_one() -> None:
+def test_a_changed_copy_as_another_eye_is_no_eye_and_a_fellow_eye_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     rows = [(name, "l", _retina(i), _retina(i)) for i, name in enumerate(CHANGES)]
     pictures = {f"{name} l": one for name, _, one, _ in rows}
     pictures |= {f"{name} r": CHANGES[name](same) for name, _, _, same in rows}
@@ -301,6 +304,19 @@ def test_a_changed_copy_as_the_other_eye_is_no_eye_and_a_fellow_eye_is_one() -> 
     for name in CHANGES:
         assert (found[f"{name} l"], found[f"{name} r"]) == (f"{name} r", f"{name} l"), name
     assert not any(found[name] for name in pictures if name.startswith(("two", "one")))
+    # In another patient: no eye of that patient was photographed.
+    pictures["other l"] = CHANGES["mirrored, cropped, saved"](_retina(50))
+    frame.loc[len(frame)] = {**frame.iloc[0], "image_id": "other l", "patient": "other", "eye": "l"}
+    frame["path"] = frame["image_id"]
+    frame[PICTURE] = [written(grey_of(np.ascontiguousarray(p))) for p in pictures.values()]
+    between = dict(zip(frame["image_id"], changed_copies(frame, UNITS, workers=2), strict=True))
+    assert (between["other l"], between["two eyes l"]) == ("two eyes l", "other l")
+    assert {name: between[name] for name in found if name != "two eyes l"} == {
+        name: other for name, other in found.items() if name != "two eyes l"
+    }
+    monkeypatch.setattr(copies, "MOST_COMPARED", len(frame) - 1)
+    assert not any(changed_copies(frame, UNITS)[frame["image_id"] == "other l"])
+    frame = frame[frame["image_id"] != "other l"]
     patients = decided(frame.assign(same_as=list(found.values())), accept=True)["patient"]
     assert set(patients.loc[list(CHANGES), "decision"]) == {"open"}
     assert patients.loc["two eyes", "decision"] == "no"

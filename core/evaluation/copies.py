@@ -1,10 +1,11 @@
 """One picture given under two names: as both eyes of a patient, as two breasts, as two patients.
 
 Then one of them was never photographed, whatever its scores say. The same pixels are found
-among all inputs by a hash; a copy that was saved anew, resized, cropped, turned or mirrored
-among the images of one patient or exam, by registered local features
-(``core.data.moved_copies``). That several images of one eye, or frames of one file, are alike
-is no contradiction. docs/outputs.md has how often copies, and fellow eyes, are taken for one.
+among all inputs by a hash; a copy that was saved anew, resized, cropped, turned or mirrored by
+registered local features (``core.data.moved_copies``): pair by pair among the images of one
+patient or exam, and among all inputs, if they are not too many. That several images of one eye,
+or frames of one file, are alike is no contradiction. docs/outputs.md has how often copies, fellow
+eyes and other patients are taken for one.
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CONTENT",
+    "MOST_COMPARED",
     "PICTURE",
     "changed_copies",
     "compares_pictures",
+    "is_compared_with_all",
     "same_pictures",
     "written",
 ]
@@ -39,6 +42,8 @@ __all__ = [
 # Columns of scored rows that leave no command: the hash of an input's pixels, and the small grey
 # picture by which changed copies are found, a PNG in base64 of some 6 kB.
 CONTENT, PICTURE = "content_hash", "small_picture"
+# Inputs that are all compared with each other: 35 ms each, and what is kept of each takes memory.
+MOST_COMPARED = 5_000
 
 
 def compares_pictures(units: Sequence[Unit]) -> bool:
@@ -89,23 +94,22 @@ def same_pictures(predictions: pd.DataFrame, units: Sequence[Unit]) -> NDArray[n
 def changed_copies(
     predictions: pd.DataFrame, units: Sequence[Unit], *, workers: int = 1
 ) -> NDArray[np.object_]:
-    """The input (N,) of the same patient or exam that shows the same picture, changed.
+    """The other input (N,) that shows the same picture, changed, and stands for something else.
 
     Args:
         predictions: with ``small_picture``; empty where there is none.
-        units: those with parts are compared within the outermost of them.
+        units: those with parts are compared within the outermost of them, and all inputs with
+            each other, if these are at most ``MOST_COMPARED``.
         workers: threads.
 
     Returns:
-        image ids, of an input that stands for something else and is most alike; empty where
-        there is none.
+        image ids, of the same patient before those of others, the most alike first; empty
+        where there is none.
     """
     found = np.full(len(predictions), "", dtype=object)
     within = [unit for unit in units if unit.parts]
-    if PICTURE not in predictions or not within:
-        return found
-    outer = min(within, key=lambda unit: len(unit.columns))
-    if not set(outer.columns) <= set(predictions):
+    outer = min(within, key=lambda unit: len(unit.columns), default=None)
+    if PICTURE not in predictions or outer is None or not set(outer.columns) <= set(predictions):
         return found
     ids, pictures = text_of(predictions["image_id"]), text_of(predictions[PICTURE])
     paths, stands_for = text_of(predictions["path"]), _stand_for(predictions, units)
@@ -117,16 +121,24 @@ def changed_copies(
         if len({stands_for[i] for i in at}) > 1
     ]
 
-    def compare(at: list[int]) -> list[tuple[float, int, int]]:
+    def compare(at: list[int], threads: int = 1) -> list[tuple[float, int, int]]:
         facts = [Facts(f"{i:09d}", sha256=str(i), grey=_read(pictures[i])) for i in at]
-        pairs, _ = moved_copies(facts)
+        pairs, _ = moved_copies(facts, workers=threads)
         return [(pair.agreement, int(pair.first), int(pair.second)) for pair in pairs]
 
-    for alike in in_threads(compare, groups, workers=workers):
+    everywhere = (
+        np.flatnonzero(pictures != "").tolist() if is_compared_with_all(predictions) else []
+    )
+    for alike in [*in_threads(compare, groups, workers=workers), compare(everywhere, workers)]:
         for _, i, j in sorted(alike, reverse=True):
             if stands_for[i] != stands_for[j] and paths[i] != paths[j]:
                 found[i], found[j] = found[i] or str(ids[j]), found[j] or str(ids[i])
     return found
+
+
+def is_compared_with_all(predictions: pd.DataFrame) -> bool:
+    """Whether changed copies are looked for among all inputs and not within a patient alone."""
+    return PICTURE in predictions and int((predictions[PICTURE] != "").sum()) <= MOST_COMPARED
 
 
 def _read(text: str) -> NDArray[np.uint8]:

@@ -21,7 +21,15 @@ from core.base.words import quantity
 from core.data.attempt import one_line
 from core.data.input_files import absolute_rows, require_apart, stamps_of, with_paths
 from core.errors import ImageError, ManifestError, ResightError
-from core.evaluation.copies import CONTENT, PICTURE, changed_copies, same_pictures
+from core.evaluation.copies import (
+    CONTENT,
+    MOST_COMPARED,
+    PICTURE,
+    changed_copies,
+    compares_pictures,
+    is_compared_with_all,
+    same_pictures,
+)
 from core.evaluation.doubt import DoubtRule, decide_all, prevailing_doubt
 from core.evaluation.doubt_marks import with_far_ones, words_of
 from core.prediction.journal import JOURNAL, stream_through
@@ -193,6 +201,7 @@ def complete(
         scorer.keep = thumbnails.keep
         predictions = stream_through(out / JOURNAL, rows, scorer, extent=begun.found.extent)
         predictions["path"] = [row["shown"] for row in rows]
+        told = _note_of_comparison(run, predictions)
         withheld = "" if doubt.accept else prevailing_doubt(predictions, is_decided=False)
         predictions, decisions = _decided(
             run, predictions, doubt, withheld, workers=workers or readers(len(rows))
@@ -202,7 +211,7 @@ def complete(
             if unit != "image":
                 write_table(out / f"decisions_{unit}", level)
         context = _context(begun, out, scorer, predictions, decisions, withheld)
-        context.notes.extend(_note_of_copies(predictions))
+        context.notes.extend([*_note_of_copies(predictions), *told])
         files, failed = _export(run, context)
         summary = summarise(run, context, begun.found, files)
         summary["failed_exports"] = failed
@@ -330,6 +339,17 @@ def _note_of_copies(predictions: pd.DataFrame) -> list[str]:
         f"something else, as it is or saved anew, resized, cropped, turned or mirrored (first: "
         f"{first['image_id']} and {first['same_as']}). One of each was never imaged; the column "
         "same_as names it, and nothing negative is decided about them."
+    ]
+
+
+def _note_of_comparison(run: Run, predictions: pd.DataFrame) -> list[str]:
+    """A sentence where changed copies are looked for within patients alone."""
+    if not compares_pictures(run.app.units) or is_compared_with_all(predictions):
+        return []
+    return [
+        f"Changed copies were looked for within each patient or exam only: of more than "
+        f"{MOST_COMPARED:,} inputs all are not compared with each other, unless their pixels are "
+        "equal. Predict in smaller batches to find those between patients."
     ]
 
 
