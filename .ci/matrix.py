@@ -114,8 +114,10 @@ def prepare(name: str, python: str, place: Path) -> Path:
 
 def check(command: list[str]) -> None:
     """Run a step of the preparation; leave with its output where it fails."""
+    # The system knows a network's own certificate authority, uv's built-in list does not.
+    env = {"UV_SYSTEM_CERTS": "1", **os.environ}
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False, stdin=None
+        command, cwd=ROOT, env=env, capture_output=True, encoding="utf-8", check=False
     )
     if done.returncode != 0:
         sys.exit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")

@@ -67,6 +67,8 @@ def step(command: list[str | Path], folder: Path = ROOT, *, expected: int = 0) -
     hidden = {"PYTHONPATH", "VIRTUAL_ENV"}
     env = {name: value for name, value in os.environ.items() if name not in hidden}
     env["RESIGHT_HOME"] = str(folder / "home")
+    # The system knows a network's own certificate authority, uv's built-in list does not.
+    env.setdefault("UV_SYSTEM_CERTS", "1")
     done = subprocess.run(
         words,
         cwd=folder,
