@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["Block", "Figure", "Fold", "Numbers", "Pictures", "Table", "Text"]
+__all__ = ["MARKS", "Block", "Figure", "Fold", "Numbers", "Pictures", "Table", "Text"]
+
+# Raised letters, which no value and no name ends in.
+MARKS = "ᵃᵇᶜᵈᵉᶠᵍʰʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ"
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,16 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; cells are already the strings to show. Columns in ``numeric`` align right."""
+    """A table; cells are already the strings to show. Columns in ``numeric`` align right.
+
+    A cell may end in one or more of ``MARKS``; ``marked`` says what each means, in their order.
+    """
 
     frame: pd.DataFrame
     title: str = ""
     note: str = ""
     numeric: tuple[str, ...] = ()
+    marked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

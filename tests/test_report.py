@@ -28,7 +28,7 @@ from core.report.calibration_words import calibration_words, temperature_words
 from core.report.first_screen import cautions, first_screen
 from core.report.html import render_page
 from core.report.model_card import model_card
-from core.report.numbers import count, number, rounded_parts
+from core.report.numbers import count, metrics_table, number, rounded_parts
 from core.report.own_words import blocks_in_words
 from core.report.page import report_html, write_report
 from core.report.results import Results
@@ -415,7 +415,7 @@ def test_undefined_is_said_with_its_reason() -> None:
     told = words_of(report_html(context(found, rows, task=task)))
     recall = next(r for r in found["metrics"] if r["name"] == "recall" and r["of"] == "phoma")
     assert recall["value"] is None
-    assert "phoma 0 not estimable not estimable" in told
+    assert "phoma 0 not estimable a not estimable b not estimable c" in told
     assert "Recall (phoma)" in told
     assert "no case is of this class" in told
     assert "not estimable: not estimable" not in told
@@ -510,7 +510,7 @@ def test_the_page_says_how_a_unit_comes_by_its_label_and_what_a_threshold_leaves
     told = "The truth of each leaf is the worst finding of its images, in the order 0 < 1 < 2."
     assert told in page
     # A table of classes is not decided by the threshold of a yes or no.
-    assert "Of the predicted class." in page
+    assert "Precision, recall and F1 are of the predicted class." in page
     assert "Decided at the operating point in use." not in page
     stated = evaluate(rows.assign(leaf_label="1"), grades, **settings)
     assert "its own label in the table" in stated["about"]["truth"]["leaf"]
@@ -626,7 +626,7 @@ def test_every_kind_of_task_has_a_report(kind: Any) -> None:
     found = evaluate(rows, task, metrics=(), operating_points=[])
     told = words_of(report_html(context(found, rows, task=task)))
     assert "On 39 images" in told
-    assert not re.search(r"\b(nan|None)\b", told)
+    assert not re.search(r"\bnan\b|\bNone\b(?! was seen)", told)
 
 
 def test_numbers_alone_make_a_report(table: pd.DataFrame) -> None:
@@ -680,11 +680,63 @@ def test_what_is_folded_is_printed_in_an_appendix(page: str) -> None:
     assert 'class="fold"' not in paper
     body, _, appendix = paper.partition('<section id="appendix">')
     assert "How the intervals were made: Appendix A" in body
+    # A section of which all is folded goes there with its heading, and leaves no empty one.
+    assert "<h2>Checklist" not in body
+    assert re.search(r"<h3>A\d+\. Checklist for reporting</h3>", appendix)
+    # Only pointers are joined to one another.
+    told = re.findall(r'<p class="text note pointer">[^<]*</p>', body)
+    assert len(told) < appendix.count('class="part')
+    assert all(one.count(": Appendix A") == one.count("Appendix A") for one in told)
+    assert body.count("Appendix A") == sum(one.count("Appendix A") for one in told)
     assert "bootstrap of 200 resamples" in appendix
     # Nothing is lost and nothing is printed twice.
     assert sorted(re.findall(r"<td[^>]*>[^<]*", paper)) == sorted(
         re.findall(r"<td[^>]*>[^<]*", page)
     )
+
+
+def test_what_is_said_of_cells_is_a_mark_in_each_and_one_note_below() -> None:
+    few, far = "none was seen", "too few to judge: 2 events"
+    rows = [
+        {
+            "name": "a",
+            "title": "A",
+            "value": 0.1,
+            "low": 0.0,
+            "high": 0.2,
+            "reason": f"{few}; {far}",
+        },
+        {"name": "b", "title": "B", "value": 0.3, "low": 0.2, "high": 0.4, "reason": ""},
+        {"name": "c", "title": "C", "value": None, "reason": f"not estimable: {far}."},
+    ]
+    page = render_page("T", lead="", sections=[("S", [metrics_table(rows)])])
+    cells = re.findall(r'<td class="num">(.*?)</td>', page)
+    told = ["0.100<sup>a, b</sup>", "0.300", "not estimable<sup>b</sup>"]
+    assert [cells[0], cells[4], cells[8]] == told
+    (caption,) = re.findall(r'<p class="caption">(.*?)</p>', page)
+    notes = "<sup>a</sup> None was seen. <sup>b</sup> Too few to judge: 2 events."
+    assert " ".join(caption.split()) == notes
+
+
+def test_a_method_loses_the_number_of_its_cases_and_no_other_word() -> None:
+    methods = [
+        "bootstrap of 2,000 resamples of 33 exams, on the scale of logarithm of 1 minus it",
+        "Wilson, 1 independent case",
+        "Wilson, 1,204 independent cases",
+        "Newcombe's score interval, 2 positive and 86 negative exams",
+    ]
+    rows = [
+        {"name": f"m{i}", "title": f"M{i}", "value": 0.5, "unit": "exam", "method": method}
+        for i, method in enumerate(methods)
+    ]
+    (fold,) = Results({"metrics": rows}, TASK, "exam").methods()
+    (table,) = fold.blocks
+    assert table.frame["Method"].tolist() == [
+        "bootstrap of 2,000 resamples of exams, on the scale of logarithm of 1 minus it",
+        "Wilson, independent cases",
+        "Newcombe's score interval, positive and negative exams",
+    ]
+    assert table.frame["Of"].tolist() == ["M0", "M1, M2", "M3"]
 
 
 def test_a_system_without_a_library_of_weasyprint_prints_without_a_warning(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from apps.crop_disease.images import augment, prepare
 from apps.crop_disease.inputs import index, raster_found, read
 from apps.crop_disease.metrics import METRICS
 from apps.crop_disease.phantom import write_phantom
-from apps.crop_disease.report import by_severity, confused_pairs
+from apps.crop_disease.report import by_severity, confused_pairs, several_diseases
 from core.app import App, Domain, Section, Task, Tour, Unit
 from core.data.framing import PADDING
 
@@ -63,6 +63,7 @@ APP = App(
     subgroups=("crop", "variety", "site", "camera", "field", "flight"),
     sections=(
         Section(title="Classes taken for one another", build=confused_pairs, part="errors"),
+        Section(title="Several diseases on one leaf", build=several_diseases, part="subgroups"),
         Section(title="Light and severe infections", build=by_severity, part="subgroups"),
         Section(title="Areas of a field", build=areas_and_severity),
         Section(

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from core.app import ReportContext
     from core.blocks import Block
 
-__all__ = ["by_severity", "confused_pairs"]
+__all__ = ["by_severity", "confused_pairs", "several_diseases"]
 
 # Pairs listed, pairs shown with pictures, and pictures of each.
 PAIRS, PICTURED, PICTURES = 8, 3, 4
@@ -164,6 +164,47 @@ def by_severity(context: ReportContext) -> Sequence[Block]:
             )
         )
     return blocks
+
+
+def several_diseases(context: ReportContext) -> Sequence[Block]:
+    """How photos fare that show more than one disease, where the data say what each shows.
+
+    Known where the manifest has a column for two or more of the classes, above zero where a
+    photo shows it. Left out where several labels are predicted at once.
+    """
+    import pandas as pd  # noqa: PLC0415  (see above)
+
+    shown = [name for name in context.task.classes if name in context.manifest.columns]
+    if len(shown) < 2 or context.task.kind == "multilabel":
+        return []
+    judged = _judged(context)
+    named = context.manifest.set_index("image_id")[shown].reindex(judged["image_id"])
+    is_on = (named.apply(pd.to_numeric, errors="coerce").fillna(0) > 0).to_numpy()
+    several = is_on.sum(axis=1) > 1
+    if not several.any():
+        return []
+    is_called = np.stack([(judged["decision"] == name).to_numpy() for name in shown], axis=1)
+    right = judged["decision"] == judged["label"]
+    also = (is_on & is_called).any(axis=1) & ~right.to_numpy()
+    word = _pictures_are(context)
+    share, other = "Called their label (95 % interval)", "Called another disease on them"
+    rows = []
+    for title, among in (("one disease", is_on.sum(axis=1) == 1), ("several diseases", several)):
+        rows.append(
+            {
+                f"{word.capitalize()} with": title,
+                "n": count(int(among.sum())),
+                share: _share(right[among], judged[among]) if among.any() else "none",
+                other: count(int(also[among].sum())),
+            }
+        )
+    names = ", ".join(context.task.title(name) for name in shown)
+    note = (
+        f"Diseases are those that the data name: {names}. The label and the call name one of them "
+        "each, so a call does not say that no other disease is there; treatment may need "
+        "several."
+    )
+    return [Table(pd.DataFrame(rows), note=note, numeric=("n", share, other))]
 
 
 def _pictures_are(context: ReportContext) -> str:

@@ -134,7 +134,7 @@ APP = App(
     exports=(
         Export(
             name="worklist",
-            help="Exams in doubt, then the others by suspicion, with percentile and triage class.",
+            help="Exams in doubt, then the others by score, with percentile and triage class.",
             write=write_worklist,
         ),
         Export(

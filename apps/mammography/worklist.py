@@ -78,9 +78,7 @@ def write_worklist(context: ExportContext) -> Sequence[Path]:
     rows["is_other"] = _is_no_mammogram(context, rows, level, identifier)
     # Of a run that knows no exams; one that does says so of each image in ``doubt``.
     rows["is_alone"] = level == "image_id"
-    rows["section"] = np.where(
-        is_left_open(rows) | rows["score"].isna(), "in doubt", "by suspicion"
-    )
+    rows["section"] = np.where(is_left_open(rows) | rows["score"].isna(), "in doubt", "by score")
     rows["late"] = rows["section"] != "in doubt"
     rows = rows.sort_values(
         ["late", "score", identifier], ascending=[True, False, True], na_position="first"

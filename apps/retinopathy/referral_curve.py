@@ -13,7 +13,18 @@ import numpy as np
 
 from apps.retinopathy.metrics import GRADES, VISION_THREATENING
 from core.errors import MetricError
-from core.report.drawing import HALF, INK, PAPER, SOFT, canvas_of, finish, look_of, styled, table_of
+from core.report.drawing import (
+    HALF,
+    INK,
+    PAPER,
+    SOFT,
+    canvas_of,
+    finish,
+    legend_below,
+    look_of,
+    styled,
+    table_of,
+)
 from core.report.numbers import quantity
 from core.statistics.discrimination import roc_points
 from core.statistics.operating_points import two_by_two
@@ -70,7 +81,7 @@ def _drawn(
     at_threshold: str,
 ) -> Figure:
     """Curves, and points with their intervals."""
-    canvas, axes = canvas_of(HALF, HALF)
+    canvas, axes = canvas_of(HALF, HALF + 20 * len(curves))
     axes.plot([0, 1], [0, 1], color=SOFT, linewidth=0.8, linestyle=(0, (2, 2)))
     plotted: list[tuple[str, float, float]] = []
     for i, (name, curve) in enumerate(curves):
@@ -90,19 +101,24 @@ def _drawn(
             upright = [sensitivity.low, sensitivity.high]
             axes.plot([at[0]] * 2, upright, color=INK, linewidth=1)
         axes.plot([at[0]], [at[1]], "o", markersize=6, color=INK, markerfacecolor=PAPER)
+        # Towards the middle of the square, and above what lies at its foot.
+        is_right, is_low = at[0] > 0.5, at[1] < 0.2
         axes.annotate(
             name,
             at,
-            xytext=(9, -13),
+            xytext=(-9 if is_right else 9, 7 if is_low else -9),
             textcoords="offset points",
+            ha="right" if is_right else "left",
+            va="bottom" if is_low else "top",
             color=INK,
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.5, "alpha": 0.85},
         )
         plotted.append((name, *at))
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="1 \N{MINUS SIGN} specificity")
     axes.set_ylabel("Sensitivity")
     axes.set_aspect("equal")
     axes.grid()
-    axes.legend(handlelength=2.4, labelspacing=0.25, loc="lower right")
+    legend_below(canvas)
     note = (
         f"{quantity(len(rows), 'gradable patient')}, each by the worse eye. Bars: 95 % intervals "
         f"of an operating point of the referable grades, counted {at_threshold}."
@@ -110,4 +126,4 @@ def _drawn(
         else f"{quantity(len(rows), 'gradable patient')}, each by the worse eye."
     )
     data = table_of(plotted, ["curve or point", "1 - specificity", "sensitivity"])
-    return finish(canvas, "Operating points of referral", note, data)
+    return finish(canvas, "Operating points of referral.", note, data)

@@ -17,7 +17,7 @@ from apps.retinopathy.index import UNGRADABLE
 from apps.retinopathy.metrics import GRADES
 from apps.retinopathy.referral_curve import referral_curve
 from apps.retinopathy.screening import is_ungradable, referrals
-from core.blocks import Pictures, Table, Text
+from core.blocks import Fold, Pictures, Table, Text
 from core.evaluation.stored_thresholds import counted_at, thresholds_of
 from core.evaluation.units import text_of
 from core.report.numbers import count, estimate, number, point_words, quantity
@@ -59,6 +59,7 @@ def screening(context: ReportContext) -> Sequence[Block]:
     given = context.evaluation.get("prevalence")
     judged = _with_refused(context)
     rows: list[dict[str, str]] = []
+    apart: list[dict[str, str]] = []
     prevalence = None
     n_lost = 0
     points: list[tuple[str, NDArray[np.bool_]]] = []
@@ -77,16 +78,10 @@ def screening(context: ReportContext) -> Sequence[Block]:
         prevalence = float(given) if given else float(truth.mean())
         lost = patients["ungradable"]
         n_lost = int(lost.sum())
-        ways = [("left out", ~lost), ("counted as referred", lost | ~lost)]
-        for words, among in ways if n_lost else ways[1:]:
+        for table, among in ((rows, lost | ~lost), (apart, ~lost)):
             part = patients[among]
-            rows.append(
-                {
-                    "Decided by": name,
-                    "Ungradable patients": words if n_lost else "none",
-                    **_rates(truth[among], part["referred"], part["group"], prevalence),
-                }
-            )
+            rates = _rates(truth[among], part["referred"], part["group"], prevalence)
+            table.append({"Decided by": name, **rates})
     frame = pd.DataFrame(rows)
     where = "as stated for the place of use" if given else "that of these patients"
     note = (
@@ -96,12 +91,17 @@ def screening(context: ReportContext) -> Sequence[Block]:
     )
     if n_lost:
         note += (
-            f"{quantity(n_lost, 'patient')} with an eye that no photograph lets be judged: whoever "
-            "cannot be judged has to be seen, so the second way is the one a programme lives with."
+            f"{quantity(n_lost, 'patient')} with an eye that no photograph lets be judged "
+            f"{'is' if n_lost == 1 else 'are'} counted as referred, for whoever cannot be judged "
+            "has to be seen."
         )
+    numeric = tuple(frame.columns[1:])
     blocks: list[Block] = [
-        Table(frame, title="Referral of patients", note=note, numeric=tuple(frame.columns[2:]))
+        Table(frame, title="Referral of patients", note=note.strip(), numeric=numeric)
     ]
+    if n_lost:
+        title = f"Referral without {quantity(n_lost, 'ungradable patient')}"
+        blocks.append(Fold(title, [Table(pd.DataFrame(apart), numeric=numeric)]))
     figure = referral_curve(patients, points, at="; ".join(dict.fromkeys(decided_at)))
     blocks += [figure] if figure is not None else []
     few = _few(context)
@@ -361,15 +361,14 @@ def worst_errors(context: ReportContext) -> Sequence[Block]:
     )
     pictures = list(_pictured(far.head(SHOWN).to_dict("records"), context))
     if pictures:
-        blocks.append(
-            Pictures(
-                title="Farthest off",
-                pictures=pictures,
-                note="As the network sees them, gradable ones first. Right of each, where a map is "
-                "shown: the regions that raised the score. It shows where the network looked, not "
-                "where a lesion is. Grades are those of one or more graders and can be wrong too.",
-            )
+        gallery = Pictures(
+            title="",
+            pictures=pictures,
+            note="As the network sees them, gradable ones first. Right of each, where a map is "
+            "shown: the regions that raised the score. It shows where the network looked, not "
+            "where a lesion is. Grades are those of one or more graders and can be wrong too.",
         )
+        blocks.append(Fold("The photographs farthest off", [gallery]))
     return blocks
 
 

@@ -16,13 +16,13 @@ from core.cards.licence_terms import may_release, union_of_terms
 from core.report import plots_data
 from core.report.numbers import (
     UNDEFINED,
+    Footnotes,
     count,
     estimate,
     interval,
     number,
     pick,
     quantity,
-    reasons,
     sentences,
     value_words,
 )
@@ -205,7 +205,8 @@ def _without(context: ReportContext, results: Results) -> list[Block]:
 
 def _shortcuts(audit: Mapping[str, Any], results: Results) -> list[Block]:
     """Baselines that never see the subject, beside this model."""
-    lines, told = [], []
+    lines = []
+    notes = Footnotes()
     same = pick(results.rows, name="balanced_accuracy", of="", subgroup="", unit="image")
     known = audit.get("shortcuts") or []
     if same and known:
@@ -222,17 +223,16 @@ def _shortcuts(audit: Mapping[str, Any], results: Results) -> list[Block]:
         )
     for entry in known:
         what = f"{SHORTCUTS.get(str(entry['name']), entry['name'])} alone"
-        told.append({"title": what, "reason": entry.get("reason")})
         lines.append(
             {
                 "The label predicted from": what,
-                "Balanced accuracy": value_words({**entry, "percent": True}),
+                "Balanced accuracy": value_words({**entry, "percent": True}) + notes.mark(entry),
                 "95 % interval": interval({**entry, "percent": True}),
                 "By chance": number(entry["chance"], percent=True),
                 "Images": count(entry["n"]),
             }
         )
-    if not told:
+    if not known:
         return []
     frame = pd.DataFrame(lines)
     note = (
@@ -243,8 +243,9 @@ def _shortcuts(audit: Mapping[str, Any], results: Results) -> list[Block]:
         Table(
             frame,
             title="Shortcut baselines",
-            note=" ".join(filter(None, [note, reasons(told)])),
+            note=note,
             numeric=tuple(frame.columns[1:]),
+            marked=notes.told,
         )
     ]
 
@@ -300,7 +301,7 @@ def settings_blocks(context: ReportContext) -> list[Block]:
         return []
     frame = context.plan.rename(columns=lambda name: str(name).capitalize()).astype(str)
     last = str(frame.columns[-1])
-    usual = frame[last].isin(DEFAULTS)
+    usual = frame[last].str.match(_DEFAULTS)
     blocks: list[Block] = []
     if (~usual).any():
         blocks.append(
@@ -313,8 +314,8 @@ def settings_blocks(context: ReportContext) -> list[Block]:
     return blocks
 
 
-# Reasons that say no more than that nobody chose.
-DEFAULTS = ("core default", "default")
+# Reasons that say no more than that nobody chose, and that the data did not decide either.
+_DEFAULTS = r"(?:core )?default(?: of \w+)?$"
 
 
 def provenance_blocks(context: ReportContext) -> list[Block]:
@@ -341,8 +342,8 @@ def provenance_blocks(context: ReportContext) -> list[Block]:
         "Seed": about.get("seed", run.get("seed")),
         "Resamples, of numbers that need them": about.get("resamples"),
     }
-    for package, version in (run.get("versions") or {}).items():
-        lines[f"Version of {package}"] = version
+    versions = (run.get("versions") or {}).items()
+    lines["Versions"] = ", ".join(f"{package} {version}" for package, version in versions)
     shown = [(key, str(value)) for key, value in lines.items() if value not in (None, "")]
     return [
         Fold(

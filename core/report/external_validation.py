@@ -11,13 +11,13 @@ import pandas as pd
 
 from core.blocks import Block, Fold, Table, Text
 from core.report.numbers import (
+    Footnotes,
     count,
     estimate,
     interval,
     level_words,
     number,
     quantity,
-    reasons,
     value_words,
     without_counts,
 )
@@ -43,6 +43,7 @@ def drift_blocks(results: Results) -> list[Block]:
     if not rows:
         return []
     lines = []
+    notes = Footnotes()
     for row in rows:
         away = {**row, "value": row.get("difference")}
         lines.append(
@@ -50,7 +51,7 @@ def drift_blocks(results: Results) -> list[Block]:
                 "Measure": str(row["title"]),
                 "The run's own test": _one(row, row.get("before")),
                 "Here": _one(row, row.get("now")),
-                "Difference": value_words(away),
+                "Difference": value_words(away) + notes.mark(row),
                 level_words(results.rows): interval(away),
                 "In words": str(row.get("verdict") or ""),
             }
@@ -68,10 +69,11 @@ def drift_blocks(results: Results) -> list[Block]:
     )
     note = (
         f"By {unit}. Difference: here minus the run's own test; its interval: {methods}.{points} "
-        f"{first}, and corrected for the number of all others (Holm's method). {reasons(rows)}"
+        f"{first}, and corrected for the number of all others (Holm's method)."
     )
     title = "Here against the run's own test"
-    return [Table(frame, title=title, note=note.strip(), numeric=tuple(frame.columns[1:5]))]
+    numeric = tuple(frame.columns[1:5])
+    return [Table(frame, title=title, note=note, numeric=numeric, marked=notes.told)]
 
 
 def _one(row: Mapping[str, Any], value: float | None) -> str:

@@ -9,11 +9,12 @@ import pandas as pd
 from core.blocks import Block, Figure, Fold, Table
 from core.report import plots
 from core.report.numbers import (
+    UNDEFINED,
+    Footnotes,
     count,
     estimate,
     interval,
     level_words,
-    reasons,
     value_words,
     without_counts,
 )
@@ -74,7 +75,7 @@ def subgroup_calibration_blocks(results: Results) -> list[Block]:
     if not rows:
         return []
     lines: list[dict[str, str]] = []
-    told: list[dict[str, Any]] = []
+    notes = Footnotes()
     for row in rows:
         line = {
             "Column": results.column_words(row["column"]),
@@ -84,16 +85,13 @@ def subgroup_calibration_blocks(results: Results) -> list[Block]:
         }
         for key, title in (("slope", "Slope"), ("in_the_large", "In the large")):
             one = row.get(key) or {"value": None}
-            line[title] = estimate(one) if one.get("value") is not None else ""
-            name = f"{title}, {row['column']} {row['subgroup']}"
-            told.append({"title": name, "reason": one.get("reason") or row.get("reason")})
+            mark = notes.mark({"reason": one.get("reason") or row.get("reason")})
+            line[title] = (estimate(one) if one.get("value") is not None else UNDEFINED) + mark
         lines.append(line)
     frame = pd.DataFrame(lines)
-    note = (
-        f"As in the calibration line above. In brackets the {level_words(results.rows)}. "
-        f"{reasons(told)}"
-    ).strip()
-    blocks: list[Table | Figure] = [Table(frame, note=note, numeric=tuple(frame.columns[2:]))]
+    note = f"As in the calibration line above. In brackets the {level_words(results.rows)}."
+    table = Table(frame, note=note, numeric=tuple(frame.columns[2:]), marked=notes.told)
+    blocks: list[Table | Figure] = [table]
     for column in dict.fromkeys(str(row["column"]) for row in rows):
         bins = {
             str(row["subgroup"]): row["bins"]

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from core.blocks import Block, Fold, Numbers, Pictures, Table, Text
+from core.blocks import MARKS, Block, Fold, Numbers, Pictures, Table, Text
 from core.report.glossary import TERMS, entry_of
 
 if TYPE_CHECKING:
@@ -283,6 +283,8 @@ def _view(block: Block, number: Iterator[int], labels: set[str], heading: str) -
             "title": block.title,
             "label": _label(block.title or heading or "table", labels),
             "note": block.note,
+            "broad": _is_broad(block),
+            "marked": list(zip(unicodedata.normalize("NFKC", MARKS), block.marked, strict=False)),
             **_cells(block.frame, block.numeric),
         }
     if isinstance(block, Pictures):
@@ -306,6 +308,22 @@ def _view(block: Block, number: Iterator[int], labels: set[str], heading: str) -
     }
 
 
+def _is_broad(table: Table) -> bool:
+    """Whether a table needs the whole width of a sheet of paper."""
+    frame = table.frame.astype(str)
+    widths = [
+        max([_LINE_OF_WORDS if " " in head else len(head), *map(len, frame.iloc[:, i])])
+        for i, head in enumerate(map(str, frame.columns))
+    ]
+    # A long cell of words breaks into lines; numbers and their intervals do not.
+    fitted = [width if width <= _LONG_CELL else _LONG_CELL for width in widths]
+    return sum(fitted) + 2 * len(fitted) > HALF_SHEET
+
+
+# Letters of a table on half a sheet; of a cell after which words break; of a broken heading.
+HALF_SHEET, _LONG_CELL, _LINE_OF_WORDS = 72, 32, 9
+
+
 def _label(text: str, taken: set[str]) -> str:
     """The name of a region for those who hear the page; unique."""
     name, count = text.rstrip("."), 1
@@ -322,8 +340,10 @@ def _term_id(name: str) -> str:
 
 
 def _kind(view: dict[str, Any]) -> str:
-    """Neighbouring figures stand side by side; every other block alone."""
-    return "figures" if view["kind"] == "figure" else "flow"
+    """Neighbouring figures of a kind stand side by side; every other block alone."""
+    if view["kind"] != "figure":
+        return "flow"
+    return "figures wide" if view["wide"] else "figures"
 
 
 def _cells(frame: pd.DataFrame, numeric: Sequence[str]) -> dict[str, Any]:
@@ -387,7 +407,7 @@ def _environment() -> Environment:
     )
     from markupsafe import Markup  # noqa: PLC0415  (only a page needs it)
 
-    return Environment(
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES, encoding="utf-8"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -396,3 +416,17 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         finalize=lambda value: value if isinstance(value, Markup) else clean(value),
     )
+    made.filters["parts"] = _parts
+    return made
+
+
+def _parts(value: object) -> tuple[object, str]:
+    """A cell without the raised letters it ends in, and these as letters of the line.
+
+    >>> _parts("0.5 (0.4 to 0.6)ᵃᵇ")
+    ('0.5 (0.4 to 0.6)', 'a, b')
+    """
+    text = str(value)
+    bare = text.rstrip(MARKS)
+    marks = unicodedata.normalize("NFKC", text[len(bare) :])
+    return (bare, ", ".join(marks)) if marks else (value, "")

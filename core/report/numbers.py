@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.base.words import plural, quantity
-from core.blocks import Table
+from core.blocks import MARKS, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NBSP",
     "UNDEFINED",
+    "Footnotes",
     "brief",
     "count",
     "estimate",
@@ -166,6 +167,39 @@ def pick(rows: Sequence[Mapping[str, Any]], **wanted: object) -> list[Mapping[st
     ]
 
 
+class Footnotes:
+    """What is said of single cells of one table: a raised letter in the cell, each note once."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, str] = {}
+
+    def mark(self, row: Mapping[str, Any]) -> str:
+        """The letters of why a number is missing or to be read with care; empty without one.
+
+        >>> notes = Footnotes()
+        >>> [notes.mark({"reason": why}) for why in ("few.", "", "far; too few to judge", "few")]
+        ['ᵃ', '', 'ᵇᶜ', 'ᵃ']
+        >>> notes.told
+        ('Few.', 'Far.', 'Too few to judge.')
+        """
+        # The reason of a missing number starts with the words that stand in its place.
+        why = str(row.get("reason") or "").removeprefix(f"{UNDEFINED}: ").rstrip(".")
+        parts = [part for part in _SEVERAL.split(why) if part]
+        return "".join(
+            self._found.setdefault(part, MARKS[min(len(self._found), len(MARKS) - 1)])
+            for part in parts
+        )
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """The notes in the order of their letters."""
+        return tuple(sentences(part) for part in self._found)
+
+
+# Reasons of one number, of which the second stands alone elsewhere.
+_SEVERAL = re.compile(r"; (?=too few)")
+
+
 def reasons(rows: Sequence[Mapping[str, Any]]) -> str:
     """Why numbers of these rows are missing or to be read with care; each reason once."""
     told: dict[str, list[str]] = {}
@@ -224,12 +258,13 @@ def metrics_table(
     """
     between = level_words(rows)
     lines = []
+    notes = Footnotes()
     for row in rows:
         of = f": {row.get('of_words') or row['of']}" if row.get("of") else ""
         lines.append(
             {
                 "Measure": f"{row.get('title') or row.get('name')}{of}",
-                "Value": value_words(row),
+                "Value": value_words(row) + notes.mark(row),
                 between: interval(row),
                 "Cases": count(row.get("n") or 0),
                 plural(group).capitalize(): count(row.get("n_groups") or 0),
@@ -242,6 +277,7 @@ def metrics_table(
     return Table(
         frame,
         title=title,
-        note=" ".join(filter(None, [note, reasons(rows)])),
+        note=note,
         numeric=tuple(frame.columns[1:]),
+        marked=notes.told,
     )

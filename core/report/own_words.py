@@ -72,6 +72,7 @@ def _block(block: Any, word: str) -> Any:
             title=own(block.title),
             note=own(block.note),
             numeric=tuple(map(own, block.numeric)),
+            marked=tuple(map(own, block.marked)),
         )
     if isinstance(block, Figure):
         drawn = _DRAWN_TEXT.sub(lambda found: f">{own(found[1])}<", block.svg)

@@ -69,10 +69,20 @@ def write_pdf(html_path: Path, pdf_path: Path) -> str:
 
 
 # A fold as the templates write it: its line, and what it holds.
+_DETAILS = (
+    r'<!--fold--><details class="fold"><summary>(?P<{0}>.*?)</summary>(?P<{1}>.*?)</details>'
+    r"<!--/fold-->"
+)
+# A section that holds nothing else goes with its heading.
 _FOLD = re.compile(
-    r"<!--fold--><details class=\"fold\"><summary>(.*?)</summary>(.*?)</details><!--/fold-->",
+    r'<section id="[^"]*">\s*<h2>(?P<heading>[^<]*)</h2>\s*'
+    + _DETAILS.format("line", "alone")
+    + r"\s*</section>|"
+    + _DETAILS.format("title", "body"),
     re.DOTALL,
 )
+_NEEDS_WIDTH = re.compile(r'class="[^"]*\b(?:broad|wide|glossary)\b')
+_POINTER = '<p class="text note pointer">'
 
 
 def on_paper(page: str) -> str:
@@ -85,12 +95,16 @@ def on_paper(page: str) -> str:
     parts: list[str] = []
 
     def moved(found: re.Match[str]) -> str:
-        parts.append(f"<h3>A{len(parts) + 1}. {found[1]}</h3>\n<div>{found[2]}</div>")
-        return f'<p class="text note pointer">{found[1]}: Appendix A{len(parts)}.</p>'
+        title, held = found["heading"] or found["title"], found["alone"] or found["body"]
+        kind = "part broad" if _NEEDS_WIDTH.search(held) else "part"
+        parts.append(f'<div class="{kind}"><h3>A{len(parts) + 1}. {title}</h3>\n{held}</div>')
+        return "" if found["heading"] else f"{_POINTER}{title}: Appendix A{len(parts)}.</p>"
 
     body = _FOLD.sub(moved, page)
     if not parts:
         return page
+    # One line of pointers where several things were folded.
+    body = re.sub(rf"(?<=Appendix )(A\d+\.)</p>\s*{re.escape(_POINTER)}", r"\1 ", body)
     appendix = "\n".join(['<section id="appendix"><h2>Appendix</h2>', *parts, "</section>"])
     head, _, tail = body.rpartition("</main>")
     return f"{head}{appendix}</main>{tail}"

@@ -18,6 +18,7 @@ from core.blocks import Block, Figure, Fold, Table, Text
 from core.report import plots
 from core.report.calibration_words import calibration_words, temperature_words
 from core.report.numbers import (
+    Footnotes,
     brief,
     count,
     estimate,
@@ -88,12 +89,17 @@ class Results:
         """The overall numbers of the headline's unit; those of other units behind a fold."""
         rows = [
             row
-            for row in pick(self.rows, of="", subgroup="")
-            if not CALIBRATION.search(row["name"]) and not RANKING.search(row["name"])
+            for row in pick(self.rows, subgroup="")
+            if not CALIBRATION.search(row["name"])
+            and (not row.get("of") or self._ranks_several(row))
         ]
         first = self.headline()
         main = [*([first] if first else []), *(r for r in rows if r is not first)]
         return self._by_unit(main, "Numbers")
+
+    def _ranks_several(self, row: Row) -> bool:
+        """Whether a number ranks cases of several classes, taken together, above the others."""
+        return bool(RANKING.search(row["name"])) and row.get("of") not in self.task.classes
 
     def picture(self) -> Figure | None:
         """What shows the result at a glance: the ROC curve of two classes, else the confusions.
@@ -112,8 +118,7 @@ class Results:
 
     def classes(self) -> list[Block]:
         """One line per class, one column per number; then the confusion matrices."""
-        rows = [row for row in self._of_classes() if not RANKING.search(row["name"])]
-        blocks = self._by_class(rows)
+        blocks = self._by_class(self._of_classes())
         main = str(self.about.get("unit") or "image")
         found = self._other_confusions()
         first = [self._confusion(unit, matrix) for unit, matrix in found if unit == main]
@@ -180,15 +185,9 @@ class Results:
         )
 
     def discrimination(self) -> list[Block]:
-        """Ranking numbers and their curves."""
-        of_classes = [row for row in self._of_classes() if RANKING.search(row["name"])]
-        self.claim(of_classes)
-        blocks = [
-            *self._matching(RANKING, "Ranking"),
-            *self._by_class(of_classes, "Ranking by class"),
-        ]
+        """The curves of ranking."""
         found = [self._curve(key) for key in ("roc", "pr") if key not in self._drawn]
-        return [*blocks, *(figure for figure in found if figure is not None)]
+        return [figure for figure in found if figure is not None]
 
     def _curve(self, key: str) -> Figure | None:
         """The ROC curve, or precision against recall; None where no curve is known."""
@@ -286,18 +285,20 @@ class Results:
 
     def methods(self) -> list[Block]:
         """How each interval was made, behind a fold."""
-        named: dict[str, list[str]] = {}
+        named: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
         for row in self.rows:
             if row.get("method") and not row.get("subgroup"):
-                title, unit = str(row.get("title") or row["name"]), str(row.get("unit") or "image")
-                by = title if title.endswith(f"by {unit}") else f"{title} by {unit}"
+                unit = str(row.get("unit") or "image")
+                title = str(row.get("title") or row["name"]).removesuffix(f", by {unit}")
                 (method,) = without_counts([row["method"]])
-                named.setdefault(method, []).append(by)
+                titles, units = named.setdefault(method, ({}, {}))
+                titles[title], units[unit] = None, None
         lines = []
-        for method, titles in named.items():
-            several = sorted(dict.fromkeys(titles), key=titles.index)
+        for method, (titles, units) in named.items():
+            several = list(titles)
             more = f" and {len(several) - 6} more" if len(several) > 6 else ""
-            lines.append({"Method": method, "Of": ", ".join(several[:6]) + more})
+            words = {"Method": method, "Of": ", ".join(several[:6]) + more, "By": ", ".join(units)}
+            lines.append(words)
         return [Fold("How the intervals were made", [Table(pd.DataFrame(lines))])] if lines else []
 
     def words_of(self, of: object) -> str:
@@ -335,6 +336,7 @@ class Results:
             some = [row for row in all_of_unit if row["name"] != "support"]
             heads = {row["name"]: _title_of(row["name"], some) for row in some}
             lines = []
+            notes = Footnotes()
             for name in self.task.classes:
                 of = {row["name"]: row for row in some if row.get("of") == name}
                 events = [row["n_events"] for row in of.values() if row.get("n_events") is not None]
@@ -342,14 +344,21 @@ class Results:
                     "Class": self.task.title(name),
                     "Cases": count(events[0]) if events else "",
                 }
-                line |= {head: brief(of[key]) if key in of else "" for key, head in heads.items()}
+                line |= {
+                    head: brief(of[key]) + notes.mark(of[key]) if key in of else ""
+                    for key, head in heads.items()
+                }
                 lines.append(line)
             frame = pd.DataFrame(lines)
-            decided = "" if RANKING.search(some[0]["name"]) else f" {self._decided()}"
-            note = f"In brackets the {level_words(some)}.{decided} {reasons(some)}".strip()
-            blocks.append(
-                (unit, Table(frame, f"{title}, by {unit}", note, tuple(frame.columns[1:])))
+            note = f"In brackets the {level_words(some)}. {self._decided()}".strip()
+            table = Table(
+                frame,
+                f"{title}, by {unit}",
+                note,
+                numeric=tuple(frame.columns[1:]),
+                marked=notes.told,
             )
+            blocks.append((unit, table))
         return self._fold_others(blocks)
 
     def _decided(self) -> str:
@@ -358,11 +367,12 @@ class Results:
             return ""
         if self.about.get("threshold") is None:
             return (
-                f"Of the predicted class; no operating point is in use.{self._beside_a_threshold()}"
+                "Precision, recall and F1 are of the predicted class; no operating point is in "
+                f"use.{self._beside_a_threshold()}"
             )
         if self.task.is_two_way:
             return "Decided at the operating point in use."
-        return f"Of the predicted class.{self._beside_a_threshold()}"
+        return f"Precision, recall and F1 are of the predicted class.{self._beside_a_threshold()}"
 
     def _worth_showing(self, rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
         """The rows of each unit, the headline's first; without units whose numbers are the same."""
@@ -396,7 +406,9 @@ class Results:
         """A table for each unit, claimed; units beside the headline's behind a fold."""
         self.claim(rows)
         note = (
-            "Counted by the predicted class." if what == "Numbers" and self.counts_apart() else ""
+            "Counted by the predicted class; AUROC and average precision need no decision."
+            if what == "Numbers" and self.counts_apart()
+            else ""
         )
         tables = [
             (unit, metrics_table(some, title=f"{what}, by {unit}", group=self.group, note=note))

@@ -14,6 +14,7 @@ from core.report import plots
 from core.report.fairness import WIDE
 from core.report.numbers import (
     UNDEFINED,
+    Footnotes,
     count,
     estimate,
     interval,
@@ -22,7 +23,6 @@ from core.report.numbers import (
     pick,
     plural,
     point_words,
-    reasons,
     rounded_parts,
     sentences,
     value_words,
@@ -62,29 +62,30 @@ def operating_blocks(results: Results) -> list[Block]:
         return []
     name = results.task.positive_name
     merged = _merged(points)
-    lines, shown = [], []
+    lines, numbers = [], set[int]()
+    notes = Footnotes()
     for title, point in merged:
         line = {"Operating point": title}
         for key, words in RATES:
-            rate = {**(point.get(key) or {}), "percent": True, "title": words.format(name=name)}
-            shown.append(rate)
-            line[words.format(name=name)] = estimate(rate) if point.get(key) else ""
+            rate = {**(point.get(key) or {}), "percent": True}
+            value = estimate(rate) + notes.mark(rate) if point.get(key) else ""
+            line[words.format(name=name)] = value
         counts = point.get("counts") or {}
         for key, words in (("tp", "found"), ("fp", "false alarms"), ("fn", "missed")):
             line[words.capitalize()] = count(counts[key]) if counts else ""
-        line["n"] = count((point.get("recall_rate") or {}).get("n") or 0)
+        numbers.add(int((point.get("recall_rate") or {}).get("n") or 0))
         lines.append(line)
     frame = pd.DataFrame(lines)
     unit = next((str(point["unit"]) for point in points if point.get("unit")), "")
+    n = f", n = {' and '.join(map(count, sorted(numbers)))}"
     why = [f"{title}: {point['reason']}." for title, point in merged if point.get("reason")]
     blocks: list[Block] = [
         Table(
             frame,
-            title=f"Operating points{f', by {unit}' if unit else ''}",
-            note=" ".join(
-                [f"In brackets the {level_words(points)}.", reasons(shown), *why]
-            ).strip(),
+            title=f"Operating points{f', by {unit}' if unit else ''}{n}",
+            note=" ".join([f"In brackets the {level_words(points)}.", *why]),
             numeric=tuple(frame.columns[1:]),
+            marked=notes.told,
         )
     ]
     sources = pd.DataFrame([_source(title, point) for title, point in merged])
@@ -308,12 +309,13 @@ def use_blocks(results: Results) -> list[Block]:
 def _gains(decision: Mapping[str, Any], note: str, results: Results) -> list[Block]:
     """What acting on the score gains on acting on all, at some thresholds."""
     rows = decision.get("rows") or []
+    notes = Footnotes()
     lines = [
         {
             "Acted on from": number(row["threshold"], percent=True),
             "This model": number(row["model"]),
             "Act on all": number(row["all"]),
-            "Model minus all": number(row["gain"]),
+            "Model minus all": number(row["gain"]) + notes.mark(row),
             level_words(results.rows): interval({**row, "value": row["gain"]}),
         }
         for row in rows
@@ -321,9 +323,8 @@ def _gains(decision: Mapping[str, Any], note: str, results: Results) -> list[Blo
     if not lines:
         return []
     frame = pd.DataFrame(lines)
-    told = [{**row, "title": number(row["threshold"], percent=True)} for row in rows]
-    note = f"{note} {sentences(str(decision.get('method') or ''))} {reasons(told)}".strip()
-    table = Table(frame, note=note, numeric=tuple(frame.columns))
+    note = f"{note} {sentences(str(decision.get('method') or ''))}".strip()
+    table = Table(frame, note=note, numeric=tuple(frame.columns), marked=notes.told)
     return [Fold("Net benefit against acting on all", [table])]
 
 
@@ -381,6 +382,7 @@ def subgroup_blocks(results: Results) -> list[Block]:
         blocks.append(_forest(same, headline, results))
     heads = {_measure(row): row for row in rows}
     lines = []
+    notes = Footnotes()
     for name in dict.fromkeys(str(row["subgroup"]) for row in rows):
         column, _, value = name.partition("=")
         some = pick(rows, subgroup=name)
@@ -391,12 +393,16 @@ def subgroup_blocks(results: Results) -> list[Block]:
             plural(results.group).capitalize(): count(some[0].get("n_groups") or 0),
         }
         by_measure = {_measure(row): row for row in some}
-        line |= {head: estimate(by_measure[head]) if head in by_measure else "" for head in heads}
+        line |= {
+            head: estimate(by_measure[head]) + notes.mark(by_measure[head])
+            if head in by_measure
+            else ""
+            for head in heads
+        }
         lines.append(line)
     frame = pd.DataFrame(lines).fillna("")
-    told = reasons([{**row, "of": row["subgroup"], "of_words": ""} for row in rows])
-    note = f"In brackets the {level_words(rows)}. {told}".strip()
-    table = Table(frame, note=note, numeric=tuple(frame.columns[2:]))
+    note = f"In brackets the {level_words(rows)}."
+    table = Table(frame, note=note, numeric=tuple(frame.columns[2:]), marked=notes.told)
     blocks.append(Fold("Every number by subgroup", [table]))
     blocks.extend(_against_rest(results, headline))
     return blocks
@@ -460,12 +466,13 @@ def failure_blocks(results: Results) -> list[Block]:
     found = results.evaluation.get("failures")
     if not found or not found.get("rows"):
         return []
+    notes = Footnotes()
     lines = [
         {
             "Measure": str(row["title"]),
             "By": str(row.get("unit") or ""),
             "Cases without a score": str(row["words"]).capitalize(),
-            "Value": value_words(row),
+            "Value": value_words(row) + notes.mark(row),
             "Interval": interval(row),
             "Of": f"{count(row['x'])} of {count(row['n'])}",
         }
@@ -478,7 +485,8 @@ def failure_blocks(results: Results) -> list[Block]:
         note += f" Flagged for their quality: {count(flagged)}."
     table = Table(
         frame,
-        note=f"{note} {reasons(found['rows'])}".strip(),
+        note=note,
         numeric=("Value", "Interval", "Of"),
+        marked=notes.told,
     )
     return [Fold("With failures counted", [table])]

@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from apps.crop_disease import APP
-from apps.crop_disease.report import by_severity, confused_pairs
+from apps.crop_disease.report import by_severity, confused_pairs, several_diseases
 from core.app import ReportContext, Task
 from core.blocks import Fold, Pictures, Table, Text
 
@@ -138,3 +138,24 @@ def test_severity_is_silent_where_it_is_unknown_or_the_task() -> None:
     assert by_severity(context(predictions=bare)) == []
     graded = Task(name="severity", kind="ordinal", classes=("0", "1"), label="severity")
     assert by_severity(context(task=graded)) == []
+
+
+def test_photos_with_several_diseases_are_judged_apart() -> None:
+    manifest = pd.DataFrame(
+        {
+            "image_id": [f"i{i:02}" for i in range(12)],
+            # The first four photos of rust also show miner; three of them were called so.
+            "miner": ["1"] * 4 + ["0"] * 2 + ["2"] * 4 + ["", "0"],
+            "rust": ["2"] * 6 + ["0"] * 6,
+        }
+    )
+    (table,) = several_diseases(context(manifest=manifest))
+    assert table.frame["n"].tolist() == ["6", "4"]
+    assert table.frame["Called another disease on them"].tolist() == ["0", "3"]
+    # Of one disease: two of rust and three of four of miner are right, 5 of 6.
+    assert table.frame.iloc[:, 2].str.startswith(("83.3", "25.0")).all()
+    assert "does not say that no other disease is there" in table.note
+
+
+def test_nothing_is_said_of_several_diseases_where_the_data_name_none() -> None:
+    assert several_diseases(context()) == []

@@ -134,7 +134,7 @@ def test_exams_in_doubt_come_first_and_are_no_routine(phantom: Path, tmp_path: P
     made = ExportContext(**{**made.__dict__, "decisions": {"exam": exams}})
     export("worklist", made)
     table = pd.read_csv(tmp_path / "worklist.csv")
-    assert table["section"].tolist() == ["in doubt", "in doubt", "by suspicion", "by suspicion"]
+    assert table["section"].tolist() == ["in doubt", "in doubt", "by score", "by score"]
     assert table["exam"].tolist()[:2] == [exams["exam"][1], exams["exam"][0]]
     # Positive, of images that the model does not know: neither open nor a priority.
     assert table["triage"].tolist()[:2] == ["open", "in doubt"]

@@ -134,7 +134,7 @@ def test_the_work_list_orders_every_exam(tour: Path) -> None:
     assert list(listing["rank"]) == list(range(1, len(listing) + 1))
     # What is in doubt comes first; in each section the most suspicious does.
     assert list(listing["section"]) == sorted(
-        listing["section"], key=["in doubt", "by suspicion"].index
+        listing["section"], key=["in doubt", "by score"].index
     )
     is_doubtful = listing["doubt"].notna() | listing["score"].isna()
     assert list(listing["section"] == "in doubt") == list(is_doubtful)

@@ -4,7 +4,9 @@ for (const button of document.querySelectorAll("button.copy")) {
   button.hidden = false;
   button.addEventListener("click", async () => {
     const cell = (node) => {
-      const text = node.textContent.replace(/\u2212/g, "-").replace(/\s+/g, " ").trim();
+      const own = node.cloneNode(true);
+      own.querySelectorAll("sup").forEach((mark) => mark.remove());
+      const text = own.textContent.replace(/\u2212/g, "-").replace(/\s+/g, " ").trim();
       return /^[=+@]/.test(text) || (text.startsWith("-") && !/^-[\d.,]+ ?%?$/.test(text)) ? "'" + text : text;
     };
     const rows = [...button.closest(".copyable").querySelectorAll("tr")];
