@@ -195,6 +195,21 @@ def test_a_run_that_is_not_there_is_told_together_with_unknown_options(unknown: 
         assert all(option in told.split("No such option")[1] for option in unknown)
 
 
+@pytest.mark.parametrize(
+    ("line", "near"),
+    [
+        ("train crop_disease . --preset fst", "fast"),
+        ("train retinopathy . --colours normalized", "normalised"),
+    ],
+)
+def test_a_misspelt_value_gets_the_nearest_choice(line: str, near: str) -> None:
+    done = CliRunner().invoke(build(), line.split())
+    assert done.exit_code == 2
+    told = " ".join(done.output.replace("│", " ").split())
+    assert "is not one of" in told
+    assert f"Did you mean {near}?" in told
+
+
 def test_options_of_the_app_are_completed_with_their_choices() -> None:
     def completed(line: str) -> list[str]:
         words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}

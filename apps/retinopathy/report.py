@@ -99,9 +99,6 @@ def screening(context: ReportContext) -> Sequence[Block]:
     blocks: list[Block] = [
         Table(frame, title="Referral of patients", note=note.strip(), numeric=numeric)
     ]
-    if n_lost:
-        title = f"Referral without {quantity(n_lost, 'ungradable patient')}"
-        blocks.append(Fold(title, [Table(pd.DataFrame(apart), numeric=numeric)]))
     figure = referral_curve(patients, points, at="; ".join(dict.fromkeys(decided_at)))
     blocks += [figure] if figure is not None else []
     few = _few(context)
@@ -113,6 +110,9 @@ def screening(context: ReportContext) -> Sequence[Block]:
                 "warning",
             )
         )
+    if n_lost:
+        title = f"Referral without {quantity(n_lost, 'ungradable patient')}"
+        blocks.append(Fold(title, [Table(pd.DataFrame(apart), numeric=numeric)]))
     return blocks
 
 

@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 import typer
+import typer.core
 
 from core.base.machine import sleeping_threads
 from core.base.versions import versions
@@ -37,6 +38,7 @@ from core.cli import (
     threshold,
     train,
 )
+from core.cli.own_options import Command
 from core.cli.shared import EXIT_CODES
 
 __all__ = ["build", "main"]
@@ -87,6 +89,8 @@ def build() -> typer.Typer:
         page,
     ):
         module.register(cli)
+    for info in cli.registered_commands:
+        info.cls = info.cls if info.cls not in {None, typer.core.TyperCommand} else Command
     return cli
 
 

@@ -8,6 +8,7 @@ option that the command does not know asks for it, so that a wrong path is told 
 from __future__ import annotations
 
 import inspect
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -26,14 +27,32 @@ if TYPE_CHECKING:
 
     from core.app import App, Option
 
-__all__ = ["AppCommand", "own_options"]
+__all__ = ["AppCommand", "Command", "own_options"]
 
 _PARAMETERS, _GIVEN = "resight.parameters", "resight.given"
 # Commands that take the options of another.
 _VERBS = {"new": "check", "compare": "evaluate"}
 
 
-class AppCommand(typer.core.TyperCommand):
+class Command(typer.core.TyperCommand):
+    """A command that suggests the nearest value where one of a fixed set is misspelt."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the line; of a value that is none of the choices, say which it is close to."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            # "Value error, 'fst' is not one of 'probe', 'fast'."
+            error.message = error.message.removeprefix("Value error, ")
+            given, found, choices = error.message.partition(" is not one of ")
+            names = re.findall("'([^']*)'", choices) if found else []
+            near = get_close_matches(given.strip("'").lower(), names, n=1)
+            if near:
+                error.message = f"{error.message.rstrip('.')}. Did you mean {near[0]}?"
+            raise
+
+
+class AppCommand(Command):
     """A command to which the app named on its line adds options."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

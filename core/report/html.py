@@ -310,10 +310,13 @@ def _view(block: Block, number: Iterator[int], labels: set[str], heading: str) -
 
 def _is_broad(table: Table) -> bool:
     """Whether a table needs the whole width of a sheet of paper."""
-    frame = table.frame.astype(str)
     widths = [
-        max([_LINE_OF_WORDS if " " in head else len(head), *map(len, frame.iloc[:, i])])
-        for i, head in enumerate(map(str, frame.columns))
+        max(
+            _LINE_OF_WORDS if " " in head else len(head),
+            *(len(str(cell)) for cell in table.frame.iloc[:, i]),
+            0,
+        )
+        for i, head in enumerate(map(str, table.frame.columns))
     ]
     # A long cell of words breaks into lines; numbers and their intervals do not.
     fitted = [width if width <= _LONG_CELL else _LONG_CELL for width in widths]

@@ -740,6 +740,17 @@ def test_zones_are_no_finer_than_the_working_width(phantom: Path, tmp_path: Path
 # ---- the page and the styles
 
 
+def test_the_page_lists_the_places_to_visit_in_their_order(mapped: Path) -> None:
+    page = (mapped / "map.html").read_text()
+    # With coordinates that a phone opens.
+    spots = pd.read_csv(mapped / "hotspots.csv")
+    listed = re.findall(r'<li><strong>(.*?)</strong>, .*?<a href="geo:([-\d.]+),([-\d.]+)">', page)
+    assert [(float(lat), float(lon)) for _, lat, lon in listed] == [
+        (round(row.lat, 6), round(row.lon, 6)) for row in spots.itertuples()
+    ]
+    assert [name for name, _, _ in listed] == spots["class"].tolist()
+
+
 def test_the_page_names_no_host_and_escapes_words(mapped: Path) -> None:
     page = (mapped / "map.html").read_text()
     assert "For &lt;tests&gt;." in page
@@ -749,6 +760,8 @@ def test_the_page_names_no_host_and_escapes_words(mapped: Path) -> None:
     ours = page.replace((VENDOR / "leaflet.js").read_text(), "")
     assert len(ours) < len(page) - 100_000
     ours = re.sub(r"/\*.*?\*/", "", ours.replace("url(#default#VML)", ""), flags=re.DOTALL)
+    # Coordinates of places open the map of a phone, which fetches nothing for the page.
+    ours = ours.replace('href="geo:', "")
     for word in ("src=", "href=", "url(", "@import", "fetch(", "http:", "https:"):
         assert word not in ours
 
@@ -766,6 +779,13 @@ def test_a_mosaic_that_cannot_be_shown_costs_neither_its_map_nor_its_page(tmp_pa
 
 def test_the_page_says_what_is_applied_and_how_good_the_model_was(mapped: Path) -> None:
     page = (mapped / "map.html").read_text()
+    # With coordinates that a phone opens.
+    spots = pd.read_csv(mapped / "hotspots.csv")
+    listed = re.findall(r'<li><b>(.*?)</b>, .*?<a href="geo:([-\d.]+),([-\d.]+)">', page)
+    assert [(float(lat), float(lon)) for _, lat, lon in listed] == [
+        (round(row.lat, 6), round(row.lon, 6)) for row in spots.itertuples()
+    ]
+    assert [name for name, _, _ in listed] == spots["class"].tolist()
     zones = pyogrio.read_dataframe(mapped / "zones.gpkg", read_geometry=False)
     table = page[page.index("<h2>What the sprayer will apply") :]
     table = table[: table.index("</table>")]

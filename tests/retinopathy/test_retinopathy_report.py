@@ -12,7 +12,7 @@ from apps.retinopathy import APP
 from apps.retinopathy.index import UNGRADABLE
 from apps.retinopathy.report import cameras, screening, ungradable, worst_errors
 from core.app import ReportContext, Task
-from core.blocks import Figure, Pictures, Table, Text
+from core.blocks import Figure, Fold, Pictures, Table, Text
 from core.evaluation.units import decisions_of
 
 if TYPE_CHECKING:
@@ -55,8 +55,14 @@ def test_the_screening_table_counts_ungradable_patients_both_ways(predicted: Pre
     )
     blocks = screening(context(table))
     assert isinstance(blocks[0], Table)
-    frame = blocks[0].frame
-    assert list(frame["Ungradable patients"]) == ["left out", "counted as referred"]
+    assert "2 patients with an eye that no photograph lets be judged are counted as" in (
+        blocks[0].note
+    )
+    folded = blocks[-1]
+    assert isinstance(folded, Fold)
+    (apart,) = folded.blocks
+    assert isinstance(apart, Table)
+    frame = pd.concat([apart.frame, blocks[0].frame], ignore_index=True)
     assert plain(frame["Sensitivity"][0]).startswith("50.0 %")
     assert plain(frame["Sensitivity"][1]).startswith("66.7 %")
     assert plain(frame["Specificity"][0]).startswith("100.0 %")
@@ -64,7 +70,7 @@ def test_the_screening_table_counts_ungradable_patients_both_ways(predicted: Pre
     # Prevalence 0.5: 500 referable, of whom a third is missed; 500 others, a third referred.
     assert frame["Missed of 1,000"][1] == "167"
     assert frame["Referred of 1,000"][1] == "500"
-    words = blocks[-1]
+    words = blocks[-2]
     assert isinstance(words, Text)
     assert "1 mild (0 eyes)" in words.text
     assert words.tone == "warning"
@@ -83,8 +89,8 @@ def test_photographs_that_graders_refused_refer_their_patient(predicted: Predict
     shown = replace(context(table), manifest=refused)
     block = screening(shown)[0]
     assert isinstance(block, Table)
-    assert list(block.frame["Patients"]) == ["2", "3"]
-    assert [plain(cell)[:7] for cell in block.frame["Specificity"]] == ["100.0 %", "50.0 % "]
+    assert list(block.frame["Patients"]) == ["3"]
+    assert [plain(cell)[:7] for cell in block.frame["Specificity"]] == ["50.0 % "]
     counted = ungradable(shown)[0]
     assert isinstance(counted, Table)
     assert list(counted.frame["Why"]) == ["ungradable: its grader said so"]
@@ -164,7 +170,9 @@ def test_the_worst_errors_are_shown_the_farthest_first(predicted: Predicted) -> 
         ("b", "2", "left", 0, "4", BAD),
         ("c", "3", "left", 1, "0", ""),
     )
-    words, pictures = worst_errors(context(table))
+    words, folded = worst_errors(context(table))
+    assert isinstance(folded, Fold)
+    (pictures,) = folded.blocks
     assert isinstance(words, Text)
     assert "2 of 3 photographs are two grades or more off, by the predicted grade" in words.text
     assert ": 1 too low, 1 too high" in words.text

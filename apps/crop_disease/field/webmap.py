@@ -93,7 +93,7 @@ def web_map(
                 "lon": spot["lon"],
                 "words": f"{spot['rank']}. {spot['class']}: {area_words(spot['area_m2'] / 1e4)}, "
                 f"mean score {spot['score']:.2f}, {spot['lat']:.6f}, {spot['lon']:.6f}"
-                + (f"; {spot['doubt']}" if spot.get("doubt") else ""),
+                + _doubt(spot),
             }
             for spot in spots.drop(columns="geometry").to_dict("records")
         ],
@@ -115,10 +115,35 @@ def web_map(
         data=data,
         areas=_table("Areas on the map", header, rows),
         applied="" if applied is None else _applied(applied),
+        places=_places(spots),
         trust="".join(f"<p>{html.escape(sentence)}</p>" for sentence in trust),
         notes=said,
         warning=f'<p class="warning" role="alert">{html.escape(warning)}</p>' if warning else "",
     )
+
+
+def _places(spots: Any) -> str:
+    """The places to visit in order, with coordinates that a phone opens; empty without any."""
+    rows = spots.drop(columns="geometry").to_dict("records")
+    lines = [
+        f"<li><strong>{html.escape(str(spot['class']))}</strong>, "
+        f"{area_words(spot['area_m2'] / 1e4)}, score {spot['score']:.2f}<br>"
+        f'<a href="geo:{spot["lat"]:.6f},{spot["lon"]:.6f}">{spot["lat"]:.6f}, '
+        f"{spot['lon']:.6f}</a>{html.escape(_doubt(spot))}</li>"
+        for spot in rows
+    ]
+    if not lines:
+        return ""
+    return (
+        '<section class="places" aria-labelledby="places"><h2 id="places">Places to visit, in '
+        "order</h2><p>Affected zones by area times mean score; latitude and longitude, for a phone "
+        f"also in hotspots.geojson.</p><ol>{''.join(lines)}</ol></section>"
+    )
+
+
+def _doubt(spot: dict[Any, Any]) -> str:
+    """What is in doubt of a place, after its coordinates."""
+    return f"; {spot['doubt']}" if spot.get("doubt") else ""
 
 
 def _legend(
@@ -275,7 +300,14 @@ h2 {{ font-size: 1.1rem; margin: 1.2rem 0 .3rem; }}
  background: #fff; }}
 /* Beside the map or, on a narrow screen, below it: never over the field. */
 @media (max-width: 700px) {{ .view {{ display: block; }} }}
+.beside {{ flex: 0 0 17rem; }}
 .legend {{ padding: .5rem 0; }}
+.places p {{ font-size: .9rem; margin: .2rem 0; }}
+.places ol {{ margin: 0; padding-left: 1.6rem; font-size: .95rem; line-height: 1.4; }}
+.places li {{ padding: .15rem 0; }}
+@media print {{ body {{ max-width: none; padding: 0; font-size: 9pt; }} #map {{ height: 120mm; }}
+ .leaflet-control-container, .legend label {{ display: none; }}
+ h2, tr, li {{ break-inside: avoid; break-after: auto; }} h2 {{ break-after: avoid; }} }}
 .legend i {{ display: inline-block; width: 1em; height: 1em; margin-right: .5em;
  vertical-align: -.12em; border: 1px solid #333; }}
 .legend label {{ display: block; }}
@@ -294,7 +326,10 @@ th:first-child, td:first-child {{ text-align: left; }}
 {trust}
 <div class="view">
 <div id="map" role="application" aria-label="Map of classes"></div>
+<div class="beside">
 <div id="legend" class="legend" role="group" aria-label="Legend"></div>
+{places}
+</div>
 </div>
 {applied}
 {areas}
