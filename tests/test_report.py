@@ -708,10 +708,13 @@ def test_what_is_said_of_cells_is_a_mark_in_each_and_one_note_below() -> None:
         {"name": "b", "title": "B", "value": 0.3, "low": 0.2, "high": 0.4, "reason": ""},
         {"name": "c", "title": "C", "value": None, "reason": f"not estimable: {far}."},
     ]
-    page = render_page("T", lead="", sections=[("S", [metrics_table(rows)])])
+    cases = [{**row, "n": 90, "n_groups": 30} for row in rows]
+    page = render_page("T", lead="", sections=[("S", [metrics_table(cases, group="leaf")])])
     cells = re.findall(r'<td class="num">(.*?)</td>', page)
     told = ["0.100<sup>a, b</sup>", "0.300", "not estimable<sup>b</sup>"]
-    assert [cells[0], cells[4], cells[8]] == told
+    assert [cells[0], cells[2], cells[4]] == told
+    # The cases, the same in every line, stand in the heading.
+    assert "<h3>n = 90 of 30 leaves</h3>" in page
     (caption,) = re.findall(r'<p class="caption">(.*?)</p>', page)
     notes = "<sup>a</sup> None was seen. <sup>b</sup> Too few to judge: 2 events."
     assert " ".join(caption.split()) == notes

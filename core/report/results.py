@@ -16,7 +16,7 @@ import pandas as pd
 
 from core.blocks import Block, Figure, Fold, Table, Text
 from core.report import plots
-from core.report.calibration_words import calibration_words, temperature_words
+from core.report.calibration_words import temperature_words
 from core.report.numbers import (
     Footnotes,
     brief,
@@ -212,8 +212,9 @@ class Results:
 
     def calibration(self) -> list[Block]:
         """Numbers and diagrams of scores read as probabilities."""
-        told = (calibration_words(self.evaluation, self.task), temperature_words(self.evaluation))
-        blocks: list[Block] = [Text(words) for words in told if words]
+        # Whether a score is a probability is said once, on the first screen.
+        told = temperature_words(self.evaluation)
+        blocks: list[Block] = [Text(told)] if told else []
         blocks += [*self._matching(CALIBRATION, "Errors of scores"), *self._line_of_calibration()]
         diagrams = self.curves.get("reliability") or {}
         heat = (self.evaluation.get("about") or {}).get("temperature")
