@@ -207,7 +207,7 @@ def test_an_exam_with_a_leaf_is_no_routine_also_where_doubt_is_accepted(
         word = "perhaps not of the kind" if accept else "of another kind"
         assert [word in listed.loc[name, "doubt"] for name in (leaves, leaf, whole)] == [1, 1, 0]
         assert set(listed["missing_views"]) == {""}
-    no = {leaf: ("in doubt", "open", "open"), whole: ("by suspicion", "no", "routine")}
+    no = {leaf: ("in doubt", "open", "open"), whole: ("by score", "no", "routine")}
     held = ("in doubt", "withheld", "withheld")
     assert found[False] == {**no, leaves: held, leaves_high: held}
     # Decided as asked, but never negative, and nobody is called for a leaf.
