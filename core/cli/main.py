@@ -53,6 +53,15 @@ EPILOG = f"Exit codes: {EXIT_CODES}."
 BOXES_FROM = 70
 
 
+class Commands(typer.core.TyperGroup):
+    """All commands; their list is plain text, for boxes would take as long again to load."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The help of ``resight`` itself."""
+        self.rich_markup_mode = None
+        super().format_help(ctx, formatter)
+
+
 def build() -> typer.Typer:
     """The command line, with every command in the order a user meets it."""
     # Boxes need room: in a narrow terminal they would cut the names of options short.
@@ -60,6 +69,7 @@ def build() -> typer.Typer:
     cli = typer.Typer(
         **({} if shutil.get_terminal_size().columns >= BOXES_FROM else plain),
         name="resight",
+        cls=Commands,
         help=HELP,
         epilog=EPILOG,
         no_args_is_help=True,
