@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Literal
 
@@ -49,4 +50,4 @@ def export(
             f"{held['largest_difference']:.2g}, {held['changed_decisions']} decisions changed "
             f"({ran['engine']} {ran['version'].partition('-')[0]}, {ran['precision']})"
         )
-        say(f"use  resight predict {out} IMAGES --out PREDICTIONS")
+        say(f"use  resight predict {shlex.quote(str(out))} IMAGES --out PREDICTIONS")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -300,7 +301,7 @@ def say_result(metrics: Mapping[str, Any], out: Path, *more: str, use: str = "")
         say(f"note: {cautions[0]}{rest}")
     say(f"open {out / 'report.html'}")
     if use:
-        say(f"use  resight predict {use} IMAGES --out PREDICTIONS")
+        say(f"use  resight predict {shlex.quote(str(use))} IMAGES --out PREDICTIONS")
 
 
 # What a verdict of metrics.json is about.
