@@ -247,7 +247,9 @@ def page(state: dict[str, Any], before: Results | None, *, before_studies: int =
         "A macro-F1 of which a class is held by fewer than three groups does not reach 93, nor "
         "does a share above 90 % at a threshold that is sought on the cases themselves. A "
         "report marks them approximate and says what such intervals cover; "
-        "here they have a line of their own.",
+        "here they have a line of their own. Where nearly all studies stand in that line, the few "
+        "of the other are those whose estimate came out low by chance: a coverage of 0 beside 95 "
+        "withheld is that selection, and both lines together are the interval.",
         "",
         f"The table of calls is the share of {state.get('called', studies)} studies of each design "
         "in which any number is called different where none is. That a difference which is there "
