@@ -688,6 +688,7 @@ def test_what_is_folded_is_printed_in_an_appendix(page: str) -> None:
     assert all(one.count(": Appendix A") == one.count("Appendix A") for one in told)
     assert body.count("Appendix A") == sum(one.count("Appendix A") for one in told)
     assert "bootstrap of 200 resamples" in appendix
+    assert not re.search(r"n = [\d,]+(?: of [\d,]+ \w+)?by ", paper)
     # Nothing is lost and nothing is printed twice.
     assert sorted(re.findall(r"<td[^>]*>[^<]*", paper)) == sorted(
         re.findall(r"<td[^>]*>[^<]*", page)

@@ -135,7 +135,10 @@ def _by_weasyprint(page: str) -> bytes | None:
             printed: bytes | None = HTML(string=page, url_fetcher=stored).write_pdf()
         except (AssertionError, AttributeError, IndexError, TypeError, ValueError):
             # Its columns fail on some pages (version 69); one column is longer and never did.
-            single = page.replace("{ columns: 2;", "{ columns: auto;")
+            single = page.replace("{ columns: 2;", "{ columns: auto;").replace(
+                ".plot, .plot.wide { display: block; width: 100%;",
+                ".plot:not(.wide) { display: inline-block; width: 48%; vertical-align: top;",
+            )
             printed = HTML(string=single, url_fetcher=stored).write_pdf()
     return printed
 

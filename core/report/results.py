@@ -393,7 +393,7 @@ class Results:
         if not tables:
             return []
         rest = [table for _, table in tables[1:]]
-        what = tables[0][1].title.removesuffix(f"by {tables[0][0]}")
+        what = tables[0][1].title.partition(f"by {tables[0][0]}")[0]
         words = what + " and ".join(f"by {unit}" for unit, _ in tables[1:])
         return [tables[0][1], *([Fold(words, rest)] if rest else [])]
 
