@@ -186,12 +186,15 @@ def test_all_unknown_options_are_told_at_once_each_with_a_suggestion() -> None:
 
 
 @pytest.mark.parametrize("unknown", [["--bogus"], ["--bogus", "--letters"]])
-def test_a_run_that_is_not_there_is_told_together_with_unknown_options(unknown: list[str]) -> None:
+def test_a_run_that_is_not_there_is_told_together_with_unknown_options(
+    unknown: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for verb in ("predict", "evaluate"):
-        done = CliRunner().invoke(build(), [verb, "/nonexistent", *unknown])
+        done = CliRunner().invoke(build(), [verb, "nowhere", *unknown])
         assert done.exit_code == 2
         told = " ".join(done.output.replace("│", " ").split())
-        assert "/nonexistent: there is no such run" in told
+        assert "nowhere: there is no such run" in told
         assert all(option in told.split("No such option")[1] for option in unknown)
 
 
