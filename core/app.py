@@ -574,6 +574,8 @@ class App:
         sections: extra report sections.
         first_picture: what the first screen of a report shows in place of the ROC curve or the
             confusion matrix; None, or a None that it returns, keeps these.
+        first_words: a sentence for the first screen of a report, on what its users count beside
+            the unit of the headline, such as patients referred; empty for none.
         exports: extra prediction outputs.
         phantom: (folder, number of images, seed) -> the path to train on: writes a
             small synthetic data set with a known answer.
@@ -617,6 +619,7 @@ class App:
     subgroups: tuple[str, ...] = ()
     sections: tuple[Section, ...] = ()
     first_picture: Callable[[ReportContext], Figure | None] | None = None
+    first_words: Callable[[ReportContext], str] | None = None
     exports: tuple[Export, ...] = ()
     phantom: Callable[[Path, int, int], Path]
     config: Mapping[str, Any] = field(default_factory=dict)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["by_severity", "confused_pairs", "several_diseases"]
 
 # Pairs listed, pairs shown with pictures, and pictures of each.
-PAIRS, PICTURED, PICTURES = 8, 3, 4
+PAIRS, PICTURED, PICTURES = 5, 3, 4
 # Fewer photos than this of a grade say next to nothing about it.
 FEW = 10
 
@@ -52,6 +52,11 @@ def confused_pairs(context: ReportContext) -> Sequence[Block]:
     counts = Counter(zip(wrong["label"], wrong["decision"], strict=True))
     # Ties in the order of the names, so that the same predictions give the same page.
     pairs = sorted(counts, key=lambda pair: (-counts[pair], pair))
+    were, its = ("was", "its") if len(wrong) == 1 else ("were", "their")
+    told = (
+        f"{count(len(wrong))} of {count(len(judged))} {word} {were} not called what "
+        f"{its} label says; some labels may be wrong."
+    )
     rows = []
     for label, decision in pairs[:PAIRS]:
         of_class = judged[judged["label"] == label]
@@ -63,13 +68,17 @@ def confused_pairs(context: ReportContext) -> Sequence[Block]:
                 "Share (95 % interval)": _share(of_class["decision"] == decision, of_class),
             }
         )
+    if len(wrong) == 1:
+        only = rows[0]
+        return [Text(f"{told} It is {only['True class']}, called {only['Called']}.")]
     left = len(pairs) - len(rows)
-    rarer = f" {count(left)} rarer {plural('pair', left)} left out." if left else ""
+    rarer = (
+        f" {count(left)} rarer {plural('pair', left)}: see the confusion matrix." if left else ""
+    )
     blocks: list[Block] = [
         Table(
             frame=pd.DataFrame(rows),
-            note=f"{count(len(wrong))} of {count(len(judged))} {word} were not called what their "
-            f"label says; some labels may be wrong.{rarer}",
+            note=f"{told}{rarer}",
             numeric=(word.capitalize(), "Share (95 % interval)"),
         )
     ]
@@ -122,7 +131,7 @@ def by_severity(context: ReportContext) -> Sequence[Block]:
     label = judged["label"][grade != ""]
     if len(grades) < 2 or len(set(zip(label, grade[grade != ""], strict=True))) == label.nunique():
         return []
-    rows, wrong, few = [], [], []
+    rows, held, wrong, few = [], [], [], []
     word = _pictures_are(context)
     for name in grades:
         part = judged[grade == name]
@@ -135,6 +144,11 @@ def by_severity(context: ReportContext) -> Sequence[Block]:
                 word.capitalize(): count(len(part)),
                 "Right": count(int(right.sum())),
                 "Share right (95 % interval)": _share(right, part),
+            }
+        )
+        held.append(
+            {
+                "Severity": name,
                 "Classes": ", ".join(
                     f"{context.task.title(label)} {count(n)}"
                     for label, n in sorted(Counter(part["label"]).items())
@@ -163,7 +177,7 @@ def by_severity(context: ReportContext) -> Sequence[Block]:
                 "of that grade. A model that errs mostly there sees a disease late."
             )
         )
-    return blocks
+    return [*blocks, Fold("Classes of each severity", [Table(pd.DataFrame(held))])]
 
 
 def several_diseases(context: ReportContext) -> Sequence[Block]:

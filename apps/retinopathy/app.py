@@ -16,7 +16,7 @@ from apps.retinopathy.images import COLOURS, PREPARED_COLUMNS, augment, prepare,
 from apps.retinopathy.index import COLUMNS, index
 from apps.retinopathy.metrics import GRADES, METRICS
 from apps.retinopathy.phantom import write_phantom
-from apps.retinopathy.report import cameras, screening, ungradable, worst_errors
+from apps.retinopathy.report import cameras, referral_words, screening, ungradable, worst_errors
 from apps.retinopathy.screening import UNITS
 from core.app import App, Domain, Export, Option, Section, Task
 
@@ -65,6 +65,7 @@ APP = App(
         Section(title="Cameras and kinds of photographs", build=cameras, part="subgroups"),
         Section(title="Grades far off", build=worst_errors, part="errors"),
     ),
+    first_words=referral_words,
     exports=(
         Export(
             name="worklist",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from core.app import ReportContext
     from core.blocks import Block
 
-__all__ = ["cameras", "screening", "ungradable", "worst_errors"]
+__all__ = ["cameras", "referral_words", "screening", "ungradable", "worst_errors"]
 
 # Fewer eyes than this of a grade say next to nothing about it: of 30, half of them found, the
 # interval of the share found is still 35 percentage points wide.
@@ -114,6 +114,42 @@ def screening(context: ReportContext) -> Sequence[Block]:
         title = f"Referral without {quantity(n_lost, 'ungradable patient')}"
         blocks.append(Fold(title, [Table(pd.DataFrame(apart), numeric=numeric)]))
     return blocks
+
+
+def referral_words(context: ReportContext) -> str:
+    """How many patients would be referred at the operating point of the first screen, and why."""
+    if not context.task.positive_index or context.task.kind == "multilabel":
+        return ""
+    points = [
+        point
+        for point in context.evaluation.get("operating_points") or []
+        if point.get("threshold") is not None
+        and (point.get("sensitivity") or {}).get("value") is not None
+    ]
+    point = next((p for p in points if p.get("active")), points[0] if points else None)
+    if point is None:
+        return ""
+    split = str((context.evaluation.get("about") or {}).get("split") or "")
+    threshold = thresholds_of(point, split)
+    patients = referrals(_with_refused(context), task=context.task, threshold=threshold).patients
+    patients = patients[patients["label"].isin(context.task.classes)]
+    if not len(patients):
+        return ""
+    truth = patients["label"].isin({context.task.classes[i] for i in context.task.positive_index})
+    referred, n = int(patients["referred"].sum()), len(patients)
+    missed = int((truth & ~patients["referred"]).sum())
+    lost = int(patients["ungradable"].sum())
+    blind = (
+        f", {count(lost)} of them with an eye that no photograph lets be judged"
+        if lost
+        else "; none for want of a gradable photograph"
+    )
+    return (
+        f"By patient, {count(referred)} of {count(n)} would be referred "
+        f"({number(1000 * referred / n, places=0)} of 1,000){blind}. Of "
+        f"{quantity(int(truth.sum()), 'referable patient')} {count(missed) if missed else 'none'} "
+        f"{'is' if missed < 2 else 'are'} missed."
+    )
 
 
 def _with_refused(context: ReportContext) -> pd.DataFrame:

@@ -68,7 +68,10 @@ def _of_positive(evaluation: Mapping[str, Any], task: Task) -> str:
         and max(abs(large["low"]), abs(large["high"])) <= LARGE
     )
     if not is_narrow:
-        return f"{tested}: not settled, for the intervals hold small errors and large ones."
+        return (
+            f"{tested}: not settled, for the intervals hold small errors and large ones. Do not "
+            "read the score as a probability."
+        )
     # Of two classes the bins are those of the positive one's score.
     where = _where(_bins(evaluation), noun) if task.is_two_way else None
     rest = f" {where.rest}" if where is not None else ""

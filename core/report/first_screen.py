@@ -80,9 +80,14 @@ def first_screen(context: ReportContext, results: Results) -> list[Block]:
     counts = _of_thousand(context)
     if counts:
         shown.append(Text(counts))
+    asked_words = context.app.first_words if context.app is not None else None
+    own = asked_words(context) if asked_words is not None else ""
+    shown += [Text(own)] if own else []
     calibrated = calibration_words(context.evaluation, context.task)
     if calibrated:
         shown.append(Text(calibrated))
+    source = _source(context)
+    shown += [Text(source, "note")] if source else []
     shown += [Text(sentence, "warning") for sentence in told[:SHOWN]]
     folded: list[Block] = [Text(sentence, "warning") for sentence in told[SHOWN:]]
     folded += [Text(sentence, "warning") for sentence in licence]
@@ -103,6 +108,15 @@ def _few_among_first(told: list[str]) -> list[str]:
         return told
     rest = [sentence for sentence in told if sentence != few]
     return [*rest[: SHOWN - 1], few, *rest[SHOWN - 1 :]]
+
+
+def _source(context: ReportContext) -> str:
+    """Which data sets the cases come from; on new data, those of the training."""
+    titles = [str(terms["title"]) for terms in context.run.get("terms") or [] if terms.get("title")]
+    if not titles:
+        return ""
+    is_new = (context.evaluation.get("about") or {}).get("split") == "new data"
+    return f"{'Trained on' if is_new else 'Data'}: {'; '.join(titles)}."
 
 
 def page_title(context: ReportContext) -> str:

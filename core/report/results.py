@@ -215,7 +215,15 @@ class Results:
         # Whether a score is a probability is said once, on the first screen.
         told = temperature_words(self.evaluation)
         blocks: list[Block] = [Text(told)] if told else []
+        before = [row for row in self.free() if row["name"].endswith("_before")]
+        self.claim(before)
+        earlier = [
+            metrics_table(some, title=f"By {unit}", group=self.group)
+            for unit, some in self._worth_showing(pick(before, subgroup=""))
+        ]
         blocks += [*self._matching(CALIBRATION, "Errors of scores"), *self._line_of_calibration()]
+        if earlier:
+            blocks.append(Fold("Errors of scores before temperature scaling", earlier))
         diagrams = self.curves.get("reliability") or {}
         heat = (self.evaluation.get("about") or {}).get("temperature")
         is_scaled = "before" in diagrams or heat not in {None, 1.0}
@@ -247,8 +255,8 @@ class Results:
             is_kept: that the probe itself is the model, so that there is nothing to compare.
         """
         if is_kept:
-            words = "The probe was kept: it is this model, so nothing stands beside it."
-            return [Text(words, "note")] if self.evaluation.get("probe") else []
+            # The section on the model says that it is the probe.
+            return []
         lines = []
         rows = pick(self.evaluation.get("probe") or [], of="", subgroup="")
         units = [row.get("unit") for row in rows]
