@@ -104,13 +104,16 @@ def test_a_perfect_model_confuses_nothing() -> None:
 
 
 def test_severity_counts_right_decisions_by_grade() -> None:
-    table, words = by_severity(context())
+    table, words, fold = by_severity(context())
     assert isinstance(table, Table)
     assert isinstance(words, Text)
+    assert isinstance(fold, Fold)
+    (held,) = fold.blocks
+    assert isinstance(held, Table)
     assert table.frame["Severity"].tolist() == ["0", "1", "2", "3"]
     assert table.frame["Photos"].tolist() == ["2", "4", "4", "2"]
     assert table.frame["Right"].tolist() == ["2", "1", "3", "2"]
-    assert table.frame["Classes"][1] == "leaf miner 2, rust 2"
+    assert held.frame["Classes"][1] == "leaf miner 2, rust 2"
     # Errors: two rust and one miner of grade 1, one rust of grade 2.
     assert words.text.startswith("3 of 4 errors are on photos of grade 1")
 
@@ -130,7 +133,7 @@ def test_severity_that_the_class_gives_is_not_told_again() -> None:
     given["severity"] = given["label"].map({"healthy": "0", "miner": "1", "rust": "1"})
     assert by_severity(context(predictions=given)) == []
     given.loc[0, "severity"] = "2"
-    assert len(by_severity(context(predictions=given))) == 2
+    assert len(by_severity(context(predictions=given))) == 3
 
 
 def test_severity_is_silent_where_it_is_unknown_or_the_task() -> None:

@@ -14,7 +14,7 @@ from apps.crop_disease import APP
 from apps.crop_disease.field.report import random_against_spatial, split_gap
 from apps.crop_disease.field.tile_picture import map_of_tiles
 from core.app import ReportContext, Task
-from core.blocks import Figure, Table, Text
+from core.blocks import Figure, Fold, Table, Text
 from core.report.first_screen import first_screen
 from core.report.results import Results
 
@@ -79,12 +79,15 @@ def test_the_section_shows_both_splits_and_names_the_gap() -> None:
     )
     manifest["group"] = [str(i // 6) for i in range(120)]
     manifest["label"] = ["rust" if i // 6 % 2 else "healthy" for i in range(120)]
-    table, words = random_against_spatial(context(manifest))
+    fold, words = random_against_spatial(context(manifest))
+    # Both numbers stand open only where they differ.
+    assert isinstance(fold, Fold)
+    (table,) = fold.blocks
     assert isinstance(table, Table)
     assert list(table.frame["judged on"]) == ["tiles scattered at random", "blocks not seen"]
     assert list(table.frame["macro-F1"]) == ["1.000", "1.000"]
     assert isinstance(words, Text)
-    assert "The gap is 0.000" in words.text
+    assert "is 0.000 higher with a random split" in words.text
     assert words.tone == "plain"
     few = random_against_spatial(context(manifest.assign(group="1")))
     assert isinstance(few[0], Text)

@@ -10,7 +10,13 @@ import pandas as pd
 
 from apps.retinopathy import APP
 from apps.retinopathy.index import UNGRADABLE
-from apps.retinopathy.report import cameras, screening, ungradable, worst_errors
+from apps.retinopathy.report import (
+    cameras,
+    referral_words,
+    screening,
+    ungradable,
+    worst_errors,
+)
 from core.app import ReportContext, Task
 from core.blocks import Figure, Fold, Pictures, Table, Text
 from core.evaluation.units import decisions_of
@@ -125,6 +131,29 @@ def test_operating_points_are_drawn_with_their_intervals(predicted: Predicted) -
     # One of two referable patients is called, and one of two others.
     assert list(figure.data.iloc[-1]) == ["high sensitivity", 0.5, 0.5]
     assert "high sensitivity" in figure.svg
+
+
+def test_the_first_screen_counts_patients_as_the_table_of_referral_does(
+    predicted: Predicted,
+) -> None:
+    table = predicted(
+        ("a", "1", "left", 2, "2", ""),
+        ("b", "2", "left", 0, "3", ""),
+        ("c", "3", "left", 0, "0", ""),
+        ("d", "4", "left", 2, "0", ""),
+        ("e", "5", "left", 4, "4", BAD),
+    )
+    point = {"name": "high sensitivity", "threshold": 0.5, "sensitivity": {"value": 0.5}}
+    shown = context(table, operating_points=[point])
+    # Patients 1 and 4 are called, 5 cannot be judged; of 1, 2 and 5 the second is missed.
+    assert plain(referral_words(shown)) == (
+        "By patient, 3 of 5 would be referred (600 of 1,000), 1 of them with an eye that no "
+        "photograph lets be judged. Of 3 referable patients 1 is missed."
+    )
+    block = screening(shown)[0]
+    assert isinstance(block, Table)
+    assert list(block.frame.iloc[1][["Referred of 1,000", "Missed of 1,000"]]) == ["600", "200"]
+    assert referral_words(context(table)) == ""
 
 
 def test_ungradable_photographs_are_counted_by_reason(predicted: Predicted) -> None:

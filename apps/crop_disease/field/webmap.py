@@ -305,9 +305,6 @@ h2 {{ font-size: 1.1rem; margin: 1.2rem 0 .3rem; }}
 .places p {{ font-size: .9rem; margin: .2rem 0; }}
 .places ol {{ margin: 0; padding-left: 1.6rem; font-size: .95rem; line-height: 1.4; }}
 .places li {{ padding: .15rem 0; }}
-@media print {{ body {{ max-width: none; padding: 0; font-size: 9pt; }} #map {{ height: 120mm; }}
- .leaflet-control-container, .legend label {{ display: none; }}
- h2, tr, li {{ break-inside: avoid; break-after: auto; }} h2 {{ break-after: avoid; }} }}
 .legend i {{ display: inline-block; width: 1em; height: 1em; margin-right: .5em;
  vertical-align: -.12em; border: 1px solid #333; }}
 .legend label {{ display: block; }}
@@ -318,6 +315,10 @@ th, td {{ padding: .25rem .8rem; border-bottom: 1px solid #ccc; text-align: righ
 th:first-child, td:first-child {{ text-align: left; }}
 .number {{ background: #fff; border: 2px solid #111; border-radius: 50%; text-align: center;
  font: bold 12px/18px system-ui, sans-serif; }}
+@media print {{ body {{ max-width: none; padding: 0; font-size: 9pt; }} #map {{ height: 120mm; }}
+ .leaflet-control-container, .legend label {{ display: none; }}
+ .places p, .places ol {{ font-size: 8pt; }} .places li {{ padding: 0; }}
+ .wide, h2, tr, li {{ break-inside: avoid; break-after: auto; }} h2 {{ break-after: avoid; }} }}
 </style></head>
 <body><main>
 <h1>{title}</h1>
@@ -380,6 +381,10 @@ const spots = L.layerGroup(content.spots.map((spot, i) => {{
 // The legend took its width from the map.
 map.invalidateSize();
 map.fitBounds(content.bounds);
+matchMedia("print").addEventListener("change", () => {{
+  map.invalidateSize({{animate: false}});
+  map.fitBounds(content.bounds, {{animate: false}});
+}});
 document.documentElement.dataset.ready = String(content.spots.length);
 </script>
 </body></html>
