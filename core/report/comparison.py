@@ -233,7 +233,7 @@ def _agreement(unit: str, found: Mapping[str, Any]) -> Table:
     """Both, one or neither right; and the cases on which they part."""
     frame = pd.DataFrame(
         {
-            "": ["First right", "First wrong"],
+            "Run": ["First right", "First wrong"],
             "Second right": [count(found["both_right"]), count(found["second_only"])],
             "Second wrong": [count(found["first_only"]), count(found["both_wrong"])],
         }
