@@ -89,6 +89,8 @@ class Task:
         cuts: (K - 1,) of an ordinal task: the expected class index from which on the
             next class is decided, in rising order. Set by a training that was asked
             to decide by frequencies; empty decides for the median class.
+        fold_cuts: of a cross-validation, by name of the fold, the cuts that the other folds
+            alone gave (empty: the median), at which its out-of-fold rows are judged.
     """
 
     name: str
@@ -104,6 +106,7 @@ class Task:
     config: Mapping[str, Any] = field(default_factory=dict)
     cuts: tuple[float, ...] = ()
     positive_title: str = ""
+    fold_cuts: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def with_classes(self, labels: Sequence[str]) -> Task:
         """This task with its class order fixed from the labels of a training manifest.

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,13 +21,23 @@ from PIL import Image
 from scipy.special import expit, logit
 
 import core.training.one_network
+from core.app import find_app
 from core.base.outputs import sha256_file
+from core.evaluation.units import decisions_of
+from core.runs.predictions import points_for_run, predictions_of
+from core.runs.run import task_to_dict
+from core.training.finish import _calibrate, _with_cuts
 from core.verbs.train import train
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
+    from core.app import Task
+
+GRADES = find_app("retinopathy")
 TINY: dict[str, Any] = {
     "backbone": "test_resnet",
     "weights": "none",
@@ -140,6 +152,71 @@ def test_other_test_labels_and_images_change_nothing_that_folds_ship(
         "member-1.safetensors",
     ]
     assert {k: v for k, v in found[0].items() if found[1][k] != v} == {}
+
+
+@pytest.mark.parametrize("decide", ["frequencies", "validation"])
+def test_the_labels_of_a_fold_change_nothing_of_how_its_own_cases_are_decided(decide: str) -> None:
+    # Temperature, cuts, median or cuts, and threshold of each fold: all from the other folds.
+    rng = np.random.default_rng(5)
+    n, task = 240, replace(GRADES.task("grade"), classes=("0", "1", "2"), positive=("1", "2"))
+    y, fold = rng.choice(3, n, p=[0.6, 0.1, 0.3]), np.arange(n) % 3
+    above = np.sort(3 * (y[:, None] - [0.5, 1.5]) + 2 * rng.normal(size=(n, 2)))[:, ::-1]
+    other = y.copy()
+    other[fold == 1] = np.roll(y[fold == 1], 3)
+    own, changed = (_judged(task, labels, above, fold, decide) for labels in (y, other))
+    assert own.grades["1"] == changed.grades["1"]
+    assert own.thresholds["1"] == changed.thresholds["1"]
+    # It is not that labels do nothing: other folds and what ships are chosen on them.
+    assert any(own.grades[name] != changed.grades[name] for name in "02")
+    assert own.cuts != changed.cuts
+
+
+class Judged(NamedTuple):
+    """By fold, its predicted grades and its threshold; and the cuts that ship."""
+
+    grades: dict[str, list[str]]
+    thresholds: dict[str, float]
+    cuts: tuple[float, ...]
+
+
+def _judged(
+    task: Task, y: NDArray[np.int_], logits: NDArray[np.float64], fold: NDArray[np.int_], how: str
+) -> Judged:
+    """The end of a cross-validation whose networks gave these logits."""
+    parts = [{"fold": np.flatnonzero(fold == k), "held": np.arange(0)} for k in range(3)]
+    one = SimpleNamespace(logits=logits, probe_logits=logits, distance=np.zeros(len(y)))
+    data: Any = SimpleNamespace(y=y)
+    members: Any = [one] * 3
+    config: Any = SimpleNamespace(decide=how)
+    link = "cumulative"
+    own, distance, _, heat, average = _calibrate(data, parts, members, link)
+    task = _with_cuts(GRADES, task, config, data, parts, own, heat, link)
+    rows = pd.DataFrame({"image_id": [f"i{i:03}" for i in range(len(y))], "label": y.astype(str)})
+    rows = rows.assign(status="ok", reason="", split="out-of-fold", fold=fold.astype(str), group="")
+    table = predictions_of(
+        rows,
+        own,
+        distance,
+        app=GRADES,
+        task=task,
+        link=link,
+        temperature=heat,
+        threshold=None,
+        unfamiliar_above=1.0,
+        model_id="m",
+    )
+    # Decisions are made anew from scores, and must not differ from the images' own column.
+    decided = decisions_of(table, task=task)["image"]["predicted"]
+    assert decided.tolist() == table["predicted"].tolist()
+    run = {
+        "task": task_to_dict(task),
+        "members": [{"network": {"link": link}}] * 3,
+        "temperature": average["temperature"],
+        "average": average,
+    }
+    (point,) = points_for_run(table, run, targets=["youden"])
+    grades = {str(k): table["predicted"][fold == k].tolist() for k in range(3)}
+    return Judged(grades, point["fold_thresholds"], task.cuts)
 
 
 def test_the_weights_that_ship_are_those_of_the_epoch_that_the_log_calls_best(

@@ -295,3 +295,7 @@ def test_gaps_between_subgroups_are_counted_at_the_threshold_in_force() -> None:
     assert found == pytest.approx(by_hand)
     plain = {r["name"]: r["here"] for r in subgroup_gaps(level, {"site": site})}
     assert plain != pytest.approx(by_hand)
+    # One patient whose cases are all positive: a share of no negative case.
+    lone = np.where(np.arange(200) == 1, "arch", "breast")
+    away = [r for r in subgroup_gaps(level, {"site": lone}, called) if r["subgroup"] == "arch"]
+    assert away[1]["verdict"] == "too few to judge: 0 negative cases"

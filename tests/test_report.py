@@ -515,6 +515,21 @@ def test_the_page_says_how_a_unit_comes_by_its_label_and_what_a_threshold_leaves
     assert "its own label in the table" in stated["about"]["truth"]["leaf"]
 
 
+@pytest.mark.parametrize("active", [True, False])
+def test_every_sensitivity_of_a_page_says_at_what_it_is_counted(active: bool) -> None:
+    rows = predictions()
+    point = {"name": "set", "threshold": 0.45, "split": "val", "active": active}
+    found = evaluate(rows, operating_points=[point], prevalence=None)
+    page = words_of(report_html(context(found, rows)))
+    used, apart = "at the operating point in use", "by the predicted class, for no operating point"
+    told, other = (used, apart) if active else (apart, used)
+    assert f"Sensitivity and specificity are counted {told}" in page
+    assert f"of cases called {TASK.positive_name} {told}" in page
+    assert other not in page
+    assert ("At an operating point that is not in use (set" in page) is not active
+    assert ("at a threshold that is not in use" in page) is not active
+
+
 def test_cases_of_folds_are_not_said_to_be_held_against_the_threshold_that_ships() -> None:
     rows = predictions().assign(split="out-of-fold")
     rows["fold"] = [str(int(name[1:]) % 3) for name in rows["group"]]
@@ -905,22 +920,31 @@ def test_no_score_is_spoken_of_that_few_cases_have(
     assert "0.3" not in said
 
 
-@pytest.mark.parametrize(("loss", "told"), [((0.45, 0.55), True), ((0.3, 0.7), False)])
-def test_a_temperature_did_harm_only_where_the_intervals_are_apart(
-    loss: tuple[float, float], told: bool
+@pytest.mark.parametrize(("low", "told"), [(0.02, True), (-0.02, False)])
+def test_a_temperature_did_harm_where_the_paired_difference_shows_it(
+    low: float, told: bool
 ) -> None:
+    # The intervals of the two numbers overlap in both: they are of the same images.
     rows = [
-        _ranged("log_loss", 0.5, *loss),
+        _ranged("log_loss", 0.5, 0.3, 0.7),
         _ranged("log_loss_before", 0.4, 0.36, 0.44),
         _ranged("expected_calibration_error", 0.05, 0.0, 0.2),
         _ranged("expected_calibration_error_before", 0.04, 0.0, 0.2),
     ]
-    found = {"about": {"unit": "image", "temperature": 0.7}, "metrics": rows}
+    change = {"difference": 0.1, "low": low, "high": 0.18}
+    about = {"unit": "image", "temperature": 0.7, "split": "test"}
+    found = {"about": about, "metrics": rows, "scaling": change}
     task = Task(name="t", kind="multiclass", classes=("a", "b", "c"))
     assert ("made scores worse" in calibration_words(found, task)) == told
     said = temperature_words(found)
-    assert "divided by 0.700" in said
+    assert "divided by 0.700, fitted on validation" in said
     assert ("neither to help nor to harm" in said) != told
+    # Of folds that number is the one that ships; no judged case was divided by it.
+    own = {"split": "out-of-fold", "fold_temperatures": {"0": 0.9, "1": 1.2}}
+    of_folds = temperature_words({**found, "about": {**about, **own}})
+    assert "fitted on the other folds: 0.900 to 1.200)" in of_folds
+    assert "0.700" not in of_folds
+    assert "validation" not in of_folds
 
 
 def _ranged(
@@ -970,7 +994,7 @@ def test_beside_a_matrix_stands_that_the_threshold_counts_apart(table: pd.DataFr
         },
     }
     page = words_of(report_html(replace(context(found, table), task=grades)))
-    assert "of 4 that are 2, 3 have another predicted class here" in page
+    assert "of 4 that are 2, 3 have a predicted class here that is not" in page
     assert "12 images, by the predicted class" in page
     said = page.replace("\N{NO-BREAK SPACE}", " ")
     assert "set for a sensitivity of 95 % on validation; reached 50.0 % here" in said

@@ -424,6 +424,8 @@ def test_a_tiny_subgroup_is_too_few_to_judge() -> None:
     rare = next(one for one in content["subgroups"] if one["subgroup"] == "rare")
     assert rare["verdict"] == "too few to judge: 6 cases"
     assert rare["p"] is None
+    rest = next(one for one in content["subgroups"] if one["subgroup"] == "usual")
+    assert rest["verdict"] == "too few to judge: 6 cases in the rest"
     # Two patients show no spread: a difference of kappas once reached from -4.2 to 2.4.
     assert rare["low"] is None
     assert row_of(content, "accuracy", subgroup="camera=rare")["low"] is None

@@ -38,6 +38,8 @@ __all__ = ["DIFFERS", "subgroup_calibration", "subgroup_gaps", "subgroup_rows", 
 # A column with more values than this is cut into thirds (numbers) or has its
 # smallest values put together (words).
 MANY = 12
+# Of which cases a rate is a share.
+_AMONG = {"true_positive_rate": "positive ", "false_positive_rate": "negative "}
 # What stands for a case without a value, and how one begins whose images have several.
 NOT_GIVEN, DIFFERS = "not given", "differs within the "
 
@@ -273,6 +275,10 @@ def _caution(one: dict[str, Any], part: Level, rest: Level, specs: tuple[Spec, S
         for level, spec in zip((part, rest), specs, strict=True)
     ]
     one["n"] = sizes[0]
-    if min(sizes) < FEW_EVENTS and one["difference"] is not None:
-        one["reason"] = f"too few to judge: {min(sizes)} {plural('case', min(sizes))}"
+    least = min(sizes)
+    # Of no case at all, how many groups the others make says nothing.
+    if least == 0 or (least < FEW_EVENTS and one["difference"] is not None):
+        where = "" if sizes[0] == least else " in the rest"
+        kind = _AMONG.get(specs[0].name, "")
+        one["reason"] = f"too few to judge: {least} {kind}{plural('case', least)}{where}"
         one["p"] = None

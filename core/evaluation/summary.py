@@ -18,6 +18,7 @@ at. The same table in any order of rows gives the same content.
     precision           width of the headline's interval, and further cases that would halve it
     folds               the headline of each fold of a cross-validation; None where there is none
     rules               the headline by unit and rule of combining images, against the rule in use
+    scaling             what temperature scaling did to log-loss, paired; None without logits
     calibration         slope, intercept, in the large, of the positive classes
     failures            numbers with failures left out and counted; None where nothing failed
     cautions            sentences
@@ -35,9 +36,9 @@ import numpy as np
 from core.errors import MetricError
 from core.evaluation import curves
 from core.evaluation.aggregation_rules import compare_rules
+from core.evaluation.before_scaling import before_scaling, effect_of_scaling, rows_before
 from core.evaluation.calibration_of_level import calibration_of
 from core.evaluation.cases import Level
-from core.evaluation.differences import value_of
 from core.evaluation.doubt_marks import is_negative
 from core.evaluation.failures import failures_of, quality_words
 from core.evaluation.folds import fold_spread
@@ -48,22 +49,19 @@ from core.evaluation.participant_flow import absent_classes, cautions_of, flow_o
 from core.evaluation.stored_thresholds import reached, thresholds_of
 from core.evaluation.subgroups import DIFFERS, subgroup_calibration, subgroup_gaps, subgroup_rows
 from core.evaluation.threshold_choice import headline_unit
-from core.evaluation.unit_intervals import interval_of
-from core.evaluation.unit_metrics import metric_row, rows_of
+from core.evaluation.unit_metrics import rows_of
 from core.evaluation.unit_truth import truth_words
 from core.evaluation.units import decisions_by_unit, text_of
 from core.statistics import metrics as named
 from core.statistics.agreement import confusion_matrix
 from core.statistics.comparisons import precision_of
 from core.statistics.intervals import check_level
-from core.statistics.metric_kinds import basis_of
-from core.statistics.scores import scores_from_logits
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from core.app import Cases, Metric, Task, Unit
+    from core.app import Metric, Task, Unit
 
 __all__ = ["summarise"]
 
@@ -177,9 +175,9 @@ def summarise(
         rows += rows_of(levels[name], specs[name], split=split)
     rows = _headline_first(rows, headline, headline_unit)
     main = levels[headline_unit]
-    before = _before(predictions, judged["image"], task, link)
+    before = before_scaling(predictions, judged["image"], task, link)
     if before is not None and "image" in levels:
-        rows += _rows_before(levels["image"], before, split)
+        rows += rows_before(levels["image"], before, split)
     chosen = [s for s in specs[headline_unit] if s.name == headline and not s.of]
     chosen += [
         s
@@ -261,6 +259,9 @@ def summarise(
             settings=settings,
         ),
         "precision": precision_of(rows[0], group_word) if rows else None,
+        "scaling": None
+        if before is None or "image" not in levels
+        else effect_of_scaling(levels["image"], before),
         "folds": fold_spread(main, chosen, folds[headline_unit])
         if headline_unit in folds
         else None,
@@ -369,47 +370,6 @@ def _columns(
 
 
 # --------------------------------------------------------------------------- parts
-
-
-def _before(predictions: pd.DataFrame, judged: pd.DataFrame, task: Task, link: str) -> Cases | None:
-    """The images with the scores they had before temperature scaling.
-
-    None where logits are absent, or where the scores are theirs as they stand: a temperature
-    of 1 scales nothing.
-    """
-    n_logits = len(task.classes) - 1 if link in {"cumulative", "regression"} else len(task.classes)
-    names = [f"logit_{i}" for i in range(n_logits)]
-    if not set(names) <= set(predictions.columns) or not len(judged):
-        return None
-    ids = text_of(predictions["image_id"])
-    place = {name: i for i, name in enumerate(ids)}
-    rows = [place[name] for name in judged["unit_id"]]
-    logits = predictions[names].to_numpy(dtype=np.float64, na_value=np.nan)[rows]
-    if not np.isfinite(logits).all():
-        return None
-    now = cases_of(judged, task)
-    scores = scores_from_logits(logits, link=link)
-    # Scores are stored in single precision.
-    if np.allclose(scores, now.scores, rtol=0.0, atol=1e-6):
-        return None
-    return replace(now, scores=scores)
-
-
-def _rows_before(level: Level, before: Cases, split: str) -> list[dict[str, Any]]:
-    """Calibration numbers before temperature scaling."""
-    then = replace(level, cases=before)
-    rows = []
-    for name, title in (
-        ("log_loss", "Log-loss before temperature scaling"),
-        ("brier", "Brier score before temperature scaling"),
-        ("expected_calibration_error", "Expected calibration error before temperature scaling"),
-    ):
-        compute = getattr(named, name)
-        basis = basis_of(compute, before)
-        spec = Spec(name=f"{name}_before", title=title, key=name, basis=basis, compute=compute)
-        value = value_of(then, spec)
-        rows.append(metric_row(then, spec, value, interval_of(then, spec, value), split=split))
-    return rows
 
 
 def _plain(value: Any) -> Any:

@@ -11,6 +11,7 @@ Systems, section 4.3.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +31,17 @@ if TYPE_CHECKING:
 
     from core.app import Task, Unit
 
-__all__ = ["class_names", "combine", "decisions_by_unit", "decisions_of", "text_of"]
+__all__ = ["class_names", "combine", "decisions_by_unit", "decisions_of", "left_out_of", "text_of"]
+
+
+@dataclass(frozen=True)
+class _Images:
+    """What is known of each image: scored or not, its group, the fold that left it out."""
+
+    scored: NDArray[np.bool_]
+    group: NDArray[np.str_]
+    fold: NDArray[np.str_]
+    extras: Mapping[str, NDArray[np.str_]]
 
 
 def text_of(values: pd.Series[Any]) -> NDArray[np.str_]:
@@ -45,6 +56,14 @@ def text_of(values: pd.Series[Any]) -> NDArray[np.str_]:
             values = values.astype("Int64")
     cells = values.astype("object").where(values.notna(), "")
     return np.array([str(cell) for cell in cells], dtype=str)
+
+
+def left_out_of(frame: pd.DataFrame) -> NDArray[np.str_]:
+    """(N,) the fold that left each image out, of a cross-validation's own rows; else empty."""
+    if not {"fold", "split"} <= set(frame.columns):
+        return np.full(len(frame), "")
+    own = text_of(frame["split"]) == "out-of-fold"
+    return np.where(own, text_of(frame["fold"]), "")
 
 
 def class_names(
@@ -103,20 +122,9 @@ def decisions_by_unit(
     group = text_of(frame["group"]) if "group" in frame else np.full(len(frame), "")
     ids = text_of(frame["image_id"])
     extras = {name: text_of(frame[name]) for name in keep if name in frame.columns}
-    tables = {
-        "image": _table(
-            "image",
-            ids,
-            np.arange(len(frame)),
-            scores,
-            scored,
-            label,
-            group,
-            extras,
-            task,
-            threshold,
-        )
-    }
+    images = _Images(scored, group, left_out_of(frame), extras)
+    every = np.arange(len(frame))
+    tables = {"image": _table("image", ids, every, scores, label, images, task, threshold)}
     below, below_scores = np.arange(len(frame)), scores
     for unit in units:
         absent = [name for name in unit.columns if name not in frame.columns]
@@ -155,7 +163,7 @@ def decisions_by_unit(
                 f"different classes. {truth.words}{left}"
             )
         tables[unit.name] = _table(
-            unit.name, names, owner, step, scored, unit_label, group, extras, task, threshold
+            unit.name, names, owner, step, unit_label, images, task, threshold
         )
         below, below_scores = owner, step
     return tables, notes
@@ -319,22 +327,21 @@ def _table(
     ids: NDArray[Any],
     owner: NDArray[np.int_],
     scores: NDArray[np.float64],
-    scored: NDArray[np.bool_],
     label: NDArray[Any],
-    group: NDArray[np.str_],
-    extras: dict[str, NDArray[np.str_]],
+    images: _Images,
     task: Task,
     threshold: float | Mapping[str, float] | None,
 ) -> pd.DataFrame:
     """One decisions table; ``owner`` is the row of each image."""
-    n = len(ids)
+    n, scored, extras = len(ids), images.scored, images.extras
+    fold = _same(images.fold, owner, n, several="")
     known = np.asarray(np.isfinite(scores).all(axis=1))
     shape = (n, len(task.classes)) if task.kind == "multilabel" else (n,)
     predicted, decided = np.zeros(shape, dtype=np.int_), np.zeros(shape, dtype=np.int_)
     if known.any():
-        predicted[known] = decide(scores[known], task=task)
+        predicted[known] = decide(scores[known], task=task, fold=fold[known])
         at = threshold if threshold is None else _thresholds(threshold, extras, owner, n)[known]
-        decided[known] = decide(scores[known], task=task, threshold=at)
+        decided[known] = decide(scores[known], task=task, threshold=at, fold=fold[known])
     table = pd.DataFrame(
         {
             "unit": np.full(n, name, dtype=object),
@@ -344,7 +351,7 @@ def _table(
             "predicted": class_names(predicted, known, task),
             "decision": class_names(decided, known, task, sides=threshold is not None),
             "label": np.asarray(label, dtype=object),
-            "group": _same(group, owner, n, several="first"),
+            "group": _same(images.group, owner, n, several="first"),
         }
     )
     for column, values in zip(score_columns(task.classes), scores.T, strict=True):

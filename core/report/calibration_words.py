@@ -167,6 +167,9 @@ def temperature_words(evaluation: Mapping[str, Any], *, worse_only: bool = False
     Args:
         evaluation: the content of ``metrics.json``.
         worse_only: say nothing unless log-loss is shown to have risen.
+
+    The verdict is that of the paired difference of the same images; that the intervals of two
+    numbers overlap would say nothing of it.
     """
     about = evaluation.get("about") or {}
     temperature = about.get("temperature")
@@ -179,29 +182,40 @@ def temperature_words(evaluation: Mapping[str, Any], *, worse_only: bool = False
     (loss_before, loss), (error_before, error) = pairs
     if all(before["value"] == after["value"] for before, after in pairs):
         return ""
-    is_worse = _above(loss, loss_before)
+    change = evaluation.get("scaling") or {}
+    is_known = None not in {change.get(key) for key in ("difference", "low", "high")}
+    is_worse = is_known and change["low"] > 0
     if worse_only and not is_worse:
         return ""
     what = "By image, temperature scaling"
     if temperature is not None and not worse_only:
-        what += f" (all logits divided by {number(float(temperature))}, fitted on validation)"
-    told = "did not help here but made scores worse" if is_worse else "improved the scores here"
-    if not is_worse and not _above(loss_before, loss):
-        told = "is shown neither to help nor to harm here (the intervals overlap)"
+        what += f" ({_temperature_told(about, float(temperature))})"
+    told = "changed log-loss and calibration error, which is not judged here"
+    if is_known:
+        is_better = change["high"] < 0
+        told = "is shown neither to help nor to harm here"
+        told = "improved the scores here" if is_better else told
+        told = "did not help here but made scores worse" if is_worse else told
+        told += (
+            f" (log-loss changed by {estimate({**change, 'value': change['difference']})}, paired)"
+        )
     return (
         f"{what} {told}: log-loss {estimate(loss_before)} before and {estimate(loss)} "
         f"after, calibration error {estimate(error_before)} and {estimate(error)}."
     )
 
 
-def _above(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether the interval of one number lies above that of the other.
-
-    Stricter than a paired difference, which is not stored.
-    """
-    if one.get("low") is None or other.get("high") is None:
-        return False
-    return float(one["low"]) > float(other["high"])
+def _temperature_told(about: Mapping[str, Any], own: float) -> str:
+    """By what logits were divided, and where that was fitted; of folds, each by its own."""
+    if about.get("split") != "out-of-fold":
+        basis = about.get("temperature_from") or "validation"
+        return f"all logits divided by {number(own)}, fitted on {basis}"
+    by_fold = (about.get("fold_temperatures") or {}).values()
+    told = "logits of each fold divided by a temperature fitted on the other folds"
+    if not by_fold:
+        return told
+    low, high = (number(float(end(by_fold))) for end in (min, max))
+    return f"{told}: {low if low == high else f'{low} to {high}'}"
 
 
 def _row(evaluation: Mapping[str, Any], name: str, unit: object) -> Mapping[str, Any] | None:

@@ -328,7 +328,7 @@ def provenance_blocks(context: ReportContext) -> list[Block]:
         "Data cards": ", ".join(map(str, run.get("cards") or [])),
         "Licences of the data": "; ".join(union_of_terms(terms)["licences"]),
         "Conditions of the data": ", ".join(union_of_terms(terms)["conditions"]),
-        "May the weights be released": may_release(terms),
+        "May the weights be released": may_release(terms) if run.get("members") else None,
         "Data, sha256": run.get("data_sha256"),
         "Table of predictions": run.get("predictions"),
         "Its sha256": run.get("predictions_sha256"),

@@ -56,7 +56,8 @@ def gap_blocks(results: Results) -> list[Block]:
         return []
     frame = pd.DataFrame(lines)
     note = (
-        f"Gap: here minus the rest, at the decisions of this evaluation. p values are corrected "
+        f"Gap: here minus the rest, of cases called {results.task.positive_name} "
+        f"{results.decided_words()}. p values are corrected "
         f"by Holm's method, of each rate by itself. {_methods(rows)} {WIDE}"
     ).strip()
     table = Table(frame, note=note, numeric=tuple(frame.columns[3:8]))

@@ -53,7 +53,7 @@ FEW = re.compile(r"^Only |[Tt]oo few|uncertain|call for caution")
 # What a sentence of the evaluation is about, the gravest first; what fits none is a note.
 GRAVITY = (
     re.compile(r"pixels of a training image|copies|more than one split|two splits"),
-    re.compile(r"swapped|below chance|worse than"),
+    re.compile(r"swapped|below chance|worse than|on these very cases"),
     re.compile(r"intervals are withheld|No case is|hold no image of"),
     re.compile(r"unlike|quality gate|lie outside of the training range|holds no measurements"),
     re.compile(r"left out of the numbers|failed"),
@@ -216,9 +216,10 @@ def _three_numbers(context: ReportContext, results: Results) -> list[tuple[str, 
         ):
             rate = {**(point.get(key) or {}), "percent": True}
             if rate.get("value") is not None:
+                rest = "" if point.get("active") else ", at a threshold that is not in use"
                 of = f"{count(rate['x'])} of {count(rate['n'])}"
                 at = _aim(point, key, rate)
-                found.append((words, value_words(rate), f"{interval(rate)}, {of}{at}"))
+                found.append((words + rest, value_words(rate), f"{interval(rate)}, {of}{at}"))
         return found
     overall = pick(results.rows, of="", subgroup="", unit=head.get("unit"))
     found += [_entry(str(r["title"]), r) for r in pick(overall, name="accuracy") if r is not head]
@@ -279,7 +280,9 @@ def _of_thousand(context: ReportContext) -> str:
     if "other folds" in str(point.get("counted_at") or ""):
         # No case was held against the threshold that is shipped.
         score, chosen = "", f"; {point['counted_at']}"
-    where = f"At the operating point ({point_words(point['name'])}{score}{chosen})"
+    which = "the" if point.get("active") else "an"
+    rest = "" if point.get("active") else " that is not in use"
+    where = f"At {which} operating point{rest} ({point_words(point['name'])}{score}{chosen})"
     found = point.get("at_prevalence") or {}
     per = found.get("per_1000") or {}
     if per:

@@ -161,6 +161,12 @@ class Results:
             return False
         return not self.task.is_two_way or self.about.get("threshold") is None
 
+    def decided_words(self) -> str:
+        """By what cases count as called, wherever no threshold is named beside the number."""
+        if self.about.get("threshold") is None:
+            return "by the predicted class, for no operating point is in use"
+        return "at the operating point in use"
+
     def _beside_a_threshold(self, matrix: Mapping[str, Any] | None = None) -> str:
         """That sensitivity and specificity are counted apart from the predicted class.
 
@@ -170,8 +176,8 @@ class Results:
         if not self.counts_apart():
             return ""
         told = (
-            f" Sensitivity and specificity for {self.task.positive_name} are counted at the "
-            "threshold on its score instead, which changes no predicted class"
+            f" At operating points, sensitivity and specificity for {self.task.positive_name} are "
+            "counted at a threshold on its score instead, which changes no predicted class"
         )
         if matrix is None:
             return f"{told}."
@@ -181,7 +187,7 @@ class Results:
         n, other = int(counts[is_one].sum()), int(counts[is_one][:, ~is_one].sum())
         return (
             f" Counted by the predicted class.{told}: of {count(n)} that are "
-            f"{self.task.positive_name}, {count(other)} have another predicted class here."
+            f"{self.task.positive_name}, {count(other)} have a predicted class here that is not."
         )
 
     def discrimination(self) -> list[Block]:

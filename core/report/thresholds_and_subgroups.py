@@ -469,7 +469,7 @@ def failure_blocks(results: Results) -> list[Block]:
     notes = Footnotes()
     lines = [
         {
-            "Measure": str(row["title"]),
+            "Measure": str(row["title"]) + _for_positive(row, results),
             "By": str(row.get("unit") or ""),
             "Cases without a score": str(row["words"]).capitalize(),
             "Value": value_words(row) + notes.mark(row),
@@ -483,6 +483,8 @@ def failure_blocks(results: Results) -> list[Block]:
     note = f"Failed: {count(found['n_failed'])} of {count(found['n_total'])}."
     if flagged:
         note += f" Flagged for their quality: {count(flagged)}."
+    if any(_for_positive(row, results) for row in found["rows"]):
+        note += f" Sensitivity and specificity are counted {results.decided_words()}."
     table = Table(
         frame,
         note=note,
@@ -490,3 +492,9 @@ def failure_blocks(results: Results) -> list[Block]:
         marked=notes.told,
     )
     return [Fold("With failures counted", [table])]
+
+
+def _for_positive(row: Mapping[str, Any], results: Results) -> str:
+    """For which cases a sensitivity or a specificity is."""
+    is_rate = row["name"] in {"sensitivity", "specificity"}
+    return f" for {results.task.positive_name}" if is_rate else ""

@@ -14,7 +14,7 @@ import pandas as pd
 from core.base.outputs import csv_safe
 from core.base.tables import attention_columns, logit_columns, logits_in, score_columns
 from core.evaluation.threshold_choice import choose_points
-from core.evaluation.units import class_names
+from core.evaluation.units import class_names, left_out_of
 from core.runs.run import task_from_dict
 from core.statistics.scores import decide, scores_from_logits
 
@@ -82,8 +82,9 @@ def predictions_of(
         scores[scored] = scores_from_logits(
             logits[scored] / heat[scored, None], link=link, temperature=1.0
         )
-    table["predicted"] = _names(scores, scored, task, None)
-    table["decision"] = _names(scores, scored, task, threshold)
+    fold = left_out_of(rows)
+    table["predicted"] = _names(scores, scored, task, None, fold)
+    table["decision"] = _names(scores, scored, task, threshold, fold)
     for name, column in zip(score_columns(task.classes), scores.T, strict=True):
         table[name] = column
     for name, column in zip(logit_columns(logits.shape[1]), logits.T, strict=True):
@@ -128,10 +129,49 @@ def points_for_run(
     )
     table[names] = scores
     shipped = choose_points(table, task=task, **choice)
+    heat = (run.get("average") or {}).get("fold_temperatures") or {}
+    by_fold = {
+        name: [
+            point["threshold"]
+            for point in _without_fold(name, table, logits / float(own), link, task, choice)
+        ]
+        for name, own in heat.items()
+    }
     return [
-        {**point, **{key: own[key] for key in ("threshold", "between", "reached") if key in own}}
-        for point, own in zip(judged, shipped, strict=True)
+        {
+            **point,
+            **{key: own[key] for key in ("threshold", "between", "reached") if key in own},
+            **_fold_thresholds(point, {name: found[i] for name, found in by_fold.items()}),
+        }
+        for i, (point, own) in enumerate(zip(judged, shipped, strict=True))
     ]
+
+
+def _without_fold(
+    name: str,
+    table: pd.DataFrame,
+    logits: NDArray[np.float64],
+    link: str,
+    task: Task,
+    choice: Mapping[str, Any],
+) -> list[dict[str, Any]]:
+    """The points that the other folds give, at the temperature that they gave as well.
+
+    The temperatures that judge their own rows were fitted with the labels of this fold.
+    """
+    others = (left_out_of(table) != name) & np.isfinite(logits).all(axis=1)
+    rows = table[others].copy()
+    rows[score_columns(task.classes)] = scores_from_logits(logits[others], link=link)
+    return choose_points(rows, task=task, **choice)
+
+
+def _fold_thresholds(
+    point: Mapping[str, Any], found: Mapping[str, float | None]
+) -> dict[str, dict[str, float]]:
+    """Those of each fold, where one was found."""
+    own = point.get("fold_thresholds") or {}
+    mended = {k: v for k, v in found.items() if k in own and v is not None}
+    return {"fold_thresholds": {**own, **mended}} if own else {}
 
 
 def final_split(predictions: pd.DataFrame) -> str:
@@ -155,13 +195,17 @@ def csv_text(table: pd.DataFrame) -> str:
 
 
 def _names(
-    scores: NDArray[np.float64], scored: NDArray[np.bool_], task: Task, threshold: float | None
+    scores: NDArray[np.float64],
+    scored: NDArray[np.bool_],
+    task: Task,
+    threshold: float | None,
+    fold: NDArray[np.str_],
 ) -> list[str]:
     """Names of what was decided; empty where there is no score."""
     names = [""] * len(scores)
     if not scored.any():
         return names
-    index = decide(scores[scored], task=task, threshold=threshold)
+    index = decide(scores[scored], task=task, threshold=threshold, fold=fold[scored])
     named = class_names(index, np.ones(len(index), dtype=bool), task, sides=threshold is not None)
     for place, name in zip(np.flatnonzero(scored), named, strict=True):
         names[place] = str(name)

@@ -163,6 +163,7 @@ def task_to_dict(task: Task) -> dict[str, Any]:
         "truths": dict(task.truths),
         "headline": task.headline,
         "cuts": list(task.cuts),
+        "fold_cuts": {name: list(cuts) for name, cuts in task.fold_cuts.items()},
         "positive_title": task.positive_title,
     }
 
@@ -181,6 +182,10 @@ def task_from_dict(content: Mapping[str, Any]) -> Task:
         headline=content.get("headline", ""),
         cuts=tuple(float(cut) for cut in content.get("cuts", ())),
         positive_title=content.get("positive_title", ""),
+        fold_cuts={
+            name: tuple(float(cut) for cut in cuts)
+            for name, cuts in (content.get("fold_cuts") or {}).items()
+        },
     )
 
 

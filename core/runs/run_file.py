@@ -103,6 +103,7 @@ class TaskPart(_Part):
     truths: dict[Name, Truth] = {}
     positive_title: Text = ""
     cuts: list[Finite] = []
+    fold_cuts: dict[Name, list[Finite]] = {}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -118,8 +119,9 @@ class TaskPart(_Part):
         if self.kind != "multilabel" and len(self.classes) < 2:
             msg = "at least two classes are needed"
             raise ValueError(msg)
-        if self.cuts and (
-            len(self.cuts) != len(self.classes) - 1 or self.cuts != sorted(self.cuts)
+        if any(
+            cuts and (len(cuts) != len(self.classes) - 1 or cuts != sorted(cuts))
+            for cuts in (self.cuts, *self.fold_cuts.values())
         ):
             msg = "cuts must rise, one fewer than there are classes"
             raise ValueError(msg)

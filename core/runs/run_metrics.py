@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from core.app import Task
+
 __all__ = [
     "against_probe",
     "compute_metrics",
@@ -93,7 +95,8 @@ def compute_metrics(
         design=design or (app.design if split == "new data" else run.get("design", app.design)),
         resamples=resamples,
     )
-    content["cautions"] += _of_average(run, split)
+    content["about"] |= _about_temperature(run, split)
+    content["cautions"] += [*_of_average(run, split), *_of_cuts(task, split)]
     return content, decisions
 
 
@@ -114,6 +117,36 @@ def _of_average(run: Mapping[str, Any], split: str) -> list[str]:
         f"on {average['n_shared']:,} images that two networks or more had left out, and carried "
         "from two to all. Thresholds are those of single networks at this temperature; the average "
         "may find a few more cases and call fewer others than is said here."
+    ]
+
+
+def _about_temperature(run: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """Where the temperature of the judged cases was fitted; of folds, that of each."""
+    average = run.get("average")
+    if split == "out-of-fold":
+        return {
+            "temperature_from": "other folds",
+            "fold_temperatures": (average or {}).get("fold_temperatures") or {},
+        }
+    return {"temperature_from": "out-of-fold cases" if average else "validation"}
+
+
+def _of_cuts(task: Task, split: str) -> list[str]:
+    """Where the cuts come from at which out-of-fold cases are judged."""
+    if split != "out-of-fold" or not (task.cuts or any(task.fold_cuts.values())):
+        return []
+    if not task.fold_cuts:
+        return [
+            "The cuts between grades were chosen on these very cases, so numbers of predicted "
+            "grades flatter. Train again with this version: each fold is then judged at the cuts "
+            "that the other folds give."
+        ]
+    n, n_cuts = len(task.fold_cuts), sum(map(bool, task.fold_cuts.values()))
+    which = "cuts" if n == n_cuts else f"cuts (in {n_cuts} of {n} folds) or the median"
+    ships = "cuts from all cases" if task.cuts else "the median"
+    return [
+        f"Grades of each fold are decided by the {which} that the other folds alone gave; "
+        f"what ships decides by {ships}."
     ]
 
 

@@ -14,7 +14,8 @@ A temperature T divides the logits before the link.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -92,6 +93,7 @@ def decide(
     *,
     task: Task,
     threshold: float | NDArray[np.float64] | None = None,
+    fold: NDArray[Any] | None = None,
 ) -> NDArray[np.int_]:
     """The class index decided for each row; (N, K) zeros and ones for a multi-label task.
 
@@ -101,7 +103,8 @@ def decide(
     cuts, the grade between whose cuts the expected class lies. With a threshold (an
     operating point of the positive classes): of the positive classes the one
     with the highest score if their scores add up to at least the threshold,
-    else the best of the others. (N,) thresholds are those of each row.
+    else the best of the others. (N,) thresholds are those of each row. Rows of a ``fold`` (N,)
+    that the task has cuts of its own for are decided by these.
 
     >>> from core.app import Task
     >>> yes_no = Task(name="t", kind="binary", classes=("no", "yes"), positive=("yes",))
@@ -112,6 +115,8 @@ def decide(
         cut = 0.5 if threshold is None else np.asarray(threshold, dtype=np.float64)[..., None]
         return np.asarray((scores >= cut).astype(int))
     if threshold is None:
+        if fold is not None and task.fold_cuts:
+            return _by_fold(scores, task, fold)
         if task.cuts:
             return np.asarray(np.searchsorted(task.cuts, expected_class(scores), side="right"))
         if task.kind == "ordinal":
@@ -126,6 +131,16 @@ def decide(
     best = np.where(positive, scores, -1.0).argmax(axis=1)
     rest = np.where(positive, -1.0, scores).argmax(axis=1)
     return np.asarray(np.where(called, best, rest))
+
+
+def _by_fold(scores: NDArray[np.float64], task: Task, fold: NDArray[Any]) -> NDArray[np.int_]:
+    """Each row decided by the cuts of its fold; a row of none by those of the task."""
+    found = decide(scores, task=task)
+    for name, cuts in task.fold_cuts.items():
+        rows = fold == name
+        if rows.any():
+            found[rows] = decide(scores[rows], task=replace(task, cuts=cuts))
+    return found
 
 
 def rule_words(task: Task) -> str:

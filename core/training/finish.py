@@ -19,13 +19,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from core.app import CONTRACT, App, Cases, Rule, Task, Unit, find_app
+from core.app import CONTRACT, App, Rule, Task, Unit, find_app
 from core.base.options import stored_options
 from core.base.outputs import is_complete, seal, sha256_file, write_json, write_text
 from core.base.versions import versions
 from core.cards.licence_terms import joined_terms, terms_of_weights
 from core.data.prepared import resize_to
-from core.errors import ConfigError, MetricError
+from core.errors import ConfigError
 from core.model.checkpoint import save_network
 from core.report.saliency import saliency_map
 from core.runs.predictions import final_split, points_for_run, predictions_of
@@ -33,9 +33,10 @@ from core.runs.results import Look, read_json, visible, write_evaluation, write_
 from core.runs.run import SCHEMA, model_id_of, task_from_dict, task_to_dict
 from core.runs.run_metrics import against_probe, compute_metrics, headline_without_flagged
 from core.statistics.calibration import fit_temperature
-from core.statistics.scores import cuts_by_frequency, decide, link_of, scores_from_logits
+from core.statistics.scores import link_of, scores_from_logits
 from core.training.fingerprint import RESUMING
 from core.training.fold_average import shrinkage_of_average
+from core.training.grade_cuts import chosen_cuts, with_fold_cuts
 from core.training.vector_scaling import with_vector_scaling
 
 if TYPE_CHECKING:
@@ -93,8 +94,7 @@ def finish(
         )
     logits, distance, probe_logits, heat, average = _calibrate(data, parts, members, link)
     temperature = average["temperature"]
-    scores = scores_from_logits(logits / heat[:, None], link=link)
-    task = _with_cuts(app, task, config, data, parts, scores)
+    task = _with_cuts(app, task, config, data, parts, logits, heat, link)
     run = {
         "schema": SCHEMA,
         "contract": CONTRACT,
@@ -251,34 +251,34 @@ def _with_cuts(
     config: TrainConfig,
     data: Data,
     parts: Sequence[Mapping[str, np.ndarray]],
-    scores: np.ndarray,
+    logits: np.ndarray,
+    heat: np.ndarray,
+    link: str,
 ) -> Task:
     """The task with the cuts that decide by frequencies, where that was asked for.
 
     Scores are those of validation, or out of fold; the frequencies are of all labels
     that are not held out, of which there are more. ``validation`` takes the cuts where the
-    task's headline is better with them than with the median: they serve an agreement that
-    rewards rare grades and may cost accuracy.
+    task's headline is better with them than with the median. The rows of each fold are
+    judged by what the other folds alone give.
     """
     if config.decide == "median" or task.kind != "ordinal":
         return task
-    judged = np.concatenate([part["fold" if len(parts) > 1 else "val"] for part in parts])
+    scores = scores_from_logits(logits / heat[:, None], link=link)
+    folds = [part["fold" if len(parts) > 1 else "val"] for part in parts]
+    judged = np.concatenate(folds)
     known = np.concatenate([parts[0]["train"], judged]) if len(parts) == 1 else judged
-    cuts = cuts_by_frequency(scores[judged], data.y[known], n_classes=len(task.classes))
-    cut = replace(task, cuts=cuts)
-    if config.decide == "frequencies":
-        return cut
-    headline = app.metrics_for(task)[0]
-    y, judged_scores, weight = data.y[judged], scores[judged], np.ones(len(judged))
-    try:
-        by_median, by_cuts = (
-            headline.compute(Cases(y, judged_scores, decide(judged_scores, task=one), weight))
-            for one in (task, cut)
-        )
-    except MetricError:
+    headline = None if config.decide == "frequencies" else app.metrics_for(task)[0]
+    cuts = chosen_cuts(
+        scores[judged], data.y[judged], task=task, headline=headline, known=data.y[known]
+    )
+    task = replace(task, cuts=cuts)
+    if len(parts) == 1:
         return task
-    is_better = by_cuts > by_median if headline.higher_is_better else by_cuts < by_median
-    return cut if is_better else task
+    named = {str(number): rows for number, rows in enumerate(folds)}
+    return with_fold_cuts(
+        task, logits, data.y, folds=named, heat=heat, link=link, headline=headline
+    )
 
 
 def _calibrate(
@@ -320,7 +320,12 @@ def _calibrate(
     own = [_only(member.logits, everything) for member in members]
     factor, n = shrinkage_of_average(own, data.y, link=link)
     heat[shared] = single * factor
-    average = {"temperature": single * factor, "temperature_of_one": single, "n_shared": n}
+    average = {
+        "temperature": single * factor,
+        "temperature_of_one": single,
+        "n_shared": n,
+        "fold_temperatures": {str(i): float(heat[rows[0]]) for i, rows in enumerate(folds)},
+    }
     return logits, distance, probe, heat, average
 
 

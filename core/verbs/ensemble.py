@@ -24,6 +24,7 @@ from core.base.versions import versions
 from core.cards.licence_terms import joined_terms
 from core.errors import ConfigError, LeakageError
 from core.evaluation.threshold_choice import choose_points
+from core.evaluation.units import left_out_of
 from core.runs.predictions import final_split, predictions_of
 from core.runs.results import (
     print_page,
@@ -35,7 +36,8 @@ from core.runs.results import (
 from core.runs.run import load_run, task_from_dict, task_to_dict, units_of_run
 from core.runs.run_metrics import compute_metrics, headline_without_flagged
 from core.statistics.calibration import fit_temperature
-from core.statistics.scores import cuts_by_frequency, encode, scores_from_logits
+from core.statistics.scores import encode, scores_from_logits
+from core.training.grade_cuts import chosen_cuts, with_fold_cuts
 from core.verbs.ensemble_choice import (
     choose_members,
     gain_over,
@@ -108,7 +110,7 @@ def _join(runs: Sequence[Run], tables: Sequence[pd.DataFrame], out: Path) -> dic
     link = first.link
     rows, logits, distance = _combined(runs, tables)
     heat, temperature = _temperatures(rows, logits, first)
-    task = _with_cuts(rows, logits / heat[:, None], first)
+    task = _with_cuts(rows, logits, heat, first)
     entries = _copy_members(runs, out)
     digest = hashlib.sha256("".join(run.model_id for run in runs).encode())
     score: dict[str, Any] = {
@@ -133,6 +135,8 @@ def _join(runs: Sequence[Run], tables: Sequence[pd.DataFrame], out: Path) -> dic
             for run in runs[1:]
         },
         "temperature": temperature,
+        # Of the first run alone; the averages of all are judged at temperatures of their own.
+        "average": None,
         "operating_point": None,
         "operating_points": choose_points(
             predictions,
@@ -225,7 +229,7 @@ def _check_alike(runs: Sequence[Run]) -> None:
 
 def _asked(value: Any) -> Any:
     """A part of ``run.json`` without what was fitted: the cuts of a task are fitted anew."""
-    return {k: v for k, v in value.items() if k != "cuts"} if isinstance(value, dict) else value
+    return {k: v for k, v in value.items() if "cuts" not in k} if isinstance(value, dict) else value
 
 
 def _check_splits(runs: Sequence[Run], tables: Sequence[pd.DataFrame]) -> None:
@@ -302,15 +306,27 @@ def _temperatures(
     return heat, temperature
 
 
-def _with_cuts(rows: pd.DataFrame, logits: NDArray[np.float64], first: Run) -> Task:
-    """The task, its cuts fitted on the averaged scores where the runs decide by cuts."""
-    if not first.task.cuts:
-        return first.task
+def _with_cuts(
+    rows: pd.DataFrame, logits: NDArray[np.float64], heat: NDArray[np.float64], first: Run
+) -> Task:
+    """The task, its cuts fitted on the averaged scores where the runs decide by cuts.
+
+    Rows of a fold are judged at the cuts that the other folds alone give.
+    """
+    task = replace(first.task, fold_cuts={})
+    if not task.cuts:
+        return task
     basis = _basis(rows, logits)
-    y = encode(list(rows.loc[basis, "label"].astype(str)), first.task)
-    scores = scores_from_logits(logits[basis], link=first.link)
-    cuts = cuts_by_frequency(scores, y, n_classes=len(first.task.classes))
-    return replace(first.task, cuts=cuts)
+    y = encode(list(rows.loc[basis, "label"].astype(str)), task)
+    z, own = logits[basis], heat[basis]
+    scores = scores_from_logits(z / own[:, None], link=first.link)
+    task = replace(task, cuts=chosen_cuts(scores, y, task=task))
+    fold = left_out_of(rows)[basis]
+    names = sorted(set(fold.tolist()) - {""})
+    if len(names) < 2:
+        return task
+    folds = {name: np.flatnonzero(fold == name) for name in names}
+    return with_fold_cuts(task, z, y, folds=folds, heat=own, link=first.link)
 
 
 def _copy_members(runs: Sequence[Run], out: Path) -> list[dict[str, Any]]:
