@@ -546,10 +546,14 @@ def test_cases_of_folds_are_not_said_to_be_held_against_the_threshold_that_ships
 
 
 def test_groups_nobody_knows_are_not_counted_as_leaves(table: pd.DataFrame) -> None:
-    rows = table.assign(group="")
+    rows = table.assign(group="", path=[f"{i}.jpg" for i in range(len(table))])
     found = evaluate(rows, operating_points=[], subgroups=())
     some = context(found, rows, run={"group": "leaf", "group_rule": ""})
     assert "leaves" not in verdict(some)
+    # Neither in a column, a method nor a limit: each image counts by itself.
+    page = words_of(report_html(some))
+    assert "No leaf is known, so every image counts as independent." in page
+    assert "leaves" not in page.lower()
     assert any("cannot be checked" in sentence for sentence in cautions(some))
 
 
@@ -943,7 +947,7 @@ def test_a_temperature_did_harm_where_the_paired_difference_shows_it(
     own = {"split": "out-of-fold", "fold_temperatures": {"0": 0.9, "1": 1.2}}
     of_folds = temperature_words({**found, "about": {**about, **own}})
     assert "fitted on the other folds: 0.900 to 1.200)" in of_folds
-    assert "0.700" not in of_folds
+    assert "divided by 0.700" not in of_folds
     assert "validation" not in of_folds
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.evaluation.labelled_rows import BARE
 from core.statistics.resampling import Resampling, resample_groups
 
 if TYPE_CHECKING:
@@ -61,10 +62,13 @@ class Level:
             confidence: level of the intervals.
             resamples: how many.
             seed: of the draws.
-            word: what a group is called.
+            word: what a group is called. Where no case has one, each counts by itself, and is
+                called what it is.
             within_classes: whether the design fixed how many cases of each class there are
                 (case-control); groups are then drawn within strata of their rarest class.
         """
+        if np.char.startswith(groups.astype(str), BARE).all():
+            word = unit
         outcome = _strata_of(cases) if within_classes else None
         plan = resample_groups(groups, outcome=outcome, resamples=resamples, seed=seed, word=word)
         return cls(unit, cases, groups, plan, task, confidence)

@@ -59,7 +59,8 @@ def failures_of(
         flagged = np.zeros(len(table), dtype=bool)
         if name == "image":
             flagged = table["unit_id"].isin(flagged_ids).to_numpy()
-        one = both_ways(table, flagged, task=task, groups=groups_of(table), level=level, word=word)
+        own = word if (table["group"] != "").any() else name
+        one = both_ways(table, flagged, task=task, groups=groups_of(table), level=level, word=own)
         if one is not None:
             for row in one["rows"]:
                 row["unit"] = name

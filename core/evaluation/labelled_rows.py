@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from core.app import Task
 
-__all__ = ["cases_of", "groups_of", "is_labelled", "judged_rows"]
+__all__ = ["BARE", "cases_of", "groups_of", "is_labelled", "judged_rows"]
 
 
 def is_labelled(table: pd.DataFrame, task: Task) -> pd.Series[bool]:
@@ -50,8 +50,12 @@ def cases_of(table: pd.DataFrame, task: Task) -> Cases:
     )
 
 
+# Before the name of a row that has no group: no real name begins so.
+BARE = "\uffff"
+
+
 def groups_of(table: pd.DataFrame) -> NDArray[np.str_]:
     """The group of each row; a row without one is a group of its own."""
     group = table["group"].to_numpy().astype(str)
-    own = np.array([f"\uffff{name}" for name in table["unit_id"]], dtype=str)
+    own = np.array([f"{BARE}{name}" for name in table["unit_id"]], dtype=str)
     return np.where(group == "", own, group)

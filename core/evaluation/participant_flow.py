@@ -96,7 +96,7 @@ def cautions_of(
     elif not grouped.all():
         n_bare = int((~grouped).sum())
         found.append(f"{n_bare:,} images without a {word} count as one {word} each.")
-    n_groups = main.plan.n_groups
+    n_groups, word = main.plan.n_groups, main.plan.word
     if n_groups < MIN_GROUPS:
         found.append(f"Only {n_groups} {plural(word, n_groups)}: intervals are withheld.")
     elif n_groups <= FEW_GROUPS:

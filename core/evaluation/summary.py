@@ -258,7 +258,7 @@ def summarise(
             threshold=threshold,
             settings=settings,
         ),
-        "precision": precision_of(rows[0], group_word) if rows else None,
+        "precision": precision_of(rows[0], main.plan.word) if rows else None,
         "scaling": None
         if before is None or "image" not in levels
         else effect_of_scaling(levels["image"], before),

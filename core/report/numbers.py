@@ -275,12 +275,16 @@ def metrics_table(
     if len(frame) and not frame["Events"].any():
         frame = frame.drop(columns="Events")
     groups = plural(group).capitalize()
-    if len(frame) > 1 and len(frame[["Cases", groups]].drop_duplicates()) == 1:
+    if len(frame) and (frame["Cases"] == frame[groups]).all():
+        # Each counts by itself, so a second column would say the same.
+        frame = frame.drop(columns=groups)
+    sizes = [name for name in ("Cases", groups) if name in frame]
+    if len(frame) > 1 and len(frame[sizes].drop_duplicates()) == 1:
         # The same cases in every line: said once, in the heading.
         n, n_groups = (int(rows[0].get(key) or 0) for key in ("n", "n_groups"))
         of = f" of {quantity(n_groups, group)}" if n_groups and n_groups != n else ""
         title = ", ".join(filter(None, [title, f"n = {count(n)}{of}"]))
-        frame = frame.drop(columns=["Cases", groups])
+        frame = frame.drop(columns=sizes)
     return Table(
         frame,
         title=title,

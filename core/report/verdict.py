@@ -197,8 +197,10 @@ def _copied(context: ReportContext) -> str:
 
 
 def group_of(context: ReportContext) -> str:
-    """What a group is called."""
+    """What a group is called; where none is known, what counts by itself."""
     about = context.evaluation.get("about") or {}
+    if not about.get("grouped", True) and about.get("unit"):
+        return str(about["unit"])
     own = context.app.group if context.app else ""
     return str(about.get("group") or context.run.get("group") or own or "group")
 

@@ -167,7 +167,7 @@ def _compared(
         msg = "The two runs have no case in common that both were judged on. Pass --data."
         raise ManifestError(msg)
     families = hold_family(rows)
-    word = str(first.content["group"])
+    word = next(iter(pairs.values())).first.plan.word
     main = next((row for row in rows if row["is_headline"]), rows[0])
     content: dict[str, Any] = {
         "schema": 1,
