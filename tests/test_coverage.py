@@ -26,9 +26,9 @@ from core.evaluation.cases import Level
 from core.evaluation.metric_specs import specs_of
 from core.evaluation.paired import compare_levels, hold_family
 from core.evaluation.paired_decisions import PairedCases
-from core.evaluation.unit_intervals import HIGH_SHARE_COVERS, MACRO_F1_COVERS
+from core.evaluation.unit_intervals import HIGH_SHARE_COVERS, MACRO_F1_COVERS, interval_of
 from core.evaluation.unit_metrics import rows_of
-from core.statistics.delong import delong, newcombe_auroc
+from core.statistics.delong import delong, delong_clustered, newcombe_auroc
 from core.statistics.discrimination import auroc
 from core.statistics.intervals import cluster_proportion, wilson
 
@@ -171,7 +171,22 @@ def test_a_macro_f1_of_a_rare_class_is_marked_with_what_such_intervals_cover() -
     page = (Path(__file__).parents[1] / "docs" / "coverage.md").read_text(encoding="utf-8")
     line = next(x for x in page.splitlines() if x.startswith("| macro f1, marked approximate"))
     measured = float(re.findall(r"\d+", line.split("|")[-2])[0])
-    assert abs(measured - MACRO_F1_COVERS) <= 4
+    low, high = MACRO_F1_COVERS[3]
+    assert low <= measured <= high + 4
+    assert f"in about {low} to {high} % of studies" in row["reason"]
+
+
+@pytest.mark.parametrize(("n_groups", "is_marked"), [(4, True), (5, False)])
+def test_a_macro_f1_is_marked_below_five_groups_of_a_class(n_groups: int, is_marked: bool) -> None:
+    y = np.repeat(np.arange(3), [40, 40, n_groups])
+    decided = np.where(np.arange(len(y)) % 4 == 0, (y + 1) % 3, y)
+    cases = Cases(y, np.eye(3)[decided], decided, np.ones(len(y)), ())
+    about = {"confidence": 0.95, "resamples": 2, "seed": 0, "word": "patient"}
+    task = Task(name="c", kind="multiclass", classes=("a", "b", "c"))
+    level = Level.of("image", cases, np.arange(len(y)).astype(str), task=task, **about)
+    (spec,) = [spec for spec in specs_of(level, []) if spec.name == "macro_f1"]
+    (row,) = rows_of(level, [spec], split="test")
+    assert ("approximate: a class is held by 4 patients" in row["reason"]) == is_marked
 
 
 def test_a_high_share_at_a_sought_threshold_is_marked_with_what_such_intervals_cover() -> None:
@@ -260,6 +275,31 @@ def test_few_positives_break_delong_but_not_newcombe(n_positive: int) -> None:
     assert by_newcombe >= 0.92
     if n_positive < 10:
         assert by_delong < 0.90
+
+
+def test_an_area_of_few_positive_groups_of_uneven_size_covers_where_delong_does_not() -> None:
+    rng, held, by_delong, n = np.random.default_rng(8), 0, 0, 0
+    for _ in range(200):
+        index = np.repeat(np.arange(60), rng.choice([1, 1, 1, 2, 2, 3, 5, 8], 60))
+        y = (rng.random(60) < 0.1)[index].astype(int)
+        spread = rng.standard_normal(60)[index] * np.sqrt(0.3)
+        score = spread + np.sqrt(0.7) * rng.standard_normal(len(y)) + 1.2815515655446004 * y
+        if len(set(index[y == 1])) < 4:
+            continue
+        n += 1
+        cases = Cases(y, np.column_stack([-score, score]), y, np.ones(len(y)), (1,))
+        about = {"confidence": 0.95, "resamples": 2, "seed": 0, "word": "patient"}
+        groups = np.char.add("p", index.astype(str))
+        level = Level.of("image", cases, groups, task=TASKS["binary"], **about)
+        spec = next(s for s in specs_of(level, []) if s.name == "auroc")
+        low, high = interval_of(level, spec, auroc(y, score)).ends
+        # Of a positive and a negative case, Phi(1.28 / sqrt(2)).
+        held += low <= 0.8176 <= high
+        low, high = delong_clustered(y, score, groups, scale="logit").ends
+        by_delong += low <= 0.8176 <= high
+    assert n > 100
+    assert held / n >= 0.9
+    assert held > by_delong
 
 
 @pytest.mark.parametrize("n_positive", [3, 5, 10, 30])
