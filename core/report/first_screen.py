@@ -234,7 +234,9 @@ def _three_numbers(context: ReportContext, results: Results) -> list[tuple[str, 
             f"Worst class, {context.task.title(worst['of'])}: share found", worst
         )
         # The least of several is low by chance, too, and its interval does not know it.
-        found.append((title, value, f"{detail}; the least of {len(recalls)}, picked on these cases"))
+        found.append(
+            (title, value, f"{detail}; the least of {len(recalls)}, picked on these cases")
+        )
     return found[:3]
 
 
