@@ -83,7 +83,7 @@ def changed(runs: tuple[Run, Run], splits: Sequence[str]) -> list[dict[str, str]
                 why = str(sides[1].loc[name, "reason"]) if name in sides[1].index else ""
                 found.append({"what": str(name), "first": one, "second": other, "why": why})
     for key, words in FACTS:
-        then, now = first.content.get(key), second.content.get(key)
+        then, now = _differing(first.content.get(key), second.content.get(key))
         if then != now:
             found.append({"what": words, "first": _brief(then), "second": _brief(now), "why": ""})
     old, new = (dict(run.content.get("versions") or {}) for run in (first, second))
@@ -94,10 +94,28 @@ def changed(runs: tuple[Run, Run], splits: Sequence[str]) -> list[dict[str, str]
     return found
 
 
+def _differing(then: Any, now: Any) -> tuple[Any, Any]:
+    """Two facts; of those with several parts only what differs, or a cell would cut it off.
+
+    >>> _differing({"name": "grade", "cuts": [0.4], "fold_cuts": {}}, {"name": "grade", "cuts": []})
+    ({'cuts': [0.4]}, {})
+    """
+    if not (isinstance(then, dict) and isinstance(now, dict)):
+        return then, now
+    empty: tuple[Any, ...] = (None, "", [], {})
+    sides = [{k: v for k, v in one.items() if v not in empty} for one in (then, now)]
+    one, other = (
+        {k: v for k, v in own.items() if rest.get(k) != v} for own, rest in (sides, sides[::-1])
+    )
+    return one, other
+
+
 def _brief(value: Any) -> str:
     """A fact in a table cell."""
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, dict):
+        if not value:
+            return "absent"
         return ", ".join(f"{k}: {v}" for k, v in sorted(value.items()) if v not in (None, ""))[:160]
     return str(value)[:160]
