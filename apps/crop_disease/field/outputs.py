@@ -28,12 +28,13 @@ from apps.crop_disease.field.isoxml import TaskNames
 from apps.crop_disease.field.map_words import applied_table, trust_words
 from apps.crop_disease.field.mapping import Decide, write_maps
 from apps.crop_disease.field.notes import area_words
+from apps.crop_disease.field.plots import per_field, plot_notes
 from apps.crop_disease.field.prescription import write_prescription
 from apps.crop_disease.field.project import Layers
 from apps.crop_disease.field.raster import RasterFacts, describe
 from apps.crop_disease.field.rates import UNITS, Rate, read_rates
 from apps.crop_disease.field.spatial import read_shapes
-from apps.crop_disease.field.summary import cells, doubt_of_map, per_field, summarise, unlike
+from apps.crop_disease.field.summary import cells, doubt_of_map, summarise, unlike
 from apps.crop_disease.field.tile_pixels import field_mask
 from apps.crop_disease.field.webmap import web_map
 from apps.crop_disease.field.window import is_tile
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from apps.crop_disease.field.spatial import Shapes
     from core.app import ExportContext, Task
 
 __all__ = ["EXPORTS", "affected_classes", "check_options", "write_field"]
@@ -170,7 +172,7 @@ def _write_raster(
     layers.add_polygons(_write_tiles(tiles, facts, context, folder), column="class")
     if maps.classes is None:
         return [*layers.files, layers.write_project(facts.path)]
-    zones = _zones(maps.classes, maps.scores, tiles, facts, context)
+    zones = _zones(maps.classes, maps.scores, (tiles, facts, within), context)
     withheld, no_areas = _withheld(context, zones, tiles, facts.path.stem)
     spots, unranked = _spots(zones, context, no_areas)
     told = for_files(zones, accept=context.accept_doubtful, withheld=bool(no_areas))
@@ -183,6 +185,14 @@ def _write_raster(
         *_threshold_notes(context, tiles),
         *notes,
     ]
+    tables = {"hotspots.csv": spots.drop(columns="geometry"), "summary.csv": table}
+    of_plots: list[str] = []
+    if within is not None:
+        of_plots = plot_notes(zones, within, facts, options)
+        notes += of_plots
+        tables["fields.csv"] = per_field(
+            zones, within, facts, tiles, accept=context.accept_doubtful, withheld=no_areas
+        )
     classes_file = maps.classes
     why = unlike(zones, tiles, accept=context.accept_doubtful)
     page, reason = attempt(
@@ -203,11 +213,6 @@ def _write_raster(
             applied=None if rates is None else applied_table(zones, rates, context, withheld),
         )
     )
-    tables = {"hotspots.csv": spots.drop(columns="geometry"), "summary.csv": table}
-    if within is not None:
-        tables["fields.csv"] = per_field(
-            zones, within, facts, tiles, accept=context.accept_doubtful, withheld=no_areas
-        )
     for name, frame in tables.items():
         write_text(folder / name, frame.map(csv_safe).to_csv(index=False, lineterminator="\n"))
     written = [write_layer(told, folder / "zones.geojson")]
@@ -223,21 +228,26 @@ def _write_raster(
         written += prescribed
         if prescribed:
             layers.add_prescription(folder / "prescription.shp", rates)
+    context.notes.extend(f"{facts.path.stem}: {note}" for note in of_plots)
     return [*written, *layers.files, layers.write_project(facts.path)]
 
 
 def _zones(
-    classes: Path, scores: Path, tiles: pd.DataFrame, facts: RasterFacts, context: ExportContext
+    classes: Path,
+    scores: Path,
+    of: tuple[pd.DataFrame, RasterFacts, Shapes | None],
+    context: ExportContext,
 ) -> Any:
-    """Zones with the tiles behind them."""
+    """Zones with the tiles behind them; ``of`` are these, the raster's facts and the field."""
     zones = trace_zones(
         classes,
         scores,
         context.task.classes,
         width_m=float(context.options.get("working-width") or 0),
         least_m2=float(context.options.get("least-zone") or 0),
+        within=None if of[2] is None else of[2].geometries,
     )
-    return with_tiles(zones, tiles, facts, context.task)
+    return with_tiles(zones, of[0], of[1], context.task)
 
 
 def _spots(zones: Any, context: ExportContext, no_areas: str) -> tuple[Any, list[str]]:

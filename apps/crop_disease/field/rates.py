@@ -180,7 +180,10 @@ def read_rates(path: Path, classes: Sequence[str]) -> dict[str, Rate]:
         rates[name] = Rate(_number(text), unit)
     missing = [name for name in classes if name not in rates]
     if missing:
-        problems.append(f"there is no rate for {', '.join(missing)} (0 means: leave out)")
+        problems.append(
+            f"there is no rate for {', '.join(missing)} (with 0 nothing is applied; its "
+            "zones are in the files all the same, with a rate of 0)"
+        )
     strange = [name for name in rates if name not in classes]
     if strange:
         problems.append(f"{', '.join(strange)} is no class of the model ({', '.join(classes)})")

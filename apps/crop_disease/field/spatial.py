@@ -40,10 +40,12 @@ class Shapes:
     Attributes:
         geometries: (N,) shapely geometries in pixels.
         values: (N,) the text of the column asked for.
+        beyond: those of the file that do not lie on the raster; None where all do.
     """
 
     geometries: NDArray[Any]
     values: tuple[str, ...]
+    beyond: Shapes | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -137,7 +139,9 @@ def read_shapes(
     kept = np.flatnonzero(near)
     if column:
         _refuse_spellings([values[i] for i in kept], path, what)
-    return Shapes(pixels[kept], tuple(values[i] for i in kept))
+    rest = np.flatnonzero(~near)
+    beyond = Shapes(pixels[rest], tuple(values[i] for i in rest)) if len(rest) else None
+    return Shapes(pixels[kept], tuple(values[i] for i in kept), beyond)
 
 
 def _column(frame: Any, column: str, path: Path, what: str) -> str:

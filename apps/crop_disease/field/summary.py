@@ -1,4 +1,4 @@
-"""How many hectares of what: of the map, corrected by the model's mistakes, of each field.
+"""How many hectares of what: of the map, and corrected by the model's mistakes.
 
 Areas of a map count the model's mistakes as well. Where tiles with a known class were
 judged, the run's own held-out ones or those of ``--confusion``, areas are corrected
@@ -18,9 +18,7 @@ from apps.crop_disease.field.areas import (
     read_confusion,
 )
 from apps.crop_disease.field.doubtful_ground import MOST_DOUBT, share_of, told
-from apps.crop_disease.field.ground import area_perimeter_m, in_degrees
 from apps.crop_disease.field.notes import area_words, facts_of
-from apps.crop_disease.field.zone_tiles import doubt_of_shapes
 from core.base.progress import log
 from core.base.tables import score_columns
 from core.errors import MetricError
@@ -35,11 +33,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from apps.crop_disease.field.mapping import Maps
-    from apps.crop_disease.field.raster import RasterFacts
-    from apps.crop_disease.field.spatial import Shapes
     from core.app import ExportContext, Task
 
-__all__ = ["cells", "doubt_of_map", "per_field", "summarise", "unlike"]
+__all__ = ["cells", "doubt_of_map", "mark_areas", "summarise", "unlike"]
 
 
 def summarise(
@@ -85,7 +81,7 @@ def summarise(
         own = zones[zones["class"] == row["class"]]
         row["doubt_share"] = round(share_of(own["area_ha"], own["doubt_share"]), 6)
         title = context.task.title(row["class"])
-        _mark(row, _of_class(row["doubt_share"], title, context), whole=withheld)
+        mark_areas(row, _of_class(row["doubt_share"], title, context), whole=withheld)
     notes += [f"{row['class']}: {row['doubt']}." for row in rows if row["doubt"] and not withheld]
     for row in rows:
         _leave_uncorrected(row, reason)
@@ -140,7 +136,7 @@ UNCORRECTED = "corrected area withheld"
 AREAS = ("area_ha", "share", "corrected_ha", "low_ha", "high_ha", "zones_ha", "doubt_ha")
 
 
-def _mark(row: dict[str, Any], doubt: tuple[bool, str], *, whole: str) -> None:
+def mark_areas(row: dict[str, Any], doubt: tuple[bool, str], *, whole: str) -> None:
     """Write the mark of doubt into a row of areas, and empty what is withheld."""
     withheld, words = doubt
     row["doubt"] = whole or words
@@ -184,71 +180,15 @@ def _simplified(context: ExportContext, rows: Sequence[dict[str, Any]]) -> list[
         f"{float(context.options.get('least-zone') or 0):g} m² joined to their surroundings. Most "
         f"changed is {context.task.title(off['class'])}: {area_words(in_zones)} in zones, "
         f"{area_words(off['area_ha'])} on the map, {number(abs(change), percent=True)} "
-        f"{'more' if change > 0 else 'less'}."
-    ]
-
-
-def per_field(
-    zones: Any,
-    within: Shapes,
-    facts: RasterFacts,
-    tiles: pd.DataFrame,
-    *,
-    accept: bool = False,
-    withheld: str = "",
-) -> pd.DataFrame:
-    """Hectares of each class in each field of the boundary, what share they are, and the doubt.
-
-    Args:
-        zones: see ``zones.trace_zones``.
-        within: the fields, in pixels.
-        facts: of the raster.
-        tiles: of the raster.
-        accept: whether areas are given in spite of doubt.
-        withheld: why no area of the whole map is given.
-    """
-    import geopandas  # noqa: PLC0415  (an extra)
-    import pandas as pd  # noqa: PLC0415
-    import shapely  # noqa: PLC0415
-
-    t = facts.transform
-    shapes = shapely.transform(
-        within.geometries,
-        lambda xy: np.column_stack(
-            [t.a * xy[:, 0] + t.b * xy[:, 1] + t.c, t.d * xy[:, 0] + t.e * xy[:, 1] + t.f]
+        f"{'more' if change > 0 else 'less'}.",
+        *(
+            f"{context.task.title(row['class'])}: {area_words(row['area_ha'])} on the map and no "
+            f"zone, for its patches are too small for a working width of {width:g} m: a rate for "
+            "it is applied nowhere. Pass a smaller --working-width or --least-zone."
+            for row in rows
+            if row["area_ha"] and not traced(row)
         ),
-    )
-    names = list(within.values)
-    fields = geopandas.GeoDataFrame({"field": names}, geometry=list(shapes), crs=facts.crs)
-    both = geopandas.overlay(
-        zones[["class", "geometry"]].set_crs(facts.crs, allow_override=True),
-        fields,
-        how="intersection",
-    )
-    degrees = in_degrees(both.geometry.to_numpy(), facts.crs)
-    both["area_ha"] = [area_perimeter_m(shape)[0] / 1e4 for shape in degrees]
-    share = doubt_of_shapes(both.geometry.to_numpy(), tiles, facts)
-    both["doubtful"] = both["area_ha"] * share
-    sums = both.groupby(["field", "class"], sort=True)[["area_ha", "doubtful"]].sum().reset_index()
-    whole = sums.groupby("field")[["area_ha", "doubtful"]].sum()
-    rows = []
-    for line in sums.to_dict("records"):
-        field = whole.loc[line["field"]]
-        row = {
-            "field": line["field"],
-            "class": line["class"],
-            "area_ha": round(line["area_ha"], 6),
-            "share": round(line["area_ha"] / max(field["area_ha"], 1e-12), 6),
-            "doubt_share": round(line["doubtful"] / max(line["area_ha"], 1e-300), 6),
-        }
-        # The field's own share counts first: of a field unlike the training no class is known.
-        share = field["doubtful"] / max(field["area_ha"], 1e-300)
-        of_field = told(share, of="this field", accept=accept)
-        of_class = told(row["doubt_share"], of="this class here", accept=accept)
-        _mark(row, of_field if of_field[0] else of_class, whole=withheld)
-        rows.append(row)
-    columns = ["field", "class", "area_ha", "share", "doubt_share", "doubt"]
-    return pd.DataFrame(rows, columns=columns)
+    ]
 
 
 def cells(table: pd.DataFrame, task: Task) -> Sequence[tuple[str, ...]]:

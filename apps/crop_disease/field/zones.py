@@ -14,7 +14,7 @@ import numpy as np
 from apps.crop_disease.field.ground import Ground, area_perimeter_m, in_degrees
 from apps.crop_disease.field.mapping import NODATA, STEPS
 from apps.crop_disease.field.raster import CACHE_BYTES, open_geotiff
-from apps.crop_disease.field.simplify import coarse_patches
+from apps.crop_disease.field.simplify import clipped, coarse_patches, ground_of_map
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,6 +38,7 @@ def trace_zones(
     *,
     width_m: float = 0.0,
     least_m2: float = 0.0,
+    within: NDArray[Any] | None = None,
 ) -> Any:
     """One row per zone, the largest first.
 
@@ -47,6 +48,7 @@ def trace_zones(
         classes: names in index order.
         width_m: working width that outlines are simplified to; 0 keeps the pixels.
         least_m2: smaller patches are joined to what surrounds them; not with a width of 0.
+        within: (N,) polygons in pixels that no zone leaves; None where there are none.
 
     Returns:
         a GeoDataFrame in the map's system: zone, class, score (mean of the
@@ -60,12 +62,21 @@ def trace_zones(
         crs = source.crs
         ground = Ground.of(crs.to_wkt(), source.transform)
         pixel_m = ground.pixel_area_m2(source.height // 2, source.width // 2, 1, 1) ** 0.5
+        field = None
+        if within is not None:
+            frame = shapely.box(0, 0, source.width, source.height)
+            field = shapely.intersection(shapely.union_all(within), frame)
         if width_m > 2 * pixel_m:
             shapes, kinds = coarse_patches(
                 source, len(classes), pixel_m, width_m=width_m, least_m2=least_m2
             )
+            if len(shapes):
+                ground = ground_of_map(_mapped(source), field, width_px=width_m / pixel_m)
+                shapes, kinds = clipped(shapes, kinds, ground, least_px2=least_m2 / pixel_m**2)
         else:
             shapes, kinds = _patches(source, len(classes))
+            if field is not None and len(shapes):
+                shapes, kinds = clipped(shapes, kinds, field, least_px2=0.0)
         score = _mean_scores(source, scores_file, shapes, kinds) if len(shapes) else np.zeros(0)
         transform = source.transform
     shapes = shapely.transform(shapes, lambda xy: _to_map(transform, xy)) if len(shapes) else shapes
@@ -173,6 +184,22 @@ def _patches(source: Any, n_classes: int) -> tuple[NDArray[Any], NDArray[np.int_
     array = np.empty(len(found), object)
     array[:] = found
     return array, np.array(kinds, np.int64)
+
+
+def _mapped(source: Any) -> list[Any]:
+    """What of a class map is no nodata, in pixels, window by window."""
+    import shapely  # noqa: PLC0415  (an extra)
+    from affine import Affine  # noqa: PLC0415
+    from rasterio.features import shapes  # noqa: PLC0415
+
+    found = []
+    for row, col, window in _windows(source):
+        shown = source.read(1, window=window) != NODATA
+        place = Affine.translation(col, row)
+        for shape, _ in shapes(shown.astype(np.uint8), mask=shown, transform=place):
+            rings = shape["coordinates"]
+            found.append(shapely.Polygon(rings[0], rings[1:]))
+    return found
 
 
 def _mean_scores(
