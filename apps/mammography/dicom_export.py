@@ -28,6 +28,7 @@ from apps.mammography.source_header import completed, note_of_long_values, too_l
 from core.base.outputs import csv_safe, write_bytes, write_text
 from core.data.dicom import is_dicom, open_dicom, quiet
 from core.errors import AppError
+from core.evaluation.doubt_marks import says_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -69,6 +70,8 @@ def write_objects(context: ExportContext) -> Sequence[Path]:
     table: list[dict[str, str]] = []
     studies: dict[tuple[str, ...], list[Member]] = {}
     scored = context.predictions[context.predictions["status"] == "ok"]
+    # Of a picture of something else nothing is said, and where a model looked would say something.
+    silent = set(scored["image_id"][says_nothing(scored)])
     for number, row in enumerate(_records(scored), start=1):
         path = Path(str(paths[row["image_id"]]))
         if not is_dicom(path):
@@ -81,18 +84,14 @@ def write_objects(context: ExportContext) -> Sequence[Path]:
         # Read from text is as good as an element; guessed from pixels is not.
         if not _side(source) and said in {"L", "R"} and row.get("laterality_from") != "pixels":
             source.ImageLaterality = said
-        heat = context.saliency(str(row["image_id"])) if context.saliency else None
         made: dict[str, Any] = {}
         region = None
-        if heat is not None:
-            pixels = context.read(str(row["image_id"]))
-            told = {**row, "picture": f"{number:05d}"}
-            picture = overlay_of(pixels, heat, told, context)
-            made["sc"] = partial(_capture, source, picture, context, number, long)
-            region = marked_region(pixels, heat)
-            if region.any():
-                made["seg"] = partial(_segmentation, source, region, context, number)
-                made["pr"] = partial(_presentation, source, region, row, context, number)
+        if row["image_id"] in silent:
+            why = f"no region of attention: {row['quality']}"
+            table.append({"file": "", "image_id": csv_safe(str(row["image_id"])), "reason": why})
+        elif context.saliency:
+            heat = context.saliency(str(row["image_id"]))
+            made, region = _of_picture(source, row, context, number, long, heat)
         studies.setdefault(_study(source), []).append(Member(source, row, region, long))
         for kind, make in made.items():
             name, reason = _written(folder / f"{number:05d}_{kind}.dcm", make)
@@ -116,6 +115,25 @@ def write_objects(context: ExportContext) -> Sequence[Path]:
     listing = folder / "dicom.csv"
     write_text(listing, pd.DataFrame(table).to_csv(index=False, lineterminator="\n"))
     return [*files, listing]
+
+
+def _of_picture(
+    source: Dataset,
+    row: Mapping[str, Any],
+    context: ExportContext,
+    number: int,
+    long: Mapping[str, str],
+    heat: NDArray[np.float32],
+) -> tuple[dict[str, Any], NDArray[np.bool_]]:
+    """What makes the objects of one picture, and its region of attention."""
+    pixels = context.read(str(row["image_id"]))
+    picture = overlay_of(pixels, heat, {**row, "picture": f"{number:05d}"}, context)
+    made: dict[str, Any] = {"sc": partial(_capture, source, picture, context, number, long)}
+    region = marked_region(pixels, heat)
+    if region.any():
+        made["seg"] = partial(_segmentation, source, region, context, number)
+        made["pr"] = partial(_presentation, source, region, row, context, number)
+    return made, region
 
 
 def _records(rows: Any) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from apps.mammography.dicom_export import write_objects
 from apps.mammography.overlay import overlay_of
 from core.base.outputs import csv_safe, write_bytes, write_text
+from core.evaluation.doubt_marks import says_nothing
 from core.report.overlay import png_bytes
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ def write_overlays(context: ExportContext) -> Sequence[Path]:
     folder.mkdir(exist_ok=True)
     files, rows = [], []
     scored = context.predictions[context.predictions["status"] == "ok"]
+    # Of a picture of something else nothing is said, and where a model looked would say something.
+    silent = set(scored["image_id"][says_nothing(scored)])
     for number, row in enumerate(scored.to_dict("records"), start=1):
+        if row["image_id"] in silent:
+            continue
         image_id = str(row["image_id"])
         path = folder / f"{number:05d}.png"
         told = {**{str(key): value for key, value in row.items()}, "picture": path.stem}

@@ -87,7 +87,8 @@ def write_worklist(context: ExportContext) -> Sequence[Path]:
     ranks = rows["score"].rank(method="average")
     known = int(rows["score"].notna().sum())
     frame: dict[str, Any] = {
-        "rank": range(1, len(rows) + 1),
+        # In its own section: who is decided about begins with 1.
+        "rank": rows.groupby("section").cumcount().to_numpy() + 1,
         "section": rows["section"].to_numpy(),
         level: rows[identifier].astype(str).to_numpy(),
         **_identity(context, rows, level, identifier),
@@ -106,7 +107,7 @@ def write_worklist(context: ExportContext) -> Sequence[Path]:
     if "n_positive_alone" in rows:
         counts = zip(rows["n_positive_alone"], rows["n_images"], strict=True)
         frame["positive_alone"] = [positive_alone(int(n), int(of)) for n, of in counts]
-    for name in ("n_images", "n_failed", "n_unfamiliar", "n_poor"):
+    for name in ("n_images", "n_failed", "n_unfamiliar", "n_poor", "n_ungradable"):
         if name in rows:
             frame[name] = rows[name].to_numpy()
     path = context.out / "worklist.csv"
@@ -213,6 +214,15 @@ def _missing_views(
     names = rows["exam"] if "exam" in rows else rows[identifier].astype(str).str.split("/").str[0]
     gaps = words_of(rows, "missing")
     return [
-        known.get(str(name), "") or (NOT_SAID if "not known" in gap else gap.replace("|", ", "))
-        for name, gap in zip(names, gaps, strict=True)
+        _joined(known.get(str(name), ""), str(gap)) for name, gap in zip(names, gaps, strict=True)
     ]
+
+
+def _joined(absent: str, gap: str) -> str:
+    """What an exam lacks: views that no file is of, and those that only another picture fills."""
+    if "not known" in gap:
+        return absent or NOT_SAID
+    views = [view for view in absent.split(", ") if view]
+    more = [part for part in gap.split("|") if part]
+    views += [p for p in more if not any(v == p or v.startswith(f"{p} ") for v in views)]
+    return ", ".join(views)

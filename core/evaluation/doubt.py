@@ -30,6 +30,7 @@ import numpy as np
 
 from core.evaluation.doubt_marks import (
     UNFAMILIAR,
+    doubts_within,
     is_negative,
     is_of_other_kind,
     is_unfamiliar,
@@ -163,7 +164,8 @@ def decide_all(
         key = owners_of(predictions, unit)
         alone = n_positive_alone(table, tables["image"], predictions, key, task)
         heeded = alone > 0 if unit is not None and unit.heeds_each else np.zeros(len(alone), bool)
-        marked = with_marks(table, predictions, key, unit, units, task, alone)
+        inner = doubts_within(tables, predictions, unit, units, task)
+        marked = with_marks(table, predictions, key, unit, units, task, alone, inner)
         decision = marked["decision"].to_numpy(dtype=object).copy()
         doubtful = (marked["doubt"] != "").to_numpy()
         silenced = (marked["n_ungradable"] > 0).to_numpy()

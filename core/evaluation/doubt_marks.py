@@ -14,11 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.base.tables import NEGATIVE, POSITIVE
-from core.evaluation.missing_parts import missing_parts, untold_parts
+from core.evaluation.missing_parts import (
+    OTHER_KIND,
+    is_of_other_kind,
+    missing_parts,
+    untold_parts,
+    words_of,
+)
 from core.evaluation.units import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -28,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "UNFAMILIAR",
     "doubt_of_images",
+    "doubts_within",
     "is_doubtful",
     "is_far",
     "is_negative",
@@ -45,8 +52,8 @@ __all__ = [
 ]
 
 UNFAMILIAR = "unlike the training images"
-# How the quality of a picture begins that says nothing of its unit, see ``App.prepare``.
-OTHER_KIND, UNGRADABLE = "not ", "ungradable"
+# How the quality of a picture begins that cannot be graded, see ``App.prepare``.
+UNGRADABLE = "ungradable"
 # Times the distance from which an image is unlike the training, from which it is of another kind.
 # Of 495 held-out images of three real sets the farthest has 1.36, of fundus photographs of other
 # cameras 1.42; docs/outputs.md has those of other kinds.
@@ -166,19 +173,6 @@ def is_negative(decision: NDArray[np.object_], task: Task) -> NDArray[np.bool_]:
     return np.asarray(np.isin(decision, names), dtype=bool)
 
 
-def is_of_other_kind(predictions: pd.DataFrame) -> NDArray[np.bool_]:
-    """Which inputs (N,) are not of the kind: their quality begins with ``not``."""
-    words = words_of(predictions, "quality")
-    return np.array([str(text).startswith(OTHER_KIND) for text in words], dtype=bool)
-
-
-def words_of(predictions: pd.DataFrame, column: str) -> NDArray[np.str_]:
-    """What a column says of each input (N,); empty where the table has no such column."""
-    if column not in predictions:
-        return np.full(len(predictions), "", dtype=str)
-    return text_of(predictions[column])
-
-
 def _is_against(table: pd.DataFrame, task: Task) -> NDArray[np.bool_]:
     """Of which rows (N,) a positive class is predicted and the threshold decides otherwise."""
     if not task.positive_index or task.kind == "multilabel":
@@ -225,6 +219,47 @@ def n_positive_alone(
     return found
 
 
+def doubts_within(
+    tables: Mapping[str, pd.DataFrame],
+    predictions: pd.DataFrame,
+    unit: Unit | None,
+    units: Sequence[Unit],
+    task: Task,
+) -> dict[str, list[str]]:
+    """What speaks against parts of each unit that are units themselves: an eye of a patient.
+
+    Of a part a positive class may be predicted that the threshold decides against; whoever reads
+    only the row of the whole must know.
+
+    Args:
+        tables: unit name -> decisions, before doubt changed any.
+        predictions: the inputs.
+        unit: None for an image, which has no parts.
+        units: all steps.
+        task: with its class order.
+
+    Returns:
+        the unit's name in its table -> sentences, for units with any.
+    """
+    said: dict[str, list[str]] = {}
+    if unit is None:
+        return said
+    owners = owners_of(predictions, unit)
+    for inner in units:
+        if not set(unit.columns) < set(inner.columns) or inner.name not in tables:
+            continue
+        table, key = tables[inner.name], owners_of(predictions, inner)
+        own = [column for column in inner.columns if column not in unit.columns]
+        for place in np.flatnonzero(_is_against(table, task)):
+            row = int(np.flatnonzero(key == str(table["unit_id"].iloc[place]))[0])
+            named = " ".join(filter(None, (words_of(predictions, c)[row] for c in own)))
+            said.setdefault(str(owners[row]), []).append(
+                f"{named or str(table['unit_id'].iloc[place])} {inner.name}: "
+                f"{table['predicted'].iloc[place]} predicted, below the threshold"
+            )
+    return said
+
+
 def positive_alone(n: int, of: int) -> str:
     """That some images of a unit are positive on their own; empty if none is.
 
@@ -243,6 +278,7 @@ def with_marks(
     units: Sequence[Unit],
     task: Task,
     alone: NDArray[np.int64],
+    inner: Mapping[str, Sequence[str]],
 ) -> pd.DataFrame:
     """One table of decisions with what speaks against each row.
 
@@ -254,6 +290,7 @@ def with_marks(
         units: all steps.
         task: with its class order.
         alone: see ``n_positive_alone``; a doubt only of a unit that heeds each of its images.
+        inner: see ``doubts_within``; told where the unit itself is not decided so.
 
     Returns:
         the table with ``n_unfamiliar``, ``n_poor``, ``n_ungradable``, ``n_failed``,
@@ -291,6 +328,8 @@ def with_marks(
             parts += _cautions(caution[at])
         if against[place]:
             parts.append(f"{table['predicted'].iloc[place]} predicted, below the threshold")
+        else:
+            parts += inner.get(str(name), [])
         parts += [positive_alone(int(alone[place]), len(at))] if heeds and alone[place] else []
         lines.append(
             (

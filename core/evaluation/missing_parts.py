@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from core.app import Unit
 
-__all__ = ["missing_parts", "untold_parts"]
+__all__ = ["OTHER_KIND", "is_of_other_kind", "missing_parts", "untold_parts", "words_of"]
+
+# How the quality of a picture of something else begins, see ``App.prepare``.
+OTHER_KIND = "not "
 
 
 def missing_parts(
@@ -95,8 +98,9 @@ def _lacking(
     """The parts of a unit that no input shows, each with a sentence.
 
     Where inputs do not say what they show, it is not known which part is missing; that all are
-    there is not known either.
+    there is not known either. A picture of another kind shows none, whatever it is called.
     """
+    at = at[~is_of_other_kind(predictions.iloc[at])]
     if not unit.parts or not len(at):
         return {}
     cells = _parts_shown(predictions, at, unit)
@@ -108,3 +112,16 @@ def _lacking(
         where = "" if named == f"{unit.parts_are} " else f"{named.strip()}: "
         return {f"{unit.parts_are} not known": f"{where}{of} {verb} not say which {unit.parts_are}"}
     return {part: f"no image of {named}{part}" for part in absent}
+
+
+def is_of_other_kind(predictions: pd.DataFrame) -> NDArray[np.bool_]:
+    """Which inputs (N,) are not of the kind: their quality begins with ``not``."""
+    words = words_of(predictions, "quality")
+    return np.array([str(text).startswith(OTHER_KIND) for text in words], dtype=bool)
+
+
+def words_of(predictions: pd.DataFrame, column: str) -> NDArray[np.str_]:
+    """What a column says of each input (N,); empty where the table has no such column."""
+    if column not in predictions:
+        return np.full(len(predictions), "", dtype=str)
+    return text_of(predictions[column])

@@ -227,6 +227,22 @@ def test_a_blob_lands_where_it_is_in_every_object(written: tuple[Path, ExportCon
         assert not coloured.any()
 
 
+def test_where_nothing_is_said_of_a_picture_no_region_is_marked(
+    written: tuple[Path, ExportContext], tmp_path: Path
+) -> None:
+    _, base = written
+    table = base.predictions.iloc[:1].assign(quality="not a mammogram: a chest film")
+    made = ExportContext(**{**base.__dict__, "predictions": table, "out": tmp_path})
+    for name in ("dicom", "overlays"):
+        next(e for e in APP.exports if e.name == name).write(made)
+    assert [f.name for f in (tmp_path / "dicom").glob("*.dcm")] == ["study_00001_sr.dcm"]
+    listed = pd.read_csv(tmp_path / "dicom" / "dicom.csv", keep_default_na=False)
+    assert listed["reason"][0] == "no region of attention: not a mammogram: a chest film"
+    assert not list((tmp_path / "overlays").glob("*.png"))
+    report = pydicom.dcmread(tmp_path / "dicom" / "study_00001_sr.dcm")
+    assert not [item for item in walked(report) if item.get("ValueType") == "SCOORD"]
+
+
 def test_a_report_lists_every_region_of_an_image(make: Callable[..., FileDataset]) -> None:
     region = np.zeros((60, 80), bool)
     region[5:15, 10:40], region[30:50, 50:58] = True, True

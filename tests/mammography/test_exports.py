@@ -185,7 +185,9 @@ def test_an_exam_with_a_leaf_is_no_routine_also_where_doubt_is_accepted(
         reason="", score_yes=0.1, score_no=0.9, predicted="no", embedding_distance=1.0
     )
     is_leaf = table["exam"].isin([leaves, leaves_high])
-    is_leaf[table.index[table["exam"] == leaf][0]] = True
+    first = table.index[table["exam"] == leaf][0]
+    is_leaf[first] = True
+    lost = f"{table.loc[first, 'laterality']} {table.loc[first, 'view']}"
     table.loc[is_leaf, "embedding_distance"] = 3.0
     table.loc[table["exam"] == leaves_high, ["score_yes", "predicted"]] = [0.9, "yes"]
     found = {}
@@ -206,7 +208,10 @@ def test_an_exam_with_a_leaf_is_no_routine_also_where_doubt_is_accepted(
         found[accept] = {name: tuple(listed.loc[name, columns]) for name in listed.index}
         word = "perhaps not of the kind" if accept else "of another kind"
         assert [word in listed.loc[name, "doubt"] for name in (leaves, leaf, whole)] == [1, 1, 0]
-        assert set(listed["missing_views"]) == {""}
+        # The view that the leaf is called is one that nobody imaged, unless it passes for one.
+        missing = {name: view for name, view in listed["missing_views"].items() if view}
+        assert missing == ({} if accept else {leaf: lost})
+        assert listed.loc[leaf, "n_ungradable"] == (0 if accept else 1)
     no = {leaf: ("in doubt", "open", "open"), whole: ("by score", "no", "routine")}
     held = ("in doubt", "withheld", "withheld")
     assert found[False] == {**no, leaves: held, leaves_high: held}

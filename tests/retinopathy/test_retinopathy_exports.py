@@ -214,6 +214,10 @@ def test_no_letter_for_what_the_model_does_not_know(context: Made, tmp_path: Pat
     assert not any("--accept-doubtful" in note for note in accepted.notes)
     told = {row["patient"]: row["withheld"] for row in rows(tmp_path / "letters" / "letters.csv")}
     assert [name for name, why in told.items() if why] == ["../../up"]
+    # Of the eyes unlike the training the letter says so, and of no other.
+    text = " ".join("".join(f.read_text() for f in (tmp_path / "letters").glob("*.html")).split())
+    assert text.count("looks different from those the program knows") == 2
+    assert text.count("photographs of certain cameras and clinics only") == 3
     abstained = changed(strange, abstain=True)
     write_worklist(abstained)
     found = {row["patient"]: row["referred"] for row in rows(tmp_path / "worklist.csv")}
@@ -227,6 +231,30 @@ def test_no_letter_for_what_the_model_does_not_know(context: Made, tmp_path: Pat
         **dict.fromkeys(found, "withheld"),
         **dict.fromkeys(("../../up", "9"), "yes"),
     }
+
+
+def test_a_patient_s_row_says_what_speaks_against_an_eye(
+    context: Made, predicted: Predicted
+) -> None:
+    table = in_states(predicted, ("moderate above", "moderate below"), ("none", "none"))
+    made = at_threshold(context(letters=True), 0.5, predictions=table)
+    write_worklist(made)
+    (first, second) = rows(made.out / "worklist.csv")
+    patient = made.decisions["patient"].set_index("unit_id").loc[first["patient"]]
+    assert patient["doubt"] == first["doubt"] == "right eye: 2 predicted, below the threshold"
+    assert (patient["decision"], first["section"], first["referred"]) == (
+        *("positive", "in doubt"),
+        "yes",
+    )
+    assert second["doubt"] == ""
+    # Each section counts from 1, and each row says for whom it holds.
+    assert [first["rank"], second["rank"]] == ["1", "1"]
+    assert all(
+        "another camera may be called negative" in row["holds_for"] for row in (first, second)
+    )
+    write_letters(made)
+    (why, _) = [row["withheld"] for row in rows(made.out / "letters" / "letters.csv")]
+    assert why.startswith("grade 2 was predicted for the right eye, below the threshold")
 
 
 def test_a_letter_about_one_eye_asks_for_the_other(context: Made, tmp_path: Path) -> None:

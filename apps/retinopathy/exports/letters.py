@@ -51,7 +51,7 @@ WORDS = (
         "contact",
         "checked",
     ),
-    *("not_ruled_out", "research"),
+    *("not_ruled_out", "research", "unlike", "holds_for"),
 )
 
 
@@ -129,7 +129,12 @@ def _withheld_always(patient: Mapping[str, Any], eyes: pd.DataFrame) -> str:
         return "the same picture stands for another eye or patient as well"
     # Else the letter would speak of a finding about which the work list says no.
     if (eyes["is_referable"] & ~eyes["is_called"]).any():
-        return "a referable grade was predicted, and the threshold decides against it"
+        eye = eyes[eyes["is_referable"] & ~eyes["is_called"]].iloc[0]
+        named = f"the {eye['eye']} eye" if eye["eye"] else "an eye"
+        return (
+            f"grade {eye['grade']} was predicted for {named}, below the threshold: a letter would "
+            "say one or the other, and a doctor has to"
+        )
     rows: list[Mapping[Any, Any]] = [patient, *eyes.to_dict("records")]
     alone = [row for row in rows if row["n_alone"]]
     return positive_alone(alone[0]["n_alone"], alone[0]["n_images"]) if alone else ""
@@ -157,7 +162,9 @@ def _facts(
                 "name": words.get(str(eye["eye"])) or words["eye_not_known"],
                 "judged": eye["grade"] != "",
                 "grade": eye["grade"],
-                "text": _sentence(eye, words),
+                "text": " ".join(
+                    [_sentence(eye, words), *([words["unlike"]] if eye["n_unfamiliar"] else [])]
+                ),
             }
         )
     # Only where the eyes are told apart is it known that one is missing.

@@ -33,7 +33,13 @@ __all__ = ["decided", "threshold_of", "write_worklist"]
 
 _SCORES = ["grade", "decision", "decided", "score_referable", "score_vision_threatening"]
 _TOLD = ["referred", "why", "doubt"]
+# Of every row, for a list is read far from the documentation.
+HOLDS_FOR = (
+    "cameras and clinics of the training; a diseased eye of another camera may be called negative "
+    "without a mark"
+)
 _PATIENT = ["rank", "section", "urgency", "patient", *_SCORES, *_TOLD, "missing", "images"]
+_PATIENT += ["holds_for"]
 _EYE = ["patient", "eye", *_SCORES, *_TOLD, "n_images", "n_ungradable", "n_unfamiliar", "images"]
 _IMAGE = ["image_id", "patient", "eye", *_SCORES, *_TOLD]
 
@@ -49,7 +55,8 @@ def write_worklist(context: ExportContext) -> Sequence[Path]:
     patients = found.patients.copy()
     patients["section"] = np.where(is_left_open(patients), "in doubt", "by urgency")
     patients = patients.sort_values("section", key=lambda s: s != "in doubt", kind="stable")
-    patients["rank"] = range(1, len(patients) + 1)
+    # In its own section: who is decided about begins with 1.
+    patients["rank"] = patients.groupby("section").cumcount() + 1
     patients["urgency"] = [URGENCY[place] for place in patients["urgency"]]
     written = []
     for name, table, columns in (
@@ -87,6 +94,6 @@ def threshold_of(run: Mapping[str, Any]) -> float | None:
 def _shown(table: pd.DataFrame, columns: Sequence[str], context: ExportContext) -> pd.DataFrame:
     """The columns of a table for people: words for what is decided, no column without content."""
     rule = rule_of_decision(context.run, context.task)
-    table = table.assign(decided=rule, referred=table["listed"])
+    table = table.assign(decided=rule, referred=table["listed"], holds_for=HOLDS_FOR)
     shown = table[[name for name in columns if name in table.columns]]
     return shown.dropna(axis="columns", how="all")
