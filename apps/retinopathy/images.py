@@ -23,7 +23,7 @@ import numpy as np
 
 from apps.retinopathy import dicom
 from apps.retinopathy.disc import FALLBACKS, Disc, find_disc, to_eight_bits
-from apps.retinopathy.quality import JUDGED_RADIUS_PX, gate_of, judge
+from apps.retinopathy.quality import JUDGED_RADIUS_PX, beside, gate_of, judge
 from core.data.images import read_image
 from core.data.steps import Steps
 
@@ -145,7 +145,7 @@ class JudgePhotograph:
         view, _, shown = scale_disc(data["image"], disc, (side, side))
         if view.shape[2] != 3:
             view = np.repeat(view[..., :1], 3, axis=2)
-        quality = judge(view, shown, disc)
+        quality = judge(view, shown, disc, second=beside(data["image"], disc))
         return {**data, "quality": quality, "gate": gate_of(quality)}
 
 

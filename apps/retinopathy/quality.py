@@ -14,6 +14,7 @@ known.
     field            radius; edge of the disc seen; share in the frame   see ``_faults``
     illumination     share of the disc that is dark, or burnt out        > MOST_DARK, MOST_BURNT
     focus            share of the disc where a vessel would be seen      < LEAST_SEEN
+    one eye          lit, reddish ground outside of the disc             > MOST_BESIDE
 
 This module knows no grades, no table and no file.
 """
@@ -32,7 +33,7 @@ from apps.retinopathy.disc import FALLBACKS, Disc, brightest, to_eight_bits
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["GATES", "JUDGED_RADIUS_PX", "Measures", "gate_of", "judge", "measure"]
+__all__ = ["GATES", "JUDGED_RADIUS_PX", "Measures", "beside", "gate_of", "judge", "measure"]
 
 GATES = ("gradable", "ungradable", "not a fundus")
 
@@ -72,6 +73,12 @@ BURNT, MOST_BURNT = 246, 0.15
 # show it for a vessel to be seen there; and the least share of tiles where one is. Of 878,
 # 15 fall below 0.12, and on all of them hardly a vessel can be followed.
 SEEN_RESPONSE, SEEN_SHARE, LEAST_SEEN = 0.012, 0.07, 0.12
+# Largest lit and reddish patch outside of the disc, over the disc's area: a second retina. The
+# highest of 885 photographs with a disc is 0.009; of two photographs in one picture, 0.55 to 0.7.
+MOST_BESIDE = 0.2
+# Longer side of the copy it is sought in; steps of 8 bits from which a pixel is lit; how far
+# beyond the disc, in radii, its haze does not reach.
+BESIDE_PX, BESIDE_LIT, BESIDE_FROM = 256, 30, 1.08
 # Half a side of the kernels that respond to lines, in pixels of the judged copy.
 LINE_REACH = 10
 
@@ -90,13 +97,14 @@ class Measures:
     seen: float
 
 
-def judge(view: NDArray[Any], shown: NDArray[np.bool_], disc: Disc) -> str:
+def judge(view: NDArray[Any], shown: NDArray[np.bool_], disc: Disc, *, second: float = 0.0) -> str:
     """Why a photograph should not be graded; empty if nothing speaks against it.
 
     Args:
         view: (H, W, 3) with the disc centred and of radius ``JUDGED_RADIUS_PX``.
         shown: (H, W) where the photograph has pixels.
         disc: in the photograph itself.
+        second: see ``beside``.
 
     Returns:
         "", "ungradable: ..." or "not a fundus photograph: ...".
@@ -108,7 +116,34 @@ def judge(view: NDArray[Any], shown: NDArray[np.bool_], disc: Disc) -> str:
     if doubts:
         return f"not a fundus photograph: {'; '.join(doubts)}"
     faults = _faults(found, disc)
+    if second > MOST_BESIDE:
+        faults.append("two retinas are in the picture; cut it to one photograph per file")
     return f"ungradable: {'; '.join(faults)}" if faults else ""
+
+
+def beside(image: NDArray[Any], disc: Disc) -> float:
+    """The largest lit and reddish patch outside of the disc, over the area of the disc.
+
+    Args:
+        image: the photograph as read, (H, W, C).
+        disc: in it.
+    """
+    pixels = to_eight_bits(image)
+    if pixels.shape[2] != 3 or disc.rule in FALLBACKS:
+        return 0.0
+    height, width = pixels.shape[:2]
+    scale = min(1.0, BESIDE_PX / max(height, width))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.int16)
+    rows, cols = np.ogrid[: size[1], : size[0]]
+    away = np.hypot(rows - disc.row * scale, cols - disc.col * scale)
+    red, green, blue = np.moveaxis(small, -1, 0)
+    lit = (small.max(axis=2) >= BESIDE_LIT) & (red >= green - 6) & (red >= blue - 2)
+    outside = (lit & (away > BESIDE_FROM * disc.radius * scale)).astype(np.uint8)
+    # Letters and edges are thin.
+    _, _, stats, _ = cv2.connectedComponentsWithStats(cv2.erode(outside, np.ones((5, 5), np.uint8)))
+    largest = int(stats[1:, cv2.CC_STAT_AREA].max(initial=0))
+    return largest / max(1, int((away <= disc.radius * scale).sum()))
 
 
 def gate_of(quality: str) -> str:

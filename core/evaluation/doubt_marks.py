@@ -326,10 +326,8 @@ def with_marks(
             ]
             parts += _faults(np.where(poor, quality, "")[at])
             parts += _cautions(caution[at])
-        if against[place]:
-            parts.append(f"{table['predicted'].iloc[place]} predicted, below the threshold")
-        else:
-            parts += inner.get(str(name), [])
+        below = f"{table['predicted'].iloc[place]} predicted, below the threshold"
+        parts += [below] if against[place] else inner.get(str(name), [])
         parts += [positive_alone(int(alone[place]), len(at))] if heeds and alone[place] else []
         lines.append(
             (

@@ -74,6 +74,15 @@ def test_a_retina_without_its_edge_is_ungradable_but_a_fundus(good: NDArray[np.u
     assert "round edge" in quality
 
 
+def test_two_photographs_in_one_file_are_not_one_eye(good: NDArray[np.uint8]) -> None:
+    # Beside each other, and as mirror images; an empty frame beside an eye is none.
+    for other in (good, good[:, ::-1], (good * 0.6).astype(np.uint8)):
+        gate, quality = judged(np.hstack([good, other]))
+        assert gate != "gradable"
+        assert "two retinas are in the picture" in quality or "round edge" in quality
+    assert judged(np.hstack([good, np.zeros_like(good)]))[0] == "gradable"
+
+
 def test_what_is_no_fundus_is_called_so(good: NDArray[np.uint8]) -> None:
     rng = np.random.default_rng(0)
     grey = np.repeat(good[..., 1:2], 3, axis=2)

@@ -153,10 +153,7 @@ def _write_raster(
     task, options = context.task, context.options
     facts = describe(Path(str(tiles["path"].iloc[0])), crs=str(options.get("crs") or ""))
     reading = Reading.parse(str(tiles["reading"].iloc[0]))
-    within = None
-    if options.get("within"):
-        layer = str(options.get("layer") or "")
-        within = read_shapes(Path(options["within"]), facts, layer=layer)
+    within = _field(context, facts)
     tiles = tiles.assign(in_doubt=is_doubtful(tiles))
     maps = write_maps(
         tiles,
@@ -186,10 +183,9 @@ def _write_raster(
         *notes,
     ]
     tables = {"hotspots.csv": spots.drop(columns="geometry"), "summary.csv": table}
-    of_plots: list[str] = []
+    of_plots = plot_notes(zones, within, facts, options) if within else []
+    notes += of_plots
     if within is not None:
-        of_plots = plot_notes(zones, within, facts, options)
-        notes += of_plots
         tables["fields.csv"] = per_field(
             zones, within, facts, tiles, accept=context.accept_doubtful, withheld=no_areas
         )
@@ -230,6 +226,12 @@ def _write_raster(
             layers.add_prescription(folder / "prescription.shp", rates)
     context.notes.extend(f"{facts.path.stem}: {note}" for note in of_plots)
     return [*written, *layers.files, layers.write_project(facts.path)]
+
+
+def _field(context: ExportContext, facts: RasterFacts) -> Shapes | None:
+    """The polygons of --within."""
+    file, layer = context.options.get("within"), str(context.options.get("layer") or "")
+    return read_shapes(Path(file), facts, layer=layer) if file else None
 
 
 def _zones(

@@ -104,7 +104,8 @@ def clipped(
 
     shapely.prepare(ground)
     shapes, kinds = _polygons(shapely.intersection(shapes, ground), kinds)
-    tree, joined = shapely.STRtree(shapes), {}
+    tree = shapely.STRtree(shapes)
+    joined: dict[int, int] = {}
 
     def now(i: int) -> int:
         while i in joined:

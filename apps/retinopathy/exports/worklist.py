@@ -38,8 +38,8 @@ HOLDS_FOR = (
     "cameras and clinics of the training; a diseased eye of another camera may be called negative "
     "without a mark"
 )
-_PATIENT = ["rank", "section", "urgency", "patient", *_SCORES, *_TOLD, "missing", "images"]
-_PATIENT += ["holds_for"]
+_PATIENT = ["rank", "section", "urgency", "patient", *_SCORES, *_TOLD]
+_LAST = ["missing", "images", "holds_for"]
 _EYE = ["patient", "eye", *_SCORES, *_TOLD, "n_images", "n_ungradable", "n_unfamiliar", "images"]
 _IMAGE = ["image_id", "patient", "eye", *_SCORES, *_TOLD]
 
@@ -60,7 +60,7 @@ def write_worklist(context: ExportContext) -> Sequence[Path]:
     patients["urgency"] = [URGENCY[place] for place in patients["urgency"]]
     written = []
     for name, table, columns in (
-        ("worklist.csv", patients, _PATIENT),
+        ("worklist.csv", patients, [*_PATIENT, *_LAST]),
         ("eyes.csv", found.eyes, _EYE),
         ("images.csv", found.images, _IMAGE),
     ):
