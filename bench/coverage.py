@@ -277,7 +277,9 @@ def page(state: dict[str, Any], before: Results | None, *, before_studies: int =
                 cells = _line(before, name, designs, mark=False)
                 lines.append(f"| *before (0.1)* | {' | '.join(cells)} |")
         lines.append("")
-    return "\n".join([*lines, *_areas(state["areas"])])
+    # Measured by another process, and so not by this program.
+    unequal = Path(__file__).with_name("coverage_unequal.md").read_text(encoding="utf-8")
+    return "\n".join([*lines, *_areas(state["areas"]), unequal])
 
 
 def _areas(areas: Results) -> list[str]:
