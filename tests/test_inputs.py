@@ -927,7 +927,7 @@ GROUPS = (
         "one patient id for all",
         table(rows_of("path,label,patient_id", *(f"{c},ANON" for c in "abab"))),
         {"a": 2, "b": 2},
-        ("all 4 images carry one patient_id",),
+        ("All 4 images carry one patient_id",),
         groups=1,
     ),
     Case(

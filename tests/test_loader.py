@@ -63,7 +63,7 @@ def test_a_script_that_loaders_would_run_again_is_refused(
 ) -> None:
     script = tmp_path / "train.py"
     script.write_text("train('leaves')\n")
-    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script))
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", str(script), raising=False)
     require_guard(0)
     with pytest.raises(ConfigError, match=r"train.py: 2 processes .*if __name__ == \"__main__\""):
         require_guard(2)
