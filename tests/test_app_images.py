@@ -42,12 +42,14 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_contract_and_the_plan_says_what_was_measured(checked: Path) -> None:
     plan = (checked / "run" / "plan.yaml").read_text()
     assert "symmetry: " in plan
     assert "told apart" in plan or "are too few to see" in plan
 
 
+@pytest.mark.slow
 def test_the_most_similar_training_image_is_the_image_itself(
     checked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ FAMILIES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_trains(name: str) -> None:
     torch.manual_seed(0)

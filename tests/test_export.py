@@ -23,6 +23,9 @@ from core.prediction.engines import open_engine
 from core.verbs.export import ExportSettings, export
 from core.verbs.predict import predict
 
+# Whole trainings, each of which is of use to a test; `make test-slow`.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 OLD = Path(__file__).parent / "fixtures" / "run_of_0_1"
 # What a light environment does not have.

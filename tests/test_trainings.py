@@ -19,6 +19,9 @@ from core.training.recipe import Facts, resolve
 from core.verbs.predict import predict
 from core.verbs.train import train
 
+# Whole trainings, each of which is of use to a test; `make test-slow`.
+pytestmark = pytest.mark.slow
+
 TINY: dict[str, Any] = {
     "backbone": "test_resnet",
     "weights": "none",
