@@ -146,6 +146,7 @@ def test_a_difference_that_is_not_there_is_called_in_one_study_of_twenty_at_most
         assert called <= binom.ppf(0.999, int(of), 0.05), what
 
 
+@pytest.mark.slow
 def test_net_benefit_covers_where_a_loss_is_rare() -> None:
     # Resamples covered 42 to 57 % here, for they never show a miss that was not seen.
     one, counts = Study(patients=150, prevalence=0.3, icc=0.8), {}

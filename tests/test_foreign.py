@@ -42,6 +42,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_whole_report_is_made_without_a_model_twice_the_same(
     file: Path, tmp_path: Path
 ) -> None:

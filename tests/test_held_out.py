@@ -139,6 +139,7 @@ def test_other_test_labels_and_images_change_nothing_that_is_shipped(runs: list[
     assert judged_otherwise(*runs)
 
 
+@pytest.mark.slow
 def test_other_test_labels_and_images_change_nothing_that_folds_ship(
     tables: tuple[Path, Path], tmp_path: Path, quick: None
 ) -> None:

@@ -169,6 +169,7 @@ def test_same_command_again_does_nothing_and_another_is_refused(place: Path) -> 
         train("crop_disease", place / "leaves", place / "run", flags={**TINY, "epochs": 3})
 
 
+@pytest.mark.slow
 def test_plan_file_gives_the_same_weights_again(place: Path, tmp_path: Path) -> None:
     train(None, None, tmp_path / "again", plan_file=place / "run" / "plan.yaml")
     first, second = (r / "model.safetensors" for r in (place / "run", tmp_path / "again"))

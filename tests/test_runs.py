@@ -32,6 +32,9 @@ from core.verbs.predict import predict
 from core.verbs.threshold import set_threshold
 from core.verbs.train import train
 
+# Two runs are trained for them, and an ensemble made.
+pytestmark = pytest.mark.slow
+
 PROBE: dict[str, Any] = {
     "backbone": "test_resnet",
     "weights": "none",

@@ -562,6 +562,7 @@ def in_the_west(share: float) -> Callable[[pd.DataFrame], Any]:
     return lambda tiles: (tiles["col_off"] + 32 < share * 826).to_numpy()
 
 
+@pytest.mark.slow
 def test_areas_are_withheld_where_a_fifth_of_the_ground_is_in_doubt(
     phantom: Path, tmp_path: Path
 ) -> None:
@@ -681,6 +682,7 @@ def test_zones_in_doubt_have_no_rate(phantom: Path, tmp_path: Path) -> None:
     assert (rates.loc[~some, "Doubt"].fillna("") == "").all()
 
 
+@pytest.mark.slow
 def test_a_threshold_changes_no_class_of_a_map(phantom: Path, tmp_path: Path) -> None:
     tiles = with_truth(tiles_of(phantom / "mosaic.tif", tile="64px"), phantom / "labels.gpkg")
     tiles = tiles.assign(decision="positive")
@@ -716,6 +718,7 @@ def test_a_size_that_is_none_is_refused_before_a_tile_is_scored(name: str, value
         export.check({name: value}, APP.task("disease"))
 
 
+@pytest.mark.slow
 def test_zones_are_no_finer_than_the_working_width(phantom: Path, tmp_path: Path) -> None:
     tiles = with_truth(
         tiles_of(phantom / "mosaic.tif", tile="24px", overlap="50%"), phantom / "labels.gpkg"
