@@ -23,12 +23,11 @@ import numpy as np
 
 from apps.mammography.dicom import choose_voi, voi_item
 from apps.mammography.dicom_report import Member, outlines, report_content, scheme_of_codes
-from apps.mammography.overlay import marked_region, overlay_of, score_and_decision
+from apps.mammography.overlay import marked_region, overlay_of, score_and_decision, silent_pictures
 from apps.mammography.source_header import completed, note_of_long_values, too_long
 from core.base.outputs import csv_safe, write_bytes, write_text
 from core.data.dicom import is_dicom, open_dicom, quiet
 from core.errors import AppError
-from core.evaluation.doubt_marks import says_nothing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,8 +69,7 @@ def write_objects(context: ExportContext) -> Sequence[Path]:
     table: list[dict[str, str]] = []
     studies: dict[tuple[str, ...], list[Member]] = {}
     scored = context.predictions[context.predictions["status"] == "ok"]
-    # Of a picture of something else nothing is said, and where a model looked would say something.
-    silent = set(scored["image_id"][says_nothing(scored)])
+    silent = silent_pictures(scored)
     for number, row in enumerate(_records(scored), start=1):
         path = Path(str(paths[row["image_id"]]))
         if not is_dicom(path):

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from apps.mammography.dicom_export import write_objects
-from apps.mammography.overlay import overlay_of
+from apps.mammography.overlay import overlay_of, silent_pictures
 from core.base.outputs import csv_safe, write_bytes, write_text
-from core.evaluation.doubt_marks import says_nothing
 from core.report.overlay import png_bytes
 
 if TYPE_CHECKING:
@@ -33,8 +32,7 @@ def write_overlays(context: ExportContext) -> Sequence[Path]:
     folder.mkdir(exist_ok=True)
     files, rows = [], []
     scored = context.predictions[context.predictions["status"] == "ok"]
-    # Of a picture of something else nothing is said, and where a model looked would say something.
-    silent = set(scored["image_id"][says_nothing(scored)])
+    silent = silent_pictures(scored)
     for number, row in enumerate(scored.to_dict("records"), start=1):
         if row["image_id"] in silent:
             continue

@@ -9,16 +9,18 @@ import numpy as np
 from apps.mammography.images import find_breast
 from core.base.words import apart
 from core.evaluation.doubt import rule_of_decision
+from core.evaluation.doubt_marks import says_nothing
 from core.report.overlay import hot_region, is_strongest_outside, overlay, with_legend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import pandas as pd
     from numpy.typing import NDArray
 
     from core.app import ExportContext
 
-__all__ = ["inside_breast", "marked_region", "overlay_of", "score_and_decision"]
+__all__ = ["inside_breast", "marked_region", "overlay_of", "score_and_decision", "silent_pictures"]
 
 # What is decided about, the whole first, and the columns that name it.
 LEVELS = {"exam": ("exam",), "breast": ("exam", "laterality")}
@@ -40,6 +42,11 @@ def inside_breast(pixels: NDArray[Any]) -> NDArray[np.bool_]:
 def marked_region(pixels: NDArray[Any], heat: NDArray[np.float32]) -> NDArray[np.bool_]:
     """(H, W) the region of highest attention; never air."""
     return hot_region(heat, inside_breast(pixels))
+
+
+def silent_pictures(scored: pd.DataFrame) -> set[str]:
+    """Ids of pictures of which nothing is said: where a model looked would say something."""
+    return set(scored["image_id"][says_nothing(scored)])
 
 
 def overlay_of(

@@ -67,9 +67,7 @@ def rows_before(level: Level, before: Cases, split: str) -> list[dict[str, Any]]
         ("brier", "Brier score before temperature scaling"),
         ("expected_calibration_error", "Expected calibration error before temperature scaling"),
     ):
-        compute = getattr(named, name)
-        basis = basis_of(compute, before)
-        spec = Spec(name=f"{name}_before", title=title, key=name, basis=basis, compute=compute)
+        spec = replace(_spec(name, title, before), name=f"{name}_before")
         value = value_of(then, spec)
         rows.append(metric_row(then, spec, value, interval_of(then, spec, value), split=split))
     return rows
@@ -83,10 +81,13 @@ def effect_of_scaling(level: Level, before: Cases) -> dict[str, Any] | None:
         ``core.evaluation.paired.compare_levels``; None where log-loss is not defined.
     """
     then = replace(level, cases=before)
-    basis = basis_of(named.log_loss, before)
-    spec = Spec(
-        name="log_loss", title="Log-loss", key="log_loss", basis=basis, compute=named.log_loss
-    )
+    spec = _spec("log_loss", "Log-loss", before)
     found = compare_levels(PairedCases(then, level), [spec], headline="log_loss")
     wanted = ("difference", "low", "high", "p", "method", "reason")
     return next(({key: row[key] for key in wanted} for row in found), None)
+
+
+def _spec(name: str, title: str, before: Cases) -> Spec:
+    """A number of ``core.statistics.metrics``, of the scores before scaling."""
+    compute = getattr(named, name)
+    return Spec(name=name, title=title, key=name, basis=basis_of(compute, before), compute=compute)

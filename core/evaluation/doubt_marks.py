@@ -249,9 +249,10 @@ def doubts_within(
         if not set(unit.columns) < set(inner.columns) or inner.name not in tables:
             continue
         table, key = tables[inner.name], owners_of(predictions, inner)
+        first = {str(name): row for row, name in reversed(list(enumerate(key)))}
         own = [column for column in inner.columns if column not in unit.columns]
         for place in np.flatnonzero(_is_against(table, task)):
-            row = int(np.flatnonzero(key == str(table["unit_id"].iloc[place]))[0])
+            row = first[str(table["unit_id"].iloc[place])]
             named = " ".join(filter(None, (words_of(predictions, c)[row] for c in own)))
             said.setdefault(str(owners[row]), []).append(
                 f"{named or str(table['unit_id'].iloc[place])} {inner.name}: "

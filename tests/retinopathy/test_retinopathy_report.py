@@ -43,6 +43,16 @@ def context(table: pd.DataFrame, **evaluation: Any) -> ReportContext:
     )
 
 
+# Of patients 1 and 2, who are referable, one is called; of 3 and 4 one; 5 cannot be judged.
+FIVE = (
+    ("a", "1", "left", 2, "2", ""),
+    ("b", "2", "left", 0, "3", ""),
+    ("c", "3", "left", 0, "0", ""),
+    ("d", "4", "left", 2, "0", ""),
+    ("e", "5", "left", 4, "4", BAD),
+)
+
+
 def plain(cell: str) -> str:
     """A cell with ordinary spaces."""
     return cell.replace("\N{NO-BREAK SPACE}", " ")
@@ -116,13 +126,7 @@ def test_a_stated_prevalence_and_operating_points_are_used(predicted: Predicted)
 
 
 def test_operating_points_are_drawn_with_their_intervals(predicted: Predicted) -> None:
-    table = predicted(
-        ("a", "1", "left", 2, "2", ""),
-        ("b", "2", "left", 0, "3", ""),
-        ("c", "3", "left", 0, "0", ""),
-        ("d", "4", "left", 2, "0", ""),
-        ("e", "5", "left", 4, "4", BAD),
-    )
+    table = predicted(*FIVE)
     point = {"name": "high sensitivity", "threshold": 0.5}
     figure = screening(context(table, operating_points=[point]))[1]
     assert isinstance(figure, Figure)
@@ -136,13 +140,7 @@ def test_operating_points_are_drawn_with_their_intervals(predicted: Predicted) -
 def test_the_first_screen_counts_patients_as_the_table_of_referral_does(
     predicted: Predicted,
 ) -> None:
-    table = predicted(
-        ("a", "1", "left", 2, "2", ""),
-        ("b", "2", "left", 0, "3", ""),
-        ("c", "3", "left", 0, "0", ""),
-        ("d", "4", "left", 2, "0", ""),
-        ("e", "5", "left", 4, "4", BAD),
-    )
+    table = predicted(*FIVE)
     point = {"name": "high sensitivity", "threshold": 0.5, "sensitivity": {"value": 0.5}}
     shown = context(table, operating_points=[point])
     # Patients 1 and 4 are called, 5 cannot be judged; of 1, 2 and 5 the second is missed.

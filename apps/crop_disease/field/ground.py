@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from affine import Affine
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["DEGREE_M", "Ground", "area_perimeter_m", "geodesic", "in_degrees"]
+__all__ = ["DEGREE_M", "Ground", "area_perimeter_m", "geodesic", "in_degrees", "to_map"]
 
 # Metres of a degree of latitude on a sphere of 6,371 km: near enough for the side of a cell, and
 # for whether tiles overlap. What is told in metres or hectares is geodesic.
@@ -114,3 +114,9 @@ class Ground:
         lon, lat = self.lonlat([r for r, _ in corners], [c for _, c in corners])
         area, _ = geodesic().polygon_area_perimeter(lon, lat)
         return abs(float(area)) / (height * width)
+
+
+def to_map(t: Any, xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Map coordinates of (col, row) places."""
+    x = t.a * xy[:, 0] + t.b * xy[:, 1] + t.c
+    return np.column_stack([x, t.d * xy[:, 0] + t.e * xy[:, 1] + t.f])

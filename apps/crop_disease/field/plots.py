@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from apps.crop_disease.field.doubtful_ground import told
-from apps.crop_disease.field.ground import Ground, area_perimeter_m, in_degrees
+from apps.crop_disease.field.ground import Ground, area_perimeter_m, in_degrees, to_map
 from apps.crop_disease.field.notes import area_words
 from apps.crop_disease.field.summary import mark_areas
 from apps.crop_disease.field.zone_tiles import doubt_of_shapes
@@ -164,16 +164,10 @@ def _plots(within: Shapes, facts: RasterFacts) -> tuple[list[str], NDArray[Any],
     """Names and shapes in the raster's system of all polygons; the first so many lie on it."""
     import shapely  # noqa: PLC0415  (an extra)
 
-    t = facts.transform
     every = [within, within.beyond] if within.beyond else [within]
     named = [name for these in every for name in these.values]  # noqa: PD011
     pixels = np.concatenate([these.geometries for these in every])
-    shapes = shapely.transform(
-        pixels,
-        lambda xy: np.column_stack(
-            [t.a * xy[:, 0] + t.b * xy[:, 1] + t.c, t.d * xy[:, 0] + t.e * xy[:, 1] + t.f]
-        ),
-    )
+    shapes = shapely.transform(pixels, lambda xy: to_map(facts.transform, xy))
     return plot_names(named), shapes, len(within)
 
 

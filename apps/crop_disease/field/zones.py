@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from apps.crop_disease.field.ground import Ground, area_perimeter_m, in_degrees
+from apps.crop_disease.field.ground import Ground, area_perimeter_m, in_degrees, to_map
 from apps.crop_disease.field.mapping import NODATA, STEPS
 from apps.crop_disease.field.raster import CACHE_BYTES, open_geotiff
 from apps.crop_disease.field.simplify import clipped, coarse_patches, ground_of_map
@@ -71,15 +71,16 @@ def trace_zones(
                 source, len(classes), pixel_m, width_m=width_m, least_m2=least_m2
             )
             if len(shapes):
-                ground = ground_of_map(_mapped(source), field, width_px=width_m / pixel_m)
-                shapes, kinds = clipped(shapes, kinds, ground, least_px2=least_m2 / pixel_m**2)
+                mapped = [shape for _, shape in _outlines(source, by_class=False)]
+                field = ground_of_map(mapped, field, width_px=width_m / pixel_m)
+                shapes, kinds = clipped(shapes, kinds, field, least_px2=least_m2 / pixel_m**2)
         else:
             shapes, kinds = _patches(source, len(classes))
             if field is not None and len(shapes):
                 shapes, kinds = clipped(shapes, kinds, field, least_px2=0.0)
         score = _mean_scores(source, scores_file, shapes, kinds) if len(shapes) else np.zeros(0)
         transform = source.transform
-    shapes = shapely.transform(shapes, lambda xy: _to_map(transform, xy)) if len(shapes) else shapes
+    shapes = shapely.transform(shapes, lambda xy: to_map(transform, xy)) if len(shapes) else shapes
     degrees = in_degrees(shapes, crs.to_wkt()) if len(shapes) else shapes
     inside = shapely.point_on_surface(degrees) if len(shapes) else shapes
     sizes = np.array([area_perimeter_m(shape) for shape in degrees]).reshape(-1, 2)
@@ -160,18 +161,10 @@ def write_layer(frame: Any, path: Path, *, layer: str = "") -> Path:
 def _patches(source: Any, n_classes: int) -> tuple[NDArray[Any], NDArray[np.int_]]:
     """Connected patches in pixels, and the class index of each."""
     import shapely  # noqa: PLC0415  (an extra)
-    from affine import Affine  # noqa: PLC0415
-    from rasterio.features import shapes  # noqa: PLC0415
 
     pieces: list[list[Any]] = [[] for _ in range(n_classes)]
-    for row, col, window in _windows(source):
-        index = source.read(1, window=window)
-        shown = index != NODATA
-        if not shown.any():
-            continue
-        for shape, value in shapes(index, mask=shown, transform=Affine.translation(col, row)):
-            rings = shape["coordinates"]
-            pieces[int(value)].append(shapely.Polygon(rings[0], rings[1:]))
+    for kind, piece in _outlines(source):
+        pieces[kind].append(piece)
     found: list[Any] = []
     kinds: list[int] = []
     for kind, parts in enumerate(pieces):
@@ -186,20 +179,19 @@ def _patches(source: Any, n_classes: int) -> tuple[NDArray[Any], NDArray[np.int_
     return array, np.array(kinds, np.int64)
 
 
-def _mapped(source: Any) -> list[Any]:
-    """What of a class map is no nodata, in pixels, window by window."""
+def _outlines(source: Any, *, by_class: bool = True) -> Iterator[tuple[int, Any]]:
+    """Class index (1 of all together) and polygon in pixels of what is mapped, by window."""
     import shapely  # noqa: PLC0415  (an extra)
     from affine import Affine  # noqa: PLC0415
     from rasterio.features import shapes  # noqa: PLC0415
 
-    found = []
     for row, col, window in _windows(source):
-        shown = source.read(1, window=window) != NODATA
-        place = Affine.translation(col, row)
-        for shape, _ in shapes(shown.astype(np.uint8), mask=shown, transform=place):
+        index = source.read(1, window=window)
+        shown = index != NODATA
+        values = index if by_class else shown.astype(np.uint8)
+        for shape, value in shapes(values, mask=shown, transform=Affine.translation(col, row)):
             rings = shape["coordinates"]
-            found.append(shapely.Polygon(rings[0], rings[1:]))
-    return found
+            yield int(value), shapely.Polygon(rings[0], rings[1:])
 
 
 def _mean_scores(
@@ -242,9 +234,3 @@ def _windows(source: Any) -> Iterator[tuple[int, int, Any]]:
         for col in range(0, source.width, WINDOW):
             size = min(WINDOW, source.width - col), min(WINDOW, source.height - row)
             yield row, col, Window(col, row, *size)
-
-
-def _to_map(t: Any, xy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Map coordinates of (col, row) places."""
-    x = t.a * xy[:, 0] + t.b * xy[:, 1] + t.c
-    return np.column_stack([x, t.d * xy[:, 0] + t.e * xy[:, 1] + t.f])
