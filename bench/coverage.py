@@ -19,12 +19,12 @@ import numpy as np
 from scipy.stats import binom
 
 from bench.coverage_parts import (
-    APPROXIMATE,
     BLOCKS,
     area_facts,
     areas_truth,
     bin_facts,
     facts_of,
+    mark_of,
     subgroup_facts,
 )
 from bench.studies import Study, levels_of
@@ -79,7 +79,7 @@ def truth_of(
     # Scores are the true chances. Bins of a large sample tell no error but noise.
     found |= {(name, ""): 0.0 for name in EXPECTED if (name, "") in found}
     for name, of, value, _, _ in facts_of(in_ten_groups(level), study) if parts else ():
-        found[name.removesuffix(APPROXIMATE), of] = float("nan" if value is None else value)
+        found[name.partition(", marked")[0], of] = float("nan" if value is None else value)
     lines = {(name, ""): 0.0 for name in ("in_the_large", "intercept")}
     return found | lines | {("slope", ""): 1.0}
 
@@ -141,9 +141,9 @@ def measure(
         first, second = levels_of(rng, study, resamples=resamples, seed=number)
         for row in rows_of(first, specs_of(first, []), split="test"):
             name = words_of(row["name"], row["of"], study)
-            name += APPROXIMATE if row["reason"].startswith("approximate") else ""
             if name and row["value"] is not None and row["name"] != "support":
-                note(counts, name, row["low"], row["high"], truth[row["name"], row["of"]])
+                true = truth[row["name"], row["of"]]
+                note(counts, name + mark_of(row), row["low"], row["high"], true)
         line = calibration_of(first)
         if line is not None and "slope" in line:
             for key in ("slope", "in_the_large"):
@@ -178,7 +178,7 @@ def measure_parts(
         level = levels_of(rng, study, resamples=resamples, seed=number)[0]
         for name, of, value, low, high in facts_of(level, study):
             if value is not None:
-                note(counts, name, low, high, truth[name.removesuffix(APPROXIMATE), of])
+                note(counts, name, low, high, truth[name.partition(", marked")[0], of])
         rng = np.random.default_rng([2027, number])
         for name, of, low, high in subgroup_facts(level, study, rng):
             fixed = {"": 0.0, "0": 0.0, "1": 1.0}
@@ -244,11 +244,12 @@ def page(state: dict[str, Any], before: Results | None, *, before_studies: int =
         f"less than one in {ODDS:,} at 93 or 97, for there are some {n_cells:,} cells. What is "
         "underlined is wider than it need be.",
         "",
-        "A macro-F1 of which a class is held by fewer than three groups does not reach 93, nor "
+        "A macro-F1 of which a class is held by fewer than five groups does not reach 93, nor "
         "does a share above 90 % at a threshold that is sought on the cases themselves. A "
         "report marks them approximate and says what such intervals cover; "
-        "here they have a line of their own. Where nearly all studies stand in that line, the few "
-        "of the other are those whose estimate came out low by chance: a coverage of 0 beside 95 "
+        "here they have a line of their own, and so have numbers of fewer than ten events or "
+        "others, which a report calls too few to judge. Where nearly all studies stand in such a "
+        "line, the few of the other are those whose estimate came out low by chance: a coverage of 0 beside 95 "
         "withheld is that selection, and both lines together are the interval.",
         "",
         f"The table of calls is the share of {state.get('called', studies)} studies of each design "

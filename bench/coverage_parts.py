@@ -24,7 +24,7 @@ from core.evaluation.unit_metrics import rows_of
 from core.statistics import metrics as named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -32,20 +32,24 @@ if TYPE_CHECKING:
     from core.evaluation.cases import Level
 
 __all__ = [
-    "APPROXIMATE",
     "BLOCKS",
+    "MARKS",
     "area_facts",
     "areas_truth",
     "bin_facts",
     "facts_of",
+    "mark_of",
     "subgroup_facts",
 ]
 
 # A number: its name in the table, which one of that name, value, low, high.
 Fact = tuple[str, str, float | None, float | None, float | None]
 ELSEWHERE = 0.05
-# Behind the name of a number whose interval a report marks.
-APPROXIMATE = ", marked approximate"
+# Behind the name of a number whose interval a report marks, and the words it begins with there.
+MARKS = {
+    "approximate": ", marked approximate",
+    "too few to judge": ", marked too few",
+}
 # Numbers of blocks that judged tiles of a map lie in.
 BLOCKS = (5, 9, 12, 30)
 # Numbers that apps add to those of every task, by kind of task.
@@ -75,6 +79,15 @@ OF_APPS: dict[str, dict[str, Any]] = {
 }
 
 
+def mark_of(row: Mapping[str, Any]) -> str:
+    """What stands behind the name of a number whose row a report marks; empty of others.
+
+    >>> mark_of({"reason": "too few to judge: 4 events"}), mark_of({"reason": ""})
+    (', marked too few', '')
+    """
+    return next((mark for words, mark in MARKS.items() if words in row["reason"]), "")
+
+
 def facts_of(level: Level, study: Study) -> Iterator[Fact]:
     """What a report says beyond its tables of numbers; of a very large sample, the truth."""
     added = [
@@ -83,8 +96,7 @@ def facts_of(level: Level, study: Study) -> Iterator[Fact]:
     ]
     specs = specs_of(level, added)[: len(added)]
     for row in rows_of(level, specs, split="test"):
-        mark = APPROXIMATE if row["reason"].startswith("approximate") else ""
-        yield row["name"] + mark, "", row["value"], row["low"], row["high"]
+        yield row["name"] + mark_of(row), "", row["value"], row["low"], row["high"]
     for row in risk_coverage_of(level)["rows"]:
         share = round(100 * row["referred"])
         if share in {5, 10, 20, 30}:

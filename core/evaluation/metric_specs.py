@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import MetricError
 from core.statistics import metrics as named
-from core.statistics.metric_kinds import Basis, Share, basis_of, basis_of_metric
+from core.statistics.metric_kinds import Basis, Share, basis_of, basis_of_metric, events_of
 from core.statistics.weighted import positive_part
 
 if TYPE_CHECKING:
@@ -97,32 +97,36 @@ def part_of_spec(spec: Spec, inside: NDArray[np.bool_]) -> Spec:
 
 
 def specs_of(level: Level, metrics: Sequence[Metric]) -> list[Spec]:
-    """The numbers of a level: the app's first, then the built-in ones it does not name itself."""
+    """The numbers of a level: the app's first, then the built-in ones that are not among them."""
     builtin = _builtin(level)
     by_function = {
         getattr(spec.compute, "func", spec.compute): spec for spec in builtin if not spec.of
     }
     found = []
+    taken = {metric.name for metric in metrics}
     for metric in metrics:
         function = getattr(metric.compute, "func", metric.compute)
         like = by_function.get(function)
         if like is None or getattr(metric.compute, "keywords", None):
             like = Spec(name="", title="", key="")
+        taken.add(like.name)
+        # "AUROC" says of which classes where the built-in number does.
+        title = like.title if like.title.startswith(f"{metric.title} of ") else metric.title
         found.append(
             replace(
                 like,
                 name=metric.name,
                 # Wherever it stands: in a table, a model card, beside another run.
-                title=metric.title + (FOUND_HERE if metric.seeks else ""),
+                title=title + (FOUND_HERE if metric.seeks else ""),
                 percent=metric.percent,
                 key=f"app:{metric.name}",
                 basis=basis_of_metric(metric, level.cases),
+                events=events_of(metric.compute, level.cases),
                 seeks=metric.seeks,
                 compute=metric.compute,
                 metric=metric,
             )
         )
-    taken = {metric.name for metric in metrics}
     return found + [spec for spec in builtin if spec.of or spec.name not in taken]
 
 

@@ -86,8 +86,9 @@ def verdict(context: ReportContext) -> str:
 def _ranking(context: ReportContext) -> str:
     """Where the headline shows nothing: whether positive cases are ranked above the others."""
     about = context.evaluation.get("about") or {}
-    rows = pick(context.evaluation.get("metrics") or [], name="auroc_positive", subgroup="")
-    row = next(iter(pick(rows, unit=about.get("unit"))), None)
+    rows = pick(context.evaluation.get("metrics") or [], of="", subgroup="")
+    areas = [row for row in rows if row["name"] in {"auroc", "auroc_positive"}]
+    row = next(iter(pick(areas, unit=about.get("unit"))), None)
     if row is None or row.get("low") is None or float(row["low"]) <= 0.5:
         return ""
     return (

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from core.app import Cases, Metric
 
-__all__ = ["Basis", "Share", "basis_of", "basis_of_metric"]
+__all__ = ["Basis", "Share", "basis_of", "basis_of_metric", "events_of"]
 
 Kind = Literal["proportion", "area", "recalls", "binned", "smooth", "resampled"]
 
@@ -89,6 +89,15 @@ OF_POSITIVE = (
     named.sensitivity_of_positive,
     named.specificity_of_positive,
 )
+# Functions that speak of the positive classes, which are their events.
+ABOUT_POSITIVE: tuple[Callable[..., float], ...] = (
+    *OF_POSITIVE,
+    *STEPS,
+    named.average_precision_of_positive,
+    named.partial_auroc_of_positive,
+    named.probabilistic_f1_of_positive,
+    named.brier_of_positive,
+)
 BINNED = (named.expected_calibration_error, named.adaptive_calibration_error)
 
 
@@ -101,9 +110,7 @@ def basis_of(compute: Callable[[Cases], float], cases: Cases) -> Basis | None:
     >>> basis_of(named.accuracy, cases).kind, basis_of(named.brier, cases).scale
     ('proportion', 'loss')
     """
-    function, settings = compute, {}
-    if isinstance(compute, partial) and not compute.args:
-        function, settings = compute.func, dict(compute.keywords)
+    function, settings = _taken_apart(compute)
     if function in SMOOTH:
         return Basis("smooth", scale=SMOOTH[function])
     if function in STEPS:
@@ -111,6 +118,33 @@ def basis_of(compute: Callable[[Cases], float], cases: Cases) -> Basis | None:
     if function in BINNED:
         return Basis("binned")
     return _of_counts(function, settings, cases)
+
+
+def events_of(compute: Callable[[Cases], float], cases: Cases) -> NDArray[np.bool_] | None:
+    """Which cases (N,) are of the positive classes that a number speaks of; None of others.
+
+    >>> from core.app import Cases
+    >>> scores = np.array([[0.9, 0.1], [0.4, 0.6]])
+    >>> cases = Cases(np.array([0, 1]), scores, np.array([0, 1]), np.ones(2), positive=(1,))
+    >>> events_of(named.auroc_of_positive, cases).tolist(), events_of(named.brier, cases)
+    ([False, True], None)
+    """
+    function, settings = _taken_apart(compute)
+    if function not in ABOUT_POSITIVE:
+        return None
+    try:
+        return positive_part(cases, settings.get("positive"))[0] == 1
+    except MetricError:
+        return None
+
+
+def _taken_apart(
+    compute: Callable[[Cases], float],
+) -> tuple[Callable[..., float], dict[str, Any]]:
+    """The function behind a metric, and the settings it is called with."""
+    if isinstance(compute, partial) and not compute.args:
+        return compute.func, dict(compute.keywords)
+    return compute, {}
 
 
 def _of_counts(

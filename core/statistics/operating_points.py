@@ -23,6 +23,7 @@ from core.statistics.discrimination import both_classes
 from core.statistics.intervals import (
     Interval,
     check_level,
+    clopper_pearson,
     cluster_proportion,
     number_groups,
     wilson,
@@ -239,7 +240,9 @@ def proportion(
     level: float = 0.95,
     word: str = "group",
 ) -> Rate:
-    """A proportion with the interval that fits: Wilson, or with the design effect of its groups.
+    """A proportion with the interval that fits: Wilson's, with the design effect of its groups.
+
+    With nothing but successes, or not one, it is the exact limit, on cases or on groups.
 
     Args:
         success: (N,) of the cases it is a proportion of.
@@ -253,7 +256,8 @@ def proportion(
         return Rate(value=None, x=0, n=0, low=None, high=None, method="", reason=reason)
     try:
         if groups is None or number_groups(groups, n)[1] == n:
-            found = wilson(x, n, level=level)
+            # At the ends Wilson's own limit covers less than it says: the exact one stands there.
+            found = (clopper_pearson if x in {0, n} else wilson)(x, n, level=level)
         else:
             found = cluster_proportion(success, groups, level=level, scale="wilson", word=word)
     except MetricError as error:
