@@ -249,8 +249,8 @@ def page(state: dict[str, Any], before: Results | None, *, before_studies: int =
         "report marks them approximate and says what such intervals cover; "
         "here they have a line of their own, and so have numbers of fewer than ten events or "
         "others, which a report calls too few to judge. Where nearly all studies stand in such a "
-        "line, the few of the other are those whose estimate came out low by chance: a coverage of 0 beside 95 "
-        "withheld is that selection, and both lines together are the interval.",
+        "line, the few of the other are those whose estimate came out low by chance: a coverage "
+        "of 0 beside 95 withheld is that selection, and both lines together are the interval.",
         "",
         f"The table of calls is the share of {state.get('called', studies)} studies of each design "
         "in which any number is called different where none is. That a difference which is there "
