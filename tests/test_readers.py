@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import cohen_kappa_score, roc_auc_score, roc_curve
 from typer.testing import CliRunner
 
@@ -181,5 +182,15 @@ def test_readers_who_say_yes_or_no_are_held_against_the_model_at_their_specifici
     ):
         assert named in flat, named
     page = (tmp_path / "out" / "report.html").read_text()
+    content = json.loads((tmp_path / "out" / "readers.json").read_text())
+    rates = content["comparison"]["readers"][0]
+    for name, among in (("sensitivity", truth), ("specificity", ~truth)):
+        right, n = int((calls[:, 0] == truth)[among].sum()), int(among.sum())
+        low, high = binomtest(right, n).proportion_ci(method="wilson")
+        # No column of groups: every case counts as independent.
+        assert (rates[name]["x"], rates[name]["n"]) == (right, n)
+        assert rates[name]["low"] == pytest.approx(low)
+        assert rates[name]["high"] == pytest.approx(high)
+    assert "threshold found here" in page
     assert "Described, not tested" in page
     assert "difference is shown" not in page

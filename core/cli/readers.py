@@ -74,9 +74,10 @@ def _lines(found: dict[str, Any]) -> list[tuple[str, str, str]]:
     if beside:
         for row in beside["readers"]:
             if "sensitivity" in row:
-                at = f"at the specificity of {row['title']}, {row['specificity']:.3f}: sensitivity"
-                lines.append((f"{at} of the reader", f"{row['sensitivity']:.3f}", ""))
-                lines.append((f"{at} of the model", f"{row['model_sensitivity']:.3f}", ""))
+                lines += [_line(row["sensitivity"]), _line(row["specificity"])]
+                at = f"Sensitivity of the model at the specificity of {row['title']}"
+                found_here = f"{at}, threshold found here"
+                lines.append((found_here, f"{row['model_sensitivity']:.3f}", ""))
         lines.append(_line(beside["difference"]))
     return lines
 

@@ -202,7 +202,8 @@ def non_inferiority(
     loss = f"{100 * margin:g} points" if row["percent"] else f"{margin:g}"
     about = f"{row['title']}, margin {loss}"
     if low is None or high is None:
-        words = f"{about}: no interval, so nothing is shown."
+        why = f" ({row['reason']})" if row["reason"] else ""
+        words = f"{about}: no interval{why}, so nothing is shown."
         return {"name": row["name"], "margin": margin, "is_shown": None, "words": words}
     worst = -low if higher_is_better else high
     shown = bool(worst < margin)

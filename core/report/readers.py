@@ -12,6 +12,7 @@ from core.blocks import Block, Table, Text
 from core.report.html import render_page
 from core.report.numbers import (
     count,
+    estimate,
     interval,
     level_words,
     number,
@@ -90,25 +91,36 @@ def _comparison(found: Mapping[str, Any] | None) -> list[Block]:
 
 def _points(found: Mapping[str, Any]) -> list[Block]:
     """Readers who say yes or no: sensitivity and specificity, and the model beside each."""
+    rows = [row for row in found["readers"] if "sensitivity" in row]
+    shares = [row[name] for row in rows for name in ("specificity", "sensitivity")]
     lines = [
         {
             "Reader": row["title"],
-            "Specificity": number(row["specificity"]),
-            "Sensitivity": number(row["sensitivity"]),
-            "The model's sensitivity at this specificity": number(row["model_sensitivity"]),
+            "Specificity": _with_ends(row["specificity"]),
+            "Sensitivity": _with_ends(row["sensitivity"]),
+            "The model's sensitivity at this specificity, threshold found here": number(
+                row["model_sensitivity"], percent=True
+            ),
         }
-        for row in found["readers"]
-        if "sensitivity" in row
+        for row in rows
     ]
+    methods = "; ".join(dict.fromkeys(share["method"] for share in shares if share["method"]))
     note = (
-        f"{count(found['n'])} cases, {count(found['n_events'])} positive. Described, not tested: "
-        "the specificity is itself an estimate, so no difference is claimed."
-    )
+        f"{count(found['n'])} cases, {count(found['n_events'])} positive. In brackets the 95 % "
+        f"interval: {methods}. Described, not tested: the specificity is itself an estimate, and "
+        "the model's threshold is sought on these cases, so no difference is claimed."
+        f" {reasons(shares)}"
+    ).strip()
     frame = pd.DataFrame(lines)
     return [
         Text(f"{found['difference']['reason']}."),
         Table(frame, note=note, numeric=tuple(frame.columns[1:])),
     ]
+
+
+def _with_ends(share: Mapping[str, Any]) -> str:
+    """A reader's share with its interval and its counts."""
+    return f"{estimate({**share, 'percent': True})}, {count(share['x'])} of {count(share['n'])}"
 
 
 def _p(value: float) -> str:

@@ -6,6 +6,7 @@ and a score the model is held against the mean of the readers.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from core.errors import ManifestError
 from core.report.readers import write_readers
 from core.statistics.delong import delong_several
 from core.statistics.intervals import Interval
+from core.statistics.operating_points import proportion
 from core.statistics.readers import (
     agreement_of,
     compare_with_readers,
@@ -205,7 +207,8 @@ def _comparison(
         notes.append(f"{int((~known).sum()):,} cases without a label or a score are not compared.")
     ratings = np.column_stack([np.array(column, dtype=float) for column in numbers.values()])
     if any(len(np.unique(column)) < 3 for column in ratings[known].T):
-        return _at_points(list(texts), held[known], ratings[known], model[known])
+        own = plan.index[known]
+        return _at_points(list(texts), held[known], ratings[known], model[known], own, plan.word)
     some = resample_groups(plan.index[known], word=plan.word)
     found = compare_with_readers(held[known], ratings[known], model[known], some)
     everybody = np.column_stack([ratings[known], model[known]])
@@ -231,11 +234,13 @@ def _at_points(
     held: NDArray[np.bool_],
     ratings: NDArray[np.float64],
     model: NDArray[np.float64],
+    groups: NDArray[np.int_],
+    word: str,
 ) -> dict[str, Any]:
     """Readers of whom some say yes or no: their points, and the model's beside them.
 
     Without a test: the model's sensitivity at a specificity that is itself estimated has no
-    interval that this sample could give by leaving out cases.
+    interval that this sample could give by leaving out cases. A reader's own shares have one.
     """
     none = Interval(low=None, high=None, level=0.95, reason=SINGLE_POINT)
     rows = []
@@ -243,13 +248,12 @@ def _at_points(
         row: dict[str, Any] = {"title": name, "value": None}
         if len(np.unique(column)) < 3:
             # Who says the same of all cases says yes where others have a lower value.
-            low = column.min() if len(np.unique(column)) > 1 else ratings.min()
-            point = reader_point(held, column > low, model)
-            row |= {
-                "sensitivity": point.sensitivity,
-                "specificity": point.specificity,
-                "model_sensitivity": point.model,
-            }
+            calls = column > (column.min() if len(np.unique(column)) > 1 else ratings.min())
+            for share, among in (("sensitivity", held), ("specificity", ~held)):
+                right = calls[among] == held[among]
+                rate = asdict(proportion(right, groups[among], word=word))
+                row[share] = {"title": f"{share.capitalize()} of {name}", **rate}
+            row["model_sensitivity"] = reader_point(held, calls, model).model
         rows.append(row)
     return {
         "n": len(held),
