@@ -7,7 +7,12 @@ from sklearn.metrics import cohen_kappa_score
 
 from core.app import Metric, Task, Unit
 from core.errors import ConfigError
-from core.evaluation.stored_thresholds import counted_at, likelihood_ratios, threshold_in_force
+from core.evaluation.stored_thresholds import (
+    at_prevalence,
+    counted_at,
+    likelihood_ratios,
+    threshold_in_force,
+)
 from core.evaluation.summary import summarise
 from core.evaluation.threshold_choice import choose_points, headline_unit
 from core.statistics.metrics import quadratic_kappa
@@ -186,9 +191,28 @@ def test_likelihood_ratios_are_those_of_the_table_and_their_intervals_hold_them(
     assert found["negative"]["value"] == pytest.approx(0.125)
     for one in found.values():
         assert one["low"] < one["value"] < one["high"]
-    # Simel's formula, without the half case: 4.5 * exp(-+1.96 sqrt(.1/90 + .8/20)).
-    assert found["positive"]["low"] == pytest.approx(3.04, rel=0.05)
-    assert found["positive"]["high"] == pytest.approx(6.66, rel=0.05)
+    # Simel's formula: 4.5 * exp(-+1.96 sqrt(.1/90 + .8/20)).
+    assert found["positive"]["low"] == pytest.approx(3.04, rel=0.002)
+    assert found["positive"]["high"] == pytest.approx(6.66, rel=0.002)
+
+
+@pytest.mark.parametrize("hits", [1.0, 0.9])
+def test_predictive_values_elsewhere_are_the_likelihood_ratios_times_the_odds_there(
+    hits: float,
+) -> None:
+    rate = {"method": "Wilson, 40 independent cases", "n": 40}
+    content = {
+        "sensitivity": {**rate, "value": hits, "low": 0.77, "high": 1.0},
+        "specificity": {**rate, "value": 0.8, "low": 0.65, "high": 0.89},
+    }
+    ratios = likelihood_ratios(content["sensitivity"], content["specificity"], 0.95)
+    there = at_prevalence(content, 0.2, 0.95)
+    for end in ("low", "high"):
+        odds = 0.25 * ratios["positive"][end]
+        assert there[f"ppv_{end}"] == pytest.approx(odds / (1 + odds))
+        other = "high" if end == "low" else "low"
+        missed = 0.25 * ratios["negative"][other]
+        assert there[f"npv_{end}"] == pytest.approx(1 / (1 + missed))
 
 
 def test_each_patient_is_referred_at_the_threshold_of_the_other_folds() -> None:

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.statistics.intervals import check_level
-from core.statistics.operating_points import per_thousand, predictive_values, two_by_two
+from core.statistics.operating_points import (
+    drawn_in,
+    per_thousand,
+    predictive_values,
+    two_by_two,
+)
 from core.statistics.weighted import positive_part
 
 if TYPE_CHECKING:
@@ -194,11 +199,9 @@ def likelihood_ratios(
             row["reason"] = (
                 "no negative case was called" if name == "positive" else "all were called"
             )
-        # Half a case keeps the logarithms finite where a share is 0 or 1.
-        a, b = (above * n_1 + 0.5) / (n_1 + 1), (below * n_0 + 0.5) / (n_0 + 1)
-        half = check_level(confidence) * float(
-            np.sqrt((1 - a) / (a * (n_1 + 1)) + (1 - b) / (b * (n_0 + 1)))
-        )
+        # As in predictive values elsewhere, which are these ratios times the odds there.
+        a, b = drawn_in(above, n_1), drawn_in(below, n_0)
+        half = check_level(confidence) * float(np.sqrt((1 - a) / (a * n_1) + (1 - b) / (b * n_0)))
         middle = float(np.log(a / b))
         value = row["value"]
         low, high = float(np.exp(middle - half)), float(np.exp(middle + half))

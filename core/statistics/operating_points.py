@@ -37,6 +37,7 @@ __all__ = [
     "Rate",
     "TwoByTwo",
     "choose_threshold",
+    "drawn_in",
     "parse_target",
     "per_thousand",
     "predictive_values",
@@ -372,7 +373,7 @@ def predictive_values(
     if n_positive is None or n_negative is None or min(n_positive, n_negative) <= 0:
         return found
     z = check_level(level)
-    p, q = _drawn_in(sensitivity, n_positive), _drawn_in(specificity, n_negative)
+    p, q = drawn_in(sensitivity, n_positive), drawn_in(specificity, n_negative)
     odds = float(logit(prevalence))
     # The log odds are sums of independent logarithms; the delta method gives each a variance.
     centre = {
@@ -393,7 +394,7 @@ def predictive_values(
     return found
 
 
-def _drawn_in(share: float, n: float) -> float:
+def drawn_in(share: float, n: float) -> float:
     """A proportion, drawn in by half a case where it is 0 or 1."""
     return (share * n + 0.5) / (n + 1) if share in {0.0, 1.0} else share
 
