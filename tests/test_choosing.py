@@ -192,8 +192,8 @@ def test_likelihood_ratios_are_those_of_the_table_and_their_intervals_hold_them(
     for one in found.values():
         assert one["low"] < one["value"] < one["high"]
     # Simel's formula: 4.5 * exp(-+1.96 sqrt(.1/90 + .8/20)).
-    assert found["positive"]["low"] == pytest.approx(3.04, rel=0.002)
-    assert found["positive"]["high"] == pytest.approx(6.66, rel=0.002)
+    assert found["positive"]["low"] == pytest.approx(3.0243, rel=1e-3)
+    assert found["positive"]["high"] == pytest.approx(6.6958, rel=1e-3)
 
 
 @pytest.mark.parametrize("hits", [1.0, 0.9])
