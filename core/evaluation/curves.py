@@ -125,8 +125,9 @@ def decision_of(level: Level, prevalence: float | None = None) -> dict[str, Any]
             these cases.
 
     Returns:
-        None where the task has no positive classes. ``rows`` holds the gain on acting on all
-        at some thresholds, each with its interval.
+        None where the task has no positive classes. ``rows`` holds the net benefit, which is
+        the gain on acting on none, and the gain on acting on all at some thresholds, each with
+        its interval.
     """
     positive = level.task.positive_index
     if not positive or level.task.kind == "multilabel":
@@ -149,6 +150,9 @@ def decision_of(level: Level, prevalence: float | None = None) -> dict[str, Any]
             both = float(found["model"][i]), float(found["everybody"][i])
             row: dict[str, Any] = {"threshold": float(at), "model": both[0], "all": both[1]}
             row |= {"gain": both[0] - both[1], "low": gain.low, "high": gain.high}
+            # What the model gains on acting on none is its net benefit itself.
+            alone = model[-1] if enough else gain
+            row |= {"model_low": alone.low, "model_high": alone.high}
             rows.append(row | {"reason": gain.reason})
     return {
         "of": "+".join(level.task.classes[i] for i in positive),

@@ -95,8 +95,8 @@ def subgroup_rows(
     Returns:
         rows of ``core.base.tables.METRICS`` with ``subgroup`` filled, and one row for each
         comparison of the first number with everybody else: ``column``, ``subgroup``, ``name``,
-        ``unit``, ``n``, ``n_groups``, ``here``, ``rest``, ``difference``, ``low``, ``high``,
-        ``p``, ``p_holm``, ``family``, ``verdict``.
+        ``unit``, ``n``, ``n_rest``, ``n_groups``, ``here``, ``rest``, ``difference``, ``low``,
+        ``high``, ``p``, ``p_holm``, ``family``, ``verdict``.
     """
     rows: list[dict[str, Any]] = []
     for column, value, inside in _parts(columns):
@@ -274,7 +274,7 @@ def _caution(one: dict[str, Any], part: Level, rest: Level, specs: tuple[Spec, S
         level.n if spec.among is None else int(spec.among.sum())
         for level, spec in zip((part, rest), specs, strict=True)
     ]
-    one["n"] = sizes[0]
+    one["n"], one["n_rest"] = sizes
     least = min(sizes)
     # Of no case at all, how many groups the others make says nothing.
     if least == 0 or (least < FEW_EVENTS and one["difference"] is not None):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from core.report.results import Results
 
-__all__ = ["WIDE", "gap_blocks", "subgroup_calibration_blocks"]
+__all__ = ["WIDE", "gap_blocks", "is_too_small", "subgroup_calibration_blocks"]
 
 # Measured: docs/coverage.md, gaps.
 WIDE = (
@@ -39,15 +39,16 @@ def gap_blocks(results: Results) -> list[Block]:
     lines = []
     for row in rows:
         away = {**row, "value": row.get("difference")}
+        if is_too_small(row):
+            away |= {"low": None, "high": None}
         lines.append(
             {
                 "Column": results.column_words(row["column"]),
                 "Subgroup": str(row["subgroup"]),
                 "Rate": str(row["title"]),
-                "Cases": count(row.get("n") or 0),
-                "Here": value_words({**row, "value": row.get("here")}),
-                "The rest": value_words({**row, "value": row.get("rest")}),
-                "Gap": value_words(away),
+                "Here": _share(row, "here", row.get("n")),
+                "The rest": _share(row, "rest", row.get("n_rest")),
+                "Gap": "" if is_too_small(row) else value_words(away),
                 level_words(results.rows): interval(away),
                 "In words": str(row.get("verdict") or ""),
             }
@@ -57,11 +58,27 @@ def gap_blocks(results: Results) -> list[Block]:
     frame = pd.DataFrame(lines)
     note = (
         f"Gap: here minus the rest, of cases called {results.task.positive_name} "
-        f"{results.decided_words()}. p values are corrected "
-        f"by Holm's method, of each rate by itself. {_methods(rows)} {WIDE}"
+        f"{results.decided_words()}. What is said in words is corrected by Holm's method, of each "
+        f"rate by itself; the intervals are not. {_methods(rows)} {WIDE}"
     ).strip()
-    table = Table(frame, note=note, numeric=tuple(frame.columns[3:8]))
+    table = Table(frame, note=note, numeric=tuple(frame.columns[3:7]))
     return [Fold("Gaps of true and false positive rates between subgroups", [table])]
+
+
+def is_too_small(row: Mapping[str, Any]) -> bool:
+    """Whether a comparison of a subgroup rests on too few cases to show a difference.
+
+    >>> is_too_small({"reason": "too few to judge: 4 cases"}), is_too_small({"reason": ""})
+    (True, False)
+    """
+    return str(row.get("reason") or "").startswith("too few")
+
+
+def _share(row: Mapping[str, Any], key: str, n: int | None) -> str:
+    """A rate and what it is counted on: ``43.8 % (7 of 16)``."""
+    value = row.get(key)
+    told = value_words({**row, "value": value})
+    return told if value is None or not n else f"{told} ({count(round(value * n))} of {count(n)})"
 
 
 def _methods(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -73,7 +90,8 @@ def _methods(rows: Sequence[Mapping[str, Any]]) -> str:
 def subgroup_calibration_blocks(results: Results) -> list[Block]:
     """Calibration slope, calibration in the large and a diagram, by subgroup."""
     rows = results.evaluation.get("calibration_by_subgroup") or []
-    if not rows:
+    if all(row.get("reason") for row in rows):
+        # A table of reasons alone; metrics.json holds them.
         return []
     lines: list[dict[str, str]] = []
     notes = Footnotes()

@@ -11,7 +11,7 @@ import pandas as pd
 
 from core.blocks import Block, Figure, Fold, Table, Text
 from core.report import plots
-from core.report.fairness import WIDE
+from core.report.fairness import WIDE, is_too_small
 from core.report.numbers import (
     UNDEFINED,
     Footnotes,
@@ -307,25 +307,27 @@ def use_blocks(results: Results) -> list[Block]:
 
 
 def _gains(decision: Mapping[str, Any], note: str, results: Results) -> list[Block]:
-    """What acting on the score gains on acting on all, at some thresholds."""
+    """What acting on the score gains on acting on none and on all, at some thresholds."""
     rows = decision.get("rows") or []
     notes = Footnotes()
-    lines = [
-        {
-            "Acted on from": number(row["threshold"], percent=True),
-            "This model": number(row["model"]),
-            "Act on all": number(row["all"]),
-            "Model minus all": number(row["gain"]) + notes.mark(row),
-            level_words(results.rows): interval({**row, "value": row["gain"]}),
-        }
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        alone = {"value": row["model"], "low": row.get("model_low"), "high": row.get("model_high")}
+        lines.append(
+            {
+                "Threshold probability": number(row["threshold"], percent=True),
+                "Act on all": number(row["all"]),
+                "Model minus none": estimate(alone),
+                "Model minus all": estimate({**row, "value": row["gain"]}) + notes.mark(row),
+            }
+        )
     if not lines:
         return []
     frame = pd.DataFrame(lines)
-    note = f"{note} {sentences(str(decision.get('method') or ''))}".strip()
+    method = sentences(str(decision.get("method") or ""))
+    note = f"{note} In brackets the {level_words(results.rows)}. {method}".strip()
     table = Table(frame, note=note, numeric=tuple(frame.columns), marked=notes.told)
-    return [Fold("Net benefit against acting on all", [table])]
+    return [Fold("Net benefit against acting on none and on all", [table])]
 
 
 def _referral(entry: Mapping[str, Any]) -> list[Block]:
@@ -394,7 +396,7 @@ def subgroup_blocks(results: Results) -> list[Block]:
         }
         by_measure = {_measure(row): row for row in some}
         line |= {
-            head: estimate(by_measure[head]) + notes.mark(by_measure[head])
+            head: _in_subgroup(by_measure[head]) + notes.mark(by_measure[head])
             if head in by_measure
             else ""
             for head in heads
@@ -413,11 +415,13 @@ def _against_rest(results: Results, headline: Row) -> list[Block]:
     lines = []
     for one in results.evaluation.get("subgroups") or []:
         row = {**one, "value": one.get("difference"), "percent": headline.get("percent")}
+        if is_too_small(one):
+            row |= {"low": None, "high": None}
         lines.append(
             {
                 "Column": results.column_words(one["column"]),
                 "Subgroup": str(one["subgroup"]),
-                "Difference to the rest": value_words(row),
+                "Difference to the rest": "" if is_too_small(one) else value_words(row),
                 level_words([headline]): interval(row),
                 "In words": str(one.get("verdict") or ""),
             }
@@ -426,10 +430,23 @@ def _against_rest(results: Results, headline: Row) -> list[Block]:
         return []
     frame = pd.DataFrame(lines)
     title = f"{headline.get('title') or headline['name']} against the rest"
-    note = "p values are corrected for all comparisons of this table by Holm's method."
+    note = (
+        "What is said in words is corrected for all comparisons of this table by Holm's method; "
+        "the intervals are not."
+    )
     if "auroc" in str(headline["name"]):
         note += f" {WIDE}"
     return [Fold(title, [Table(frame, note=note, numeric=tuple(frame.columns[2:4]))])]
+
+
+def _is_of_nobody(row: Row) -> bool:
+    """Whether a subgroup has too few cases for an interval, and its value says nothing."""
+    return row.get("low") is None and "too few" in str(row.get("reason"))
+
+
+def _in_subgroup(row: Row) -> str:
+    """A number of a subgroup with its interval; empty where it says nothing."""
+    return "" if _is_of_nobody(row) else estimate(row)
 
 
 def _measure(row: Row) -> str:
@@ -447,9 +464,10 @@ def _forest(rows: Sequence[Row], headline: Row, results: Results) -> Figure:
         if name != column:
             shown.append({"label": results.column_words(name), "heading": True})
             column = name
-        is_little = row.get("low") is None and "too few" in str(row.get("reason"))
-        text = f"{estimate(row)}, too few to judge" if is_little else estimate(row)
-        shown.append({**row, "label": value or "not given", "text": text})
+        shown.append(
+            {**row, "label": value or "not given", "text": _in_subgroup(row) or "too few to judge"}
+            | ({"value": None} if _is_of_nobody(row) else {})
+        )
     title = str(headline.get("title") or headline["name"])
     return plots.forest(
         shown,

@@ -151,7 +151,12 @@ def _of_cuts(task: Task, split: str) -> list[str]:
 
 
 def against_probe(
-    predictions: pd.DataFrame, probe: pd.DataFrame, *, run: Mapping[str, Any], split: str
+    predictions: pd.DataFrame,
+    probe: pd.DataFrame,
+    *,
+    run: Mapping[str, Any],
+    split: str,
+    probe_task: Task | None = None,
 ) -> dict[str, Any] | None:
     """The headline of this model minus that of the probe, on the same cases, paired by group.
 
@@ -160,6 +165,7 @@ def against_probe(
         probe: the same images scored by the probe on frozen features.
         run: the content of ``run.json``.
         split: whose rows are judged.
+        probe_task: the task with the cuts of the probe; None decides it as the run.
 
     Returns:
         a row of ``compare_levels``, ``first`` of the probe and ``second`` of this model, with
@@ -172,11 +178,11 @@ def against_probe(
     tables = [
         decisions_by_unit(
             table[table["split"].fillna("") == split].reset_index(drop=True),
-            task=task,
+            task=one,
             units=units,
             threshold=None,
         )[0]
-        for table in (probe, predictions)
+        for table, one in ((probe, probe_task or task), (predictions, task))
     ]
     unit = headline_unit(metrics, [name for name in tables[0] if name in tables[1]])
     parts = [judged_rows(some[unit], task).set_index("unit_id", drop=False) for some in tables]

@@ -94,7 +94,13 @@ def finish(
         )
     logits, distance, probe_logits, heat, average = _calibrate(data, parts, members, link)
     temperature = average["temperature"]
-    task = _with_cuts(app, task, config, data, parts, logits, heat, link)
+    plain = task
+    task = _with_cuts(app, plain, config, data, parts, logits, heat, link)
+    # The probe beside it is decided at cuts of its own scores, not at those of the network.
+    alone = np.ones(len(probe_logits))
+    probe_task = task
+    if any(member.kept != "probe" for member in members):
+        probe_task = _with_cuts(app, plain, config, data, parts, probe_logits, alone, link)
     run = {
         "schema": SCHEMA,
         "contract": CONTRACT,
@@ -162,7 +168,10 @@ def finish(
     report_run(
         out,
         predictions=_with_skipped(predictions, manifest),
-        probe=predictions_of(ok, probe_logits, distance, **{**score, "temperature": 1.0}),
+        probe=predictions_of(
+            ok, probe_logits, distance, **{**score, "temperature": 1.0, "task": probe_task}
+        ),
+        probe_task=probe_task,
         manifest=manifest,
         store=data.store,
         network=members[0].network,
@@ -350,6 +359,7 @@ def report_run(
     *,
     predictions: pd.DataFrame,
     probe: pd.DataFrame,
+    probe_task: Task,
     manifest: pd.DataFrame,
     store: Prepared,
     network: Network,
@@ -361,6 +371,7 @@ def report_run(
         predictions: rows of every split; those without a score and without a
             failure (training rows) are left out.
         probe: the same rows scored by the probe on frozen features.
+        probe_task: the task with the cuts of the probe.
         manifest: with splits.
         store: prepared images, for pictures.
         network: for saliency maps.
@@ -375,9 +386,12 @@ def report_run(
     evaluation, decisions = compute_metrics(judged, run=run, split=split)
     known = judged["image_id"][judged["split"] == split]
     beside = probe[probe["image_id"].isin(known)].reset_index(drop=True)
-    baseline, _ = compute_metrics(beside, run={**run, "temperature": 1.0}, split=split, plain=True)
+    of_probe = {**run, "temperature": 1.0, "task": task_to_dict(probe_task)}
+    baseline, _ = compute_metrics(beside, run=of_probe, split=split, plain=True)
     evaluation["probe"] = baseline["metrics"]
-    evaluation["against_probe"] = against_probe(judged, beside, run=run, split=split)
+    evaluation["against_probe"] = against_probe(
+        judged, beside, run=run, split=split, probe_task=probe_task
+    )
     evaluation["without"] = headline_without_flagged(
         judged, manifest, read_json(out / "audit.json"), run, split
     )
