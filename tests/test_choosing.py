@@ -1,5 +1,8 @@
 """Operating points are chosen where they may be, and nowhere else."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,8 +18,11 @@ from core.evaluation.stored_thresholds import (
 )
 from core.evaluation.summary import summarise
 from core.evaluation.threshold_choice import choose_points, headline_unit
+from core.runs.run import task_to_dict
+from core.runs.run_metrics import against_probe
 from core.statistics.metrics import quadratic_kappa
 from core.statistics.operating_points import choose_threshold
+from core.statistics.scores import cuts_by_frequency, decide
 
 GRADES = Task(name="grade", kind="ordinal", classes=("0", "1", "2"), positive=("1", "2"))
 EYE = Unit(name="eye", columns=("patient", "side"), rule="max")
@@ -239,3 +245,45 @@ def test_each_patient_is_referred_at_the_threshold_of_the_other_folds() -> None:
         rows[f"score_{name}"] = {"0": 0.6, "2": 0.4}.get(name, 0.0)
     found = referrals(rows, task=task, threshold={"": 0.5, "1": 0.3, "2": 0.5}).patients
     assert found.set_index("patient")["is_called"].to_dict() == {"a": True, "b": False}
+
+
+def test_a_probe_is_held_against_a_network_at_cuts_of_its_own() -> None:
+    from apps.retinopathy import APP  # noqa: PLC0415
+
+    plain = APP.task()
+    grades = np.array([0, 1, 2, 3, 4] * 12)
+    names = [f"p{i}" for i in range(len(grades))]
+    common = {"image_id": names, "path": names, "patient": names, "group": names, "eye": "left"}
+    common |= {"label": grades.astype(str), "status": "ok", "reason": "", "quality": ""}
+    common |= {"fold": "", "split": "test", "embedding_distance": 0.5}
+
+    def scored(lift: float) -> pd.DataFrame:
+        # The expected grade rises with the true one; the probe's are squeezed towards the middle.
+        middle = 2 + (grades - 2) * lift
+        at = np.exp(-(((np.arange(5)[None] - middle[:, None]) / 0.8) ** 2))
+        share = at / at.sum(axis=1, keepdims=True)
+        return pd.DataFrame(
+            common | {f"score_{name}": share[:, i] for i, name in enumerate(plain.classes)}
+        )
+
+    network, probe = scored(1.0), scored(0.5)
+    columns = [f"score_{name}" for name in plain.classes]
+    of_network, of_probe = (
+        replace(plain, cuts=cuts_by_frequency(table[columns].to_numpy(), grades, n_classes=5))
+        for table in (network, probe)
+    )
+    assert of_network.cuts != of_probe.cuts
+    run = {"app": "retinopathy", "task": task_to_dict(of_network), "units": [], "seed": 0}
+    run |= {"group": "patient", "operating_point": None}
+    settings: dict[str, Any] = {"run": run, "split": "test"}
+    for table, task in ((probe, of_probe), (network, of_network)):
+        found = cohen_kappa_score(
+            grades, decide(table[columns].to_numpy(), task=task), weights="quadratic"
+        )
+        assert found == pytest.approx(1)
+    told = against_probe(network, probe, **settings, probe_task=of_probe)
+    assert told is not None
+    assert (told["name"], told["first"], told["difference"]) == ("quadratic_kappa", 1.0, 0.0)
+    at_the_networks = against_probe(network, probe, **settings)
+    assert at_the_networks is not None
+    assert at_the_networks["first"] < 0.9
