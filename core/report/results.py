@@ -308,12 +308,10 @@ class Results:
                 (method,) = without_counts([row["method"]])
                 titles, units = named.setdefault(method, ({}, {}))
                 titles[title], units[unit] = None, None
-        lines = []
-        for method, (titles, units) in named.items():
-            several = list(titles)
-            more = f" and {len(several) - 6} more" if len(several) > 6 else ""
-            words = {"Method": method, "Of": ", ".join(several[:6]) + more, "By": ", ".join(units)}
-            lines.append(words)
+        lines = [
+            {"Method": method, "Of": ", ".join(titles), "By": ", ".join(units)}
+            for method, (titles, units) in named.items()
+        ]
         return [Fold("How the intervals were made", [Table(pd.DataFrame(lines))])] if lines else []
 
     def words_of(self, of: object) -> str:

@@ -243,7 +243,10 @@ def _by_prevalence(found: Sequence[Mapping[str, Any]], name: str) -> list[Table]
     if not lines:
         return []
     frame = pd.DataFrame(lines)
-    note = "By Bayes' rule; holds where cases of each kind resemble those tested."
+    note = (
+        "By Bayes' rule, the prevalence taken as known; holds where cases of each kind resemble "
+        "those tested."
+    )
     title = f"At other prevalences: {name}"
     return [Table(frame, title=title, note=note, numeric=tuple(frame.columns))]
 
