@@ -133,9 +133,10 @@ def events_of(compute: Callable[[Cases], float], cases: Cases) -> NDArray[np.boo
     if function not in ABOUT_POSITIVE:
         return None
     try:
-        return positive_part(cases, settings.get("positive"))[0] == 1
+        truth: NDArray[np.bool_] = positive_part(cases, settings.get("positive"))[0] == 1
     except MetricError:
         return None
+    return truth
 
 
 def _taken_apart(
