@@ -78,7 +78,6 @@ MANY: dict[str, str] = {
     "core.statistics.recalibration.local_recalibration": "to be divided",
     "core.training.attention_fitting.fit_pool": "to be divided",
     "core.training.finish.finish": "to be divided",
-    "core.training.one_network._fine_tune": "to be divided",
     "core.verbs.check.check": "to be divided",
     "core.verbs.compare.compare": "to be divided",
     "core.verbs.evaluate.evaluate": "to be divided",

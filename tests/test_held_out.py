@@ -20,7 +20,7 @@ import yaml
 from PIL import Image
 from scipy.special import expit, logit
 
-import core.training.one_network
+import core.training.fine_tuning
 from core.app import find_app
 from core.base.outputs import sha256_file
 from core.evaluation.units import decisions_of
@@ -98,13 +98,13 @@ def runs(
     tables: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory, quick: None
 ) -> Iterator[list[Path]]:
     """Both trained; fine-tuning is kept, however good the probe is."""
-    fit = core.training.one_network.fit
+    fit = core.training.fine_tuning.fit
 
     def from_nothing(*args: Any, **more: Any) -> Any:
         return fit(*args, **{**more, "start_log_loss": math.inf})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(core.training.one_network, "fit", from_nothing)
+        patch.setattr(core.training.fine_tuning, "fit", from_nothing)
         root = tmp_path_factory.mktemp("runs")
         found = [root / "own", root / "others"]
         for table, out in zip(tables, found, strict=True):

@@ -10,7 +10,7 @@ from core.app import Task
 from core.base.settings import TrainConfig
 from core.data.loader import StepSampler
 from core.model.classifier import Classifier
-from core.training.one_network import _one_in_each
+from core.training.fine_tuning import _one_in_each
 
 TASK = Task(name="cancer", kind="binary", classes=("no", "yes"))
 

@@ -173,6 +173,8 @@ def train(
             plan_file=plan,
             on_plan=(lambda _plan, _words: None) if as_json or quiet else _show_plan,
         )
+        if not result:
+            return  # in a process that only trained along
         if as_json:
             show_json(result)
         else:

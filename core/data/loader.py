@@ -147,8 +147,9 @@ class StepSampler(Sampler[list[Draw]]):
 
     def _spread_order(self, rng: np.random.Generator, wanted: NDArray[np.int_]) -> NDArray[np.int_]:
         """A permutation in whole batches, changed as little as one wanted row in each needs."""
-        size = min(self.batch, len(self.rows))
-        batches = min(len(self) * self.shards, len(self.rows) // size)
+        # What the processes take together is one batch.
+        size = min(self.batch * self.shards, len(self.rows))
+        batches = len(self)
         blocks = rng.permutation(self.rows)[: batches * size].reshape(batches, size)
         is_wanted = np.isin(blocks, wanted)
         for bare in np.flatnonzero(~is_wanted.any(axis=1)):

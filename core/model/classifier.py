@@ -19,6 +19,7 @@ from torch import Tensor
 from core.base.machine import fused
 from core.base.seeds import mix_seed
 from core.errors import ResightError
+from core.model import processes
 from core.model.heads import loss_of
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class Classifier(pl.LightningModule):
         self.averaged = copy.deepcopy(network) if config.ema else None
         if self.averaged is not None:
             self.averaged.requires_grad_(False)
-        self._val: list[tuple[Tensor, Tensor]] = []
+        self._val: dict[int, tuple[Tensor, Tensor]] = {}
         self.val_log_loss = float("nan")
         self.val_score = float("nan")
 
@@ -94,7 +95,9 @@ class Classifier(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Make every random number of this step a function of its number."""
-        torch.manual_seed(mix_seed("step", self.config.seed, self.global_step))
+        # Other images than those of the first process drop other features.
+        others = [processes.rank()] if processes.rank() else []
+        torch.manual_seed(mix_seed("step", self.config.seed, self.global_step, *others))
 
     def _loss(self, logits: Tensor, y: Tensor) -> Tensor:
         """Loss of the labels, those of positives softened where that was asked for."""
@@ -179,16 +182,22 @@ class Classifier(pl.LightningModule):
         """Judge without randomness."""
         self.judged.eval()
         self._val.clear()
+        # Each process has seen other images; what the first has is kept.
+        processes.same_buffers(self.network)
+        processes.same_buffers(self.judged)
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Collect the logits of one batch."""
-        self._val.append((self.judged(batch["pixels"]).float().cpu(), batch["y"].cpu()))
+        logits = self.judged(batch["pixels"]).float().cpu()
+        self._val[batch.get("number", batch_idx)] = (logits, batch["y"].cpu())
 
     def on_validation_epoch_end(self) -> None:
         """Log-loss, which selects, and the app's first metric, which people look at."""
-        logits = torch.cat([z for z, _ in self._val])
-        y = torch.cat([y for _, y in self._val])
+        # By number, so that each image counts once however many processes there are.
+        found = processes.joined(self._val).values()
         self._val.clear()
+        logits = torch.cat([z for z, _ in found])
+        y = torch.cat([y for _, y in found])
         loss = loss_of(self.network.head.link, logits.double(), y)
         self.val_log_loss = float(loss)
         self.log("val_log_loss", self.val_log_loss, prog_bar=True)

@@ -21,6 +21,7 @@ from pytorch_lightning.callbacks import Callback
 
 from core.base.outputs import atomic_file
 from core.base.progress import log, track
+from core.model import processes
 from core.model.checkpoint import save_network
 from core.model.classifier import Classifier
 from core.model.patience import Patience
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from core.base.settings import TrainConfig
     from core.model.network import Network
 
-__all__ = ["Fitted", "fit"]
+__all__ = ["Fitted", "devices_of", "fit"]
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,11 @@ class _Keeper(Callback):
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._epoch_start = time.monotonic()
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if processes.size() > 1:
+            # Lightning's own handler talks to the other processes from within the signal.
+            self.sign.take()
+
     def on_train_batch_end(
         self,
         trainer: pl.Trainer,
@@ -126,7 +132,7 @@ class _Keeper(Callback):
         self.batches += 1
         due = self.sign.asked or time.monotonic() - self._since > self.every_s
         # The end of an epoch writes its own, after validation.
-        if due and batch_idx + 1 < trainer.num_training_batches:
+        if batch_idx + 1 < trainer.num_training_batches and processes.is_agreed(due):
             self._write(trainer)
             self._stop_if_asked()
 
@@ -135,6 +141,7 @@ class _Keeper(Callback):
             return
         epoch = len(self.rows) + 1
         loss = pl_module.val_log_loss
+        self.loss_sum = processes.mean(self.loss_sum)
         self.rows.append(
             {
                 "epoch": epoch,
@@ -155,7 +162,8 @@ class _Keeper(Callback):
             trainer.should_stop = True
         # Those of a killed training count as well.
         spent = sum(row["seconds"] for row in self.rows)
-        if spent + self.rows[-1]["seconds"] > self.seconds and epoch != trainer.max_epochs:
+        is_late = spent + self.rows[-1]["seconds"] > self.seconds
+        if processes.is_agreed(is_late) and epoch != trainer.max_epochs:
             self.is_out_of_time = trainer.should_stop = True
         log.info(
             "epoch %d/%s: train loss %.4f, validation log-loss %.4f, %s %.4f%s, %.0f s",
@@ -172,18 +180,19 @@ class _Keeper(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._write(trainer)
         for old in self.folder.glob("best-*.safetensors"):
-            if old != self.best_file():
+            if trainer.is_global_zero and old != self.best_file():
                 old.unlink(missing_ok=True)
         if trainer.current_epoch + 1 < (trainer.max_epochs or 0) and not trainer.should_stop:
             self._stop_if_asked()
 
     def _stop_if_asked(self) -> None:
         """End here, where a resume point has just been written."""
-        if self.sign.asked:
+        if processes.is_agreed(self.sign.asked):
             raise StoppedError(self.last_point)
 
     def _write(self, trainer: pl.Trainer) -> None:
         """Write a resume point."""
+        self.loss_sum = processes.mean(self.loss_sum)
         trainer.save_checkpoint(self.folder / f"step-{trainer.global_step:08d}.ckpt")
         self.last_point = trainer.global_step
         self._since = time.monotonic()
@@ -231,6 +240,11 @@ class _Bar(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         self._open.close()
+
+
+def devices_of(config: TrainConfig) -> str:
+    """Which devices, as Lightning takes it; one unless more are asked for."""
+    return "1" if config.devices == "auto" else config.devices
 
 
 def fit(
@@ -291,16 +305,17 @@ def fit(
     )
     for noisy in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    is_several = processes.size() > 1
     trainer = pl.Trainer(
         accelerator=config.device,
-        devices=config.devices,
-        strategy=config.strategy,
+        devices=devices_of(config),
+        strategy="ddp" if is_several else "auto",
         num_nodes=config.num_nodes,
         precision=config.precision or "32-true",  # type: ignore[arg-type]
         max_epochs=epochs,
         gradient_clip_val=config.clip,
         callbacks=[keeper, _Bar(epochs * steps_per_epoch, score_title)],
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), *([processes.Joined()] if is_several else [])],
         logger=loggers(config, folder),
         log_every_n_steps=max(1, min(10, steps_per_epoch)),
         enable_checkpointing=False,
@@ -312,7 +327,7 @@ def fit(
     # Lightning trains each module in the mode it finds it in, and scoring left ours in
     # evaluation mode; the network itself keeps frozen statistics frozen.
     network.train()
-    resume = latest_resume_point(folder)
+    resume = processes.from_first(latest_resume_point(folder))
     if resume is not None:
         log.info("going on from %s", resume.name)
     loader = train(lambda: trainer.global_step)
@@ -324,6 +339,8 @@ def fit(
         warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
         # torch renamed a class that Lightning 2.6 still asks for by its old name.
         warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
+        # The processes agree on what is kept; what is logged of a step is the first one's.
+        warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
         # A resumed training goes on in the folder of its steps; what counts is in our own log.
         warnings.filterwarnings("ignore", message="Experiment logs directory .* is not empty")
         warnings.filterwarnings(

@@ -1,6 +1,6 @@
 """How a training is stopped from outside, so that it can go on later to the same weights.
 
-Ctrl-C, or the SIGTERM of a queue, asks: the training ends at the next step at
+Ctrl-C, or the SIGTERM or SIGUSR1 of a queue, asks: the training ends at the next step at
 which a resume point is exact. Asked a second time it ends at once and goes
 on from the resume point before.
 """
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["StopSign", "StoppedError"]
 
+# SIGUSR1 is what SLURM sends before the time of a job is over; Windows has none.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, *filter(None, [getattr(signal, "SIGUSR1", None)]))
 _ASKED = b"\nStopping after this step. Press Ctrl-C again to stop at once.\n"
 
 
@@ -39,7 +41,7 @@ class StopSign:
     """Tells whether somebody asked for an end, while it is entered.
 
     Attributes:
-        asked: whether Ctrl-C was pressed or SIGTERM came.
+        asked: whether Ctrl-C was pressed, or SIGTERM or SIGUSR1 came.
     """
 
     def __init__(self) -> None:
@@ -48,17 +50,23 @@ class StopSign:
 
     def __enter__(self) -> StopSign:
         """Take over the signals; only the main thread can."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                if signal.getsignal(number) is signal.SIG_IGN:
-                    continue  # of a job in the background, which Ctrl-C is not meant for
-                self._before[number] = signal.signal(number, self._ask)
+        self.take()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Give the signals back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def take(self) -> None:
+        """Take over the signals, also from who took them since."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in _SIGNALS:
+            if signal.getsignal(number) is signal.SIG_IGN:
+                continue  # of a job in the background, which Ctrl-C is not meant for
+            self._before.setdefault(number, signal.getsignal(number))
+            signal.signal(number, self._ask)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:
         """First politely; a second time for good."""

@@ -48,7 +48,8 @@ if TYPE_CHECKING:
     from core.base.settings import Question, TrainConfig
     from core.data.prepared import Preparation, Prepared
     from core.model.network import Network
-    from core.training.one_network import Data, Trained
+    from core.training.fine_tuning import Data
+    from core.training.one_network import Trained
 
 __all__ = ["finish", "remove_resume_points", "units_for", "units_of"]
 

@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 
 from core.base.machine import pick_device, require_precision
 from core.errors import ConfigError
+from core.model.fitting import devices_of
 
 if TYPE_CHECKING:
     from core.base.settings import TrainConfig
@@ -21,8 +22,15 @@ if TYPE_CHECKING:
 __all__ = ["check_machine"]
 
 
-def check_machine(config: TrainConfig) -> None:
+# Others divide the weights, which are small here, and cannot be resumed on another number.
+STRATEGIES = ("auto", "ddp")
+
+
+def check_machine(config: TrainConfig) -> int:
     """Refuse a device, strategy, number of devices or precision that cannot be had here.
+
+    Returns:
+        the processes that train together, one for each device of each machine.
 
     Raises:
         ConfigError: with Lightning's own reason.
@@ -32,15 +40,21 @@ def check_machine(config: TrainConfig) -> None:
         for name in ("device", "devices", "strategy", "precision")
         if getattr(config, name) not in {"auto", None}
     }
+    if config.strategy not in STRATEGIES:
+        msg = (
+            f"--strategy {config.strategy}: several devices train on equal shares of each batch "
+            f"(distributed data parallel). Choose {' or '.join(STRATEGIES)}."
+        )
+        raise ConfigError(msg)
     require_precision(config.precision, pick_device(config.device).type)
     for noisy in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            pl.Trainer(
+            trainer = pl.Trainer(
                 accelerator=config.device,
-                devices=config.devices,
+                devices=devices_of(config),
                 strategy=config.strategy,
                 num_nodes=config.num_nodes,
                 precision=config.precision or "32-true",  # type: ignore[arg-type]
@@ -56,3 +70,4 @@ def check_machine(config: TrainConfig) -> None:
         reason = " ".join(str(error).split())[:300]
         msg = f"{given or 'the device'}: cannot be had on this machine ({reason}). Change it."
         raise ConfigError(msg) from error
+    return int(trainer.num_devices) * config.num_nodes

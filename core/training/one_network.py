@@ -8,64 +8,40 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-from torch.utils.data import DataLoader
 
-from core.app import Cases
 from core.base.machine import pick_device
 from core.base.outputs import atomic_file
 from core.base.progress import log, track
-from core.data.loader import StepSampler, TrainImages, eval_batches, train_loader
-from core.errors import MetricError
+from core.data.loader import eval_batches
 from core.model.backbone import LoadedWeights, create_backbone
 from core.model.checkpoint import build_network, load_weights, save_network
-from core.model.fitting import fit
 from core.model.heads import Head, Probe, fit_cuts, fit_probe, loss_of, recut
 from core.model.inference import run_batches
 from core.model.out_of_distribution import Familiarity, fit_familiarity
 from core.statistics.calibration import fit_temperature
-from core.statistics.scores import decide, link_of, scores_from_logits
+from core.statistics.scores import link_of
 from core.training.attention_fitting import fit_pool
-from core.training.recipe import parameter_groups
+from core.training.fine_tuning import EVAL_BATCH, Data, FineTuning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from core.app import App, Task
     from core.base.settings import TrainConfig
-    from core.data.prepared import Preparation, Prepared
+    from core.data.prepared import Preparation
     from core.model.network import Network
+    from core.training.crew import Crew
 
-__all__ = ["Data", "Trained", "epochs_within", "train_member"]
-
-EVAL_BATCH = 16
-
-
-@dataclass(frozen=True)
-class Data:
-    """Prepared images with their targets; rows are rows of the store.
-
-    Attributes:
-        store: prepared pixels.
-        y: (N,) class indices or (N, K) zeros and ones.
-        groups: (N,) group of each row; its own image_id where it has none.
-        unit: name of the unit whose images get learned weights; empty if there is none.
-        owner: (N,) that unit of each row; empty if there is none.
-    """
-
-    store: Prepared
-    y: NDArray[np.int_]
-    groups: NDArray[np.object_]
-    unit: str = ""
-    owner: NDArray[np.object_] = field(default_factory=lambda: np.array([], dtype=object))
+__all__ = ["Trained", "epochs_within", "train_member"]
 
 
 @dataclass(frozen=True)
@@ -108,24 +84,6 @@ class Trained:
     attention: dict[str, Any]
 
 
-class _Whole(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
-    """Validation batches for Lightning: whole images, unchanged."""
-
-    def __init__(self, data: Data, rows: NDArray[np.int_], size_px: tuple[int, int]) -> None:
-        self.data = data
-        self.rows = rows
-        self.size_px = size_px
-
-    def __len__(self) -> int:
-        return math.ceil(len(self.rows) / EVAL_BATCH)
-
-    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
-        rows = self.rows[number * EVAL_BATCH : (number + 1) * EVAL_BATCH]
-        block = eval_batches(self.data.store, rows, size_px=self.size_px, batch=EVAL_BATCH)
-        _, pixels = next(iter(block))
-        return {"pixels": pixels, "y": torch.from_numpy(self.data.y[rows])}
-
-
 def train_member(
     app: App,
     task: Task,
@@ -135,6 +93,7 @@ def train_member(
     preparation: Preparation,
     rows: Mapping[str, NDArray[np.int_]],
     work: Path,
+    crew: Crew,
 ) -> Trained:
     """Train on ``rows["train"]``, choose on ``rows["val"]``, score ``val`` and ``held``.
 
@@ -146,6 +105,7 @@ def train_member(
         preparation: of the store.
         rows: train, val, held: row numbers without failures.
         work: folder of resume points; may hold those of a killed training.
+        crew: the processes that fine-tune together.
     """
     began = time.monotonic()
     work.mkdir(parents=True, exist_ok=True)
@@ -182,7 +142,8 @@ def train_member(
             network.start_from(*_blank(network))
         # All images are scored once more at the end, which takes as long as their frozen features.
         left = _share_of_time(config) - 2 * (time.monotonic() - began)
-        fitted = _fine_tune(app, task, config, data, network, rows, work, size_px, start, left)
+        job = FineTuning(app, task, config, data, description, rows, work, size_px, start, left)
+        fitted = crew.fit(job, network)
         curve, stopped = fitted.log, fitted.stopped
         if fitted.best is not None:
             kept, best_epoch = "fine-tuned", fitted.best_epoch
@@ -384,115 +345,6 @@ def _probe(
     network.start_from(probe.head, torch.from_numpy(probe.mean), torch.from_numpy(probe.std))
     save_network(work / "start.safetensors", network)
     return probe, embeddings
-
-
-def _fine_tune(
-    app: App,
-    task: Task,
-    config: TrainConfig,
-    data: Data,
-    network: Network,
-    rows: Mapping[str, NDArray[np.int_]],
-    work: Path,
-    size_px: tuple[int, int],
-    start: float,
-    seconds: float,
-) -> Any:
-    """Run the fitting on these rows."""
-    varied = app.with_symmetry(config.symmetry)
-    images = TrainImages(data.store, data.y, app=varied, augment=config.augment, seed=config.seed)
-    small_until = round(config.small_share * (config.epochs or 0))
-    small = tuple(max(32, 32 * round(config.small_scale * side / 32)) for side in size_px)
-    weights, shift = None, None
-    if config.imbalance == "sqrt" and network.head.link == "softmax":
-        weights, shift = _draw_weights(data.y[np.sort(rows["train"])], len(task.classes))
-    spread = None
-    if config.imbalance == "each_batch":
-        y_train = data.y[np.sort(rows["train"])]
-        spread, shift = _one_in_each(y_train, task, network.head.link, config.batch or 32)
-
-    def sampler(step: Callable[[], int]) -> StepSampler:
-        return StepSampler(
-            rows["train"],
-            batch=config.batch or 32,
-            seed=config.seed,
-            weights=weights,
-            size_of=lambda epoch: (small[0], small[1]) if epoch < small_until else size_px,
-            step=step,
-            spread=spread,
-        )
-
-    def loader(step: Callable[[], int]) -> DataLoader[Any]:
-        pin = pick_device(config.device).type == "cuda"
-        return train_loader(images, sampler(step), workers=config.workers or 0, pin=pin)
-
-    return fit(
-        network,
-        config,
-        groups=parameter_groups(network, config),
-        train=loader,
-        val=DataLoader(_Whole(data, rows["val"], size_px), batch_size=None),
-        steps_per_epoch=len(sampler(lambda: 0)),
-        small_epochs=small_until if small != tuple(size_px) else 0,
-        seconds=seconds,
-        folder=work,
-        start_log_loss=start,
-        score=_first_metric(app, task, network.head.link),
-        score_title=app.metrics[0].title if app.metrics else "score",
-        prior_shift=shift,
-    )
-
-
-def _first_metric(
-    app: App, task: Task, link: str
-) -> Callable[[NDArray[np.float64], NDArray[np.int_]], float] | None:
-    """The app's first metric as a function of logits, for the progress line."""
-    if not app.metrics:
-        return None
-    metric = next((m for m in app.metrics if m.name == task.headline), app.metrics[0])
-
-    def score(logits: NDArray[np.float64], y: NDArray[np.int_]) -> float:
-        scores = scores_from_logits(logits, link=link)
-        try:
-            return float(
-                metric.compute(Cases(y, scores, decide(scores, task=task), np.ones(len(y))))
-            )
-        except MetricError:
-            return float("nan")
-
-    return score
-
-
-def _draw_weights(y: NDArray[np.int_], n_classes: int) -> tuple[NDArray[np.float64], torch.Tensor]:
-    """Chances that draw a class by the square root of its size, and the shift of the priors."""
-    counts = np.bincount(y, minlength=n_classes).astype(np.float64)
-    drawn = np.sqrt(counts) / np.sqrt(counts).sum()
-    natural = counts / counts.sum()
-    ratio = np.where(counts > 0, drawn / np.where(counts > 0, natural, 1.0), 1.0)
-    return 1 / np.sqrt(counts[y]), torch.from_numpy(np.log(ratio)).float()
-
-
-def _one_in_each(
-    y: NDArray[np.int_], task: Task, link: str, batch: int
-) -> tuple[NDArray[np.bool_] | None, torch.Tensor | None]:
-    """Which training rows every batch must hold one of, and the shift of the priors it makes.
-
-    Nothing where no class counts as positive, or where positives are fewer than
-    batches and the head has no priors that could be corrected.
-    """
-    positive = list(task.positive_index)
-    if not positive or y.ndim == 2:
-        return None, None
-    spread: NDArray[np.bool_] = np.isin(y, positive)
-    natural = float(spread.mean())
-    drawn = max(natural, 1 / min(batch, len(y)))
-    if drawn <= natural or not 0 < natural < 1:
-        return spread, None
-    if link != "softmax":
-        return None, None
-    ratio = np.full(len(task.classes), (1 - drawn) / (1 - natural))
-    ratio[positive] = drawn / natural
-    return spread, torch.from_numpy(np.log(ratio)).float()
 
 
 def _recalibrate(

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.model.network import Network
-    from core.training.one_network import Data, Trained
+    from core.training.fine_tuning import Data
+    from core.training.one_network import Trained
 
 __all__ = ["choose_vector_scaling", "fold_into_head", "with_vector_scaling"]
 

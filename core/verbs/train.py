@@ -37,6 +37,8 @@ from core.runs.results import read_json
 from core.runs.run import load_run
 from core.statistics.scores import encode
 from core.training.attention_fitting import LEAST_UNITS, can_learn
+from core.training.crew import Crew
+from core.training.fine_tuning import Data
 from core.training.fingerprint import (
     INPUTS,
     LOOKED,
@@ -48,7 +50,7 @@ from core.training.fingerprint import (
 )
 from core.training.finish import finish, remove_resume_points, units_for, units_of
 from core.training.machine_check import check_machine
-from core.training.one_network import Data, epochs_within, train_member
+from core.training.one_network import epochs_within, train_member
 from core.training.recipe import resolve
 
 __all__ = ["train"]
@@ -95,7 +97,8 @@ def train(
         on_plan: called with the plan and the words about the data before training starts.
 
     Returns:
-        the run's ``run.json`` content with ``headline`` and ``files`` added.
+        the run's ``run.json`` content with ``headline`` and ``files`` added; nothing in a process
+        that only trained along.
 
     Raises:
         ResightError: the data, the settings or the output must change.
@@ -119,22 +122,23 @@ def train(
     own_config = {**app.config, **app.task(asked.task).config}
     wanted = {**TrainConfig().model_dump(), **own_config, **planned, **settings}
     job = Job("run", _asked(asked, own, {**planned, **settings}), begun_by="plan.yaml")
-    with open_output(out, job) as is_made:
+    crew = Crew.of(TrainConfig.model_validate(wanted))
+    if crew.has_served():
+        return {}
+    with crew, open_output(out, job) as is_made:
         if is_made:
             remove_resume_points(out)
             _require_same_data(app, asked, own, out)
             log.info("%s is complete already; nothing was done", out)
             return _result(out)
-        check_machine(TrainConfig.model_validate(wanted))
+        crew.require(check_machine(TrainConfig.model_validate(wanted)))
         require_tracker(wanted["mlflow"])
-        if not (out / "plan.yaml").is_file():
-            _forget(out)
+        _forget(out)
         try:
             require_weights(str(wanted["backbone"]), str(wanted["weights"]))
-            _train(app, asked, own, planned, settings, out, on_plan)
+            _train(app, asked, own, planned, settings, out, on_plan, crew)
         except ResightError:
-            if not (out / "plan.yaml").is_file():
-                _forget(out)
+            _forget(out)
             raise
         return _result(out)
 
@@ -172,7 +176,9 @@ def _require_same_data(app: App, question: Question, options: Mapping[str, Any],
 
 
 def _forget(out: Path) -> None:
-    """Remove what precedes a plan, so that a corrected command finds the place free."""
+    """Remove what precedes a plan, if there is none, so that a corrected command finds it free."""
+    if (out / "plan.yaml").is_file():
+        return
     for name in (LOOKED, INPUTS, "audit.json", "manifest.parquet", "wish.json"):
         (out / name).unlink(missing_ok=True)
 
@@ -185,6 +191,7 @@ def _train(
     settings: Mapping[str, Any],
     out: Path,
     on_plan: Plans,
+    crew: Crew,
 ) -> None:
     """The steps, inside the claimed directory."""
     domain = {**app.config, **app.task(question.task).config}
@@ -232,7 +239,16 @@ def _train(
         work = out / "checkpoints" / f"member-{number}"
         with freed_memory_kept():
             members.append(
-                train_member(app, task, config, data, preparation=preparation, rows=part, work=work)
+                train_member(
+                    app,
+                    task,
+                    config,
+                    data,
+                    preparation=preparation,
+                    rows=part,
+                    work=work,
+                    crew=crew,
+                )
             )
     finish(app, task, question, config, words, out, manifest, ok, data, parts, members, preparation)
 
