@@ -1,9 +1,9 @@
 """The certificate of an exported model: the run and the export on the same held-out images.
 
 Both paths read the same files through the same reader and preparation; what
-differs is the engine. The certificate says by how much: scores, decisions,
-headline metric, embeddings, and images called unlike the training. An export is
-sealed only within limits.
+differs is the engine. The certificate says by how much: scores and decisions of
+images and of units (an eye, a breast, a field), headline metric, embeddings, and
+images called unlike the training. An export is sealed only within limits.
 """
 
 from __future__ import annotations
@@ -44,18 +44,22 @@ class Comparison:
     embedding_error: float
 
     def facts(
-        self, *, classes: Sequence[str], headline: Callable[[pd.DataFrame], float | None]
+        self,
+        *,
+        classes: Sequence[str],
+        headline: Callable[[pd.DataFrame], float | None],
+        decide: Callable[[pd.DataFrame], Mapping[str, pd.DataFrame]],
     ) -> dict[str, Any]:
         """The numbers of the certificate.
 
         Args:
             classes: of the task, in order.
             headline: predictions -> the task's first metric, None where it is undefined.
+            decide: predictions -> decisions by unit, with their scores.
         """
         scored = (self.run["status"] == "ok").to_numpy()
         one, other = self.run[scored], self.export[scored]
-        columns = list(score_columns(classes))
-        gap = np.abs(one[columns].to_numpy(float) - other[columns].to_numpy(float))
+        gap = _gap(one, other, classes)
         changed = (one["decision"].to_numpy() != other["decision"].to_numpy()) | (
             one["predicted"].to_numpy() != other["predicted"].to_numpy()
         )
@@ -67,6 +71,7 @@ class Comparison:
             "largest_difference": float(gap.max()) if gap.size else None,
             "mean_difference": float(gap.mean()) if gap.size else None,
             "changed_decisions": int(changed.sum()),
+            "units": _of_units(decide(one), decide(other), classes),
             "headline_of_run": before,
             "headline_of_export": after,
             "largest_embedding_error": self.embedding_error,
@@ -74,6 +79,39 @@ class Comparison:
                 (one["unfamiliar"].to_numpy() != other["unfamiliar"].to_numpy()).sum()
             ),
         }
+
+
+def _gap(
+    one: pd.DataFrame, other: pd.DataFrame, classes: Sequence[str]
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """(N, K) differences of scores."""
+    columns = list(score_columns(classes))
+    found = one[columns].to_numpy(dtype=float) - other[columns].to_numpy(dtype=float)
+    return np.abs(np.asarray(found, dtype=np.float64))
+
+
+def _of_units(
+    run: Mapping[str, pd.DataFrame], export: Mapping[str, pd.DataFrame], classes: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Unit -> how many, largest difference of a score, changed decisions.
+
+    Where images of a unit are weighted, its scores come from outputs that no score of a single
+    image shows.
+    """
+    found = {}
+    for unit, one in run.items():
+        if unit == "image":
+            continue
+        gap = _gap(one, export[unit], classes)
+        changed = one["decision"].to_numpy() != export[unit]["decision"].to_numpy()
+        # A unit without a scored image has no score in either.
+        worst = float(np.nanmax(gap)) if np.isfinite(gap).any() else 0.0
+        found[unit] = {
+            "n": len(one),
+            "largest_difference": worst,
+            "changed_decisions": int(changed.sum()),
+        }
+    return found
 
 
 def compare_paths(
@@ -114,17 +152,21 @@ def require_within_limits(facts: Mapping[str, Any], *, precision: str) -> None:
     Raises:
         RunError: a score, or too many decisions, differ.
     """
-    n, changed = facts["n_images"], facts["changed_decisions"]
     largest = LARGEST_DIFFERENCE[precision]
     faults = []
     if not facts["same_status"]:
         faults.append("an image that one path scores fails in the other")
-    if largest is not None and (facts["largest_difference"] or 0.0) > largest:
-        faults.append(f"a score differs by {facts['largest_difference']:.2g} ({largest:g} allowed)")
-    if changed > MOST_CHANGED[precision] * n:
-        faults.append(
-            f"{changed} of {n:,} decisions change ({MOST_CHANGED[precision]:.1%} allowed)"
-        )
+    levels = {"image": {**facts, "n": facts["n_images"]}, **facts["units"]}
+    for unit, of_unit in levels.items():
+        changed, gap = of_unit["changed_decisions"], of_unit["largest_difference"] or 0.0
+        if largest is not None and gap > largest:
+            whose = "a score" if unit == "image" else f"a score of a {unit}"
+            faults.append(f"{whose} differs by {gap:.2g} ({largest:g} allowed)")
+        if changed > MOST_CHANGED[precision] * of_unit["n"]:
+            faults.append(
+                f"{changed} of {of_unit['n']:,} decisions by {unit} change "
+                f"({MOST_CHANGED[precision]:.1%} allowed)"
+            )
     if faults:
         msg = (
             f"The exported model does not pass its certificate at {precision}: "
