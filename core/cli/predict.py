@@ -35,7 +35,9 @@ def register(cli: typer.Typer) -> None:
 def predict(
     context: typer.Context,
     run: Path = typer.Argument(help="A complete run.", autocompletion=runs),
-    inputs: list[str] = typer.Argument(help="Files, folders, globs or tables."),
+    inputs: list[str] = typer.Argument(
+        help="Files, folders, globs or tables; s3://, gs://, az:// or https:// with obstore."
+    ),
     out: Path = typer.Option(
         ..., "--out", "-o", help="Directory of the outputs; resumed if incomplete."
     ),

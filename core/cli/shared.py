@@ -15,6 +15,7 @@ import typer
 from core.app import app_names, find_app
 from core.base.extras import advice_for
 from core.base.words import plural
+from core.data.object_stores import fetch, is_remote
 from core.errors import ConfigError, ResightError
 
 __all__ = [
@@ -314,15 +315,18 @@ QUESTIONS = {
 
 
 def existing(paths: Sequence[str]) -> list[Path]:
-    """Paths of inputs, with globs that the shell left alone expanded.
+    """Paths of inputs: globs that the shell left alone expanded, objects of a store fetched.
 
     Raises:
-        ConfigError: a path or glob matches nothing.
+        ConfigError: a path or glob matches nothing, or a store cannot be read.
     """
     import glob  # noqa: PLC0415  (only where inputs are named)
 
     found: list[Path] = []
     for text in paths:
+        if is_remote(text):
+            found.append(fetch(text))
+            continue
         if Path(text).exists():
             found.append(Path(text).absolute())
             continue

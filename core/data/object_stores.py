@@ -1,0 +1,164 @@
+"""Inputs in an object store (S3, Google Cloud, Azure, or a file over HTTP), mirrored into a folder.
+
+What lies below a URL is copied into resight's cache and read from there, by the same
+reader and within the same limits as any other file. An object that is there already,
+of the same size and time, is not fetched again; one that is gone from the store goes
+from the mirror. Credentials come from the environment, as the store's own tools take
+them (``AWS_ACCESS_KEY_ID``, ``GOOGLE_APPLICATION_CREDENTIALS``, ``AZURE_STORAGE_ACCOUNT_KEY``).
+
+Source: obstore, over the object_store crate of Apache Arrow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from core.base.machine import cache_home
+from core.base.outputs import atomic_file, check_space
+from core.base.progress import track
+from core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["fetch", "is_remote"]
+
+SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https")
+# Objects fetched at once: each waits for the network most of its time.
+AT_ONCE = 16
+
+
+def is_remote(text: str) -> bool:
+    """Whether it names objects of a store.
+
+    >>> is_remote("s3://farm/2026"), is_remote("photos/a.jpg"), is_remote("C:/photos")
+    (True, False, False)
+    """
+    scheme, mark, _ = text.partition("://")
+    return bool(mark) and scheme in SCHEMES
+
+
+def fetch(url: str) -> Path:
+    """Mirror what a URL names.
+
+    Args:
+        url: of one object, or of all below a prefix; of one file where it is http(s).
+
+    Returns:
+        the file or folder on this machine.
+
+    Raises:
+        ConfigError: obstore is not installed, nothing is there, or it may not be read.
+    """
+    try:
+        import obstore  # noqa: PLC0415  (optional)
+        from obstore.exceptions import BaseError  # noqa: PLC0415
+    except ImportError as error:
+        msg = (
+            f"{url}: reading from an object store needs the package obstore, which is not "
+            "installed. pip install 'resight[cloud]'"
+        )
+        raise ConfigError(msg) from error
+    del obstore
+    try:
+        return _mirror(url)
+    # The store's own errors, and those of a URL that is none.
+    except (BaseError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        msg = (
+            f"{url}: cannot be read ({reason}). Check the address; credentials are taken from the "
+            "environment, as the store's own tools take them, and AWS_ENDPOINT_URL names a server."
+        )
+        raise ConfigError(msg) from error
+
+
+def _mirror(url: str) -> Path:
+    """Fetch what is new; see ``fetch``."""
+    store, objects, is_one = _listed(url)
+    folder = cache_home() / "objects" / hashlib.sha256(url.encode()).hexdigest()[:16]
+    wanted = {folder / _local(str(one["path"]), url): one for one in objects}
+    if not wanted:
+        msg = "nothing is there"
+        raise ValueError(msg)
+    folder.mkdir(parents=True, exist_ok=True)
+    new = {path: one for path, one in wanted.items() if not _is_held(path, one)}
+    check_space(folder, sum(int(one["size"]) for one in new.values()))
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        if path not in wanted:
+            path.unlink()
+    with track("fetching", len(new), unit="files") as advance:
+
+        def copy(entry: tuple[Path, Mapping[str, Any]]) -> None:
+            _copy(store, *entry)
+            advance(1)
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(copy, new.items()))
+    return next(iter(wanted)) if is_one else folder
+
+
+def _listed(url: str) -> tuple[Any, Iterable[Mapping[str, Any]], bool]:
+    """The store, the objects that the URL names, and whether it names one by its own name."""
+    import obstore  # noqa: PLC0415  (optional)
+    from obstore.exceptions import NotFoundError, NotSupportedError  # noqa: PLC0415
+    from obstore.store import from_url  # noqa: PLC0415
+
+    # A server of one's own seldom has a certificate; whoever names it by http:// means it.
+    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
+    is_plain = url.startswith("http://") or (url[:2] == "s3" and endpoint.startswith("http://"))
+    options: Any = {"client_options": {"allow_http": True}} if is_plain else {}
+    above, _, name = url.rstrip("/").rpartition("/")
+    if "." in name and not above.endswith("/"):
+        store = from_url(above, **options)
+        try:
+            return store, [obstore.head(store, name)], True
+        except (NotFoundError, FileNotFoundError):
+            pass
+    store = from_url(url, **options)
+    try:
+        return store, [one for chunk in obstore.list(store) for one in chunk], False
+    except NotSupportedError as error:
+        msg = "a plain web server has no list of its files; name one file, or use a table"
+        raise ValueError(msg) from error
+
+
+def _local(name: str, url: str) -> PurePosixPath:
+    """Where an object lies below the mirror.
+
+    Raises:
+        ValueError: its name leads out of it.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\\" in name or ":" in name:
+        msg = f"the object {name!r} of {url} cannot be a file here; rename it"
+        raise ValueError(msg)
+    return path
+
+
+def _is_held(path: Path, one: Mapping[str, Any]) -> bool:
+    """Whether this very object was fetched before."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return status.st_size == one["size"] and status.st_mtime_ns == _time_ns(one)
+
+
+def _time_ns(one: Mapping[str, Any]) -> int:
+    """When the object was changed, in whole seconds: not every disk keeps more."""
+    return int(one["last_modified"].timestamp()) * 10**9
+
+
+def _copy(store: Any, path: Path, one: Mapping[str, Any]) -> None:
+    """One object, whole or not at all, with its time."""
+    import obstore  # noqa: PLC0415  (optional)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as stream:
+        for chunk in obstore.get(store, str(one["path"])).stream():
+            stream.write(chunk)
+    os.utime(path, ns=(_time_ns(one), _time_ns(one)))
