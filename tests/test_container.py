@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTRUCTIONS = {
-    *("ARG", "FROM", "RUN", "ENV", "WORKDIR", "COPY", "USER", "ENTRYPOINT", "CMD"),
+    *("ARG", "FROM", "RUN", "ENV", "WORKDIR", "COPY", "USER", "HEALTHCHECK", "ENTRYPOINT", "CMD"),
 }
 
 
@@ -25,6 +25,19 @@ def steps() -> list[tuple[str, str]]:
     lines = text.replace("\\\n", "\0").splitlines()
     found = [line.replace("\0", "\\\n").partition(" ") for line in lines if line.strip()]
     return [(word, rest.strip()) for word, _, rest in found]
+
+
+def targets() -> dict[str, list[tuple[str, str]]]:
+    """Name of each stage -> its steps, those of the stage it begins with before."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    name = ""
+    for word, rest in steps():
+        if word == "FROM":
+            before, _, name = rest.partition(" AS ")
+            found[name] = list(found.get(before, []))
+        elif name:
+            found[name].append((word, rest))
+    return found
 
 
 def commands() -> list[str]:
@@ -56,14 +69,38 @@ def test_what_is_copied_is_there_and_goes_along() -> None:
             assert name not in left_out
 
 
-def test_it_runs_as_a_user_who_is_not_root() -> None:
-    users = [rest for word, rest in steps() if word == "USER"]
-    assert users == ["resight"]
-    assert any("useradd" in command and "resight" in command for command in commands())
+@pytest.mark.parametrize("target", ["predict", "train"])
+def test_it_runs_as_a_user_who_is_not_root_and_says_whether_it_works(target: str) -> None:
+    made = targets()[target]
+    assert [rest for word, rest in made if word == "USER"] == ["resight"]
+    assert any("useradd" in rest and "resight" in rest for word, rest in made if word == "RUN")
     # What follows writes nothing where that user may not.
-    assert [word for word, _ in steps()].index("USER") > max(
-        number for number, (word, _) in enumerate(steps()) if word in {"RUN", "COPY"}
+    assert [word for word, _ in made].index("USER") > max(
+        number for number, (word, _) in enumerate(made) if word in {"RUN", "COPY"}
     )
+    (check,) = [rest for word, rest in made if word == "HEALTHCHECK"]
+    assert json.loads(check.partition("CMD ")[2]) == ["resight", "--version"]
+
+
+def test_without_a_target_it_trains_and_predict_has_no_torch() -> None:
+    assert list(targets())[-1] == "train"
+    installed = [rest for word, rest in targets()["predict"] if word == "RUN"]
+    assert not any("requirement requirements.lock" in command for command in installed)
+    light = (ROOT / "core" / "prediction" / "requirements.txt").read_text(encoding="utf-8")
+    assert not re.search(r"^(torch|monai|timm)==", light, re.MULTILINE)
+
+
+@pytest.mark.skipif(not shutil.which("sed"), reason="needs sed")
+def test_what_makes_the_wheel_is_one_package_with_its_hashes() -> None:
+    (script,) = re.findall(r"sed -n '([^']+)' requirements.lock", " ".join(commands()))
+    made = subprocess.run(
+        ["sed", "-n", script, "requirements.lock"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    first, *hashes = made.stdout.replace("\\\n", "").split()
+    assert first.startswith("setuptools==")
+    assert hashes
+    assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", one) for one in hashes)
 
 
 def test_extras_that_it_installs_are_those_of_the_project() -> None:

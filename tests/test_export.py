@@ -13,13 +13,17 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+import timm
+import torch
 from PIL import Image
 
 import core.verbs.export
-from core.base.outputs import is_complete
+from core.base.outputs import is_complete, seal
 from core.errors import RunError
 from core.model.network import Network
 from core.prediction.engines import open_engine
+from core.runs.networks import load_networks
+from core.runs.run import load_run
 from core.verbs.export import ExportSettings, export
 from core.verbs.predict import predict
 
@@ -211,6 +215,37 @@ def test_engines_compute_as_they_were_told_and_tell_nobody(exported: Path, tmp_p
     assert precision == "fp32"
     assert float(difference) < 1e-5
     assert second == "[] []"
+
+
+def test_timm_loads_the_backbone_that_was_fine_tuned(run: Path, tmp_path: Path) -> None:
+    export(run, tmp_path / "timm", ExportSettings(form="timm"))
+    backbone = timm.create_model(f"local-dir:{tmp_path / 'timm'}", pretrained=True).eval()
+    (_, network, _), *_ = load_networks(load_run(run))
+    pixels = torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8)
+    cfg = backbone.pretrained_cfg
+    mean, std = (torch.tensor(cfg[name]).view(1, 3, 1, 1) for name in ("mean", "std"))
+    with torch.no_grad():
+        found = backbone.forward_features((pixels / 255 - mean) / std)
+        wanted = network.eval().backbone.forward_features((pixels - network.mean) / network.std)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+    assert is_complete(tmp_path / "timm")
+
+
+def test_for_the_hub_is_made_only_what_may_be_given_away(run: Path, tmp_path: Path) -> None:
+    export(run, tmp_path / "hub", ExportSettings(data=run.parent / "images", form="hf"))
+    names = {path.relative_to(tmp_path / "hub").as_posix() for path in tmp_path.rglob("*.*")}
+    assert names >= {"README.md", "model.onnx", "certificate.json", "backbone/config.json"}
+    # A run of the first version has no card of its own.
+    assert "whether these weights may be released" in (tmp_path / "hub" / "README.md").read_text()
+    shutil.copytree(run, tmp_path / "bound")
+    content = json.loads((run / "run.json").read_text())
+    terms = [{"title": "a set", "licence": "own", "weights_release": "forbidden", "card": "a",
+              "weights_release_source": "its terms", "conditions": [], "citation": "none"}]  # fmt: skip
+    (tmp_path / "bound" / "run.json").write_text(json.dumps({**content, "terms": terms}))
+    seal(tmp_path / "bound")
+    with pytest.raises(RunError, match="terms of its data forbid"):
+        export(tmp_path / "bound", tmp_path / "no", ExportSettings(form="hf"))
+    assert not (tmp_path / "no").exists()
 
 
 @pytest.mark.parametrize("engine", ["ort", "openvino"])

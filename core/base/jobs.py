@@ -46,6 +46,7 @@ _NAMES = {
     "readers": "a comparison of readers",
     "similar": "a search for similar images",
     "study": "a study",
+    "kit": "a kit",
 }
 
 
@@ -55,7 +56,7 @@ class Job:
 
     Attributes:
         kind: ``run``, ``ensemble``, ``export``, ``prediction``, ``part``, ``report``,
-            ``comparison`` or ``check``.
+            ``comparison``, ``check`` or ``kit``.
         asked: what the result depends on, as plain values; another value is another
             job and is refused. Where files were, or how many processes read them, is
             not among it.

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+
+import typer
 
 from core.app import app_names
 from core.base.machine import cache_home, detect, free_disk, precision, total_memory
 from core.base.versions import versions
 from core.cli.shared import JSON, QUIET, guarded, say, show_json, table
-
-if TYPE_CHECKING:
-    import typer
 
 __all__ = ["register"]
 
@@ -22,6 +21,7 @@ EXTRAS = {
     "heic": ("pi_heif", "photos as telephones store them"),
     "export": ("onnx", "a run as an ONNX file"),
     "volumes": ("nibabel", "NIfTI volumes"),
+    "cloud": ("obstore", "inputs in an object store"),
 }
 
 
@@ -31,6 +31,9 @@ def register(cli: typer.Typer) -> None:
 
 
 def doctor(
+    kit: Path = typer.Option(
+        None, "--kit", help="Check every file of a kit, and whether it is for this machine."
+    ),
     quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:
@@ -39,6 +42,9 @@ def doctor(
     Example: resight doctor --json
     """
     with guarded(quiet=quiet, as_json=as_json):
+        if kit is not None:
+            _check_kit(kit, as_json=as_json)
+            return
         import importlib.util  # noqa: PLC0415  (only here)
         import platform  # noqa: PLC0415
 
@@ -94,6 +100,19 @@ def doctor(
             show_json([{"what": a, "found": b, "advice": c} for a, b, c in rows])
         else:
             say(table(rows, ("what", "found", "what to do")))
+
+
+def _check_kit(folder: Path, *, as_json: bool) -> None:
+    """Say whether a kit is whole, and whether it can be installed here."""
+    from core.verbs.kit import fits_here, require_whole_kit  # noqa: PLC0415  (only here)
+
+    content = require_whole_kit(folder)
+    reason = fits_here(content)
+    if as_json:
+        show_json({"kit": str(folder), "n_files": len(content["sha256"]), "unfit": reason})
+        return
+    say(f"{folder}: {len(content['sha256']):,} files, each as it was made")
+    say(f"{folder}: {reason or 'can be installed here: python install.py'}")
 
 
 def _install(extra: str) -> str:

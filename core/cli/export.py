@@ -27,6 +27,12 @@ def export(
     precision: Literal["fp32", "bf16"] = typer.Option(
         "fp32", "--precision", help="bf16 needs OpenVINO, and a processor that has it."
     ),
+    form: Literal["onnx", "timm", "hf"] = typer.Option(
+        "onnx",
+        "--format",
+        help="onnx predicts; timm is the backbone alone, as features; hf is onnx with what "
+        "Hugging Face's hub shows.",
+    ),
     data: Path = typer.Option(
         None, "--data", help="Where the images of the training are; default as in the plan."
     ),
@@ -40,9 +46,12 @@ def export(
     with guarded(quiet=quiet, as_json=as_json):
         from core.verbs import export as verb  # noqa: PLC0415  (imports torch)
 
-        found = verb.export(run, out, verb.ExportSettings(engine, precision, data))
+        found = verb.export(run, out, verb.ExportSettings(engine, precision, data, form))
         if as_json:
             show_json(found)
+            return
+        if form == "timm":
+            say(f"the backbone, as features: timm.create_model('local-dir:{out}', pretrained=True)")
             return
         held, ran = found["held_out"], found["engine"]
         say(

@@ -30,6 +30,7 @@ __all__ = [
     "build_network",
     "load_member",
     "load_weights",
+    "save_backbone",
     "save_network",
 ]
 
@@ -73,6 +74,13 @@ def save_network(path: Path, network: Network, familiarity: Familiarity | None =
         for key, array in familiarity.tensors().items():
             state[f"{_FAMILIARITY}{key}"] = torch.from_numpy(np.ascontiguousarray(array))
     write_bytes(path, save(state, metadata={"format": "pt"}))
+
+
+def save_backbone(path: Path, network: Network) -> None:
+    """Write the backbone alone, under the names that timm gives its parts."""
+    state = network.backbone.state_dict()
+    plain = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    write_bytes(path, save(plain, metadata={"format": "pt"}))
 
 
 def load_weights(path: Path, network: Network) -> None:

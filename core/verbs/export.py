@@ -31,6 +31,7 @@ from core.base.progress import track
 from core.base.settings import read_plan
 from core.data.manifest import locate
 from core.errors import ConfigError, MetricError, RunError
+from core.evaluation.units import decisions_of
 from core.model.exporting import OPSET, export_onnx
 from core.prediction.certificate import compare_paths, require_within_limits
 from core.prediction.engines import open_engine
@@ -41,8 +42,9 @@ from core.prediction.torch_engine import TorchEngine
 from core.runs.networks import load_networks
 from core.runs.predictions import final_split
 from core.runs.results import read_json, read_table
-from core.runs.run import Run, load_run
+from core.runs.run import Run, load_run, units_of_run
 from core.statistics.scores import encode
+from core.verbs.export_formats import require_releasable, write_hub, write_timm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,11 +65,13 @@ class ExportSettings:
         engine: ``ort`` or ``openvino``.
         precision: ``fp32``, or ``bf16`` with OpenVINO.
         data: where the images of the training are now; None takes the place in the plan.
+        form: ``onnx``; ``timm``, the backbone alone; ``hf``, ONNX with what the hub shows.
     """
 
     engine: str = "ort"
     precision: str = "fp32"
     data: Path | None = None
+    form: str = "onnx"
 
 
 def export(run_path: Path, out: Path, settings: ExportSettings | None = None) -> dict[str, Any]:
@@ -94,6 +98,11 @@ def export(run_path: Path, out: Path, settings: ExportSettings | None = None) ->
         msg = f"{run_path}: is not complete. Train it to the end, then export it."
         raise RunError(msg)
     about = {"model_id": run.model_id, "engine": settings.engine, "precision": settings.precision}
+    if settings.form == "timm":
+        return _export_timm(run, out)
+    if settings.form == "hf":
+        require_releasable(run)
+        about["form"] = "hf"
     rows, n_held_out = held_out_rows(run, settings.data)
     with open_output(out, Job("export", about)) as is_made:
         if is_made:
@@ -117,8 +126,19 @@ def export(run_path: Path, out: Path, settings: ExportSettings | None = None) ->
         certificate = _certify(run, out, names, settings, rows, n_held_out)
         require_within_limits(certificate["held_out"], precision=settings.precision)
         _write_companions(run, out)
+        if settings.form == "hf":
+            write_hub(run, networks, out)
         seal(out)
     return {**certificate, "out": str(out)}
+
+
+def _export_timm(run: Run, out: Path) -> dict[str, Any]:
+    """Write the backbones, as features; nothing that has a score could be certified."""
+    with open_output(out, Job("export", {"model_id": run.model_id, "form": "timm"})) as is_made:
+        if not is_made:
+            write_timm(run, load_networks(run), out)
+            seal(out)
+    return {"form": "timm", "model_id": run.model_id, "out": str(out)}
 
 
 def held_out_rows(run: Run, data: Path | None) -> tuple[list[dict[str, Any]], int]:
@@ -189,7 +209,16 @@ def _certify(
         "schema": 1,
         "model_id": run.model_id,
         "held_out": {
-            **found.facts(classes=run.task.classes, headline=lambda table: _headline(run, table)),
+            **found.facts(
+                classes=run.task.classes,
+                headline=lambda table: _headline(run, table),
+                decide=lambda table: decisions_of(
+                    table,
+                    task=run.task,
+                    units=units_of_run(run.content),
+                    threshold=run.threshold,
+                ),
+            ),
             "n_held_out": n_held_out,
         },
         "engine": reported,
