@@ -3,6 +3,8 @@
 import os
 import re
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,30 @@ def test_commands_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             continue  # run by `make demo`; it takes a minute
         done = CliRunner().invoke(build(), words + (TINY if words[0] == "train" else []))
         assert done.exit_code == 0, f"{line}\n{done.output}"
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
+@pytest.mark.parametrize(
+    ("code", "requeued"), [(130, "requeue 7"), (138, "requeue 7"), (0, ""), (2, "")]
+)
+def test_a_training_that_a_queue_stopped_goes_back_into_it(
+    code: int, requeued: str, tmp_path: Path
+) -> None:
+    text = (ROOT / "docs" / "clusters.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    (script,) = [block for block in blocks if "resight train" in block]
+    # Written down in place of asked: there is no SLURM here.
+    for name, body in (
+        ("srun", f'echo "$*" > {tmp_path}/srun.txt; exit {code}'),
+        ("scontrol", f'echo "$*" > {tmp_path}/scontrol.txt'),
+    ):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "USER": "me"}
+    subprocess.run(["bash", "-c", script], env=env, check=False)
+    assert "resight train crop_disease" in (tmp_path / "srun.txt").read_text()
+    asked = tmp_path / "scontrol.txt"
+    assert (asked.read_text().strip() if asked.exists() else "") == requeued
 
 
 def test_page_of_commands_is_what_the_commands_say() -> None:

@@ -239,8 +239,17 @@ def test_for_the_hub_is_made_only_what_may_be_given_away(run: Path, tmp_path: Pa
     assert "whether these weights may be released" in (tmp_path / "hub" / "README.md").read_text()
     shutil.copytree(run, tmp_path / "bound")
     content = json.loads((run / "run.json").read_text())
-    terms = [{"title": "a set", "licence": "own", "weights_release": "forbidden", "card": "a",
-              "weights_release_source": "its terms", "conditions": [], "citation": "none"}]  # fmt: skip
+    terms = [
+        {
+            "title": "a set",
+            "licence": "own",
+            "weights_release": "forbidden",
+            "card": "a",
+            "weights_release_source": "its terms",
+            "conditions": [],
+            "citation": "none",
+        }
+    ]
     (tmp_path / "bound" / "run.json").write_text(json.dumps({**content, "terms": terms}))
     seal(tmp_path / "bound")
     with pytest.raises(RunError, match="terms of its data forbid"):
