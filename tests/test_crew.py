@@ -188,6 +188,15 @@ def test_a_process_that_dies_ends_the_training_with_what_to_do(
         crew.fit(job, network_of(job))
 
 
+def test_no_process_outlives_the_first() -> None:
+    first = Crew(size=2)
+    first._listen()
+    other = first._start(1)
+    # As when it is killed: what the other waits at is closed.
+    first._store = None
+    assert other.wait(timeout=300) == 1
+
+
 def test_only_what_can_be_resumed_is_a_strategy() -> None:
     with pytest.raises(ConfigError, match=r"--strategy fsdp: .* Choose auto or ddp"):
         check_machine(TrainConfig(device="cpu", strategy="fsdp"))

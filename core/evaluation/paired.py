@@ -12,11 +12,11 @@ from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from core.base.words import plural
 from core.evaluation.differences import hold_family as hold
 from core.evaluation.differences import of_same_cases, verdict_of
 from core.evaluation.metric_specs import Spec, same_of
 from core.statistics.comparisons import cases_to_halve, mcnemar_of
-from core.statistics.intervals import plural
 from core.statistics.metric_kinds import basis_of
 from core.statistics.metrics import sensitivity_of_positive, specificity_of_positive
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.base.words import plural
 from core.evaluation.labelled_rows import is_labelled
 from core.evaluation.units import text_of
 from core.statistics.comparisons import enough_events
-from core.statistics.intervals import plural
 from core.statistics.resampling import MIN_GROUPS
 from core.statistics.weighted import positive_part
 

@@ -18,10 +18,10 @@ import numpy as np
 import pandas as pd
 
 from core.base.tables import NEGATIVE, POSITIVE, score_columns
+from core.base.words import plural
 from core.errors import AppError, ManifestError
 from core.evaluation.attention_units import attended_scores
 from core.evaluation.unit_truth import labels_of_units
-from core.statistics.intervals import plural
 from core.statistics.scores import decide
 
 if TYPE_CHECKING:

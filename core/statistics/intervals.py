@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import ndtri, stdtrit
 
 from core.base.words import plural
@@ -235,6 +234,8 @@ def all_successes_limit(n_groups: Sequence[int], *, level: float = 0.95) -> floa
 
     top = float(-np.log(counts.min()))
     bottom = float(-np.log(counts.max())) + target / float(counts.min()) - 1.0
+    from scipy.optimize import brentq  # noqa: PLC0415  (0.5 s, which a prediction need not wait)
+
     log_scale = brentq(log_likelihood, bottom, top, xtol=1e-14)
     return float(np.exp(np.minimum(0.0, log_scale + np.log(counts))).mean())
 

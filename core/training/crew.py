@@ -16,6 +16,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -151,19 +152,39 @@ class Crew:
         self._store.set(f"job-{self._jobs}", pickle.dumps(job))
         self._jobs += 1
         try:
+            self._wait_for_others()
             _meet(self._store, self.rank, self.size, job)
             return job.run(network)
         # Of every kind: torch's backends have no error of their own for a peer that is gone.
         except RuntimeError as error:
-            ended = [one.poll() for one in self._started if one.poll() is not None]
-            if not ended and "onnection" not in str(error):
+            if not self._ended() and "onnection" not in str(error):
                 raise
-            how = f" (exit code {ended[0]})" if ended else ""
-            msg = (
-                f"A process that trained along has ended{how}; what it said stands above. The run "
-                "is kept: the same command goes on from the last resume point."
-            )
-            raise LostError(msg) from error
+            raise LostError(self._loss()) from error
+
+    def _wait_for_others(self) -> None:
+        """Wait until those that were started here have done their imports.
+
+        Raises:
+            LostError: one of them ended; torch would wait for it for long.
+        """
+        ready = [f"ready-{rank}-{self._jobs}" for rank in range(1, len(self._started) + 1)]
+        while ready and not self._store.check(ready):
+            if self._ended():
+                raise LostError(self._loss())
+            time.sleep(0.1)
+
+    def _ended(self) -> list[int]:
+        """Exit codes of the processes that were started here and are no more."""
+        return [code for one in self._started if (code := one.poll()) is not None]
+
+    def _loss(self) -> str:
+        """What to say of a process that is gone."""
+        ended = self._ended()
+        how = f" (exit code {ended[0]})" if ended else ""
+        return (
+            f"A process that trained along has ended{how}; what it said stands above. The run "
+            "is kept: the same command goes on from the last resume point."
+        )
 
     def has_served(self) -> bool:
         """Whether this is another process than the first, and has done its part."""
@@ -188,6 +209,7 @@ class Crew:
                 # From the first process of this very training.
                 job: FineTuning = pickle.loads(content)
                 self._jobs += 1
+                self._store.set(f"ready-{self.rank}-{self._jobs}", b"1")
                 _meet(self._store, self.rank, self.size, job)
                 with suppress(StoppedError):
                     job.run()
