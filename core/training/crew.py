@@ -45,6 +45,9 @@ __all__ = ["Crew", "LostError", "serve"]
 _PATIENCE = timedelta(days=30)
 # In which a step of the fitting must be done by all.
 _STEP = timedelta(minutes=30)
+# For the others to find the first, which listens before they are started here, or as soon as its
+# own command has begun.
+_FIND_S, _FIND_OUTSIDE_S = 30.0, 600.0
 # For the others to end after the first has nothing more for them.
 _END_S = 60.0
 _HOST = "127.0.0.1"
@@ -215,7 +218,7 @@ class Crew:
                     job.run()
             self._store.set(f"left-{self.rank}", b"1")
         except RuntimeError as error:
-            if "onnection" not in str(error):
+            if "onnect" not in str(error):
                 raise
             msg = "The first process of this training has ended; its output says why."
             raise LostError(msg) from error
@@ -229,8 +232,9 @@ class Crew:
             self.size,
             is_master=not self.rank,
             wait_for_workers=False,
-            timeout=_PATIENCE,
+            timeout=timedelta(seconds=_FIND_S if self.address == _HOST else _FIND_OUTSIDE_S),
         )
+        self._store.set_timeout(_PATIENCE)
 
     def _start(self, rank: int) -> subprocess.Popen[bytes]:
         """Another process, on this machine."""
