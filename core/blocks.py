@@ -22,7 +22,7 @@ MARKS = "ᵃᵇᶜᵈᵉᶠᵍʰʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ"
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph. ``tone`` is ``plain``, ``verdict``, ``note`` or ``warning``."""
+    """A paragraph. ``tone`` is ``plain``, ``verdict``, ``count``, ``note`` or ``warning``."""
 
     text: str
     tone: str = "plain"

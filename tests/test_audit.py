@@ -328,7 +328,7 @@ def test_groups_in_two_given_splits_are_a_warning(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("\n".join(rows))
     kept = audited(tmp_path / "t.csv")
     assert verdicts(kept)["groups_across"] == "passed"
-    assert "6 groups of 24 images" in words(kept, "groups_across")
+    assert "6 leaves of 24 images" in words(kept, "groups_across")
 
 
 def test_small_and_absent_classes_are_named(tmp_path: Path) -> None:

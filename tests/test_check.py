@@ -58,7 +58,7 @@ def test_it_writes_a_page_json_and_the_rejected_and_changes_no_input(
     # A file name is text on the page and never part of it.
     assert "&lt;b&gt;cut.png" in page
     assert "<b>cut.png" not in page
-    assert "No image twice" in page
+    assert "No photo twice" in page
     assert "data:image/jpeg;base64," in page
     # The same data give the same bytes.
     first = state(out)

@@ -21,11 +21,13 @@ from core.app import App, Metric, ReportContext, Section, Task, Unit
 from core.base.tables import logit_columns, score_columns
 from core.blocks import Figure, Fold, Table, Text
 from core.errors import MetricError, OutputError
+from core.evaluation.delivered import delivered_rates
 from core.evaluation.summary import summarise
 from core.evaluation.verdicts import verdicts
 from core.report import pdf
 from core.report.calibration_words import calibration_words, temperature_words
-from core.report.first_screen import cautions, first_screen
+from core.report.cautions import cautions
+from core.report.first_screen import first_screen
 from core.report.html import render_page
 from core.report.model_card import model_card
 from core.report.numbers import count, metrics_table, number, rounded_parts
@@ -265,15 +267,23 @@ def leaves(content: Any) -> Iterator[Any]:
 
 
 def test_every_number_on_the_page_stands_in_metrics_json(
-    page: str, evaluation: dict[str, Any]
+    page: str, evaluation: dict[str, Any], table: pd.DataFrame
 ) -> None:
     known: set[str] = set()
-    for leaf in leaves(evaluation):
+    # Written beside the metrics of every run.
+    delivered = delivered_rates(evaluation, {"image": table}, TASK)
+    for leaf in leaves({**evaluation, "delivered": delivered}):
         if isinstance(leaf, str):
             known.update(NUMERAL.findall(leaf))
         elif isinstance(leaf, int | float) and not isinstance(leaf, bool):
             ways = [number(leaf), number(leaf, percent=True), number(leaf, places=0), count(leaf)]
+            ways.append(str(float(f"{leaf:.5g}")))
             known.update(NUMERAL.findall(" ".join([*ways, str(leaf), f"{100 * leaf:g}"])))
+    # Of the cases left to a person the file has the number.
+    kept = [row["n"] for entry in evaluation["curves"]["risk_coverage"] for row in entry["rows"]]
+    known.update(
+        number(1 - n / max(kept), percent=True).split("\N{NO-BREAK SPACE}")[0] for n in kept
+    )
     # The year of a guideline, and the thousand in "of 1,000 cases".
     known |= {"2024", "1,000"}
     # Scores of single cases come from the predictions, which this section lists.
@@ -457,9 +467,9 @@ def test_the_verdict_says_what_the_cases_had_to_do_with_training(
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
-        (0.61, 0.75, "better than chance (chance is 0.500)"),
+        (0.61, 0.75, "better than chance (chance is 0.5)"),
         (0.44, 0.61, "This test cannot tell whether the model is better than guessing"),
-        (0.21, 0.38, "worse than chance (chance is 0.500). Look for swapped labels."),
+        (0.21, 0.38, "worse than chance (chance is 0.5). Look for swapped labels."),
         (None, None, "cannot be said without an interval"),
     ],
 )
@@ -506,7 +516,7 @@ def test_the_page_says_how_a_unit_comes_by_its_label_and_what_a_threshold_leaves
     settings = {"units": (Unit(name="leaf", columns=("leaf",)),), "operating_points": [point]}
     found = evaluate(rows, grades, **settings)
     page = words_of(report_html(replace(context(found, rows), task=grades)))
-    told = "The truth of each leaf is the worst finding of its images, in the order 0 < 1 < 2."
+    told = "The truth of each leaf is the highest grade of its images, in the order 0 < 1 < 2."
     assert told in page
     # A table of classes is not decided by the threshold of a yes or no.
     assert "Precision, recall and F1 are of the predicted class." in page
@@ -521,13 +531,20 @@ def test_every_sensitivity_of_a_page_says_at_what_it_is_counted(active: bool) ->
     point = {"name": "set", "threshold": 0.45, "split": "val", "active": active}
     found = evaluate(rows, operating_points=[point], prevalence=None)
     page = words_of(report_html(context(found, rows)))
-    used, apart = "at the operating point in use", "by the predicted class, for no operating point"
+    used, apart = "at the operating point in use", "by the predicted class"
     told, other = (used, apart) if active else (apart, used)
     assert f"Sensitivity and specificity are counted {told}" in page
     assert f"of cases called {TASK.positive_name} {told}" in page
-    assert other not in page
-    assert ("At an operating point that is not in use (set" in page) is not active
-    assert ("at a threshold that is not in use" in page) is not active
+    assert f"counted {other}" not in page
+    assert ("Stored, and not in use until resight threshold sets it: set" in page) is not active
+    # The first screen counts what is delivered, found anew from the table.
+    ok = rows[rows["status"] == "ok"]
+    truth = ok["label"].isin(TASK.positive)
+    score = ok[[f"score_{name}" for name in TASK.positive]].sum(axis=1)
+    called = score >= 0.45 if active else ok["predicted"].isin(TASK.positive)
+    found = f"{(truth & called).sum()} of {truth.sum()} images"
+    assert found in page[: page.index("Contents")]
+    assert f"{(truth & ~called).sum()} of {truth.sum()} images that are" in page
 
 
 def test_cases_of_folds_are_not_said_to_be_held_against_the_threshold_that_ships() -> None:
@@ -537,7 +554,7 @@ def test_cases_of_folds_are_not_said_to_be_held_against_the_threshold_that_ships
     point = {"name": "set", "threshold": 0.45, "split": "out-of-fold", "fold_thresholds": folds}
     found = evaluate(rows, operating_points=[point], split="out-of-fold", prevalence=None)
     page = words_of(report_html(context(found, rows)))
-    assert "(set; each case at the threshold that the other folds gave)" in page
+    assert "sets it: set; each case at the threshold that the other folds gave." in page
     assert "0.45 or more" not in page
     assert "chosen on the other folds" in page
     assert "Each case is judged at what the other folds chose." in page
@@ -627,7 +644,7 @@ def test_the_surest_errors_come_first(page: str, table: pd.DataFrame) -> None:
 def test_errors_have_pictures_named_by_their_file(rich_page: str) -> None:
     names = [value for name, value in Reader(rich_page).attributes if name == "alt"]
     assert names
-    assert all(re.match(r"leaves/\d+\.jpg: true .* decided ", value) for value in names)
+    assert all(re.match(r"leaves/\d+\.jpg: true .* predicted ", value) for value in names)
 
 
 def test_the_checklist_answers_what_is_known_and_leaves_the_rest(page: str, rich_page: str) -> None:
@@ -849,8 +866,8 @@ def _bins(counts: Sequence[int]) -> list[dict[str, Any]]:
     ("slope", "large", "words"),
     [
         ((0.8, 1.3), (-0.2, 0.3), "no error is shown over all cases together; of parts of them"),
-        ((0.2, 1.9), (-0.2, 0.3), "not settled, for the intervals hold small errors and large"),
-        ((0.8, 1.3), (-0.2, 1.7), "not settled"),
+        ((0.2, 1.9), (-0.2, 0.3), "inconclusive, the intervals are wide"),
+        ((0.8, 1.3), (-0.2, 1.7), "inconclusive"),
         ((0.3, 0.9), (-0.2, 0.3), "the score is too extreme."),
         ((0.8, 1.3), (-0.9, -0.1), "the score is too high as a whole."),
     ],
@@ -868,15 +885,13 @@ def test_of_a_positive_class_its_own_score_is_judged(
     task = Task(name="t", kind="binary", classes=("no", "yes"), positive=("yes",))
     said = calibration_words(found, task)
     assert words in said
-    start = (
-        "Calibration of the score of yes, tested on 126 eyes, 21 of them yes (calibration slope "
-    )
+    start = "Calibration of the score of yes, tested on 126 eyes, 21 of them yes (slope "
     assert said.startswith(f"{start}{sum(slope) / 2:.3f}")
     # A test that finds nothing does not make a score a probability.
-    assert ("Do not read the score as a probability." in said) == ("not settled" in said)
-    assert said.count("probabilit") == said.count("not settled")
+    assert ("Do not read the score as a probability." in said) == ("inconclusive" in said)
+    assert said.count("probabilit") == said.count("inconclusive")
     if "no error" in said:
-        assert "Of scores elsewhere nothing is known, for lack of eyes." in said
+        assert "Too few eyes have other scores to say whether those are right." in said
 
 
 @pytest.mark.parametrize(
@@ -886,27 +901,27 @@ def test_of_a_positive_class_its_own_score_is_judged(
             0.0,
             0.06,
             [0, 0, 0, 3, 20, 30, 40, 50, 60, 90],
-            "290 of 293 tiles have a score of 0.4 or",
+            "Only 3 of 293 tiles score below 0.4, too few to say",
         ),
         (
             0.0,
             0.08,
             [0, 0, 0, 0, 0, 1, 1, 0, 1, 39],
-            "settles nothing: 39 of 42 tiles have a score of",
+            "inconclusive: only 3 of 42 tiles score below 0.9, too few to say whether lower",
         ),
         (
             0.0,
             0.08,
             [1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
-            "settles nothing: at no score are there enough",
+            "inconclusive: at no score are there enough",
         ),
         (
             0.0,
             0.14,
             [0, 0, 0, 3, 20, 30, 40, 50, 60, 90],
-            "and on so few cases right scores could show",
+            "and on so few cases calibrated scores could be",
         ),
-        (0.02, 0.09, [0, 0, 0, 3, 20, 30, 40, 50, 60, 90], "more than right scores would show"),
+        (0.02, 0.09, [0, 0, 0, 3, 20, 30, 40, 50, 60, 90], "more than calibrated scores would be"),
         # Nearly perfect scores: what chance would give of them is less than anybody asks for.
         (1e-7, 2e-7, [50, 0, 0, 0, 0, 0, 0, 0, 0, 50], "off by less than 0.1 percentage points."),
     ],
@@ -997,11 +1012,16 @@ def test_beside_a_matrix_stands_that_the_threshold_counts_apart(table: pd.DataFr
             "image": {"classes": ["0", "1", "2"], "counts": [[5, 0, 0], [2, 1, 0], [2, 1, 1]]}
         },
     }
-    page = words_of(report_html(replace(context(found, table), task=grades)))
+    bare = table.assign(label="")
+    page = words_of(report_html(replace(context(found, bare), task=grades)))
+    # A threshold that is not in use calls nobody; what it would give stands apart, and its miss.
+    assert "that is not" not in page
+    said = page.replace("\N{NO-BREAK SPACE}", " ")
+    assert "a sensitivity of 50.0 % (30.0 to 70.0 %)" in said
+    assert "the aim of 95 % was missed" in said
+    found["operating_points"][0]["active"] = True
+    found["about"]["threshold"] = 0.2
+    page = words_of(report_html(replace(context(found, bare), task=grades)))
     assert "of 4 that are 2, 3 have a predicted class here that is not" in page
     assert "12 images, by the predicted class" in page
-    said = page.replace("\N{NO-BREAK SPACE}", " ")
-    assert "set for a sensitivity of 95 % on validation; reached 50.0 % here" in said
-    found["operating_points"] = []
-    page = words_of(report_html(replace(context(found, table), task=grades)))
-    assert "another predicted class" not in page
+    assert "2 of 4 cases that are 2 are missed" in page

@@ -24,7 +24,12 @@ from apps.crop_disease.images import augment, prepare
 from apps.crop_disease.inputs import index, raster_found, read
 from apps.crop_disease.metrics import METRICS
 from apps.crop_disease.phantom import write_phantom
-from apps.crop_disease.report import by_severity, confused_pairs, several_diseases
+from apps.crop_disease.report import (
+    by_severity,
+    confused_pairs,
+    several_diseases,
+    sick_and_healthy,
+)
 from core.app import App, Domain, Section, Task, Tour, Unit
 from core.data.framing import PADDING
 
@@ -71,6 +76,7 @@ APP = App(
         ),
     ),
     first_picture=map_of_tiles,
+    first_words=sick_and_healthy,
     exports=EXPORTS,
     image_words={"row_off": "tile", "": "photo"},
     domain=Domain(

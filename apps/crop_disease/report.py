@@ -28,12 +28,41 @@ if TYPE_CHECKING:
     from core.app import ReportContext
     from core.blocks import Block
 
-__all__ = ["by_severity", "confused_pairs", "several_diseases"]
+__all__ = ["by_severity", "confused_pairs", "several_diseases", "sick_and_healthy"]
 
 # Pairs listed, pairs shown with pictures, and pictures of each.
 PAIRS, PICTURED, PICTURES = 5, 3, 4
 # Fewer photos than this of a grade say next to nothing about it.
 FEW = 10
+
+
+def sick_and_healthy(context: ReportContext) -> str:
+    """How many sick pictures are taken for healthy ones, and the other way round."""
+    healthy = _healthy(context)
+    judged = _judged(context)
+    if not healthy or not len(judged):
+        return ""
+    is_sick, said_sick = judged["label"] != healthy, judged["decision"] != healthy
+    n, sick = len(judged), int(is_sick.sum())
+    if not 0 < sick < n:
+        return ""
+    missed, alarms = int((is_sick & ~said_sick).sum()), int((~is_sick & said_sick).sum())
+    word = _pictures_are(context)
+    return (
+        f"Called healthy: {count(missed)} of {count(sick)} sick {word}, "
+        f"{_share(~said_sick[is_sick], judged[is_sick])}. Called sick: {count(alarms)} of "
+        f"{count(n - sick)} healthy ones, "
+        f"{_share(said_sick[~is_sick], judged[~is_sick])}. Of 1,000 such {word}, "
+        f"{count(round(1000 * sick / n))} of them sick: {count(round(1000 * missed / n))} missed, "
+        f"{count(round(1000 * alarms / n))} false alarms."
+    )
+
+
+def _healthy(context: ReportContext) -> str:
+    """The class of what has no disease; empty where the classes name none."""
+    if context.task.kind == "multilabel":
+        return ""
+    return next((name for name in context.task.classes if name.lower() == "healthy"), "")
 
 
 def confused_pairs(context: ReportContext) -> Sequence[Block]:
@@ -169,12 +198,16 @@ def by_severity(context: ReportContext) -> Sequence[Block]:
     if total:
         # The lightest grade with symptoms: what an early warning has to see.
         first = next((i for i, name in enumerate(grades) if name != "0"), 0)
+        healthy = _healthy(context)
+        part = judged[(grade == grades[first]) & (judged["decision"] != judged["label"])]
+        missed = int((part["decision"] == healthy).sum())
+        told = f" Of these errors {count(missed)} were called healthy." if healthy else ""
         blocks.append(
             Text(
                 f"{count(wrong[first])} of {count(total)} errors are on {word} of grade "
                 f"{grades[first]}, the lightest with symptoms; "
                 f"{number(float((grade == grades[first]).mean()), percent=True)} of the {word} are "
-                "of that grade. A model that errs mostly there sees a disease late."
+                f"of that grade.{told}"
             )
         )
     return [*blocks, Fold("Classes of each severity", [Table(pd.DataFrame(held))])]
@@ -212,11 +245,9 @@ def several_diseases(context: ReportContext) -> Sequence[Block]:
                 other: count(int(also[among].sum())),
             }
         )
-    names = ", ".join(context.task.title(name) for name in shown)
     note = (
-        f"Diseases are those that the data name: {names}. The label and the call name one of them "
-        "each, so a call does not say that no other disease is there; treatment may need "
-        "several."
+        "A label and a call name one disease each, so a call does not rule out the others that the "
+        "data name; treatment may need several."
     )
     return [Table(pd.DataFrame(rows), note=note, numeric=("n", share, other))]
 

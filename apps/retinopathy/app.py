@@ -27,10 +27,11 @@ APP = App(
     title="Diabetic retinopathy",
     intended_use=(
         "Research on screening for diabetic retinopathy: grades colour fundus photographs of the "
-        "macula on the five-step ICDR scale and orders patients for review by a qualified grader. "
-        "It does not look for macular oedema or any other disease, is not a medical device, was "
-        "tested only on photographs like those of its report, and no patient may be referred, or "
-        "not referred, because of it alone."
+        "macula on the International Clinical Diabetic Retinopathy scale (referable: 2, moderate, "
+        "or worse) and orders patients for review by a qualified grader. It does not look for "
+        "macular oedema or any other disease, is not a medical device, was tested only on "
+        "photographs like those of its report, and no patient may be referred, or not referred, "
+        "because of it alone."
     ),
     tasks=(
         Task(
@@ -62,7 +63,7 @@ APP = App(
     sections=(
         Section(title="Referral of patients", build=screening),
         Section(title="Ungradable photographs", build=ungradable, part="data"),
-        Section(title="Cameras and kinds of photographs", build=cameras, part="subgroups"),
+        Section(title="Kinds of photographs", build=cameras, part="subgroups"),
         Section(title="Grades far off", build=worst_errors, part="errors"),
     ),
     first_words=referral_words,
@@ -92,7 +93,8 @@ APP = App(
     # steps for the time. On an accelerator more pixels may pay: try --size 512.
     config={"size_px": (256, 256), "pool": "last_two_max", "batch": 16, "decide": "validation"},
     image_words={"": "photograph"},
-    characteristics={"disc_rule": "outline of the retina"},
+    # The same colours for all, as the option says.
+    characteristics={"disc_rule": "field outline", "colours": ""},
     domain=Domain(
         words=("retinopathy", "fundus", "retina", "proliferative", "npdr", "eyepacs", "aptos"),
         modalities=("OP",),

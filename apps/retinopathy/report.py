@@ -9,12 +9,13 @@ resample or cluster whole patients.
 from __future__ import annotations
 
 import io
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from apps.retinopathy.index import UNGRADABLE
-from apps.retinopathy.metrics import GRADES
+from apps.retinopathy.metrics import GRADES, REFERABLE, VISION_THREATENING
 from apps.retinopathy.referral_curve import referral_curve
 from apps.retinopathy.screening import is_ungradable, referrals
 from core.blocks import Fold, Pictures, Table, Text
@@ -45,8 +46,8 @@ SHOWN, SIDE_PX = 8, 260
 _KINDS = (
     ("camera", "Camera"),
     ("site", "Site"),
-    ("resolution", "Radius of the disc in the file"),
-    ("disc_rule", "Disc"),
+    ("resolution", "Radius of the field in the file"),
+    ("disc_rule", "Field outline"),
 )
 
 
@@ -87,18 +88,16 @@ def screening(context: ReportContext) -> Sequence[Block]:
     note = (
         f"Counts are for a prevalence of {number(prevalence or 0, percent=True)} referable "
         f"patients, {where}, and hold where patients are like these. A patient is referable if the "
-        "worse eye is; macular oedema is not among the labels. "
+        "worse eye is. "
     )
     if n_lost:
         note += (
-            f"{quantity(n_lost, 'patient')} with an eye that no photograph lets be judged "
-            f"{'is' if n_lost == 1 else 'are'} counted as referred, for whoever cannot be judged "
+            f"{quantity(n_lost, 'patient')} with an ungradable eye "
+            f"{'is' if n_lost == 1 else 'are'} counted as referred, for whoever cannot be graded "
             "has to be seen."
         )
     numeric = tuple(frame.columns[1:])
-    blocks: list[Block] = [
-        Table(frame, title="Referral of patients", note=note.strip(), numeric=numeric)
-    ]
+    blocks: list[Block] = [Table(frame, note=note.strip(), numeric=numeric)]
     figure = referral_curve(patients, points, at="; ".join(dict.fromkeys(decided_at)))
     blocks += [figure] if figure is not None else []
     few = _few(context)
@@ -117,38 +116,55 @@ def screening(context: ReportContext) -> Sequence[Block]:
 
 
 def referral_words(context: ReportContext) -> str:
-    """How many patients would be referred at the operating point of the first screen, and why."""
+    """How many patients are referred and missed by what decides, and how grave the misses are."""
     if not context.task.positive_index or context.task.kind == "multilabel":
         return ""
-    points = [
-        point
-        for point in context.evaluation.get("operating_points") or []
-        if point.get("threshold") is not None
-        and (point.get("sensitivity") or {}).get("value") is not None
-    ]
-    point = next((p for p in points if p.get("active")), points[0] if points else None)
-    if point is None:
-        return ""
     split = str((context.evaluation.get("about") or {}).get("split") or "")
-    threshold = thresholds_of(point, split)
+    points = context.evaluation.get("operating_points") or []
+    point = next((p for p in points if p.get("active") and p.get("threshold") is not None), None)
+    threshold = None if point is None else thresholds_of(point, split)
     patients = referrals(_with_refused(context), task=context.task, threshold=threshold).patients
     patients = patients[patients["label"].isin(context.task.classes)]
     if not len(patients):
         return ""
     truth = patients["label"].isin({context.task.classes[i] for i in context.task.positive_index})
     referred, n = int(patients["referred"].sum()), len(patients)
-    missed = int((truth & ~patients["referred"]).sum())
     lost = int(patients["ungradable"].sum())
     blind = (
-        f", {count(lost)} of them with an eye that no photograph lets be judged"
+        f", {count(lost)} of them because an eye is ungradable"
         if lost
         else "; none for want of a gradable photograph"
     )
+    found = ""
+    if truth.any():
+        of = patients[truth]
+        rate = proportion(of["referred"].to_numpy(bool), of["group"].to_numpy(), word="patient")
+        found = (
+            f" Of {quantity(rate.n, 'referable patient')} {count(rate.n - rate.x)} "
+            f"{'is' if rate.n - rate.x == 1 else 'are'} missed (sensitivity "
+            f"{estimate({**asdict(rate), 'percent': True})})."
+        )
+    by = "by the predicted grade" if point is None else "at the operating point in use"
     return (
-        f"By patient, {count(referred)} of {count(n)} would be referred "
-        f"({number(1000 * referred / n, places=0)} of 1,000){blind}. Of "
-        f"{quantity(int(truth.sum()), 'referable patient')} {count(missed) if missed else 'none'} "
-        f"{'is' if missed < 2 else 'are'} missed."
+        f"By patient (the worse eye) and {by}, {count(referred)} of {count(n)} are referred "
+        f"({number(1000 * referred / n, places=0)} of 1,000){blind}.{found}{_grave(context)}"
+    )
+
+
+def _grave(context: ReportContext) -> str:
+    """How many eyes that threaten vision are graded below referable."""
+    unit = str((context.evaluation.get("about") or {}).get("unit") or "image")
+    matrix = (context.evaluation.get("confusion") or {}).get(unit)
+    if matrix is None or tuple(matrix["classes"]) != GRADES:
+        return ""
+    rows = np.asarray(matrix["counts"], dtype=int)[list(VISION_THREATENING)]
+    below, none = int(rows[:, : min(REFERABLE)].sum()), int(rows[:, 0].sum())
+    if not rows.sum():
+        return ""
+    return (
+        f" Of {quantity(int(rows.sum()), unit)} with severe or proliferative disease, "
+        f"{count(below)} {'is' if below == 1 else 'are'} graded below referable, {count(none)} of "
+        f"them as {context.task.title(GRADES[0]).removeprefix('0 ')}."
     )
 
 
@@ -257,8 +273,9 @@ def ungradable(context: ReportContext) -> Sequence[Block]:
         ]
         note = (
             f"{count(int(bad.sum()))} of {quantity(len(rows), 'photograph')} of this split. The "
-            "check of quality is automatic and conservative. All other sections count these "
-            "photographs with the scores that they were given."
+            "check of quality is automatic and conservative. Referral counts their patients as "
+            "referred and leaves them out of its ROC curve, as “Grade right” does; all other "
+            "sections count their scores."
         )
         frame = pd.DataFrame(lines)
         blocks.append(
@@ -330,9 +347,8 @@ def cameras(context: ReportContext) -> Sequence[Block]:
                 frame,
                 title=f"By {title[0].lower()}{title[1:]}",
                 note=f"Referable is decided {by}. Grade right and referable found are of the "
-                "gradable photographs. Intervals by patient. Kinds see different "
-                "patients, so a difference between two may be one between these; the breakdown by "
-                "subgroups compares each with the rest.",
+                "gradable photographs. Intervals by patient. Kinds see different patients, but for "
+                "those with several kinds, so a difference may be one between these.",
                 numeric=tuple(frame.columns[1:]),
             )
         )
@@ -352,15 +368,22 @@ def _kind_line(
         "Photographs": count(len(part)),
         "Patients": count(part["patient"].nunique()),
         "Ungradable": _share(part["ungradable"], part),
-        "Labelled referable": number(float(known["label"].isin(positive).mean()), percent=True)
-        if len(known)
-        else "none",
+        "Labelled referable": _part(known["label"].isin(positive)),
         "Grade right": _share(graded["grade"] == graded["label"], graded),
         "Referable found": _share(
             graded["is_called"][graded["label"].isin(positive)],
             graded[graded["label"].isin(positive)],
         ),
     }
+
+
+def _part(hit: pd.Series[bool]) -> str:
+    """A share of the photographs at hand, which is no estimate and has no interval."""
+    if not len(hit):
+        return "none"
+    return (
+        f"{number(float(hit.mean()), percent=True)}, {count(int(hit.sum()))} of {count(len(hit))}"
+    )
 
 
 def _share(hit: pd.Series[bool], rows: pd.DataFrame) -> str:
@@ -401,8 +424,8 @@ def worst_errors(context: ReportContext) -> Sequence[Block]:
             title="",
             pictures=pictures,
             note="As the network sees them, gradable ones first. Right of each, where a map is "
-            "shown: the regions that raised the score. It shows where the network looked, not "
-            "where a lesion is. Grades are those of one or more graders and can be wrong too.",
+            "shown: the regions that raised the score, which need not be where a lesion is. "
+            "Grades are those of one or more graders and can be wrong too.",
         )
         blocks.append(Fold("The photographs farthest off", [gallery]))
     return blocks

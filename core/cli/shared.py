@@ -308,6 +308,7 @@ def say_result(metrics: Mapping[str, Any], out: Path, *more: str, use: str = "")
 # What a verdict of metrics.json is about.
 QUESTIONS = {
     "chance": "than chance",
+    "ranking": "than chance at ranking positive cases",
     "probe": "than the probe",
     "shortcuts": "than shortcut baselines",
     "own test": "here than on its own test",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.base.progress import track
 from core.base.tables import SPLITS, check_splits
-from core.base.words import SHORTCUTS, percent, quantity
+from core.base.words import SHORTCUTS, percent, plural, quantity
 from core.data.duplicates import NearPair, exact_copies, is_tiny, near_copies
 from core.data.facts import TINY_PX, Facts, measure_all
 from core.data.moved_copies import moved_copies
@@ -356,7 +356,7 @@ def _groups_across(rows: pd.DataFrame, manifest: Manifest, group: str) -> _Check
             "all. Name a column that does: --group, or pass --group image_id."
         )
         return _Check("groups_across", title, WARNING, words)
-    words = f"{n_groups:,} groups of {len(known):,} images, {done}. {manifest.group_rule}{note}"
+    words = f"{n_groups:,} {plural(group, n_groups)} of {len(known):,} images, {done}.{note}"
     return _Check("groups_across", title, PASSED if not bare else UNKNOWN, words)
 
 

@@ -98,7 +98,7 @@ def draw_split(
         if val > 0:
             share = val / (1 - test)
             split[_draw(classes, split == "train", share, seed + 1, left=1)] = "val"
-        said.append(f"The split was drawn by resight{_manner(classes, seed)}")
+        said.append(f"The split was drawn at random{_manner(classes, seed)}")
     else:
         said += classes.thin(split)
         if names == {"train", "val"}:

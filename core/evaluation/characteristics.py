@@ -68,6 +68,9 @@ def characteristics_of(
             continue
         if "group" in known and (known[column] == known["group"]).all():
             continue
+        if (_text(known[column]) == _text(known["label"])).all():
+            # The class under another name.
+            continue
         text = {part: _text(some[column]) for part, some in parts.items()}
         rows += _column(title, text, is_name=column in names)
     return {"partitions": names, "rows": rows}

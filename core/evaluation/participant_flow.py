@@ -9,7 +9,7 @@ import numpy as np
 from core.base.words import plural
 from core.evaluation.labelled_rows import is_labelled
 from core.evaluation.units import text_of
-from core.statistics.comparisons import enough_events
+from core.statistics.comparisons import cases_to_halve
 from core.statistics.resampling import MIN_GROUPS
 from core.statistics.weighted import positive_part
 
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["absent_classes", "cautions_of", "flow_of"]
 
-# With no more groups than this intervals by group are themselves approximate.
+# With no more groups than this intervals by group are themselves approximate (docs/coverage.md).
 FEW_GROUPS = 30
-# What was measured with so many (docs/coverage.md): of all 95 % intervals together, and of the
-# number that fared worst.
-MEASURED, WORST = 95, 91
+# Cases of either kind below which nothing can be judged, and below which care is needed.
+TOO_FEW, FEW = 10, 100
 
 
 def absent_classes(level: Level) -> list[str]:
@@ -101,9 +100,7 @@ def cautions_of(
         found.append(f"Only {n_groups} {plural(word, n_groups)}: intervals are withheld.")
     elif n_groups <= FEW_GROUPS:
         found.append(
-            f"Only {n_groups} {plural(word)}: the intervals are uncertain and may be too narrow. "
-            f"In simulated studies of {FEW_GROUPS} groups, {MEASURED} of 100 intervals called 95 % "
-            f"held the truth, of some numbers only {WORST} (docs/coverage.md)."
+            f"Only {n_groups} {plural(word)}: the intervals are uncertain and may be too narrow."
         )
     for words, n in excluded.items():
         found.append(f"{n:,} {plural('image', n)} left out of the numbers ({words.lower()}).")
@@ -113,16 +110,8 @@ def cautions_of(
         names = ", ".join(task.title(name) for name in absent[:6])
         found.append(f"No case of {len(absent)} of {len(task.classes)} classes: {names}.")
     if task.positive_index and task.kind != "multilabel":
-        truth = positive_part(main.cases, task.positive_index)[0]
-        words = enough_events(int(truth.sum()), int(len(truth) - truth.sum()), of="positive cases")
-        if words:
-            found.append(words)
-        held = main.groups_in(truth == 1)
-        if not main.plan.is_independent and held < FEW_GROUPS:
-            found.append(
-                f"Only {held} {plural(word, held)} with a positive case: intervals of what is "
-                "found among them may be too narrow."
-            )
+        words = _few_of_a_kind(main, word)
+        found += [words] if words else []
     else:
         few = [
             f"{task.title(name)} ({int(main.holds(i).sum())})"
@@ -132,3 +121,36 @@ def cautions_of(
         if few:
             found.append(f"Too few cases to judge these classes: {', '.join(few)}.")
     return list(dict.fromkeys(found))
+
+
+def _few_of_a_kind(main: Level, word: str) -> str:
+    """Whether positive or other cases are few, and how many more would help; empty if neither is.
+
+    Args:
+        main: the cases of the headline's unit, of a task with positive classes.
+        word: what a group is called.
+    """
+    truth = positive_part(main.cases, main.task.positive_index)[0]
+    events, others = int(truth.sum()), int(len(truth) - truth.sum())
+    held = main.groups_in(truth == 1)
+    is_grouped = not main.plan.is_independent
+    limits = []
+    if min(events, others) < FEW:
+        n, what = (TOO_FEW, "are too few to judge") if min(events, others) < TOO_FEW else (FEW, "")
+        limits.append(f"fewer than {n} of either {what or 'call for caution'}")
+    if is_grouped and held < FEW_GROUPS:
+        limits.append("intervals of what is found may be too narrow")
+    if not limits:
+        return ""
+    unit, name = main.unit, main.task.positive_name
+    of = f" of {held:,} {plural(word, held)}" if is_grouped else ""
+    more = (
+        f" About {cases_to_halve(events + others):,} more ({cases_to_halve(events):,} of them "
+        f"{name}) would halve the intervals."
+        if min(events, others) < FEW
+        else ""
+    )
+    return (
+        f"{events:,} {plural(unit, events)}{of} that {'is' if events == 1 else 'are'} {name}, "
+        f"{others:,} that {'is' if others == 1 else 'are'} not: {' and '.join(limits)}.{more}"
+    )

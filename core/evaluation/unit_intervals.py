@@ -264,5 +264,5 @@ def _binned(level: Level, spec: Spec, value: float, replicates: NDArray[np.float
         low=max(0.0, value - noise),
         high=min(1.0, high),
         method=f"bootstrap of {plan.words} above, chance taken off below",
-        reason=f"scores that are right would show up to {noise:.3f} here by chance",
+        reason=f"a perfectly calibrated model would show up to {noise:.3f} here",
     )

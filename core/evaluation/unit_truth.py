@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["UnitTruth", "labels_of_units", "truth_rule", "truth_words"]
 
 WORDS = {
-    "worst": "the worst finding of its images, in the order {order}",
+    "worst": "the {worst} of its images, in the order {order}",
     "union": "every label that any of its images has",
     "same": "the label that all of its images have; where they differ it is not judged",
     "most": "the label that most of its images have, the first in order where two are even",
@@ -72,7 +72,8 @@ def truth_words(task: Task, unit: str, rule: str | None = None) -> str:
     """
     how = WORDS[rule or truth_rule(task, unit)]
     words = how.format(
-        order=" < ".join(task.classes),
+        order=" < ".join(task.title(name) for name in task.classes),
+        worst="highest grade" if task.kind == "ordinal" else "worst finding",
         column=f"{unit}_label",
         positive=" or ".join(task.positive),
     )

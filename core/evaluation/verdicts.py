@@ -55,7 +55,8 @@ def verdicts(
         is_probe: whether the run kept the probe itself.
 
     Returns:
-        ``question`` (``chance``, ``probe``, ``shortcuts``, ``own test``), ``answer`` (``yes``,
+        ``question`` (``chance``, ``probe``, ``shortcuts``, ``own test``; ``ranking`` where the
+        first is not answered with yes and positive cases are ranked), ``answer`` (``yes``,
         ``no``, ``not shown``), ``title``, ``value``, ``low``, ``high``, ``percent``, ``unit``,
         and ``against``: value, low, high and words of what it is compared with.
     """
@@ -66,8 +67,10 @@ def verdicts(
     if task.kind == "multilabel":
         # Each label is a question of two answers, and the number is the mean over the labels.
         n_classes = 2
+    chance = _against_chance(evaluation, head, n_classes)
     found = [
-        _against_chance(evaluation, head, n_classes),
+        chance,
+        None if chance is None or chance["answer"] == "yes" else _ranking(evaluation, chance),
         None if is_probe else _against_probe(evaluation, head),
         _against_shortcuts(evaluation, audit),
         _against_own_test(evaluation),
@@ -104,6 +107,16 @@ def _against_chance(
             answer = _answer(row, chance, chance)
             return _entry("chance", row, answer, {"words": "chance", "value": chance})
     return None
+
+
+def _ranking(evaluation: Mapping[str, Any], chance: Row) -> dict[str, Any] | None:
+    """Whether positive cases are ranked above the others, where another number was asked first."""
+    rows = _overall(evaluation.get("metrics") or [])
+    areas = [r for r in rows if r["name"] in {"auroc", "auroc_positive"} and r.get("value")]
+    row = next((r for r in areas if r.get("unit") == chance["unit"]), None)
+    if row is None or row.get("title") == chance["title"]:
+        return None
+    return _entry("ranking", row, _answer(row, 0.5, 0.5), {"words": "chance", "value": 0.5})
 
 
 def _against_probe(evaluation: Mapping[str, Any], head: Row) -> dict[str, Any] | None:
@@ -154,7 +167,8 @@ def _against_shortcuts(
     best = max(known, key=lambda entry: float(entry["value"]))
     row = {**same[0], "percent": True}
     answer = _answer(row, best.get("low"), best.get("high"))
-    return _entry("shortcuts", row, answer, {"words": str(best["name"]), **_ends(best)})
+    against = {"words": str(best["name"]), **_ends(best), "chance": best.get("chance")}
+    return _entry("shortcuts", row, answer, against)
 
 
 def _against_own_test(evaluation: Mapping[str, Any]) -> dict[str, Any] | None:

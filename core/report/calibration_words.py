@@ -55,8 +55,8 @@ def _of_positive(evaluation: Mapping[str, Any], task: Task) -> str:
         else ""
     )
     numbers = (
-        f"calibration slope {estimate(slope)}, 1 is right; "
-        f"in the large {estimate(large)}, 0 is right"
+        f"slope {estimate(slope)}, 1 is right; "
+        f"calibration-in-the-large {estimate(large)}, 0 is right"
     )
     tested = f"Calibration of the score of {name}, tested{on} ({numbers})"
     away = _direction(slope, large)
@@ -69,8 +69,8 @@ def _of_positive(evaluation: Mapping[str, Any], task: Task) -> str:
     )
     if not is_narrow:
         return (
-            f"{tested}: not settled, for the intervals hold small errors and large ones. Do not "
-            "read the score as a probability."
+            f"{tested}: inconclusive, the intervals are wide. Do not read the score as a "
+            "probability."
         )
     # Of two classes the bins are those of the positive one's score.
     where = _where(_bins(evaluation), noun) if task.is_two_way else None
@@ -98,15 +98,26 @@ def _of_predicted(evaluation: Mapping[str, Any], task: Task) -> str:
     on = f" on {quantity(row['n'], unit)}" if row.get("n") else ""
     tested = f"Calibration of {name}, tested in ten bins{on}: they are {off}"
     if low > 0 and high >= TINY:
-        return f"{tested}, more than right scores would show by chance."
+        return f"{tested}, more than calibrated scores would be by chance{_said(evaluation)}."
     where = _where(_bins(evaluation), _noun(evaluation, task))
     if where.n_bins < 2:
         why = where.share or "at no score are there enough cases"
-        return f"{tested}, which settles nothing: {why}. {where.rest}".strip()
+        return f"{tested}; inconclusive: {why}. {where.rest}".strip()
     if high <= SMALL:
-        chance = "" if high < TINY else ", no more than right scores would show by chance"
+        chance = "" if high < TINY else ", no more than calibrated scores would be by chance"
         return f"{tested}{chance}. {_capital(where.share)}. {where.rest}".strip()
-    return f"{tested}, and on so few cases right scores could show as much by chance."
+    return f"{tested}, and on so few cases calibrated scores could be as far off by chance."
+
+
+def _said(evaluation: Mapping[str, Any]) -> str:
+    """In which direction scores are off: what they say on average, and what was right."""
+    bins = [row for row in _bins(evaluation) if row["n"] and row.get("score") is not None]
+    n = sum(int(row["n"]) for row in bins)
+    if not n:
+        return ""
+    score, share = (sum(row["n"] * row[key] for row in bins) / n for key in ("score", "share"))
+    said, right = (number(value, percent=True) for value in (score, share))
+    return f": they say {said}, and {right} were right"
 
 
 @dataclass(frozen=True)
@@ -135,8 +146,12 @@ def _where(bins: Sequence[Mapping[str, Any]], noun: str) -> _Where:
         for low, high in spans
     )
     share = f"{n:,} of {of:,} {noun} have a score {words}"
+    if len(spans) == 1 and spans[0][0] > 0 and spans[0][1] >= 1:
+        low = f"{spans[0][0]:.1f}"
+        words = f"only {of - n:,} of {of:,} {noun} score below {low}, too few to say whether lower"
+        return _Where(len(filled), f"{words} scores are right", "")
     whole = spans[0][0] <= 0 and spans[-1][1] >= 1 and len(spans) == 1
-    rest = "" if whole else f"Of scores elsewhere nothing is known, for lack of {noun}."
+    rest = "" if whole else f"Too few {noun} have other scores to say whether those are right."
     return _Where(len(filled), share, rest)
 
 
@@ -190,7 +205,7 @@ def temperature_words(evaluation: Mapping[str, Any], *, worse_only: bool = False
     what = "By image, temperature scaling"
     if temperature is not None and not worse_only:
         what += f" ({_temperature_told(about, float(temperature))})"
-    told = "changed log-loss and calibration error, which is not judged here"
+    told = "(difference not tested)"
     if is_known:
         is_better = change["high"] < 0
         told = "is shown neither to help nor to harm here"

@@ -36,9 +36,9 @@ def characteristics_blocks(context: ReportContext) -> list[Block]:
             line[_partition(context, name)] = _cell(row["cells"].get(name) or {})
         lines.append(line)
     frame = pd.DataFrame(lines)
-    note = (
-        "Images that could be read, with their share of the partition; of numbers the median and "
-        "the quartiles. Columns are those that the data have."
+    is_spread = any("median" in cell for row in found["rows"] for cell in row["cells"].values())
+    note = "Images that could be read, with their share of the partition" + (
+        "; of numbers the median and the quartiles." if is_spread else "."
     )
     table = Table(frame, note=note, numeric=tuple(frame.columns[2:]))
     return [Fold("Characteristics of each partition (Table 1)", [table])]

@@ -12,6 +12,7 @@ import pandas as pd
 from core.base.words import SHORTCUTS, percent, quantity
 from core.blocks import Block, Fold, Numbers, Pictures, Table, Text
 from core.report.html import render_page
+from core.report.own_words import blocks_in_words, in_words
 from core.report.plots_data import class_counts
 
 if TYPE_CHECKING:
@@ -50,17 +51,19 @@ def check_html(
         side_by_side: two image ids -> both pictures as one JPEG.
     """
     counts = content["counts"]
+    word = app.image_word(manifest.table)
+    sections: list[tuple[str, Sequence[Block]]] = [
+        ("", _first_screen(task, content)),
+        *_warnings(task, manifest, content, side_by_side),
+        ("Images", _images(task, manifest, content)),
+        ("Files that are not used", _unused(rejected)),
+        ("Shortcut baselines", _shortcuts(content)),
+        ("All checks", [Fold(f"All {len(content['checks'])} checks", [_checks(content)])]),
+    ]
     return render_page(
-        f"{app.title}: {quantity(counts['ok'], 'image')} checked before training",
+        in_words(f"{app.title}: {quantity(counts['ok'], 'image')} checked before training", word),
         lead=app.intended_use,
-        sections=[
-            ("", _first_screen(task, content)),
-            *_warnings(task, manifest, content, side_by_side),
-            ("Images", _images(task, manifest, content)),
-            ("Files that are not used", _unused(rejected)),
-            ("Shortcut baselines", _shortcuts(content)),
-            ("All checks", [Fold(f"All {len(content['checks'])} checks", [_checks(content)])]),
-        ],
+        sections=[(in_words(head, word), blocks_in_words(part, word)) for head, part in sections],
         footer=f"Made by resight check. Task {task.name}; data {manifest.root.name}.",
         glossary=True,
     )
@@ -74,7 +77,7 @@ def _first_screen(task: Task, content: Row) -> list[Block]:
     counts = content["counts"]
     if warned:
         titles = "; ".join(str(c["title"]) for c in warned)
-        words = f"{quantity(len(warned), 'warning')} to look at before training: {titles}."
+        words = f"{quantity(len(warned), 'warning')} to look at before training. Not so: {titles}."
     else:
         words = "No check gave a warning."
     if unknown:
@@ -116,7 +119,9 @@ def _warnings(
         if check["name"] in COPIES and not pictured and tone == "warning":
             blocks += _copies(task, manifest, content, side_by_side)
             pictured = True
-        sections.append((f"{SIGNS[check['verdict']]}: {check['title']}", blocks))
+        # The title says what should hold.
+        sign = "! Not so" if tone == "warning" else SIGNS[str(check["verdict"])]
+        sections.append((f"{sign}: {check['title']}", blocks))
     return sections
 
 
@@ -176,7 +181,7 @@ def _unused(rejected: Sequence[Row]) -> list[Block]:
     if not rejected:
         return []
     frame = pd.DataFrame(list(rejected[:ROWS]))[["image_id", "status", "reason"]]
-    frame.columns = pd.Index(["Image", "Status", "Reason"])
+    frame.columns = pd.Index(["File", "Status", "Reason"])
     more = len(rejected) - len(frame)
     note = f"{more:,} more are listed in rejected.csv." if more else ""
     return [Table(frame, note=note)]

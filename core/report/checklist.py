@@ -15,7 +15,7 @@ import pandas as pd
 
 from core.blocks import Table, Text
 from core.report.numbers import NBSP, count, pick, plural, quantity, sentences
-from core.report.verdict import UNKNOWN_ORIGIN
+from core.report.verdict import UNKNOWN_ORIGIN, is_probe_kept
 from core.statistics.scores import rule_words
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["checklist_blocks"]
 
 OPEN = "The user must state."
+# Not asked of leaves and fields.
+ETHICS = "Ethics approval, consent, de-identification"
 
 
 def checklist_blocks(context: ReportContext, headings: Sequence[str]) -> list[Text | Table]:
@@ -42,6 +44,7 @@ def checklist_blocks(context: ReportContext, headings: Sequence[str]) -> list[Te
             "Here": sentences(answer(context, headings) or OPEN),
         }
         for asked, by, answer in _ITEMS
+        if asked != ETHICS or context.app is None or context.app.about_people
     ]
     left = sum(line["Here"] == OPEN for line in lines)
     return [
@@ -149,7 +152,7 @@ def _intervals(context: ReportContext, _headings: Sequence[str]) -> str:
     group = about.get("group")
     over = f" over {plural(str(group))}" if group and about.get("grouped") else ""
     rest = "" if shown == len(rows) else "; the others say why they have none"
-    return f"{count(shown)} of {count(len(rows))} numbers have an interval{over}{rest}."
+    return f"{count(shown)} of {count(len(rows))} estimates have an interval{over}{rest}."
 
 
 def _subgroups(context: ReportContext, headings: Sequence[str]) -> str:
@@ -161,7 +164,16 @@ def _subgroups(context: ReportContext, headings: Sequence[str]) -> str:
         if not shown:
             return ""
         return f"See “{shown[0]}”; other groups the user must state."
-    return f"results by {', '.join(sorted(names))}." + _see("subgroup", "")(context, headings)
+    words = context.app.characteristics if context.app else {}
+    told = ", ".join(sorted(words.get(name) or name.replace("_", " ") for name in names))
+    is_about_people = context.app is None or context.app.about_people
+    fair = "" if not is_about_people or _ABOUT.search(" ".join(names)) else _UNFAIR
+    return f"results by {told}.{fair}" + _see("subgroup", "")(context, headings)
+
+
+# Columns by which fairness is asked, and what is said where none is there.
+_ABOUT = re.compile(r"age|sex|gender|race|ethnic", re.IGNORECASE)
+_UNFAIR = " Fairness: no result by age, sex or ethnicity."
 
 
 def _threshold(context: ReportContext, headings: Sequence[str]) -> str:
@@ -212,7 +224,9 @@ def _versions(context: ReportContext, _headings: Sequence[str]) -> str:
 def _of_settings(context: ReportContext, headings: Sequence[str]) -> str:
     if context.plan is None or context.plan.empty:
         return ""
-    return _see("settings", "each with its reason.")(context, headings)
+    return _see("settings", "those that differ from the default, each with its reason.")(
+        context, headings
+    )
 
 
 def _leakage(context: ReportContext, headings: Sequence[str]) -> str:
@@ -228,10 +242,12 @@ def _saliency(context: ReportContext, headings: Sequence[str]) -> str:
 
 
 def _simpler(context: ReportContext, headings: Sequence[str]) -> str:
-    if context.evaluation.get("probe"):
+    if context.evaluation.get("probe") and not is_probe_kept(context):
         return _see("results", "frozen features with a linear head.")(context, headings)
     if context.audit.get("shortcuts"):
-        return _see("data", "baselines that never see the subject.")(context, headings)
+        return _see("data", "baselines of the file, the mean colour and the border.")(
+            context, headings
+        )
     return ""
 
 
@@ -247,7 +263,7 @@ def _use_of_scores(context: ReportContext, headings: Sequence[str]) -> str:
     curves = context.evaluation.get("curves") or {}
     if not curves.get("decision"):
         return (
-            _see("operating", "error left when the least certain are referred.")(context, headings)
+            _see("operating", "error if the least certain are left to a person.")(context, headings)
             if curves.get("risk_coverage")
             else ""
         )
@@ -270,12 +286,12 @@ def _headline(context: ReportContext, _headings: Sequence[str]) -> str:
 _ITEMS: tuple[tuple[str, str, Callable[[ReportContext, Sequence[str]], str]], ...] = (
     ("Intended use and users", "C T S", _use),
     (
-        "Clinical or agronomic question, and where the result would change what is done",
+        "Question, and where the result would change what is done",
         "C T S",
         _user,
     ),
     ("Source of the data: places, dates, how cases were chosen", "C T S", _user),
-    ("Ethics approval, consent, de-identification", "C T S", _user),
+    (ETHICS, "C T S", _user),
     ("Reference standard: who labelled, how, with what agreement", "C T S", _user),
     ("Level and rule of the partition", "C T", _split),
     ("Internal or external test", "C T", _internal),
@@ -289,14 +305,14 @@ _ITEMS: tuple[tuple[str, str, Callable[[ReportContext, Sequence[str]], str]], ..
     ("Uncertainty of every number", "C T S", _intervals),
     ("Discrimination", "C T S", _see("results", "reported.")),
     ("Calibration", "T", _calibrated),
-    ("Clinical or practical use of the scores", "T", _use_of_scores),
+    ("Practical use of the scores", "T", _use_of_scores),
     ("Threshold set in advance, with its table of hits and misses", "S T", _threshold),
     ("Results in subgroups; fairness", "C T S", _subgroups),
     ("Leakage and shortcuts", "C", _leakage),
     ("Analysis of errors", "C S", _see("errors", "the worst are shown.")),
     ("Explanation of decisions", "C", _saliency),
     ("Comparison with a simpler method", "C T", _simpler),
-    ("Comparison with readers or current practice", "C T S", _user),
+    ("Comparison with experts or current practice", "C T S", _user),
     ("Versions of software and model", "C T S", _versions),
     ("Availability of code, model and data", "C T S", _user),
     ("Limits, and what a prospective study would add", "C T S", _user),

@@ -45,8 +45,12 @@ __all__ = [
 def case_blocks(context: ReportContext, group: str) -> list[Block]:
     """The flow of cases, failures, and classes by split."""
     blocks: list[Block] = []
-    boxes = []
-    for step in context.evaluation.get("flow") or []:
+    boxes = _whole(context, group)
+    steps = list(context.evaluation.get("flow") or [])
+    if len(steps) > 1 and {**steps[0], "step": ""} == {**steps[1], "step": ""}:
+        # Every image given was evaluated: said once.
+        steps = steps[1:]
+    for step in steps:
         n, groups = step.get("n"), step.get("groups")
         detail = quantity(n, str(step.get("unit") or "image")) if n is not None else ""
         # A unit that is the group itself needs no second count: "24 leaves", not "of 23 leaves".
@@ -68,20 +72,51 @@ def case_blocks(context: ReportContext, group: str) -> list[Block]:
     is_own = str((context.evaluation.get("about") or {}).get("split")) != "new data"
     for key, words in (("group_rule", "Groups"), ("split_rule", "Split")) if is_own else ():
         if context.run.get(key):
-            joined = _joined(context.audit) if key == "split_rule" else ""
+            is_given = key == "split_rule" and "given" in str(context.run[key])
+            joined = _joined(context.audit) if is_given else ""
             blocks.append(Text(f"{words}: {sentences(context.run[key])}{joined}"))
     rules = (context.evaluation.get("about") or {}).get("truth") or {}
     if rules:
-        blocks.append(Text(sentences(*rules.values())))
+        blocks.append(Text(sentences(*_merged_truths(rules))))
     blocks.extend(_failures(context))
     return blocks
+
+
+def _whole(context: ReportContext, group: str) -> list[plots_data.FlowBox]:
+    """All images of the data, before the flow of a held-out test."""
+    table = context.manifest
+    is_test = str((context.evaluation.get("about") or {}).get("split")) == "test"
+    if not is_test or not {"split", "group"} <= set(table.columns):
+        return []
+    known = table["group"].fillna("").astype(str)
+    n_groups = known[known != ""].nunique()
+    of = f" of {quantity(n_groups, group)}" if n_groups and n_groups != len(table) else ""
+    detail = f"{quantity(len(table), 'image')}{of}"
+    return [plots_data.FlowBox(title="Images of the data", detail=detail)]
+
+
+def _merged_truths(rules: Mapping[str, Any]) -> list[str]:
+    """How units come by their labels; units with one rule in one sentence.
+
+    >>> _merged_truths({"eye": "The truth of each eye is X.", "arm": "The truth of each arm is X."})
+    ['The truth of each eye and each arm is X.']
+    """
+    found: dict[str, list[str]] = {}
+    for unit, words in rules.items():
+        rest = str(words).removeprefix(f"The truth of each {unit} ")
+        found.setdefault(rest, []).append(f"each {unit}")
+    return [
+        f"The truth of {' and '.join(units)} {rest}" if rest.startswith("is ") else rest
+        for rest, units in found.items()
+    ]
 
 
 def _joined(audit: Mapping[str, Any]) -> str:
     """Why the groups of the splits may be fewer than those that the data name."""
     n = len(audit.get("exact") or []) + len(audit.get("near") or [])
-    words = " Images of the same thing count as one group here, but for those of two given splits."
-    return words if n else ""
+    return " Images of the same thing count as one group, but for those of two given splits." * (
+        n > 0
+    )
 
 
 def _class_counts(context: ReportContext) -> pd.DataFrame | None:
@@ -98,7 +133,7 @@ def _class_counts(context: ReportContext) -> pd.DataFrame | None:
     counts = pd.crosstab(rows["label"], rows["split"])
     counts = counts.reindex(index=list(task.classes), columns=splits, fill_value=0)
     counts.index = pd.Index([task.title(name) for name in task.classes])
-    return counts
+    return counts.rename(columns={"train": "training", "val": "validation"})
 
 
 def _failures(context: ReportContext) -> list[Block]:
@@ -164,8 +199,8 @@ def _groups_words(audit: Mapping[str, Any], group: str) -> str:
     checks = {str(check["name"]): check for check in audit.get("checks") or []}
     if (checks.get("copies_across") or {}).get("verdict") == "warning":
         return (
-            f"No {group}, as the data name them, stands in more than one split; but copies of one "
-            "picture do: see the caution above."
+            f"No {group}, as the data name them, stands in more than one split; but copies do: see "
+            "the caution above."
         )
     return f"No {group} stands in more than one split."
 
@@ -181,9 +216,7 @@ def _without(context: ReportContext, results: Results) -> list[Block]:
     if entries is None or headline is None:
         return []
     if not entries:
-        words = (
-            "No image judged here has a copy that was trained on, repeats or contradicts another."
-        )
+        words = "No evaluated image duplicates a training image or another evaluated one."
         return [Text(words, "note")] if context.audit else []
     lines = [
         {
@@ -218,7 +251,7 @@ def _shortcuts(audit: Mapping[str, Any], results: Results) -> list[Block]:
         chance = float(known[0]["chance"])
         lines.append(
             {
-                "The label predicted from": "this model, on the images judged here",
+                "The label predicted from": "this model, on the images evaluated",
                 "Balanced accuracy": value_words(row),
                 "95 % interval": interval(row),
                 "By chance": number(chance, percent=True),
@@ -240,8 +273,8 @@ def _shortcuts(audit: Mapping[str, Any], results: Results) -> list[Block]:
         return []
     frame = pd.DataFrame(lines)
     note = (
-        "Random forests that never see the subject, judged on groups they were not trained on. Far "
-        "above chance, a network can use the same."
+        "Random forests given only this, judged on groups they were not trained on. If one is far "
+        "above chance, a network could rely on the same cue."
     )
     # The strongest stands beside the model on the first screen.
     table = Table(frame, note=note, numeric=tuple(frame.columns[1:]), marked=notes.told)
@@ -328,6 +361,7 @@ def provenance_blocks(context: ReportContext) -> list[Block]:
         "Data cards": ", ".join(map(str, run.get("cards") or [])),
         "Licences of the data": "; ".join(union_of_terms(terms)["licences"]),
         "Conditions of the data": ", ".join(union_of_terms(terms)["conditions"]),
+        "Cite": "; ".join(str(term["citation"]) for term in terms if term.get("citation")),
         "May the weights be released": may_release(terms) if run.get("members") else None,
         "Data, sha256": run.get("data_sha256"),
         "Table of predictions": run.get("predictions"),

@@ -102,7 +102,7 @@ def subgroup_calibration_blocks(results: Results) -> list[Block]:
             "Cases": count(row["n"]),
             "Positive": count(row["n_events"]),
         }
-        for key, title in (("slope", "Slope"), ("in_the_large", "In the large")):
+        for key, title in (("slope", "Slope"), ("in_the_large", "Calibration-in-the-large")):
             one = row.get(key) or {"value": None}
             mark = notes.mark({"reason": one.get("reason") or row.get("reason")})
             line[title] = (estimate(one) if one.get("value") is not None else UNDEFINED) + mark

@@ -7,15 +7,13 @@ limits it. Everything else stands below or behind a fold.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from core.base.words import SHORTCUTS
 from core.blocks import Block, Fold, Numbers, Table, Text
-from core.cards.licence_terms import may_release, union_of_terms
 from core.report.calibration_words import calibration_words
+from core.report.cautions import BASELINES, cautions, licence_cautions, notes
 from core.report.numbers import (
     NBSP,
     count,
@@ -30,35 +28,26 @@ from core.report.numbers import (
     value_words,
 )
 from core.report.results import RANKING
-from core.report.verdict import answers_of, headline_of, is_probe_kept, verdict
+from core.report.verdict import (
+    FEW,
+    answers_of,
+    counted_points,
+    headline_of,
+    in_force,
+    is_probe_kept,
+    verdict,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from core.app import ReportContext
     from core.report.results import Results
 
-__all__ = ["cautions", "first_screen", "notes", "page_title"]
+__all__ = ["first_screen", "page_title"]
 
 # Cautions shown; the rest stand behind a fold, in the same order.
 SHOWN = 3
-# Licences of weights or data that forbid commercial use or any release.
-RESTRICTED = re.compile(
-    r"\bnc\b|non-?commercial|research[- ]only|no[- ]derivatives|\bnd\b", re.IGNORECASE
-)
-# Checks of the audit whose warning a reader must know before the numbers.
-LEAKS = re.compile(r"copies_across|groups_across|labels")
-# Of few cases, whatever the app: one such sentence always stands on the first screen.
-FEW = re.compile(r"^Only |[Tt]oo few|uncertain|call for caution")
-# What a sentence of the evaluation is about, the gravest first; what fits none is a note.
-GRAVITY = (
-    re.compile(r"pixels of a training image|copies|more than one split|two splits"),
-    re.compile(r"swapped|below chance|worse than|on these very cases"),
-    re.compile(r"intervals are withheld|No case is|hold no image of"),
-    re.compile(r"unlike|quality gate|lie outside of the training range|holds no measurements"),
-    re.compile(r"left out of the numbers|failed"),
-    FEW,
-)
 SPLITS = {"test": "held-out test", "out-of-fold": "cross-validation", "val": "validation"}
 
 
@@ -74,15 +63,13 @@ def first_screen(context: ReportContext, results: Results) -> list[Block]:
     entries = _three_numbers(context, results)
     if entries:
         shown.append(Numbers(entries))
-    answers = _answers(context)
-    if answers is not None:
-        shown.append(answers)
-    counts = _of_thousand(context)
-    if counts:
-        shown.append(Text(counts))
     asked_words = context.app.first_words if context.app is not None else None
     own = asked_words(context) if asked_words is not None else ""
-    shown += [Text(own)] if own else []
+    shown += [Text(words, "count") for words in (_of_thousand(context), own) if words]
+    answers = _answers(context)
+    shown += [answers] if answers is not None else []
+    stored = _stored(context)
+    shown += [Text(stored)] if stored else []
     calibrated = calibration_words(context.evaluation, context.task)
     if calibrated:
         shown.append(Text(calibrated))
@@ -102,7 +89,7 @@ def first_screen(context: ReportContext, results: Results) -> list[Block]:
 
 
 def _few_among_first(told: list[str]) -> list[str]:
-    """The sentences with one about few cases among those that are shown, if there is any."""
+    """The sentences with one about few cases, if there is any, among those that are shown."""
     few = next((sentence for sentence in told if FEW.search(sentence)), None)
     if few is None or few in told[:SHOWN]:
         return told
@@ -140,38 +127,46 @@ def page_title(context: ReportContext) -> str:
 # What is asked, and what the answers are called.
 _QUESTIONS = {
     "chance": "than chance",
+    "ranking": "than chance at ranking",
     "probe": "than the probe",
     "shortcuts": "than shortcut baselines",
     "own test": "than on its own test",
 }
-_BASELINES = {
-    **{name: f"{words} alone" for name, words in SHORTCUTS.items()},
-    "its own test": "on its own test",
-    "the probe": "probe",
-}
 _ANSWERS = {"yes": "✓ yes", "no": "✗ no, worse", "not shown": "– not shown"}  # noqa: RUF001
+
+
+def _answer_words(entry: Mapping[str, Any]) -> str:
+    """The answer; where nothing is shown, whether the number itself is the lower one."""
+    own, other = entry.get("value"), entry["against"].get("value")
+    is_lower = None not in {own, other} and own < other and entry["answer"] == "not shown"
+    return _ANSWERS[entry["answer"]] + (", lower" if is_lower else "")
 
 
 def _answers(context: ReportContext) -> Table | None:
     """Better than chance, the probe, shortcuts, its own test? One line each."""
     lines = []
     units = (context.evaluation.get("about") or {}).get("units") or []
+    with_chance = [e["title"] for e in answers_of(context) if e["question"] == "chance"]
     for entry in answers_of(context):
         against = entry["against"]
         percent = bool(entry["percent"])
         by = f", by {entry['unit']}," if len(units) > 1 and entry.get("unit") else ""
         words = str(against["words"])
         beside = estimate({**against, "percent": percent})
+        if words == "chance" and not percent:
+            beside = f"{float(against['value']):g}"
         if entry["question"] == "probe" and against.get("difference") is not None:
             ends = {"low": against["difference_low"], "high": against["difference_high"]}
             away = estimate({"value": against["difference"], **ends, "percent": percent})
             beside += f"; paired difference {away}"
+        if against.get("chance") is not None and entry["title"] not in with_chance:
+            beside += f"; chance {number(float(against['chance']), percent=True)}"
         lines.append(
             {
                 "Better": _QUESTIONS[entry["question"]],
-                "Answer": _ANSWERS[entry["answer"]],
+                "Answer": _answer_words(entry),
                 str(_this(context)): f"{entry['title']}{by} {estimate(entry)}",
-                "Beside it": f"{_BASELINES.get(words, words)} {beside}",
+                "Comparator": f"{BASELINES.get(words, words)} {beside}",
             }
         )
     if is_probe_kept(context) and not _is_probe_asked(context):
@@ -180,7 +175,7 @@ def _answers(context: ReportContext) -> Table | None:
                 "Better": _QUESTIONS["probe"],
                 "Answer": "it is the probe",
                 str(_this(context)): "",
-                "Beside it": "no fine-tuned epoch was better on validation",
+                "Comparator": "no fine-tuned epoch was better on validation",
             }
         )
     return Table(pd.DataFrame(lines).fillna("")) if lines else None
@@ -204,25 +199,28 @@ def _three_numbers(context: ReportContext, results: Results) -> list[tuple[str, 
     if head is None:
         return []
     title, value, detail = _entry(str(head.get("title") or head["name"]), head)
-    # Beside a sensitivity at a threshold, what does not count at it says so.
+    # Beside a sensitivity at a threshold in use, what does not count at it says so.
     is_apart = results.counts_apart() and not RANKING.search(str(head["name"]))
     found = [(title, value, f"{detail}, by the predicted class" if is_apart else detail)]
-    point = _point_in_force(context)
-    if point is not None:
-        name = context.task.positive_name
-        for key, words in (
-            ("sensitivity", f"Sensitivity for {name}"),
-            ("specificity", "Specificity"),
-        ):
-            rate = {**(point.get(key) or {}), "percent": True}
+    rule = in_force(context)
+    if rule is not None:
+        name, unit = context.task.positive_name, str(rule.get("unit") or "case")
+        for key, words in (("sensitivity", "Sensitivity"), ("specificity", "Specificity")):
+            rate = {**(rule.get(key) or {}), "percent": True}
             if rate.get("value") is not None:
-                rest = "" if point.get("active") else ", at a threshold that is not in use"
-                of = f"{count(rate['x'])} of {count(rate['n'])}"
-                at = _aim(point, key, rate)
-                found.append((words + rest, value_words(rate), f"{interval(rate)}, {of}{at}"))
+                of = f"{count(rate['x'])} of {quantity(rate['n'], unit)}"
+                basis = _aim(rule, key, rate) if "name" in rule else ""
+                if "name" not in rule and key == "sensitivity":
+                    basis = ", by the predicted class"
+                found.append(
+                    (f"{words} for {name}", value_words(rate), f"{interval(rate)}, {of}{basis}")
+                )
         return found
     overall = pick(results.rows, of="", subgroup="", unit=head.get("unit"))
-    found += [_entry(str(r["title"]), r) for r in pick(overall, name="accuracy") if r is not head]
+    for row in pick(overall, name="accuracy"):
+        if row is not head:
+            title, value, detail = _entry(str(row["title"]), row)
+            found.append((title, value, f"{detail}{_always(context)}"))
     recalls = [
         row
         for row in pick(results.rows, name="recall", subgroup="", unit=head.get("unit"))
@@ -233,28 +231,29 @@ def _three_numbers(context: ReportContext, results: Results) -> list[tuple[str, 
         title, value, detail = _entry(
             f"Worst class, {context.task.title(worst['of'])}: share found", worst
         )
-        # The least of several is low by chance, too, and its interval does not know it.
-        found.append(
-            (title, value, f"{detail}; the least of {len(recalls)}, picked on these cases")
-        )
+        # The lowest of several is low by chance, too, and its interval does not know it.
+        luck = f"lowest of {len(recalls)} classes, so partly bad luck"
+        found.append((title, value, f"{detail}; {luck}"))
     return found[:3]
 
 
+def _always(context: ReportContext) -> str:
+    """The accuracy of naming the commonest class every time."""
+    unit = (context.evaluation.get("about") or {}).get("unit") or "image"
+    matrix = (context.evaluation.get("confusion") or {}).get(unit) or {}
+    totals = [sum(map(int, line)) for line in matrix.get("counts") or []]
+    if not sum(totals):
+        return ""
+    name = context.task.title(str(matrix["classes"][totals.index(max(totals))]))
+    return f"; always {name}: {number(max(totals) / sum(totals), percent=True)}"
+
+
 def _aim(point: Mapping[str, Any], key: str, rate: Mapping[str, Any]) -> str:
-    """What a threshold was set for, and that these cases do not agree with it."""
-    name = str(point["name"])
-    aim, _, wanted = name.partition("=")
-    if aim not in {"sensitivity", "specificity"}:
-        return "" if point.get("active") else f"; {point_words(name)}"
-    if aim != key:
-        return "" if point.get("active") else "; at the same threshold"
-    is_missed = rate.get("high") is not None and float(rate["high"]) < float(wanted)
-    split = str(point.get("split") or "")
-    on = f" on {SPLITS.get(split, split)}" if split else ""
-    told = f"; set for a {aim} of {100 * float(wanted):g}{NBSP}%{on}"
-    if is_missed:
-        return f"{told}; reached {value_words(rate)} here"
-    return "" if point.get("active") else told
+    """What a threshold was set for, where these cases do not agree with it."""
+    aim, _, wanted = str(point["name"]).partition("=")
+    if aim != key or rate.get("high") is None or float(rate["high"]) >= float(wanted):
+        return ""
+    return f"; the aim of {100 * float(wanted):g}{NBSP}% was missed"
 
 
 def _entry(title: str, row: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -262,148 +261,72 @@ def _entry(title: str, row: Mapping[str, Any]) -> tuple[str, str, str]:
     return title, value_words(row), ", ".join(filter(None, [interval(row), cases]))
 
 
-def _point_in_force(context: ReportContext) -> Mapping[str, Any] | None:
-    """The operating point at which decisions are made; else the first set before, if any."""
-    points = [
-        point
-        for point in context.evaluation.get("operating_points") or []
-        if (point.get("sensitivity") or {}).get("value") is not None
-    ]
-    return next((p for p in points if p.get("active")), points[0] if points else None)
-
-
 def _of_thousand(context: ReportContext) -> str:
     """How many of a thousand cases would be called, rightly, wrongly and missed."""
-    point = _point_in_force(context)
-    if point is None:
+    rule = in_force(context)
+    if rule is None:
         return ""
-    name, unit = context.task.positive_name, str(point.get("unit") or "case")
-    cut = point.get("threshold")
-    score = "" if cut is None else f"; score {float(cut):.3g} or more"
-    chosen = (
-        f", chosen on {SPLITS.get(point['split'], point['split'])}" if point.get("split") else ""
+    name, unit = context.task.positive_name, str(rule.get("unit") or "case")
+    by = f"{_at(rule)}, of" if "name" in rule else "Of"
+    found = rule.get("at_prevalence") or {}
+    per = found.get("per_1000") or {}
+    hit, spared = rule.get("sensitivity") or {}, rule.get("specificity") or {}
+    if per:
+        share, so = found["prevalence"], ""
+    elif {"x", "n"} <= set(hit) & set(spared) and int(hit["n"]) + int(spared["n"]):
+        n = int(hit["n"]) + int(spared["n"])
+        share, so = int(hit["n"]) / n, " such"
+        per = {
+            "found": 1000 * int(hit["x"]) / n,
+            "false_alarms": 1000 * (int(spared["n"]) - int(spared["x"])) / n,
+            "missed": 1000 * (int(hit["n"]) - int(hit["x"])) / n,
+        }
+    else:
+        return ""
+    alarms = per.get("false_alarms", per.get("called", 0) - per["found"])
+    called, parts = rounded_parts(per["found"] + alarms, [per["found"], alarms])
+    return (
+        f"{by} 1,000{so} {plural(unit)}, {number(share, percent=True)} of them {name}: "
+        f"{called:,} called {name}, {parts[0]:,} of them rightly and {parts[1]:,} wrongly, and "
+        f"{round(per['missed']):,} missed."
     )
+
+
+def _at(point: Mapping[str, Any]) -> str:
+    """The operating point in use, with its threshold and where that comes from."""
+    words, cut = point_words(point["name"]), point.get("threshold")
     if "other folds" in str(point.get("counted_at") or ""):
         # No case was held against the threshold that is shipped.
-        score, chosen = "", f"; {point['counted_at']}"
-    which = "the" if point.get("active") else "an"
-    rest = "" if point.get("active") else " that is not in use"
-    where = f"At {which} operating point{rest} ({point_words(point['name'])}{score}{chosen})"
-    found = point.get("at_prevalence") or {}
-    per = found.get("per_1000") or {}
-    if per:
-        return (
-            f"{where}, of 1,000 {plural(unit)} of which "
-            f"{number(found['prevalence'], percent=True)} "
-            f"are {name}: {number(per['called'], places=0)} called {name}, "
-            f"{number(per['found'], places=0)} of them rightly, and "
-            f"{number(per['missed'], places=0)} missed."
-        )
-    rate = {**(point.get("recall_rate") or {}), "percent": True}
-    if rate.get("value") is None:
+        return f"At the operating point in use ({words}; {point['counted_at']})"
+    score = "" if cut is None else f"; score {float(cut):.3g} or more"
+    return f"At the operating point in use ({words}{score}{_chosen_on(point)})"
+
+
+def _chosen_on(point: Mapping[str, Any]) -> str:
+    """On which cases a threshold was chosen, and on how many."""
+    split = str(point.get("split") or "")
+    if not split:
         return ""
-    told = (
-        f"{where}, {count(rate['x'])} of these {count(rate['n'])} {plural(unit)} are called {name}"
-    )
-    hit, spared = point.get("sensitivity") or {}, point.get("specificity") or {}
-    if not {"x", "n"} <= set(hit) & set(spared):
-        return f"{told} ({value_words(rate)})."
-    right, false = int(hit["x"]), int(spared["n"]) - int(spared["x"])
-    missed, n = int(hit["n"]) - right, int(rate["n"])
-    share = 1000 / n
-    called, per = rounded_parts(share * (right + false), [share * right, share * false])
-    shares = (f"{part:,}" for part in (called, *per, round(share * missed)))
-    return (
-        f"{told}: {right:,} of the {int(hit['n']):,} that are, and {false:,} of the "
-        f"{int(spared['n']):,} that are not. Of 1,000 such {plural(unit)} that is {next(shares)} "
-        f"called, {next(shares)} of them rightly and {next(shares)} wrongly, and {next(shares)} "
-        "missed."
-    )
+    of = ""
+    if point.get("n") and point.get("n_events") is not None:
+        unit = str(point.get("unit") or "case")
+        of = f", {quantity(point['n'], unit)}, {count(point['n_events'])} positive"
+    return f", chosen on {SPLITS.get(split, split)}{of}"
 
 
-def cautions(context: ReportContext) -> list[str]:
-    """What the reader must know before the numbers, each once, the gravest first."""
-    found: list[tuple[int, str]] = []
-    for sentence in context.evaluation.get("cautions") or []:
-        rank = next((i for i, p in enumerate(GRAVITY) if p.search(str(sentence))), None)
-        if rank is not None:
-            found.append((10 * rank, str(sentence)))
-    if context.run and not context.run.get("group_rule"):
-        group = str(
-            (context.evaluation.get("about") or {}).get("group")
-            or context.run.get("group")
-            or "group"
-        )
-        sharing = context.run.get("sharing")
-        why = "the data do not say which images belong to one"
-        if sharing:
-            # A table made elsewhere: what it holds was compared, training rows or not.
-            why = "" if sharing["has_training"] else "the table holds no training rows"
-        words = (
-            f"Whether training and test share a {group} cannot be checked: {why}. If they do, the "
-            "result looks better than it is."
-        )
-        found += [(24, words)] if why else []
-    points = context.evaluation.get("operating_points") or []
-    if any(point.get("exploratory") for point in points):
-        found.append(
-            (5, "Exploratory: an operating point was chosen on the cases it is judged on.")
-        )
-    checks = [c for c in context.audit.get("checks") or [] if c["verdict"] == "warning"]
-    if (context.evaluation.get("about") or {}).get("split") != "new data":
-        # Copies in the splits of the run's own data lift the result on these alone.
-        found += [(2, str(c["words"])) for c in checks if LEAKS.match(str(c["name"]))]
-    shortcut = _shortcut_words(context, checks)
-    found += [(22, shortcut)] if shortcut else []
-    found += [(70 + i, sentence) for i, sentence in enumerate(licence_cautions(context))]
-    return list(dict.fromkeys(sentence for _, sentence in sorted(found, key=lambda pair: pair[0])))
-
-
-def licence_cautions(context: ReportContext) -> list[str]:
-    """What the terms of the data and the starting weights forbid; behind the fold."""
-    found: list[str] = []
-    terms = context.run.get("terms") or []
-    if union_of_terms(terms)["weights_release"] in {"forbidden", "unclear"}:
-        found.append(may_release(terms))
-    start = context.run.get("start") or {}
-    licences = {"pretrained weights": start.get("licence"), **(context.run.get("licences") or {})}
-    for what, licence in licences.items():
-        if licence and RESTRICTED.search(str(licence)):
-            words = (
-                f"The licence of the {what} ({licence}) restricts use, and so that of this model."
-            )
-            found.append(words)
-    return found
-
-
-def _shortcut_words(context: ReportContext, checks: Sequence[Mapping[str, Any]]) -> str:
-    """From what the label can be predicted without the subject, in one sentence."""
-    warned = {str(check["name"]).removeprefix("shortcut_") for check in checks}
-    parts = []
-    chance = None
-    for entry in context.audit.get("shortcuts") or []:
-        if entry["name"] in warned and entry.get("value") is not None:
-            what = _BASELINES.get(str(entry["name"]), f"{entry['name']} alone")
-            parts.append(f"from {what}, {estimate({**entry, 'percent': True})}")
-            chance = entry["chance"]
-    if not parts:
+def _stored(context: ReportContext) -> str:
+    """What the first stored threshold would give; empty where one is in use."""
+    points = [point for point in counted_points(context) if not point.get("exploratory")]
+    if not points or any(point.get("active") for point in points):
         return ""
+    point = points[0]
+    told = {
+        key: estimate({**point[key], "percent": True}) for key in ("sensitivity", "specificity")
+    }
+    aim, _, wanted = str(point["name"]).partition("=")
+    missed = _aim(point, aim, point[aim]) if aim in told and wanted else ""
+    where = _at(point).partition("(")[2].removesuffix(")")
     return (
-        f"The label can be predicted {' and '.join(parts)} (balanced accuracy; chance gives "
-        f"{number(chance or 0, percent=True)}). The model may use the same shortcut: test it on "
-        "images from elsewhere."
+        f"Stored, and not in use until resight threshold sets it: {where}. It would give a "
+        f"sensitivity of {told['sensitivity']} and a specificity of {told['specificity']}{missed}."
     )
-
-
-def notes(context: ReportContext) -> list[str]:
-    """What is good to know and changes no conclusion."""
-    task = context.task
-    classes = ", ".join(task.title(name) for name in task.classes[:12])
-    more = f" and {len(task.classes) - 12} more" if len(task.classes) > 12 else ""
-    found = [f"Task: {task.name.replace('_', ' ')} ({classes}{more})."]
-    precision = context.evaluation.get("precision")
-    if precision:
-        found.append(str(precision["words"]))
-    grave = set(cautions(context))
-    found += [str(s) for s in context.evaluation.get("cautions") or [] if str(s) not in grave]
-    return list(dict.fromkeys(found))

@@ -14,7 +14,7 @@ import pandas as pd
 
 from core.base.tables import decided_classes, score_columns
 from core.blocks import Block, Fold, Pictures, Table, Text
-from core.report.numbers import number
+from core.report.numbers import count, number, quantity
 from core.report.overlay import overlay
 
 if TYPE_CHECKING:
@@ -39,21 +39,36 @@ def error_blocks(context: ReportContext) -> list[Block]:
     surest = errors.sort_values(["sure", "image_id"], ascending=[False, True]).head(SHOWN)
     rest = errors[~errors["image_id"].isin(surest["image_id"])]
     worst = rest.sort_values(["truth", "image_id"]).head(SHOWN)
-    title = f"Wrong with the highest score: {len(surest)} of {len(errors)}"
+    n = int(((context.predictions["status"] == "ok") & (context.predictions["label"] != "")).sum())
+    title = (
+        f"Wrong with the highest score: {len(surest)} of {quantity(len(errors), 'wrong image')} "
+        f"(of {count(n)})"
+    )
     blocks: list[Block] = [_shown(title, surest, context)]
     if context.picture is not None and context.saliency is not None:
         blocks.append(
             Text(
-                "Right of each picture: the regions that raised the score of the decided class "
+                "Right of each picture: the regions that raised the score of the predicted class "
                 "(GradCAM++, last stage), inside the double line at least half of the maximum. "
-                "A map shows where the network looked, not why. A click enlarges a picture.",
+                "Such a map can lie beside the subject"
+                f"{_by_border(context)}",
                 "note",
             )
         )
     if len(worst):
-        title = "The true class given the lowest score"
+        title = "The true class given the lowest score, not shown above"
         blocks.append(Fold(title, [_shown("", worst, context)]))
     return blocks
+
+
+def _by_border(context: ReportContext) -> str:
+    """How well the border alone tells the class, where that was asked."""
+    known = context.audit.get("shortcuts") or []
+    entry = next((e for e in known if e["name"] == "border" and e.get("value") is not None), None)
+    if entry is None:
+        return "."
+    told = number(entry["value"], percent=True)
+    return f"; the border alone reaches {told} (chance {number(entry['chance'], percent=True)})."
 
 
 def _shown(title: str, rows: pd.DataFrame, context: ReportContext) -> Pictures | Table:
@@ -84,7 +99,7 @@ def _caption(row: Any, task: Task) -> str:
     """File, truth and decision in words."""
     return (
         f"{row.path}{_place(row)}: true {task.title(row.label)} (score {number(row.truth)}), "
-        f"decided {task.title(row.decided)} ({number(row.sure)})"
+        f"predicted {task.title(row.decided)} ({number(row.sure)})"
     )
 
 
@@ -117,12 +132,12 @@ def _table(title: str, rows: pd.DataFrame, task: Task) -> Table:
         {
             "File": rows["path"].astype(str),
             "True": [task.title(name) for name in rows["label"]],
-            "Decided": [task.title(name) for name in rows["decided"]],
-            "Score of decided": [number(value) for value in rows["sure"]],
+            "Predicted": [task.title(name) for name in rows["decided"]],
+            "Score of predicted": [number(value) for value in rows["sure"]],
             "Score of true": [number(value) for value in rows["truth"]],
         }
     )
-    return Table(frame, title=title, numeric=("Score of decided", "Score of true"))
+    return Table(frame, title=title, numeric=("Score of predicted", "Score of true"))
 
 
 def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

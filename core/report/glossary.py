@@ -25,7 +25,7 @@ TERMS: dict[str, str] = {
     "these cases: zero is no better, one is perfect.",
     "Calibration": "Whether scores can be read as probabilities: of cases with a score near a "
     "value, that share should be positive.",
-    "Calibration in the large": "Whether scores are too high or too low as a whole, in log odds: "
+    "Calibration-in-the-large": "Whether scores are too high or too low as a whole, in log odds: "
     "zero is right, below zero is too high.",
     "Calibration slope": "Whether scores are too extreme: one is right, below one is too extreme.",
     "Decision curve": "Net benefit of acting on the score, against acting on every case or on "
@@ -52,8 +52,8 @@ TERMS: dict[str, str] = {
     "Mean absolute error": "Mean distance between decided and true grade, in grades.",
     "Negative predictive value": "Of the cases not called positive, the share that is negative. "
     "It depends on how common positive cases are.",
-    "Operating point": "Score from which a case is called positive. It is chosen on validation, "
-    "to reach an aim such as a sensitivity, and only counted on the cases judged.",
+    "Operating point": "Score from which a case is called (screen-)positive. It is chosen on "
+    "validation, to reach an aim such as a sensitivity, and only counted on the cases judged.",
     "Out-of-distribution score": "Mahalanobis distance of the embedding; one is the 95th "
     "percentile of validation.",
     "Positive predictive value": "Of the cases called positive, the share that is. It depends on "
@@ -65,10 +65,10 @@ TERMS: dict[str, str] = {
     "counting more: zero is chance, one is perfect.",
     "Recall": "Of the cases of a class, the share found. Of positive cases: sensitivity.",
     "Risk-coverage curve": "Error among the cases still decided when the least certain are "
-    "referred to a person.",
+    "left to a person.",
     "Sensitivity": "Of the positive cases, the share called positive.",
-    "Shortcut baselines": "Classifiers that never see the subject: only the file, the mean colour, "
-    "or the border. A network can learn the same.",
+    "Shortcut baselines": "Classifiers given only the file, the mean colour or brightness, or the "
+    "border. A network could rely on the same cue.",
     "Specificity": "Of the negative cases, the share not called positive.",
     "Temperature": "One number that divides all logits, so that scores become better calibrated; "
     "the order of the classes of a case stays.",
@@ -82,6 +82,9 @@ def entry_of(text: str) -> str:
     >>> entry_of("AUROC, by breast"), entry_of("Macro AUROC, one versus rest"), entry_of("rust")
     ('AUROC', 'AUROC', '')
     """
+    if str(text)[:1].islower() and str(text).split(" ")[0] not in _METHODS:
+        # The name of a setting, "precision", is no measure.
+        return ""
     head = re.split(r"[,(:]", str(text))[0].strip().removesuffix(" %").lower()
     head = head.removeprefix("macro ").removesuffix(" curve.").removesuffix(".")
     return _BY_NAME.get(head) or (
@@ -92,12 +95,13 @@ def entry_of(text: str) -> str:
 _BY_NAME = {name.lower(): name for name in TERMS} | {
     "roc": "AUROC",
     "kappa": "Quadratic weighted kappa",
-    "risk and coverage": "Risk-coverage curve",
+    "error if the least certain are left to a person": "Risk-coverage curve",
     "frozen features": "Probe",
     "shortcuts": "Shortcut baselines",
     "adaptive calibration error": "Expected calibration error",
     "slope": "Calibration slope",
-    "in the large": "Calibration in the large",
+    "in the large": "Calibration-in-the-large",
+    "calibration in the large": "Calibration-in-the-large",
     "calibration line": "Calibration slope",
     "lr+": "Likelihood ratio",
     "lr\N{MINUS SIGN}": "Likelihood ratio",

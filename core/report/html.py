@@ -304,7 +304,7 @@ def _view(block: Block, number: Iterator[int], labels: set[str], heading: str) -
         "note": block.note,
         "svg": _trusted(svg),
         "wide": width is None or float(width[1]) >= WIDE_PX,
-        "data": None if block.data is None else _cells(block.data, _numbers(block.data)),
+        "data": None if block.data is None else _plotted(block.data),
     }
 
 
@@ -355,6 +355,16 @@ def _cells(frame: pd.DataFrame, numeric: Sequence[str]) -> dict[str, Any]:
     shown = frame.astype("object").where(frame.notna(), "")
     rows = list(shown.itertuples(index=False, name=None))
     return {"columns": columns, "rows": rows, "numeric": set(numeric)}
+
+
+def _plotted(frame: pd.DataFrame) -> dict[str, Any]:
+    """The numbers behind a figure, to so many digits as an eye or a check can use."""
+    numeric = _numbers(frame)
+    shown = frame.copy()
+    for name in shown.columns:
+        if shown[name].dtype.kind == "f":
+            shown[name] = [float(f"{value:.5g}") for value in shown[name]]
+    return _cells(shown, numeric)
 
 
 def _numbers(frame: pd.DataFrame) -> list[str]:

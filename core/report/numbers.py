@@ -26,6 +26,7 @@ __all__ = [
     "count",
     "estimate",
     "interval",
+    "joined_points",
     "level_words",
     "metrics_table",
     "number",
@@ -139,6 +140,19 @@ def point_words(name: str) -> str:
         except ValueError:
             return name
     return f"cost {value}" if aim == "cost" and equals else words
+
+
+def joined_points(names: Sequence[str], mark: str) -> str:
+    """Several operating points in words.
+
+    >>> joined_points(["aim: sensitivity 95", "aim: specificity 90"], " and ")
+    'aims: sensitivity 95 and specificity 90'
+    """
+    several = list(dict.fromkeys(names))
+    bare = [name.removeprefix("aim: ") for name in several]
+    if len(several) > 1 and all(name.startswith("aim: ") for name in several):
+        return f"aims: {mark.join(bare)}"
+    return mark.join(several)
 
 
 def rounded_parts(total: float, parts: Sequence[float]) -> tuple[int, list[int]]:

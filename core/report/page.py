@@ -12,6 +12,7 @@ from core.base.outputs import write_text
 from core.base.words import NOT_A_DEVICE
 from core.blocks import Block, Fold, Text
 from core.errors import ResightError
+from core.report.cautions import cautions
 from core.report.characteristics import characteristics_blocks
 from core.report.checklist import checklist_blocks
 from core.report.data_and_training import (
@@ -23,7 +24,7 @@ from core.report.data_and_training import (
 )
 from core.report.external_validation import drift_blocks, input_blocks, recalibration_blocks
 from core.report.fairness import gap_blocks, subgroup_calibration_blocks
-from core.report.first_screen import cautions, first_screen, page_title
+from core.report.first_screen import first_screen, page_title
 from core.report.gallery import error_blocks
 from core.report.html import render_page
 from core.report.model_card import model_card
@@ -172,9 +173,8 @@ def _footer(context: ReportContext) -> str:
     parts = [
         f"Made by resight{f' {version}' if version else ''}.",
         f"Model {model}." if model else "",
-        "Numbers, their intervals and curves stand in metrics.json"
-        + (", those of shortcut baselines in audit.json" if context.audit.get("shortcuts") else "")
-        + "; the app's own sections are counted from predictions.csv.",
+        f"Numbers stand in metrics.json{' and audit.json' * bool(context.audit.get('shortcuts'))}; "
+        "the app's own sections count predictions.csv.",
         NOT_A_DEVICE if context.app is None or context.app.about_people else "",
     ]
     return " ".join(filter(None, parts))

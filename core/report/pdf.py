@@ -82,6 +82,8 @@ _FOLD = re.compile(
     re.DOTALL,
 )
 _NEEDS_WIDTH = re.compile(r'class="[^"]*\b(?:broad|wide|glossary)\b')
+# The first title within what was folded.
+_OWN_TITLE = re.compile(r"<h3>(?P<title>[^<]*)</h3>\n?")
 _POINTER = '<p class="text note pointer">'
 
 
@@ -97,7 +99,12 @@ def on_paper(page: str) -> str:
     def moved(found: re.Match[str]) -> str:
         title, held = found["heading"] or found["title"], found["alone"] or found["body"]
         kind = "part broad" if _NEEDS_WIDTH.search(held) else "part"
+        own = _OWN_TITLE.search(held)
+        if own is not None and own["title"].startswith(title):
+            # What its table is called says the same, and more.
+            title, held = own["title"], held[: own.start()] + held[own.end() :]
         parts.append(f'<div class="{kind}"><h3>A{len(parts) + 1}. {title}</h3>\n{held}</div>')
+        title = found["title"]
         return "" if found["heading"] else f"{_POINTER}{title}: Appendix A{len(parts)}.</p>"
 
     body = _FOLD.sub(moved, page)

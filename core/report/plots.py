@@ -29,6 +29,7 @@ from core.report.drawing import (
     table_of,
 )
 from core.report.html import clean
+from core.report.numbers import joined_points
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,10 +93,11 @@ def confusion_matrix(
             # Never darker than this, so that ink stays readable on it in both themes.
             axes.add_patch(_cell(column, row, 0.62 * share, on_diagonal=row == column))
             count = int(counts[row, column])
-            if is_labelled and count:
-                text = f"{count}\n{100 * share:.0f} %" if k <= 10 else str(count)
+            if is_labelled:
+                text = f"{count}\n{100 * share:.0f} %" if k <= 10 and count else str(count)
                 size = 13 if k <= 10 else 11
-                axes.text(column, row, text, ha="center", va="center", fontsize=size)
+                ink = INK if count else SOFT
+                axes.text(column, row, text, ha="center", va="center", fontsize=size, color=ink)
     axes.set(xlim=(-0.5, k - 0.5), ylim=(k - 0.5, -0.5), xlabel=across, ylabel="True")
     axes.set_aspect("equal")
     is_long = max(map(len, names)) > 8 or k > 6
@@ -192,12 +194,17 @@ def _joined(points: Sequence[tuple[str, float, float]]) -> list[tuple[str, float
             near[0][0].append(name)
         else:
             found.append(([name], x, y))
-    return [("; ".join(dict.fromkeys(names)), x, y) for names, x, y in found]
+    return [(joined_points(names, "; "), x, y) for names, x, y in found]
 
 
 @styled
 def reliability(
-    bins: Mapping[str, Sequence[Mapping[str, float]]], *, title: str, note: str = ""
+    bins: Mapping[str, Sequence[Mapping[str, float]]],
+    *,
+    title: str,
+    note: str = "",
+    x: str = "Predicted score",
+    y: str = "Observed share",
 ) -> Figure:
     """Observed share against predicted score, with the number of cases in each bin below.
 
@@ -206,6 +213,8 @@ def reliability(
             ``share`` (observed), ``n`` and, where known, ``low`` and ``high``.
         title: heading.
         note: what cases these are.
+        x: whose score it is.
+        y: of what the share is.
     """
     extra = 20 * len(bins) if len(bins) > 1 else 0
     canvas, (axes, below) = stack_of(HALF, HALF + 40 + extra, (4, 1))
@@ -236,14 +245,14 @@ def reliability(
         )
         if i == last:
             below.bar(score, [row["n"] for row in kept], width=0.025, color=color)
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="Observed share")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel=y)
     axes.grid()
     if len(bins) > 1:
         legend_below(canvas)
-    below.set(xlabel="Predicted score", ylabel="Cases")
+    below.set(xlabel=x, ylabel="Cases")
     below.grid(axis="y")
     shown: list[dict[str, Any]] = [
-        {"which": name, **row} for name, some in bins.items() for row in some
+        {"which": name, **row} for name, some in bins.items() for row in some if row["n"]
     ]
     return finish(canvas, title, note, table_of(shown))
 
@@ -332,14 +341,16 @@ def decision_curve(
     canvas, axes = canvas_of(HALF, 330 + 20 * len(lines))
     for i, line in enumerate(lines):
         look = (
-            look_of(i) if i == 0 else {"color": SOFT, "linestyle": DASHES[i % 4], "linewidth": 1.2}
+            look_of(i) if i == 0 else {"color": INK, "linestyle": DASHES[i % 4], "linewidth": 1.3}
         )
         if len(line.low):
             axes.fill_between(line.x, line.low, line.high, color=look["color"], alpha=0.14)
         axes.plot(line.x, line.y, label=clean(line.name), **look)
-    top = max((max(line.y) for line in lines if len(line.y)), default=1.0)
+    top = max((max((*line.y, *line.high)) for line in lines if len(line.y)), default=1.0)
+    low = min((min(line.low) for line in lines if len(line.low)), default=0.0)
     axes.set(
-        ylim=(-0.12 * top, 1.08 * top),
+        # Acting on all falls without end; the interval of the model is shown as far as it matters.
+        ylim=(max(min(low, -0.12 * top), -0.4 * top), 1.04 * top),
         xlabel="Threshold of the score",
         ylabel="Net benefit per case",
     )

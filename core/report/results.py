@@ -142,29 +142,26 @@ class Results:
     def _confusion(self, unit: str, matrix: Mapping[str, Any]) -> Figure:
         """Counts of one unit."""
         counts = np.asarray(matrix["counts"], dtype=int)
-        is_decided = self.task.is_two_way or self.task.kind == "multilabel"
+        is_two_way = self.task.is_two_way and self.about.get("threshold") is not None
+        is_decided = is_two_way or self.task.kind == "multilabel"
         return plots.confusion_matrix(
             counts,
             [self.task.title(name) for name in matrix["classes"]],
             title=f"Confusion matrix, by {unit}.",
-            note=f"{quantity(int(counts.sum()), unit)}; percentages and shading are shares of the "
-            f"true class.{self._beside_a_threshold(matrix)}",
+            note=f"{quantity(int(counts.sum()), unit)}; percentages are of the true class."
+            f"{self._beside_a_threshold(matrix)}",
             across="Decided" if is_decided else "Predicted class",
         )
 
     def counts_apart(self) -> bool:
-        """Whether the page counts positive cases at a threshold, and classes without it."""
-        points = self.evaluation.get("operating_points") or []
-        if self.task.kind == "multilabel" or not any(
-            (point.get("sensitivity") or {}).get("value") is not None for point in points
-        ):
-            return False
-        return not self.task.is_two_way or self.about.get("threshold") is None
+        """Whether positive cases are called at a threshold in use, and classes without it."""
+        is_told = self.task.kind == "multilabel" or self.task.is_two_way
+        return not is_told and self.about.get("threshold") is not None
 
     def decided_words(self) -> str:
         """By what cases count as called, wherever no threshold is named beside the number."""
         if self.about.get("threshold") is None:
-            return "by the predicted class, for no operating point is in use"
+            return "by the predicted class"
         return "at the operating point in use"
 
     def _beside_a_threshold(self, matrix: Mapping[str, Any] | None = None) -> str:
@@ -176,8 +173,8 @@ class Results:
         if not self.counts_apart():
             return ""
         told = (
-            f" At operating points, sensitivity and specificity for {self.task.positive_name} are "
-            "counted at a threshold on its score instead, which changes no predicted class"
+            f" Sensitivity and specificity for {self.task.positive_name} are counted at the "
+            "threshold in use instead, which changes no predicted class"
         )
         if matrix is None:
             return f"{told}."
@@ -193,11 +190,29 @@ class Results:
     def discrimination(self) -> list[Block]:
         """The curves of ranking."""
         found = [self._curve(key) for key in ("roc", "pr") if key not in self._drawn]
-        return [figure for figure in found if figure is not None]
+        of_classes = [self._curve(key, of_classes=True) for key in ("roc", "pr")]
+        rest = [figure for figure in of_classes if figure is not None]
+        folded = [Fold("ROC, precision and recall of the classes", rest)] if rest else []
+        return [*(figure for figure in found if figure is not None), *folded]
 
-    def _curve(self, key: str) -> Figure | None:
-        """The ROC curve, or precision against recall; None where no curve is known."""
+    def _is_positive(self, of: object) -> bool:
+        """Whether a curve is that of the positive cases, where more than two are drawn."""
+        positive = list(self.about.get("positive") or [])
+        return bool(positive) and str(of or "").split("+") == positive
+
+    def _curve(self, key: str, *, of_classes: bool = False) -> Figure | None:
+        """The ROC curve, or precision against recall; None where no curve is known.
+
+        Args:
+            key: ``roc`` or ``pr``.
+            of_classes: the curves beside that of the positive cases, where there is one.
+        """
         entries = self.curves.get(key) or []
+        main = [entry for entry in entries if self._is_positive(entry.get("of"))]
+        if main and self.task.kind != "multilabel":
+            entries = [entry for entry in entries if (entry in main) is not of_classes]
+        elif of_classes:
+            return None
         if not entries:
             return None
         is_roc = key == "roc"
@@ -210,10 +225,13 @@ class Results:
             if is_roc
             else ("Precision and recall.", "Recall", "Precision")
         )
-        marks = self._marks() if is_roc else []
+        title = f"{title.removesuffix('.')} of the classes." if of_classes else title
+        if main and not of_classes and len(lines) == 1:
+            title = f"{title.removesuffix('.')} of {lines[0].name}."
+        marks = self._marks() if is_roc and not of_classes else []
         unit = str(self.about.get("unit") or "image")
-        note = f"By {unit}." + (" Dotted: chance. Circles: operating points." if is_roc else "")
-        note = note if marks or not is_roc else f"By {unit}. Dotted: chance."
+        note = f"By {unit}." + (" Dotted: chance." if is_roc else "")
+        note += " Circles: stored thresholds." if marks else ""
         return plots.curves(lines, title=title, x=x, y=y, note=note, diagonal=is_roc, points=marks)
 
     def calibration(self) -> list[Block]:
@@ -230,25 +248,43 @@ class Results:
         blocks += [*self._matching(CALIBRATION, "Errors of scores"), *self._line_of_calibration()]
         if earlier:
             blocks.append(Fold("Errors of scores before temperature scaling", earlier))
-        diagrams = self.curves.get("reliability") or {}
-        heat = (self.evaluation.get("about") or {}).get("temperature")
-        is_scaled = "before" in diagrams or heat not in {None, 1.0}
-        titles = {name: f"{name} temperature scaling" for name in ("before", "after")}
+        return [*blocks, *self._reliability()]
+
+    def _reliability(self) -> list[Block]:
+        """The diagram of the headline's unit; before and after scaling, by image, behind a fold."""
+        stored = self.curves.get("reliability") or {}
+        # The scores in use last, whatever the order in the file.
+        by_image = {name: stored[name] for name in ("before", "after") if name in stored}
+        heat = self.about.get("temperature")
+        is_scaled = "before" in stored or heat not in {None, 1.0}
+        titles = {name: f"{name} temperature scaling" for name in by_image}
         titles = titles if is_scaled else {"after": "scores"}
-        if any(row["n"] for rows in diagrams.values() for row in rows):
-            blocks.append(
-                plots.reliability(
-                    {
-                        titles.get(name, name): rows
-                        for name, rows in diagrams.items()
-                        if name in {"before", "after"} or rows != diagrams.get("after")
-                    },
-                    title="Reliability.",
-                    note="On the diagonal, scores are the shares found. Lines: intervals. "
-                    "Below: cases in each bin.",
-                )
-            )
-        return blocks
+        first = {titles[name]: rows for name, rows in by_image.items() if name in titles}
+        main = {name: rows for name, rows in stored.items() if name not in by_image}
+        is_apart = any(rows != stored.get("after") for rows in main.values())
+        if not any(row["n"] for rows in stored.values() for row in rows):
+            return []
+        if not is_apart:
+            return [self._reliability_of(first, "Reliability.")]
+        folded = Fold(
+            "Reliability by image", [self._reliability_of(first, "Reliability by image.")]
+        )
+        return [self._reliability_of(main, "Reliability."), folded]
+
+    def _reliability_of(
+        self, diagrams: Mapping[str, Sequence[Mapping[str, float]]], title: str
+    ) -> Figure:
+        """Bins of scores against what was right."""
+        is_two_way = self.task.is_two_way
+        return plots.reliability(
+            diagrams,
+            title=title,
+            x=f"Score of {self.task.positive_name}"
+            if is_two_way
+            else "Score of the predicted class",
+            y="Observed share" if is_two_way else "Share right",
+            note="On the diagonal, scores are right. Lines: intervals. Below: cases.",
+        )
 
     def rest(self) -> list[Block]:
         """Rows that no section has shown."""
@@ -379,10 +415,7 @@ class Results:
         if self.task.kind == "multilabel" or not self.evaluation.get("operating_points"):
             return ""
         if self.about.get("threshold") is None:
-            return (
-                "Precision, recall and F1 are of the predicted class; no operating point is in "
-                f"use.{self._beside_a_threshold()}"
-            )
+            return "Precision, recall and F1 are of the predicted class."
         if self.task.is_two_way:
             return "Decided at the operating point in use."
         return f"Precision, recall and F1 are of the predicted class.{self._beside_a_threshold()}"
@@ -448,7 +481,7 @@ class Results:
         why = reasons([{"title": "Calibration line", "reason": line.get("reason")}])
         note = (
             f"Of {self.words_of(line.get('of'))}, on the scale of log odds. A slope below 1: "
-            f"scores too extreme. In the large below 0: scores too high. {why}"
+            f"scores too extreme. Calibration-in-the-large below 0: scores too high. {why}"
         )
         return [
             Table(
@@ -474,7 +507,7 @@ class Results:
 _CALIBRATION_LINE = (
     ("slope", "Slope", "1"),
     ("intercept", "Intercept", "0"),
-    ("in_the_large", "In the large", "0"),
+    ("in_the_large", "Calibration-in-the-large", "0"),
 )
 
 

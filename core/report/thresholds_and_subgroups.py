@@ -18,6 +18,7 @@ from core.report.numbers import (
     count,
     estimate,
     interval,
+    joined_points,
     level_words,
     number,
     pick,
@@ -62,6 +63,9 @@ def operating_blocks(results: Results) -> list[Block]:
         return []
     name = results.task.positive_name
     merged = _merged(points)
+    own = results.evaluation.get("delivered")
+    if own and not any(point.get("active") for point in points):
+        merged = [("predicted class (in use)", own), *merged]
     lines, numbers = [], set[int]()
     notes = Footnotes()
     for title, point in merged:
@@ -88,10 +92,11 @@ def operating_blocks(results: Results) -> list[Block]:
             marked=notes.told,
         )
     ]
-    sources = pd.DataFrame([_source(title, point) for title, point in merged])
+    stored = [(title, point) for title, point in merged if "name" in point]
+    sources = pd.DataFrame([_source(title, point) for title, point in stored])
     sources = sources.loc[:, (sources != "").any()]
     table = Table(sources, title="Where the thresholds came from", numeric=("Threshold",))
-    other = [block for title, point in merged for block in _elsewhere(title, point, name)]
+    other = [block for title, point in stored for block in _elsewhere(title, point, name)]
     blocks.append(Fold("Thresholds, and what to expect at other prevalences", [table, *other]))
     names = {str(point["name"]) for point in points}
     results.claim(r for r in pick(results.rows, subgroup="") if r.get("of") in names)
@@ -107,7 +112,7 @@ def _merged(points: Sequence[Mapping[str, Any]]) -> list[tuple[str, Mapping[str,
         found.setdefault(key if counts else id(point), []).append(point)
     return [
         (
-            " and ".join(dict.fromkeys(point_words(point["name"]) for point in same))
+            joined_points([point_words(point["name"]) for point in same], " and ")
             + (" (in use)" if any(point.get("active") for point in same) else ""),
             next((point for point in same if point.get("active")), same[0]),
         )
@@ -177,7 +182,7 @@ def rule_blocks(results: Results) -> list[Block]:
                 pd.DataFrame(lines),
                 title=f"By {unit}",
                 note=f"{several} have several images. The rule in use was fixed before this "
-                "evaluation; an interval that holds 0 tells no difference from it."
+                "evaluation; an interval that holds 0 does not show a difference from it."
                 + (f" {sentences(first['reason'])}" if first.get("reason") else ""),
                 numeric=tuple(lines[0])[1:],
             )
@@ -337,19 +342,20 @@ def _referral(entry: Mapping[str, Any]) -> list[Block]:
     """What is left when the least certain cases go to a person."""
     blocks: list[Block] = []
     lines = []
+    most = max((int(row["n"]) for row in entry.get("rows") or []), default=0)
     for row in entry.get("rows") or []:
         shown = {**row, "value": row["error"], "percent": True}
         lines.append(
             {
-                "Referred": number(row["referred"], percent=True),
-                "Decided": count(row["n"]),
+                "Left to a person": number(1 - row["n"] / most, percent=True) if most else "",
+                "Predicted": count(row["n"]),
                 "Errors": count(row["errors"]),
                 "Error among these": estimate(shown),
             }
         )
     if lines:
         frame = pd.DataFrame(lines)
-        note = "The cases with the lowest score of the decided class are referred first."
+        note = "The cases with the lowest score of the predicted class are left first."
         if any(0 < float(row["error"]) < RARE_ERROR for row in entry["rows"]):
             note += (
                 f" Where errors are this rare such intervals hold less than they say: "
@@ -357,7 +363,7 @@ def _referral(entry: Mapping[str, Any]) -> list[Block]:
             )
         blocks.append(
             Fold(
-                "What is left when the least certain cases are referred",
+                "Error if the least certain are left to a person",
                 [Table(frame, note=note, numeric=tuple(frame.columns))],
             )
         )
@@ -369,8 +375,12 @@ def _referral(entry: Mapping[str, Any]) -> list[Block]:
             low=entry.get("low") or (),
             high=entry.get("high") or (),
         )
-        note = "Error among the cases that are still decided."
-        blocks.append(plots.risk_coverage(line, title="Risk and coverage.", note=note))
+        note = "Among the others."
+        blocks.append(
+            plots.risk_coverage(
+                line, title="Error if the least certain are left to a person.", note=note
+            )
+        )
     return blocks
 
 

@@ -6,9 +6,11 @@ same words, so that nobody meets two judgements of one model.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from core.base.words import NOT_A_DEVICE, SHORTCUTS
+from core.evaluation.delivered import delivered_rates
 from core.evaluation.verdicts import verdicts
 from core.report.numbers import (
     UNDEFINED,
@@ -28,19 +30,25 @@ if TYPE_CHECKING:
     from core.app import App, ReportContext
 
 __all__ = [
+    "FEW",
     "NO_MEASURE",
     "UNKNOWN_ORIGIN",
     "answers_of",
+    "counted_points",
+    "delivered_of",
     "group_of",
     "headline_of",
     "held_out_words",
     "image_word",
+    "in_force",
     "is_probe_kept",
     "on_cases",
     "use_words",
     "verdict",
 ]
 
+# Of few cases, whatever the app.
+FEW = re.compile(r"^Only |[Tt]oo few|uncertain|call for caution|may be too narrow")
 # In place of an accuracy that was measured on other kinds of inputs; the reason follows.
 NO_MEASURE = "How good this model was on its own held-out images says nothing of these inputs."
 # Of a table made elsewhere: what its training saw, only its maker knows.
@@ -79,22 +87,79 @@ def verdict(context: ReportContext) -> str:
     second = _beside_own_test(found.get("own test"))
     chance = found.get("chance")
     beyond = _beyond_chance(chance, head)
-    ranks = "" if chance is None or chance["answer"] == "yes" else _ranking(context)
-    return f"{first}{beyond}{ranks}{second}{_weak(about)}"
+    ranked = found.get("ranking")
+    if ranked is not None and ranked["answer"] == "yes" and chance is not None:
+        beyond = _in_ranking_alone(chance, ranked, context.task.positive_name)
+    rest = f"{_missed(context)}{_beside_shortcut(found.get('shortcuts'))}"
+    return f"{first}{beyond}{second}{rest}{_weak(about)}"
 
 
-def _ranking(context: ReportContext) -> str:
-    """Where the headline shows nothing: whether positive cases are ranked above the others."""
-    about = context.evaluation.get("about") or {}
-    rows = pick(context.evaluation.get("metrics") or [], of="", subgroup="")
-    areas = [row for row in rows if row["name"] in {"auroc", "auroc_positive"}]
-    row = next(iter(pick(areas, unit=about.get("unit"))), None)
-    if row is None or row.get("low") is None or float(row["low"]) <= 0.5:
-        return ""
+def _in_ranking_alone(chance: Mapping[str, Any], ranked: Mapping[str, Any], name: str) -> str:
+    """The end of the verdict where classes are not shown to be told, and ranks are."""
+    shown = "worse" if chance["answer"] == "no" else "not shown"
     return (
-        f" Cases that are {context.task.positive_name} are ranked above the others more often "
-        f"than by chance: AUROC {estimate(row)}, chance is 0.5."
+        f". Better than chance: for the predicted class {shown} "
+        f"(chance is {_plain(chance)}); for ranking {name} cases shown "
+        f"(AUROC {estimate(ranked)}, chance is {_plain(ranked)})."
     )
+
+
+def delivered_of(context: ReportContext) -> Mapping[str, Any] | None:
+    """How often the calls are right, as stored; of older evaluations, as their tables give it."""
+    if "delivered" in context.evaluation:
+        stored: Mapping[str, Any] | None = context.evaluation["delivered"]
+        return stored
+    tables = {"image": context.predictions, **context.decisions}
+    return delivered_rates(context.evaluation, tables, context.task)
+
+
+def counted_points(context: ReportContext) -> list[Mapping[str, Any]]:
+    """The operating points that were counted at here."""
+    return [
+        point
+        for point in context.evaluation.get("operating_points") or []
+        if (point.get("sensitivity") or {}).get("value") is not None
+    ]
+
+
+def in_force(context: ReportContext) -> Mapping[str, Any] | None:
+    """The rates of what decides: the operating point in use, else the predicted class."""
+    points = counted_points(context)
+    return next((p for p in points if p.get("active")), None) or delivered_of(context)
+
+
+def _missed(context: ReportContext) -> str:
+    """How many positive cases the delivered calls miss."""
+    found = in_force(context) or {}
+    hit = found.get("sensitivity") or {}
+    if not hit.get("n") or "x" not in hit:
+        return ""
+    n, missed = int(hit["n"]), int(hit["n"]) - int(hit["x"])
+    by = "At the operating point in use" if "name" in found else "By the predicted class"
+    return (
+        f" {by}, {f'{missed:,}' if missed else 'none'} of "
+        f"{quantity(n, str(found.get('unit') or 'case'))} that {'is' if n == 1 else 'are'} "
+        f"{context.task.positive_name} {'is' if missed < 2 else 'are'} missed."
+    )
+
+
+def _beside_shortcut(entry: Mapping[str, Any] | None) -> str:
+    """That a baseline without the subject is not shown to be beaten, where it is not."""
+    if entry is None or entry["answer"] == "yes" or entry.get("value") is None:
+        return ""
+    name, percent = str(entry["against"]["words"]), bool(entry["percent"])
+    own, other = (number(of["value"], percent=percent) for of in (entry, entry["against"]))
+    worse = "does worse" if entry["answer"] == "no" else "is not shown to do better"
+    return (
+        f" It {worse} than {SHORTCUTS.get(name, name)} alone "
+        f"({_inside(str(entry['title']))} {own} against {other})."
+    )
+
+
+def _plain(entry: Mapping[str, Any]) -> str:
+    """The value of chance: 0, 0.5, 33.3 %."""
+    value = float(entry["against"]["value"])
+    return number(value, percent=True) if entry["percent"] else f"{value:g}"
 
 
 def _weak(about: Mapping[str, Any]) -> str:
@@ -110,7 +175,7 @@ def _beyond_chance(entry: Mapping[str, Any] | None, head: Mapping[str, Any]) -> 
     """The end of the verdict: whether this is more than guessing gives."""
     if entry is None:
         return "."
-    chance = number(entry["against"]["value"], percent=bool(entry["percent"]))
+    chance = _plain(entry)
     is_head = entry["title"] == head.get("title")
     basis = (
         f"chance is {chance}"
@@ -212,7 +277,7 @@ def _inside(title: str) -> str:
 
 
 def held_out_words(context: ReportContext, *, word: str = "image") -> list[str]:
-    """The verdict, then each baseline that the model is not shown to beat.
+    """The verdict, then the probe if the model is not shown to beat it.
 
     For pages beside which no report stands: a list of predictions, a map.
 
@@ -224,19 +289,17 @@ def held_out_words(context: ReportContext, *, word: str = "image") -> list[str]:
         return []
     said = [verdict(context)]
     for entry in answers_of(context):
-        if entry["answer"] == "yes" or entry["question"] not in {"probe", "shortcuts"}:
-            continue
         beside = entry.get("against") or {}
-        if beside.get("value") is None or entry.get("value") is None:
+        if entry["question"] != "probe" or entry["answer"] == "yes" or beside.get("value") is None:
             continue
-        name = str(beside.get("words"))
-        what = f"{SHORTCUTS[name]} alone" if name in SHORTCUTS else name
         percent = bool(entry.get("percent"))
         own, other = (number(of["value"], percent=percent) for of in (entry, beside))
         said.append(
-            f"It is not shown that the model does better than {what}: {entry['title']} {own} "
-            f"against {other}."
+            f"It is not shown that the model does better than {beside['words']}: "
+            f"{entry['title']} {own} against {other}."
         )
+    # How few cases that rests on, which no report says beside these pages.
+    said += [text for text in context.evaluation.get("cautions") or [] if FEW.search(str(text))]
     return [in_words(sentence, word) for sentence in said]
 
 

@@ -22,6 +22,7 @@ from core.base.tables import as_text
 from core.data.attempt import attempt
 from core.errors import RunError
 from core.evaluation.characteristics import characteristics_of
+from core.evaluation.delivered import delivered_rates
 from core.evaluation.verdicts import verdicts
 from core.report.page import write_report
 from core.report.pdf import write_pdf
@@ -119,6 +120,7 @@ def write_evaluation(
     evaluation["verdicts"] = verdicts(
         evaluation, task, audit, is_probe=bool(kept) and all(name == "probe" for name in kept)
     )
+    evaluation["delivered"] = delivered_rates(evaluation, decisions, task)
     evaluation["characteristics"] = characteristics_of(
         manifest,
         task,

@@ -117,7 +117,7 @@ def look(
         table = table.assign(split=table["split"].replace("val", "train"))
         share = float(wanted.get("val", 0.15))
         sentences = (
-            f"Cross-validated in {folds} folds drawn by resight, stratified by class, with every "
+            f"Cross-validated in {folds} folds drawn at random, stratified by class, with every "
             "group in one: each image is judged by the network that saw nothing of its fold. "
             f"{share:.0%} of the other folds chose that network's epoch.",
         )

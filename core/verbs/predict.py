@@ -216,12 +216,16 @@ def complete(
         summary = summarise(run, context, begun.found, files)
         summary["failed_exports"] = failed
         said = Said(
-            title=f"{run.app.title}: {quantity(len(predictions), 'input')} predicted",
+            title=f"{run.app.title}: {_how_many(predictions)} predicted",
             lead=use_words(run.app),
             told=told_of(run, summary),
             warnings=summary["warnings"],
             notes=begun.found.notes,
-            files=[name for name in files if not LETTER.search(name)],
+            # A page before the tables: a map is what a field is read from.
+            files=sorted(
+                (name for name in files if not LETTER.search(name)),
+                key=lambda name: not name.endswith(".html"),
+            ),
         )
         point = run.content.get("operating_point") or {}
         write_predictions_page(
@@ -236,6 +240,12 @@ def complete(
         seal(out, without=(JOURNAL,))
         (out / JOURNAL).unlink(missing_ok=True)
     return {**summary, "out": str(out)}
+
+
+def _how_many(predictions: pd.DataFrame) -> str:
+    """How many inputs have a score, of how many if not all."""
+    n, ok = len(predictions), int((predictions["status"] == "ok").sum())
+    return quantity(n, "input") if ok == n else f"{ok:,} of {quantity(n, 'input')}"
 
 
 def _context(

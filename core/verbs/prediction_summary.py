@@ -38,7 +38,8 @@ def told_of(run: Run, summary: Mapping[str, Any]) -> list[str]:
         said = ", ".join(f"{sides.get(k, k)} {n:,}" for k, n in part["decisions"].items())
         doubt = f"; {part['n_doubtful']:,} in doubt" if part["n_doubtful"] else ""
         counts.append(f" {quantity(part['n'], unit)}: {said}{doubt}.")
-    found.append(f"How it decides: {rule.replace(': ', '; ')}.{''.join(counts)}")
+    rule = rule.replace("no threshold in use: ", "each input gets the ")
+    found.append(f"How it decides: {rule}.{''.join(counts)}")
     if run.task.kind == "ordinal":
         between = (
             "lies between cuts that were chosen on validation"
@@ -80,7 +81,9 @@ def _held_out(run: Run, context: ExportContext) -> str:
         return ""
     n, of = int(is_unfamiliar(predictions).sum()), int((predictions["status"] == "ok").sum())
     rest = (
-        f" It says nothing of the {n:,} of {of:,} inputs here that are {UNFAMILIAR}." if n else ""
+        f" These numbers do not hold for the {n:,} of {of:,} inputs that are {UNFAMILIAR}."
+        if n
+        else ""
     )
     return f"How good this model was: {' '.join(said)}{rest}"
 

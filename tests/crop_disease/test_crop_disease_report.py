@@ -157,7 +157,7 @@ def test_photos_with_several_diseases_are_judged_apart() -> None:
     assert table.frame["Called another disease on them"].tolist() == ["0", "3"]
     # Of one disease: two of rust and three of four of miner are right, 5 of 6.
     assert table.frame.iloc[:, 2].str.startswith(("83.3", "25.0")).all()
-    assert "does not say that no other disease is there" in table.note
+    assert "does not rule out the others" in table.note
 
 
 def test_nothing_is_said_of_several_diseases_where_the_data_name_none() -> None:

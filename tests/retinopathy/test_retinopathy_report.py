@@ -71,9 +71,7 @@ def test_the_screening_table_counts_ungradable_patients_both_ways(predicted: Pre
     )
     blocks = screening(context(table))
     assert isinstance(blocks[0], Table)
-    assert "2 patients with an eye that no photograph lets be judged are counted as" in (
-        blocks[0].note
-    )
+    assert "2 patients with an ungradable eye are counted as referred" in blocks[0].note
     folded = blocks[-1]
     assert isinstance(folded, Fold)
     (apart,) = folded.blocks
@@ -141,17 +139,35 @@ def test_the_first_screen_counts_patients_as_the_table_of_referral_does(
     predicted: Predicted,
 ) -> None:
     table = predicted(*FIVE)
-    point = {"name": "high sensitivity", "threshold": 0.5, "sensitivity": {"value": 0.5}}
-    shown = context(table, operating_points=[point])
+    point = {"name": "high sensitivity", "threshold": 0.1, "sensitivity": {"value": 1.0}}
     # Patients 1 and 4 are called, 5 cannot be judged; of 1, 2 and 5 the second is missed.
-    assert plain(referral_words(shown)) == (
-        "By patient, 3 of 5 would be referred (600 of 1,000), 1 of them with an eye that no "
-        "photograph lets be judged. Of 3 referable patients 1 is missed."
+    told = (
+        "3 of 5 are referred (600 of 1,000), 1 of them because an eye is ungradable. Of 3 "
+        "referable patients 1 is missed (sensitivity 66.7 % ("
+    )
+    # A threshold that is not in use refers nobody.
+    shown = context(table, operating_points=[point])
+    assert plain(referral_words(shown)).startswith(
+        f"By patient (the worse eye) and by the predicted grade, {told}"
     )
     block = screening(shown)[0]
     assert isinstance(block, Table)
-    assert list(block.frame.iloc[1][["Referred of 1,000", "Missed of 1,000"]]) == ["600", "200"]
-    assert referral_words(context(table)) == ""
+    assert list(block.frame.iloc[0][["Referred of 1,000", "Missed of 1,000"]]) == ["600", "200"]
+    used = context(table, operating_points=[{**point, "active": True}])
+    assert "at the operating point in use, 5 of 5 are referred" in plain(referral_words(used))
+    assert list(block.frame.iloc[1][["Referred of 1,000", "Missed of 1,000"]]) == ["1,000", "0"]
+
+
+def test_grave_eyes_below_referable_are_told(predicted: Predicted) -> None:
+    # Of four severe or proliferative eyes one is found, one is graded mild and two none.
+    counts = np.zeros((5, 5), dtype=int)
+    counts[3, [0, 2]], counts[4, [0, 1]] = 1, 1
+    matrix = {"image": {"classes": ["0", "1", "2", "3", "4"], "counts": counts.tolist()}}
+    said = plain(referral_words(context(predicted(*FIVE), confusion=matrix)))
+    assert said.endswith(
+        "Of 4 images with severe or proliferative disease, 3 are graded below referable, 2 of "
+        "them as none."
+    )
 
 
 def test_ungradable_photographs_are_counted_by_reason(predicted: Predicted) -> None:

@@ -167,14 +167,14 @@ def _areas(context: ReportContext, rows: pd.DataFrame) -> list[Block]:
             note=f"{of_tiles}, {area_words(float(hectares.sum()))}, in "
             f"{count(n_groups)} groups. "
             "User's accuracy: of the ground called so, how much is. Producer's: of the ground that "
-            "is so, how much was called so. 95 % intervals over groups, exact where no "
-            "error was seen. A prediction corrects the areas "
-            "of a field by these errors (Olofsson et al. 2014, doi:10.1016/j.rse.2014.02.015).",
+            "is so, how much was called so. Tiles at the edge count by their part inside. A "
+            "prediction corrects the areas of a field by these errors (Olofsson et al. 2014, "
+            "doi:10.1016/j.rse.2014.02.015).",
             numeric=tuple(frame.columns[1:]),
         ),
         Text(
             f"Of the ground of these {of_tiles}, {shown(np.ones(len(rows), bool))} is called "
-            "rightly; a map weights them by its own areas."
+            "rightly."
         ),
     ]
 
