@@ -34,7 +34,6 @@ __all__ = [
     "bootstrap_p",
     "cases_for_auroc",
     "cases_to_halve",
-    "enough_events",
     "mcnemar",
     "mcnemar_of",
     "paired_difference",
@@ -277,26 +276,6 @@ def precision_of(row: Mapping[str, Any], word: str) -> dict[str, Any] | None:
         "more_groups": more_groups,
         "words": words,
     }
-
-
-def enough_events(events: int, others: int, *, of: str = "events") -> str:
-    """Whether numbers of cases allow a judgement; empty if they do.
-
-    >>> enough_events(7, 300)
-    '7 events are too few to judge (fewer than 10).'
-    >>> enough_events(60, 300)
-    '60 events call for caution (fewer than 100); 180 more would halve the intervals.'
-    """
-    fewest, word = (events, of) if events <= others else (others, f"non-{of}")
-    if fewest < 10:
-        return f"{fewest} {word} are too few to judge (fewer than 10)."
-    if fewest < 100:
-        more = cases_to_halve(fewest)
-        return (
-            f"{fewest} {word} call for caution (fewer than 100); {more} more would halve the "
-            "intervals."
-        )
-    return ""
 
 
 # --------------------------------------------------------------------------- size of a study
