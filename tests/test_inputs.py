@@ -100,6 +100,7 @@ def table(
 
 ROWS = "path,label\n0.png,rust\n1.png,healthy\n2.png,rust\n3.png,healthy\n"
 TWO = {"rust": 2, "healthy": 2}
+CUB = ("001.X", "001.X", "002.Y", "002.Y")
 TABLE = dict.fromkeys(("0.png", "1.png", "2.png", "3.png"))
 
 
@@ -415,6 +416,55 @@ FOLDERS = (
         folders("control", "test"),
         {"control": 2, "test": 2},
         ("classes: 2 folders (control, test).",),
+    ),
+    Case(
+        "train and validation in one folder, train_val/, beside test/",
+        folders("train_val/a", "train_val/b", "test/a", "test/b"),
+        {"a": 4, "b": 4},
+        ("folders test, train_val",),
+        splits={"train": 4, "test": 4},
+    ),
+    Case(
+        "what trains under a name that says nothing, beside test/ with the same classes",
+        folders("development/a", "development/b", "test/a", "test/b"),
+        says=("no folder is called like the training split", "Rename development"),
+    ),
+    Case(
+        "a download packed twice, with test/test/ beside it (New Plant Diseases)",
+        folders(
+            *(f"Plants/Plants/{s}/{c}" for s in ("train", "valid") for c in ("rust", "scab")),
+            "test/test",
+        ),
+        {"rust": 4, "scab": 4},
+        ("test/ has 2 unlabelled images",),
+        splits={"train": 4, "val": 4},
+    ),
+    Case(
+        "a download that holds itself (chest X-ray pneumonia)",
+        folders(*(f"{b}{s}/{c}" for b in ("", "x/") for s in ("train", "test") for c in "ab")),
+        {"a": 4, "b": 4},
+        ("x/ has 8 images, left out",),
+        splits={"train": 4, "test": 4},
+    ),
+    Case(
+        "images and masks in each class, a workbook for each class (COVID radiography)",
+        folders("COVID/images", "COVID/masks", "Normal/images", "Normal/masks"),
+        {"COVID": 2, "Normal": 2},
+        ("4 masks below them",),
+    ),
+    Case(
+        "magnifications above the classes (BreakHis)",
+        folders(*(f"{m}/{c}" for m in ("40X", "100X") for c in ("benign", "malignant"))),
+        {"benign": 4, "malignant": 4},
+        ("40X lie above them",),
+    ),
+    Case(
+        "boxes of a detector (YOLO)",
+        both(
+            folders("images/train", "images/val"),
+            lambda root: _written(root / "train.txt", "0 .5 .5 .2 .2\n") and None,
+        ),
+        says=("no class folders lie in them",),
     ),
     Case(
         "a flat folder without a table",
@@ -811,6 +861,145 @@ TABLES = (
         "two tables that contradict each other",
         several(("a.csv", ROWS), ("b.csv", ROWS.replace("0.png,rust", "0.png,healthy"))),
         says=("say different classes of 1 images",),
+    ),
+    Case(
+        "a list of names for each split beside a table of classes (NIH chest X-ray)",
+        several(
+            ("t.csv", ROWS),
+            ("train_val_list.txt", "0.png\n1.png\n"),
+            ("test_list.txt", "2.png\n3.png\n"),
+        ),
+        TWO,
+        ("The split is that of the tables test_list.txt, train_val_list.txt",),
+        splits={"train": 2, "test": 2},
+    ),
+    Case(
+        "a list of names for each split beside class folders",
+        both(
+            folders("a", "b"),
+            lambda root: _written(root / "train.txt", "a/0.png\nb/0.png\n") and None,
+            lambda root: _written(root / "test.txt", "a/1.png\nb/1.png\n") and None,
+        ),
+        {"a": 2, "b": 2},
+        splits={"train": 2, "test": 2},
+    ),
+    Case(
+        "a table of patients, a folder for each",
+        both(
+            folders("P001", "P002", "P003"),
+            lambda root: _written(root / "t.csv", "patient_id,label\nP001,a\nP002,b\nP003,a\n"),
+        ),
+        {"a": 4, "b": 2},
+        ("3 row(s) of t.csv name folders by patient_id",),
+        groups=3,
+    ),
+    Case(
+        "a table of studies, a folder for each, no headings (MURA)",
+        both(
+            folders("train/XR/p1/s1", "train/XR/p2/s1"),
+            lambda root: _written(root / "t.csv", "M/train/XR/p1/s1/,0\nM/train/XR/p2/s1/,1\n"),
+        ),
+        {"0": 2, "1": 2},
+        ("name folders",),
+    ),
+    Case(
+        "a table that describes the class folders",
+        both(
+            folders("x", "y"),
+            lambda root: _written(root / "t.csv", "name,label\nx,0\ny,1\n") and None,
+        ),
+        {"x": 2, "y": 2},
+        ("none of its columns names them",),
+    ),
+    Case(
+        "a table of the images in val/ beside class folders in train/",
+        both(
+            folders("train/a", "train/b"),
+            lambda root: put(root, "val/0.png", "val/1.png") and None,
+            lambda root: _written(root / "val.csv", "file,label\n0.png,a\n1.png,b\n") and None,
+        ),
+        says=("does not list 4 images", "--label-column folder"),
+    ),
+    Case(
+        "the same, settled",
+        both(
+            folders("train/a", "train/b"),
+            lambda root: put(root, "val/0.png", "val/1.png") and None,
+            lambda root: _written(root / "val.csv", "file,label\n0.png,a\n1.png,b\n"),
+        ),
+        {"a": 1, "b": 1},
+    ),
+    Case(
+        "rows of training images, of which only those of test are there",
+        both(
+            lambda root: put(root, "test/1.png", "test/2.png") and None,
+            lambda root: _written(root / "t.csv", "path,label\ntrain/1.png,a\ntrain/2.png,b\n"),
+        ),
+        says=("are not there",),
+    ),
+    Case(
+        "rows with a number and a name, no headings (CUB)",
+        both(
+            folders("images/001.X", "images/002.Y"),
+            lambda root: (
+                _written(
+                    root / "images.txt",
+                    "".join(f"{k} {c}/{k % 2}.png\n" for k, c in enumerate(CUB, 1)),
+                )
+                and None
+            ),
+        ),
+        {"001.X": 2, "002.Y": 2},
+    ),
+    Case(
+        "marks in a label that nobody sees",
+        table(rows_of("path,label", "rust", "rust\u200b", "ok\u00a0", "\u2060ok")),
+        {"rust": 2, "ok": 2},
+    ),
+    Case(
+        "a class that is not known",
+        table(rows_of("path,label", "rust", "unknown", "ok", "?")),
+        {"rust": 1, "unknown": 1, "ok": 1, "?": 1},
+        ("--label-map '?=,unknown='",),
+    ),
+    Case(
+        "the paths of a bucket, one JSON object a line (AWS .manifest)",
+        table(
+            "".join(f'{{"source-ref":"s3://b/{k}.png","class":{k % 2}}}\n' for k in range(4)),
+            "t.manifest",
+        ),
+        {"0": 2, "1": 2},
+        ("hold the path of another place",),
+    ),
+    Case(
+        "split, path and label without headings (AutoML)",
+        table(
+            "".join(
+                f"{'TRAIN' if k < 2 else 'TEST'},gs://b/{k}.png,{'ab'[k % 2]}\n" for k in range(4)
+            )
+        ),
+        {"a": 2, "b": 2},
+        splits={"train": 2, "test": 2},
+    ),
+    Case(
+        "a web page in place of the table",
+        table("<!DOCTYPE html><html><body>Sign in</body></html>"),
+        says=("it is a web page",),
+    ),
+    Case(
+        "a pointer of Git LFS in place of the table",
+        table("version https://git-lfs.github.com/spec/v1\noid sha256:a\nsize 9\n"),
+        says=("git lfs pull",),
+    ),
+    Case(
+        "a workbook that a password protects",
+        table(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "t.xlsx"),
+        says=("one that a password protects",),
+    ),
+    Case(
+        "lines that end as on old Macs",
+        table(ROWS.replace("\n", "\r")),
+        TWO,
     ),
     Case(
         "a form for answers (sample_submission.csv)",

@@ -47,8 +47,9 @@ def index(source: Source) -> Manifest:
         given = [name for name in OF_RASTERS if source.options.get(name)]
         if given:
             msg = (
-                f"--{given[0]}: speaks of a raster of a field, and {photos[0]} is none. Pass a "
-                "GeoTIFF, a folder of GeoTIFF, or a WebODM project."
+                f"--{given[0]}: speaks of a raster of a field, and {photos[0]} is none that is "
+                "read. Pass a GeoTIFF, a folder of GeoTIFF, or a WebODM project; gdal_translate "
+                "makes a GeoTIFF of a JPEG 2000, VRT, IMG or a picture with a world file."
             )
             raise ManifestError(msg)
         return index_photos(source)

@@ -94,8 +94,26 @@ VENDORS: Mapping[str, str] = {
 }
 
 _VIEWS = "XCCL|XCCM|XCC|MLO|LMO|SIO|ISO|CC|ML|LM|AT|FB"
-_VIEW = re.compile(rf"(?<![A-Z])(?:(LEFT|RIGHT|LT|RT|L|R)[\s_-]*)?({_VIEWS})(?![A-Z])")
+_SIDES = "LEFT|RIGHT|LT|RT|L|R"
+_VIEW = re.compile(rf"(?<![A-Z])(?:({_SIDES})[\s_-]*)?({_VIEWS})(?:[\s_-]*({_SIDES}))?(?![A-Z])")
 _SIDE = re.compile(r"(?<![A-Z])(LEFT|RIGHT)(?![A-Z])")
+# The same written out, and in other languages -> as above.
+_WRITTEN_OUT: Mapping[str, re.Pattern[str]] = {
+    "MLO": re.compile(
+        r"MEDIO[\s_-]?LATERA\w*[\s_-]*(?:OBL\w+|SCHR\w+)|OBL\w+[\s_-]*MEDIO[\s_-]?LATERA\w*"
+    ),
+    "LMO": re.compile(r"LATERO[\s_-]?MEDIA\w*[\s_-]*OBL\w+"),
+    "XCC": re.compile(r"EXAGG\w+[\s_-]*CRANIO[\s_-]?CAUDA\w*"),
+    "CC": re.compile(r"(?:C|K)R(?:A|\u00c2)NIO[\s_-]?(?:C|K)AUDA\w*"),
+    "ML": re.compile(r"MEDIO[\s_-]?LATERA\w*"),
+    "LM": re.compile(r"LATERO[\s_-]?MEDIA\w*"),
+    "RIGHT": re.compile(
+        r"(?<![A-Z])(?:RECHTS|RECHTE?|DROITE?|DERECH[AO]|DIREIT[AO]|DESTR[AO])(?![A-Z])"
+    ),
+    "LEFT": re.compile(
+        r"(?<![A-Z])(?:LINKS|LINKE?|GAUCHE|IZQUIERD[AO]|ESQUERD[AO]|SINISTR[AO])(?![A-Z])"
+    ),
+}
 # Published with side and view only here, and cut-outs of the same film beside it.
 _CBIS = re.compile(r"^(?:Mass|Calc)-(?:Training|Test)_(P_\d+)_(LEFT|RIGHT)_(CC|MLO)(_\d+)?$")
 
@@ -169,12 +187,16 @@ def side_and_view(text: str) -> tuple[str, str]:
 
     >>> side_and_view("RIGHT CC"), side_and_view("20586908_6c613a_MG_L_ML_ANON")
     (('R', 'CC'), ('L', 'ML'))
-    >>> side_and_view("LMLO"), side_and_view("ROUTINE")
-    (('L', 'MLO'), ('', ''))
+    >>> side_and_view("LMLO"), side_and_view("ROUTINE"), side_and_view("CC_R")
+    (('L', 'MLO'), ('', ''), ('R', 'CC'))
+    >>> side_and_view("Cranio-caudal links"), side_and_view("oblicua mediolateral derecha")
+    (('L', 'CC'), ('R', 'MLO'))
     """
     upper = text.upper()
+    for word, pattern in _WRITTEN_OUT.items():
+        upper = pattern.sub(f" {word} ", upper)
     found = _VIEW.search(upper)
-    side = (found[1] or "")[:1] if found else ""
+    side = (found[1] or found[3] or "")[:1] if found else ""
     if not side and (word := _SIDE.search(upper)):
         side = word[1][0]
     return side, found[2] if found else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["NOT_A_DEVICE", "SHORTCUTS", "apart", "percent", "plural", "quantity"]
+__all__ = ["NOT_A_DEVICE", "SHORTCUTS", "apart", "percent", "plural", "quantity", "without_marks"]
 
 NBSP = "\N{NO-BREAK SPACE}"
 # Of whatever is about people; see ``App.about_people``.
@@ -13,6 +13,8 @@ SHORTCUTS = {
     "colour": "the mean colour or brightness",
     "border": "twelve patches along the border",
 }
+# Spaces without width, joiners of words, soft hyphens, marks of direction and of byte order.
+_INVISIBLE = dict.fromkeys((0x200B, 0x2060, 0xFEFF, 0xAD, 0x200E, 0x200F, 0x202A, 0x202C))
 
 
 # Nouns that follow no rule: what groups are called in tables of users.
@@ -42,6 +44,15 @@ def plural(word: str, n: float = 2) -> str:
     if word.endswith("y") and word[-2:-1] not in set("aeiou"):
         return word[:-1] + "ies"
     return word + ("es" if word.endswith(("s", "x", "z", "ch", "sh")) else "s")
+
+
+def without_marks(text: str) -> str:
+    """Text without marks that nobody sees, as web pages and Word leave them.
+
+    >>> without_marks("ru" + chr(0x200B) + "st" + chr(0xFEFF))
+    'rust'
+    """
+    return text if text.isascii() else text.translate(_INVISIBLE)
 
 
 def apart(*values: float, digits: int = 4) -> list[str]:

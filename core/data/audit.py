@@ -47,6 +47,9 @@ PASSED, WARNING, UNKNOWN = "passed", "warning", "cannot be checked"
 # Times as many images as the rarest class from which the commonest drowns it.
 _IMBALANCED = 20
 
+# Share of the range of 16 bits below which all values of a set end where fewer bits were stored.
+_DARK = 0.26
+
 _FACT_COLUMNS = (
     *("image_id", "height", "width", "channels", "dtype", "bytes", "format"),
     *("sha256", "brightness", "contrast"),
@@ -386,6 +389,15 @@ def _forms(read: Sequence[Facts]) -> _Check:
             f"{masks[0].image_id}), beside {len(read) - len(masks):,} that hold more. If they are "
             "masks of others, they count as images of their class: move them into a folder called "
             f"masks, or add _mask to their names. {told}."
+        )
+        return _Check("forms", title, WARNING, words)
+    deep = [entry.highest for entry in read if entry.dtype == "uint16"]
+    if deep and 0 < max(deep) < _DARK:
+        top = round(max(deep) * 65535)
+        words = (
+            f"{quantity(len(deep), '16-bit image')} with no value above {top:,} of 65,535, as "
+            f"values of {top.bit_length()} bits have: nearly black, unless the app stretches each "
+            f"image by itself. Scale them to the full range, or export them as 8 bits. {told}."
         )
         return _Check("forms", title, WARNING, words)
     if len(kinds) > 1:

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from core.base.words import quantity
+from core.base.words import quantity, without_marks
 from core.data.folder_words import (
     is_class_word,
     is_image_folder,
@@ -144,8 +144,8 @@ def label_by_folder(
             entry.reason = "it lies outside of the class folders"
             continue
         # Some systems write an accent as a sign of its own: one name must not be two classes.
-        entry.label = unicodedata.normalize("NFC", part[-1] if wanted == "parent" else part[d])
-        entry.label = entry.label.strip()
+        name = without_marks(part[-1] if wanted == "parent" else part[d])
+        entry.label = unicodedata.normalize("NFC", name).strip()
         entry.split = level.splits.get(path, "")
         if path in level.tops:
             entry.extras.setdefault("folder", "/".join(level.tops[path]))
@@ -213,35 +213,14 @@ def _split_level(level: _Level, folder: Path, names: Counter[str], known: set[st
         return False
     deep = {name for name in words if level.below(name)}
     if not deep:
-        if len(words) == len(names) > 1:
-            msg = (
-                f"{readable(str(folder))}: its folders ({_few(sorted(names))}) are called like "
-                "splits, and no class folders lie in them, so nothing says the class of an image. "
-                "Add a table with the columns path and label to the folder, or sort the images "
-                "into one folder per class; if these are classes, pass --label-column folder."
-            )
-            raise ManifestError(msg)
-        others = [name for name in names if name not in words]
-        if len(others) == 1 and _holds_classes(level, others[0], known):
-            # One folder of class folders under any name, beside a flat test/.
-            for name in words:
-                paths = level.within(name)
-                level.put_aside(paths, f"{name}/ has no class folders, so it has no label")
-                level.left_out.append(f"{name}/ has {_images(len(paths), 'unlabelled ')}, left out")
-            return True
-        is_trial = set(words.values()) == {"test"} and set(map(same_name, others)) <= _CONTROLS
-        if others and not is_trial:
-            name = min(words)
-            msg = (
-                f"{readable(str(folder))}: {name}/ is called like a split and holds images without "
-                f"class folders, beside {_folders(len(others))} ({_few(sorted(names))}). "
-                f"Pass --label-map '{name}=' if its images have no label and are to be left out, "
-                f"or --label-map '{name}={name}' if it is a class."
-            )
-            raise ManifestError(msg)
-        return False
-    deep -= _without_the_classes(level, words, deep)
+        return _flat_splits(level, folder, words, known)
     outside = [name for name in names if name not in words]
+    if "train" not in {words[name] for name in deep}:
+        _meet_others(level, folder, [name for name in outside if level.below(name)], deep)
+        deep = {name for name in deep if name in level.names()}
+        if not deep:
+            return True
+    deep -= _without_the_classes(level, words, deep)
     for name in (*outside, *(name for name in words if name not in deep)):
         paths = level.within(name)
         if name in words:
@@ -263,6 +242,70 @@ def _split_level(level: _Level, folder: Path, names: Counter[str], known: set[st
     level.above.append(" and ".join(f"{name}/" for name in sorted(deep)))
     level.depth += 1
     return True
+
+
+def _flat_splits(level: _Level, folder: Path, words: Mapping[str, str], known: set[str]) -> bool:
+    """Leave out folders that are called like splits and hold no folders; True if that was done.
+
+    Raises:
+        ManifestError: nothing says whether one is a class.
+    """
+    names = level.names()
+    if len(words) == len(names) > 1:
+        msg = (
+            f"{readable(str(folder))}: its folders ({_few(sorted(names))}) are called like "
+            "splits, and no class folders lie in them, so nothing says the class of an image. "
+            "Add a table with the columns path and label to the folder, or sort the images "
+            "into one folder per class; if these are classes, pass --label-column folder."
+        )
+        raise ManifestError(msg)
+    others = [name for name in names if name not in words]
+    if len(others) == 1 and _holds_classes(level, others[0], known):
+        # One folder of class folders under any name, beside a flat test/.
+        for name in words:
+            paths = level.within(name)
+            level.put_aside(paths, f"{name}/ has no class folders, so it has no label")
+            level.left_out.append(f"{name}/ has {_images(len(paths), 'unlabelled ')}, left out")
+        return True
+    is_trial = set(words.values()) == {"test"} and set(map(same_name, others)) <= _CONTROLS
+    if others and not is_trial:
+        name = min(words)
+        msg = (
+            f"{readable(str(folder))}: {name}/ is called like a split and holds images without "
+            f"class folders, beside {_folders(len(others))} ({_few(sorted(names))}). "
+            f"Pass --label-map '{name}=' if its images have no label and are to be left out, "
+            f"or --label-map '{name}={name}' if it is a class."
+        )
+        raise ManifestError(msg)
+    return False
+
+
+def _meet_others(level: _Level, folder: Path, others: Sequence[str], deep: Collection[str]) -> None:
+    """Look beside ``test/`` for what trains, where no folder is called so.
+
+    A folder of folders of any name may hold what trains: ``test/`` is left out if none of the
+    folders next to its images is one of theirs, else the two are a question.
+
+    Raises:
+        ManifestError: folders of equal names lie in both.
+    """
+    ends = {name: {level.parts[path][-1] for path in level.within(name)} for name in others}
+    for name in sorted(deep) if others else ():
+        inner = {level.parts[path][-1] for path in level.within(name)}
+        shared = sorted(word for other in others for word in ends[other] if word in inner)
+        if shared:
+            other = next(other for other in others if shared[0] in ends[other])
+            msg = (
+                f"{readable(str(folder))}: {name}/ is called like a split, no folder is called "
+                f"like the training split, and {other}/ holds the same folders ({_few(shared)}). "
+                f"Rename {other} to train if it trains, or pass one of them: {folder / other}."
+            )
+            raise ManifestError(msg)
+        paths = level.within(name)
+        level.put_aside(
+            paths, f"{name}/ has none of the class folders of {others[0]}/, so it has no label"
+        )
+        level.left_out.append(f"{name}/ has {_images(len(paths), 'unlabelled ')}, left out")
 
 
 def _without_the_classes(

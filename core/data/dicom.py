@@ -69,6 +69,8 @@ DECODERS: Mapping[str, tuple[str, ...]] = {
 # Names by which a file is meant as DICOM; many have none at all.
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima"})
 _DEFLATED = "1.2.840.10008.1.2.1.99"
+# Uncompressed, the highest byte of a value last.
+_LITTLE = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.1", _DEFLATED})
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
 # Begins the transfer syntax of every JPEG.
 _JPEG = "1.2.840.10008.1.2.4."
@@ -109,16 +111,43 @@ def open_dicom(path: Path, *, tags: Sequence[str] | None = None) -> Dataset:
             meta = read_file_meta_info(path)
             if meta.get("TransferSyntaxUID", "") == _DEFLATED:
                 _check_inflated_size(path, meta)
-            return pydicom.dcmread(
+            read = pydicom.dcmread(
                 path,
                 stop_before_pixels=tags is not None,
                 specific_tags=None if tags is None else list(tags),
             )
+            _complete(read)
         except ImageError:
             raise
         except Exception as error:
             # pydicom's parsers raise nearly every builtin on damaged bytes.
             refuse(f"its DICOM header cannot be read ({type(error).__name__})")
+        return read
+
+
+def _complete(dataset: Dataset) -> None:
+    """Fill in of the description of the pixels what is empty or absent and can be but one thing.
+
+    Codes in lower case are read as in capitals. One sample is all that grey has; values of which
+    none has its highest bit set are the same signed and unsigned.
+    """
+    for name in ("PhotometricInterpretation", "Modality"):
+        code = str(dataset.get(name) or "")
+        if code != code.strip().upper():
+            setattr(dataset, name, code.strip().upper())
+    bits, kind = int(number_in(dataset, "BitsAllocated")), dataset.get("PhotometricInterpretation")
+    data = dataset.get("PixelData")
+    if not data or bits not in {8, 16, 32}:
+        return
+    if not numbers_in(dataset, "BitsStored"):
+        dataset.BitsStored, dataset.HighBit = bits, bits - 1
+    if not numbers_in(dataset, "SamplesPerPixel"):
+        dataset.SamplesPerPixel = 3 if str(kind).startswith(("RGB", "YBR")) else 1
+    if not numbers_in(dataset, "PixelRepresentation"):
+        is_little = dataset.file_meta.get("TransferSyntaxUID") in _LITTLE
+        highest = np.frombuffer(data, np.uint8)[bits // 8 - 1 :: bits // 8] if is_little else []
+        if bits == 8 or not is_little or not np.any(np.asarray(highest) & 0x80):
+            dataset.PixelRepresentation = 0
 
 
 def stored_values(dataset: Dataset) -> NDArray[Any]:

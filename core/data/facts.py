@@ -49,7 +49,7 @@ _RING = ([0, 0, 0, 0, 2, 2, 5, 5, 7, 7, 7, 7], [0, 2, 5, 7, 0, 7, 0, 7, 0, 2, 5,
 
 @dataclass(frozen=True)
 class Facts:
-    """One image. Brightness, contrast and colour are shares of the dtype's full range.
+    """One image. Brightness, contrast, highest value and colour: shares of the dtype's range.
 
     Attributes:
         image_id: as in the manifest.
@@ -57,6 +57,7 @@ class Facts:
         sha256: of shape, dtype and pixels.
         phash: 64 bits, see ``imagehash.phash``.
         dhash: 64 bits, see ``imagehash.dhash``.
+        highest: the largest value of all.
         is_two_valued: whether it holds two values and no other, as masks do.
         detail: (64, 64) int8, fine structure with its local contrast taken out.
         grey: (H, W) uint8 from black to white, sides in proportion, the longer one 96; of an
@@ -77,6 +78,7 @@ class Facts:
     sha256: str = ""
     brightness: float = 0.0
     contrast: float = 0.0
+    highest: float = 0.0
     phash: int = 0
     dhash: int = 0
     is_two_valued: bool = False
@@ -158,6 +160,7 @@ def measure(image_id: str, path: Path, pixels: NDArray[Any]) -> Facts:
         sha256=digest.hexdigest(),
         brightness=round(float(grey.mean()) / full, 4),
         contrast=round(float(grey.std()) / full, 4),
+        highest=round(float(solid.max()) / full, 4),
         phash=_pack(imagehash.phash(shown)),
         dhash=_pack(imagehash.dhash(shown)),
         is_two_valued=_is_two_valued(solid),

@@ -7,6 +7,7 @@ contradict each other are a question to the user. No table is passed over withou
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -144,10 +145,13 @@ def tables_of(
             others.append(listing)
     kept = _without_repeats(telling, source, folder, tables)
     _give_splits(kept, tables, folder)
-    for listing in others:
+    splits = [split_word(listing.file.stem) for listing in others]
+    # Lists of names that are called after several splits say the split of what they list.
+    is_given = len(set(splits) - {""}) > 1 and not any(tables.splits)
+    for listing, split in zip(others, splits, strict=True):
         tables.used.append(listing)
         tables.classes.append([])
-        tables.splits.append("")
+        tables.splits.append(split if is_given else "")
         if doubtful := _doubtful(listing):
             tables.doubts.append((listing, doubtful))
     return tables
@@ -194,8 +198,9 @@ def without_a_class(tables: Tables, folder: Path) -> list[str]:
             continue
         name = readable(listing.file.relative_to(folder).as_posix())
         words = [c for c in listing.table.columns if c != listing.path_column]
-        likely = [*word_columns(listing), *flag_columns(listing)]
-        way = f", as in --label-column {likely[0]}" if likely else ""
+        flags = flag_columns(listing, also={"", "-1"})
+        likely = [",".join(flags)] if len(flags) > 1 else [*word_columns(listing), *flags]
+        way = f", as in --label-column {shlex.quote(likely[0])}" if likely else ""
         have = f"it has: {', '.join(map(str, words))}" if words else "it has no other column"
         said.append(
             f"{name} lists the images, but no column of it is called like a class ({have}). Name "

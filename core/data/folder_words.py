@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from core.base.words import without_marks
+
 __all__ = [
     "SPLIT_NAMES",
     "is_class_word",
@@ -27,6 +29,7 @@ __all__ = [
 
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "trn", "tr", "trainset", "traindata"), "train"),
+    **dict.fromkeys(("trainval", "trainvalid"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "validate", "dev", "valset"), "val"),
     **dict.fromkeys(("test", "testing", "tst", "testset", "holdout", "hold out", "eval"), "test"),
     **dict.fromkeys(("evaluation", "heldout", "held out", "hold-out"), "test"),
@@ -48,6 +51,7 @@ _FILLERS = frozenset(
     | {"photos", "folder", "split", "sub", "subset", "files", "jpg", "jpeg", "png", "resized"}
     | {"cropped", "the", "of", "all", "labels", "label", "classes", "list", "x", "dir", "part"}
     | {"annotations", "metadata", "df", "table", "new", "final", "raw", "stage", "csv"}
+    | {"paths", "path", "names", "ids", "labeled", "labelled", "studies", "cases", "patients"}
     | {"public", "private", "daten", "bilder", "datos", "imagenes", "imagens", "dados", "donnees"}
 )
 _SHORT = frozenset({"tr", "eval", "dev", "trn", "tst", "evaluation"})
@@ -80,7 +84,10 @@ _PLACES = (
     "klinik|clinique|clinica|standort|sitio|lugar|saison|temporada|safra|jahr|annee|ano|anio|parcelle|"
     "acker|schlag|betrieb|granja|finca|patientin|paciente|inst|institution|unit|person"
 )
-_NUMBERED = re.compile(rf"(?:{_PLACES})s?(?: ?(?:no|nr|number|id)\.?)? ?(?:[a-z]|\d+[a-z]?)")
+# An s right behind the word is its plural and no letter.
+_NUMBERED = re.compile(
+    rf"(?:{_PLACES})s?(?: ?(?:no|nr|number|id)\.?)?(?:[a-rt-z]| [a-z]| ?\d+[a-z]?)"
+)
 _DATES = re.compile(
     r"(?:19|20)\d\d(?:[ ._-]?(?:0?[1-9]|1[0-2]))?(?:[ ._-]?(?:[0-2]?\d|3[01]))?"
     r"|(?:0?[1-9]|[12]\d|3[01])[ .](?:0?[1-9]|1[0-2])[ .](?:19|20)?\d\d"
@@ -117,7 +124,8 @@ def same_name(name: str) -> str:
     >>> same_name("Leaf_Rust") == same_name("leaf rust"), same_name("01") == same_name("1")
     (True, True)
     """
-    plain = re.sub(r"[\s_-]+", " ", unicodedata.normalize("NFC", name).strip().casefold())
+    text = unicodedata.normalize("NFC", without_marks(name))
+    plain = re.sub(r"[\s_-]+", " ", text.strip().casefold())
     return str(int(plain)) if re.fullmatch(r"\d+", plain) and plain.isascii() else plain
 
 
@@ -128,6 +136,8 @@ def split_word(name: str) -> str:
     ['train', 'test', 'val', 'train', 'train']
     >>> [split_word(n) for n in ("healthy", "test strip", "strain", "train and test")]
     ['', '', '', '']
+    >>> split_word("train_val"), split_word("trainval_images")
+    ('train', 'train')
     """
     bare = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", bare.strip())
@@ -138,6 +148,8 @@ def split_word(name: str) -> str:
     words = text.split()
     found = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES and word not in _SHORT}
     rest = [word for word in words if word not in SPLIT_NAMES and word not in _FILLERS]
+    # What is neither trained nor validated on is the test: "train_val" is all that trains.
+    found = {"train"} if found == {"train", "val"} else found
     return found.pop() if len(found) == 1 and not rest else ""
 
 
@@ -165,8 +177,8 @@ def is_neutral(name: str, *, with_codes: bool = True) -> bool:
 
     >>> [is_neutral(n) for n in ("2023", "Farm_A", "2024-05-01", "patient 12", "north", "P0012")]
     [True, True, True, True, True, True]
-    >>> [is_neutral(n) for n in ("rust", "healthy", "3", "class 2", "field pansy")]
-    [False, False, False, False, False]
+    >>> [is_neutral(n) for n in ("rust", "healthy", "3", "class 2", "field pansy", "plants")]
+    [False, False, False, False, False, False]
     """
     text = re.sub(r"[\s_-]+", " ", name.strip().casefold())
     rules = (_NUMBERED, _DATES, _CODES) if with_codes else (_NUMBERED, _DATES)

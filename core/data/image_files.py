@@ -38,6 +38,7 @@ __all__ = [
     "EXTENSIONS",
     "MAX_BYTES",
     "MAX_PIXELS",
+    "NOT_READ",
     "RAW_SUFFIXES",
     "RefusalError",
     "open_image",
@@ -52,6 +53,20 @@ EXTENSIONS = frozenset(
     | {".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".gif", ".heic", ".heif", ".avif"}
     | {".jxl", ".jp2", ".j2k", ".jpx"}
 )
+# Pictures and films that are not read, by name: passed over as what they are, with the way out.
+NOT_READ = {
+    **dict.fromkeys((".psd", ".psb", ".xcf", ".kra"), "a layered picture; export it as PNG"),
+    **dict.fromkeys((".svg", ".svgz", ".eps", ".ai", ".emf"), "a drawing; export it as PNG"),
+    **dict.fromkeys((".tga", ".pcx", ".ico", ".sgi", ".dds", ".bpg"), "a picture to save as PNG"),
+    **dict.fromkeys(
+        (".exr", ".hdr", ".fits", ".fit"), "a picture of floats to save as 16-bit TIFF"
+    ),
+    **dict.fromkeys((".svs", ".ndpi", ".mrxs", ".scn", ".vsi"), "a slide; export its tiles as PNG"),
+    **dict.fromkeys((".czi", ".lif", ".nd2", ".oib", ".oif", ".lsm"), "microscopy; save as TIFF"),
+    **dict.fromkeys((".mp4", ".mov", ".avi", ".mkv", ".m4v", ".mpg"), "a film; save its frames"),
+    **dict.fromkeys((".nrrd", ".mha", ".mhd", ".hdf5", ".h5"), "a volume; save its slices as PNG"),
+    ".icloud": "the place of a photo that lies in iCloud; download it",
+}
 # Names of raw files of cameras; most are TIFF inside, whose first page is a small preview.
 RAW_SUFFIXES = frozenset(
     {".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".sr2", ".srf", ".pef", ".orf"}
@@ -192,8 +207,14 @@ def open_image(data: bytes, max_pixels: int) -> ImageFile.ImageFile:
         _check_size(*image.size, max_pixels)
         return image
     if kind not in _DECODERS:
+        begin = data[:64].lstrip().lower()
+        if begin.startswith(b"version https://git-lfs"):
+            msg = "it is a pointer of Git LFS; fetch the file itself by git lfs pull"
+            raise RefusalError(msg)
         text = b"\0" not in data[:256] and all(9 <= byte < 127 for byte in data[:64])
+        page = begin.startswith((b"<!doctype html", b"<html"))
         what = "it is a text file" if text else "its content is no image"
+        what = "it is a web page, such as an error that was saved in its place" if page else what
         known = "JPEG, PNG, TIFF, BMP, WEBP, HEIC, AVIF and PPM are read"
         msg = f"{what}, whatever its name says ({known})"
         raise RefusalError(msg)

@@ -30,7 +30,7 @@ from core.data.folder_tables import (
     wants_folders,
     without_a_class,
 )
-from core.data.folder_words import mask_base, split_word
+from core.data.folder_words import mask_base, same_name, split_word
 from core.data.groups import RESERVED, GroupRule, Input, set_groups
 from core.data.image_files import EXTENSIONS
 from core.data.label_map import label_map, mapped, meet_classes
@@ -123,6 +123,10 @@ def index_images(
         _add_path(look, path)
     if source.labelled:
         _relabel(look)
+    if option(source, "split-column") == "none":
+        look.split_rule = ""
+        for entry in look.inputs.values():
+            entry.split = ""
     root = _root(source.paths)
     inputs = _in_order(look, root)
     rule = set_groups(
@@ -229,11 +233,17 @@ def _add_folder(look: _Look, folder: Path) -> None:
             f"{name}, which lies in the folder, says which class each image is (column "
             f"{', '.join(columns)})."
             if is_class
+            else f"{name}, which lies in the folder, says which images are for {split}."
+            if split
             else f"{name}, which lies in the folder, adds its columns to the images it lists."
         )
         _add_listing(look, listing, columns if is_class else [], split=split)
     if is_split:
-        names = ", ".join(_shown(listing, folder) for listing in tables.used[: len(tables.splits)])
+        names = ", ".join(
+            _shown(listing, folder)
+            for listing, split in zip(tables.used, tables.splits, strict=True)
+            if split
+        )
         look.split_rule = f"The split is that of the tables {names}."
     if tables.says_class and look.source.labelled and not wants_folders(look.source):
         _leave_out_unlisted(look, tables, folder)
@@ -250,7 +260,7 @@ def _label_by_folders(look: _Look, folder: Path, images: Sequence[Found], tables
     why = _why([*without_a_class(tables, folder), *tables.passed_over])
     named = option(look.source, "label-column") or look.source.label or look.source.task.label
     if named != "label" and not wanted:
-        have = ", ".join(str(c) for one in tables.used for c in one.table.columns)
+        have = ", ".join(dict.fromkeys(str(c) for one in tables.used for c in one.table.columns))
         lists = "lists the images" if not tables.used else f"has it (there are: {have})"
         msg = (
             f"{readable(str(folder))}: no table in it {lists}, so there is no column "
@@ -342,11 +352,21 @@ def _leave_out_unlisted(look: _Look, tables: Tables, folder: Path) -> None:
     listed = {row.path for listing in telling for row in listing.files}
     names = ", ".join(_shown(listing, folder) for listing in telling)
     verb = "does" if len(telling) == 1 else "do"
-    n = 0
-    for entry in look.inputs.values():
-        if entry.path not in listed and not entry.reason:
-            entry.reason = f"{names} {verb} not list it"
-            n += 1
+    others = [e for e in look.inputs.values() if e.path not in listed and not e.reason]
+    n = len(others)
+    classes = {same_name(e.label) for e in look.inputs.values() if e.label and not e.reason}
+    sorted_in = {e.path.parent.name for e in others if same_name(e.path.parent.name) in classes}
+    if len(sorted_in) > 1 and n > len(listed) and not option(look.source, "label-column"):
+        msg = (
+            f"{readable(str(folder))}: {names} {verb} not list {quantity(n, 'image')}, more than "
+            f"listed, and folders of the same classes hold some of them "
+            f"({', '.join(sorted(sorted_in))}). Pass --label-column folder to take the classes "
+            f"from the folders, {folder / _shown(telling[0], folder)} to use what is listed alone, "
+            "or list all images in one table."
+        )
+        raise ManifestError(msg)
+    for entry in others:
+        entry.reason = f"{names} {verb} not list it"
     if n:
         told = look.class_rule.rstrip(".")
         look.class_rule = f"{told}; {quantity(n, 'image')} that no table lists, left out."

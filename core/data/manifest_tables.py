@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from core.data.folder_words import SPLIT_NAMES, split_word
 from core.data.scan import Found, readable
+from core.data.table_folders import by_folder
 from core.data.table_paths import FileKey, Listing, resolve_paths
 from core.data.tables_in import read_cells, read_frame, whole_number
 from core.errors import ManifestError
@@ -47,7 +48,17 @@ PATH_NAMES = (
     *("image", "image_name", "img", "image_id", "imageid", "id_code", "img_path", "imagepath"),
     *("images", "img_name", "image_file", "img_file", "image_filename", "img_id", "fname"),
     *("filenames", "image file path", "dicom_path", "png_path", "jpg_path", "relative_path"),
-    *("datei", "dateiname", "bild", "archivo", "imagen", "fichier", "arquivo", "imagem"),
+    *(
+        "source-ref",
+        "datei",
+        "dateiname",
+        "bild",
+        "archivo",
+        "imagen",
+        "fichier",
+        "arquivo",
+        "imagem",
+    ),
 )
 LABEL_NAMES = (
     *("label", "labels", "class", "class_name", "classname", "category", "target", "diagnosis"),
@@ -60,6 +71,13 @@ ID_NAMES = (
     *("person_id", "individual_id", "participant_id", "animal_id", "specimen_id", "mrn", "pid"),
     *("patient_no", "patient_nr", "patient_number", "patient_code", "patient_key", "participant"),
     *("anon_patient_id", "subj_id", "paciente", "patienten_id", "id_paciente", "individual"),
+)
+# Columns whose cells may name the folder that holds the images of a patient, exam or study.
+FOLDER_NAMES = (
+    *PATH_NAMES,
+    *ID_NAMES,
+    *("folder", "folder_name", "directory", "dir", "study", "study_id", "series", "exam", "id"),
+    *("case", "exam_id", "accession_number", "accession", "sample", "sample_id", "slide_id"),
 )
 SPLIT_COLUMNS = ("split", "subset", "partition", "fold_name", "data_split", "set_name", "phase")
 _YES, _NO = frozenset({"true", "1", "yes"}), frozenset({"false", "0", "no"})
@@ -133,6 +151,8 @@ def list_images(
             found = by_key if by_key.share >= 0.5 else found
         if found is None or found.share < 0.5:
             found = _by_content(table, column, listed) or found
+        if found is None or 2 * sum(row.is_missing for row in found.files) > len(found.files):
+            found = by_folder(file, home, files, FOLDER_NAMES) or found
         if found is not None and _is_file(found.path_column, files) and column is None:
             # The first row names a file: the table has no headings.
             table = read_frame(read_cells(file, columns=_made_up(list(table.columns), found)))
@@ -186,7 +206,7 @@ def _made_up(columns: Sequence[str], found: Listing) -> list[str]:
     names = [f"column {k + 1}" for k in range(n)]
     path = columns.index(found.path_column)
     names[path] = "path"
-    if n == 2:
+    if n == 2 and found.table[columns[1 - path]].nunique() < max(3, len(found.table)):
         names[1 - path] = "label"
     return names
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from core.base.regular_files import open_regular
-from core.data.image_files import RAW_SUFFIXES, sniff
+from core.data.image_files import NOT_READ, RAW_SUFFIXES, sniff
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -141,10 +141,11 @@ def _walk(folder: Path, extensions: frozenset[str], seen: set[tuple[int, int]]) 
             yield Found(path, "not a regular file")
         elif not suffix and _SIDE_FILES.fullmatch(entry.name):
             continue
-        elif suffix in extensions or suffix in RAW_SUFFIXES or _is_image(path):
+        elif suffix in extensions or suffix in RAW_SUFFIXES or _is_image(path, extensions):
             yield Found(path)
         elif not _SIDE_FILES.fullmatch(entry.name):
-            yield Found(path, f"not an image ({suffix or 'no extension'})")
+            what = NOT_READ.get(suffix, "not an image")
+            yield Found(path, f"{what} ({suffix or 'no extension'})")
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
@@ -152,11 +153,15 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _is_image(path: Path) -> bool:
-    """Whether the content is that of an image although the name does not say so."""
+def _is_image(path: Path, extensions: frozenset[str]) -> bool:
+    """Whether the content is that of an image although the name does not say so.
+
+    DICOM files are often called by a UID alone; they count where DICOM is read at all.
+    """
+    others = {"", "PDF"} if ".dcm" in extensions else {"", "PDF", "DICOM"}
     try:
         with open_regular(path) as stream:
-            return sniff(stream.read(256)) not in {"", "PDF", "DICOM"}
+            return sniff(stream.read(256)) not in others
     except OSError:
         return False
 

@@ -53,6 +53,11 @@ _MARKS = {
 _LOOSE = frozenset({" and ", " ", "-", "_"})
 # What a cell of a multi-label column may hold where no class is meant.
 _NOTHING = frozenset({"none", "nothing", "no finding", "no findings", "no symptoms", "no symptom"})
+# What a cell may hold where nobody knows the class.
+_UNSURE = frozenset(
+    {"unknown", "?", "??", "unk", "not known", "unlabelled", "unlabeled", "unsure", "not sure"}
+    | {"tbd", "todo", "to do", "-", "--", "undefined", "unclear", "missing"}
+)
 _DATE = re.compile(r"(?:19|20)\d\d-\d\d-\d\d(?:[ T][\d:]+)?")
 # Words for the level of folders that names the class, in place of a column.
 FOLDERS = frozenset({"folder", "parent"})
@@ -170,6 +175,14 @@ def labels_of(
             mark.join(p) if p else (mark if x else "") for p, x in zip(parts, labels, strict=True)
         ]
     labels = [_unlisted(label) for label in labels]
+    known = {name.casefold() for name in (*task.classes, *(chosen or {}))}
+    unsure = {label for label in labels if label.casefold() in _UNSURE - known}
+    if unsure:
+        asked = ",".join(f"{label}=" for label in sorted(unsure))
+        listing.notes.append(
+            f"{listing.file.name}: {', '.join(sorted(unsure))} counts as a class; if it means that "
+            f"the class is not known, pass --label-map '{asked}' to leave these images out."
+        )
     dates = [label for label in labels if _DATE.fullmatch(label)]
     if dates:
         listing.notes.append(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.data.folder_words import split_word
 from core.data.scan import Found, locate, readable
 from core.data.tables_in import whole_number
 from core.errors import ManifestError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["FileKey", "Listing", "resolve_paths"]
+__all__ = ["FileKey", "Listing", "ends_of", "plain_path", "resolve_paths"]
 
 _EXTENSION = re.compile(r"(?i)\.(jpe?g|jpe|png|tiff?|bmp|webp|dcm|dicom|p[gpbn]m|gif|heic|avif)$")
 _ABSOLUTE = re.compile(r"(?:[A-Za-z]:)?[\\/]|[a-z]{2,5}://")
@@ -106,7 +107,7 @@ def resolve_paths(
             found.append(Found(path))
             continue
         if search is None:
-            search = _Search(root, home, [f.path for f in files() if not f.reason])
+            search = _Search(listing.file, home, [f.path for f in files() if not f.reason])
         found.append(search.find(name, path, listing))
     if outside:
         msg = (
@@ -143,16 +144,20 @@ def _is_file(path: Path) -> bool:
 class _Search:
     """Files by every end of their path, with and without the extension."""
 
-    def __init__(self, root: Path, home: Path, files: Sequence[Path]) -> None:
-        self._indices: list[dict[str, set[Path]]] = []
+    def __init__(self, table: Path, home: Path, files: Sequence[Path]) -> None:
+        self._indices: list[tuple[Path, dict[str, set[Path]]]] = []
+        root, split = table.parent, split_word(table.stem)
         bases = [root, home] if root != home and root.is_relative_to(home) else [home]
-        for base in bases:
+        # val.csv is about the images in val/.
+        tops = {file.relative_to(root).parts[0] for file in files if file.is_relative_to(root)}
+        own = sorted(root / top for top in tops if split and split_word(top) == split)
+        for base in (*own, *bases):
             index: dict[str, set[Path]] = {}
             for path in files:
                 if path.is_relative_to(base):
-                    for key in _ends(path.relative_to(base).as_posix()):
+                    for key in ends_of(path.relative_to(base).as_posix()):
                         index.setdefault(key, set()).add(path)
-            self._indices.append(index)
+            self._indices.append((base, index))
         self._numbers: dict[int, set[Path]] = {}
         for path in files:
             if re.fullmatch(r"[0-9]{1,15}", path.stem):
@@ -161,7 +166,7 @@ class _Search:
 
     def find(self, name: str, path: Path, listing: Listing) -> Found:
         """The one file that a name can mean, or the reason why there is none."""
-        parts = [p for p in re.split(r"[\\/]+", _plain(name)) if p not in {"", ".", ".."}]
+        parts = [p for p in re.split(r"[\\/]+", plain_path(name)) if p not in {"", ".", ".."}]
         spellings = [("", parts)]
         if parts and _EXTENSION.search(parts[-1]):
             spellings.append(("extension", [*parts[:-1], _EXTENSION.sub("", parts[-1])]))
@@ -169,12 +174,15 @@ class _Search:
             spellings.append(("", [*parts[:-1], whole_number(parts[-1])]))
         n = 0
         for how, words in spellings:
-            for index in self._indices:
+            for base, index in self._indices:
                 for k in range(len(words)):
                     matches = index.get("/".join(words[k:]))
                     if matches and len(matches) == 1:
-                        self._count(how or ("end" if _ABSOLUTE.match(name) else ""))
-                        return Found(next(iter(matches)))
+                        one = next(iter(matches))
+                        if _is_of_another_split(words[:k], one.relative_to(base)):
+                            break
+                        self._count(how or ("end" if k else ""))
+                        return Found(one)
                     if matches:
                         n = n or len(matches)
                         break
@@ -202,14 +210,21 @@ class _Search:
         ]
 
 
-def _ends(relative: str) -> set[str]:
-    """Every end of a path, in the form it is compared in."""
-    parts = _plain(relative).split("/")
-    stem = parts[-1].rpartition(".")[0] or parts[-1]
+def _is_of_another_split(dropped: Sequence[str], relative: Path) -> bool:
+    """Whether the folders that a row names are those of a split, and the file lies in another."""
+    named = {split_word(word) for word in dropped} - {""}
+    found = {split_word(word) for word in relative.parts[:-1]} - {""}
+    return bool(named) and bool(found) and not named & found
+
+
+def ends_of(relative: str, *, is_file: bool = True) -> set[str]:
+    """Every end of a path, in the form it is compared in; of a file without extension as well."""
+    parts = plain_path(relative).split("/")
     ends = {"/".join(parts[k:]) for k in range(len(parts))}
-    return ends | {"/".join([*parts[k:-1], stem]) for k in range(len(parts))}
+    stem = parts[-1].rpartition(".")[0] if is_file else ""
+    return ends | {"/".join([*parts[k:-1], stem or parts[-1]]) for k in range(len(parts))}
 
 
-def _plain(text: str) -> str:
+def plain_path(text: str) -> str:
     """A path as it is compared: one Unicode form, no case."""
     return unicodedata.normalize("NFC", text).casefold()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.base.parsing import parse_json
 from core.base.regular_files import open_regular
+from core.base.words import without_marks
 from core.data.scan import readable
 from core.errors import ManifestError
 
@@ -45,7 +46,7 @@ __all__ = [
 # Names of tables; others are read only where the user names the file.
 SUFFIXES = (
     *(".csv", ".tsv", ".tab", ".csv.gz", ".tsv.gz"),
-    *(".parquet", ".pq", ".feather", ".xlsx", ".xlsm", ".jsonl"),
+    *(".parquet", ".pq", ".feather", ".xlsx", ".xlsm", ".jsonl", ".ndjson", ".manifest"),
 )
 _OTHER_SHEETS = {".xls": "an old Excel file", ".ods": "an OpenDocument sheet", ".xlsb": "a binary"}
 
@@ -53,6 +54,16 @@ _OTHER_SHEETS = {".xls": "an old Excel file", ".ods": "an OpenDocument sheet", "
 EMPTY = frozenset({"", "nan", "NaN", "<NA>", "NA", "N/A", "n/a", "#N/A", "null", "NULL", "NaT"})
 
 _COLUMNAR = frozenset({".parquet", ".pq", ".feather"})
+_JSON_LINES = frozenset({".jsonl", ".ndjson", ".manifest"})
+# What a file begins with that is no table whatever its name says, and what to do about it.
+_NO_TABLE = {
+    b"version https://git-lfs": "it is a pointer of Git LFS; fetch the file itself by git lfs pull",
+    b"<!doctype html": "it is a web page, such as one for signing in; download the table again",
+    b"<html": "it is a web page, such as one for signing in; download the table again",
+    b"\xd0\xcf\x11\xe0": "it is an old Excel file, or one that a password protects",
+    b"%pdf": "it is a PDF",
+    b"{\rtf": "it is a text document (RTF)",
+}
 _SEPARATORS = ",;\t|"
 _IMAGE = re.compile(r"(?i)\.(jpe?g|jpe|png|tiff?|bmp|webp|dcm|dicom|p[gpbn]m|gif|heic|avif)$")
 # A word that a heading of a table of images holds.
@@ -117,11 +128,13 @@ def read_cells(
         if file.stat().st_size > _LARGEST and suffix not in _COLUMNAR:
             msg = "it is larger than 1 GB"
             raise ValueError(msg)  # noqa: TRY301  (told with the other ways to be no table)
+        if told := _no_table(file):
+            raise ValueError(told)  # noqa: TRY301
         if suffix in _COLUMNAR:
             cells = _from_columns(file)
         elif suffix in {".xlsx", ".xlsm"}:
             cells = _from_excel(file)
-        elif suffix == ".jsonl":
+        elif suffix in _JSON_LINES:
             cells = _from_json_lines(file)
         else:
             cells = _from_text(file, columns, strict=strict)
@@ -138,6 +151,13 @@ def read_cells(
         msg = f"{shown}: it has no rows. Each row should name an image."
         raise ManifestError(msg)
     return cells
+
+
+def _no_table(file: Path) -> str:
+    """What a file is that is no table whatever its name says; empty where nothing tells."""
+    with open_regular(file) as stream:
+        head = stream.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    return next((told for begin, told in _NO_TABLE.items() if head.startswith(begin)), "")
 
 
 def is_table(file: Path) -> bool:
@@ -328,7 +348,7 @@ def _columns(
 
 def _cell(text: str) -> str:
     """One cell: trimmed, and empty where a program wrote that nothing is known."""
-    text = text.strip()
+    text = without_marks(text).strip()
     return "" if text in EMPTY else text
 
 
@@ -423,7 +443,9 @@ def _headings(rows: Sequence[Sequence[str]]) -> list[str]:
         (k for k, c in enumerate(columns) if k != path and all(_SPLIT.fullmatch(x) for x in c)), -1
     )
     rest = [k for k in range(width) if k not in {path, split}]
-    names = {path: "path", split: "split"} | ({rest[0]: "label"} if len(rest) == 1 else {})
+    # What differs in every row numbers the rows and is no class.
+    is_class = len(rest) == 1 and len(set(columns[rest[0]])) < max(3, len(rows))
+    names = {path: "path", split: "split"} | ({rest[0]: "label"} if is_class else {})
     return [names.get(k, f"column {k + 1}") for k in range(width)]
 
 

@@ -366,6 +366,11 @@ def _laid_out(
     layer = str(options.get("layer") or "")
     chosen = label_map(options.get("label-map"))
     shapes = read_shapes(file, facts, column=column, what="--labels", layer=layer, chosen=chosen)
+    if shapes.n_bare:
+        found.notes.append(
+            f"{shapes.n_bare:,} of the {len(shapes):,} shapes on {path.name} have no class in the "
+            f"column {column}, and count for nothing."
+        )
     best: tuple[int, Layout, list[tuple[str, str]]] | None = None
     for layout in for_training(facts, tile, source, found.notes):
         labels = label_of_tiles(

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Shapes", "label_of_tiles", "read_shapes"]
 
+# Share of a tile on which shapes of two classes may overlap, as carelessly drawn edges do.
+MOST_TWICE = 0.1
 # Columns that name a field or plot, in the order they are looked for.
 NAMING = ("field", "field_id", "name", "plot", "plot_id", "plot_ids", "block", "id", "fid")
 
@@ -49,6 +51,11 @@ class Shapes:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def n_bare(self) -> int:
+        """Shapes without a value."""
+        return sum(value == "" for value in tuple(self.values))
 
     def mask(self, window: Window) -> NDArray[np.bool_]:
         """Which pixel centres (H, W) of a window lie inside a shape."""
@@ -109,7 +116,8 @@ def read_shapes(
 
     frame = open_vectors(path, what, layer)
     name = _column(frame, column, path, what)
-    frame = frame[frame.geometry.notna() & ~frame.geometry.is_empty].reset_index(drop=True)
+    frame = frame[~(frame.geometry.isna() | frame.geometry.is_empty)].reset_index(drop=True)
+    _require_area(frame, path, what)
     _require_system(frame, path, what)
     try:
         pixels = _in_pixels(frame, facts)
@@ -131,11 +139,7 @@ def read_shapes(
     frame_px = shapely.box(0, 0, facts.width, facts.height)
     near = shapely.intersects(pixels, frame_px) if len(frame) else np.zeros(0, bool)
     if not near.any():
-        msg = (
-            f"{what} {path}: none of its {len(frame):,} shapes lies on {facts.path.name}. Check "
-            "that both are of the same field, and the coordinate reference systems of both."
-        )
-        raise ManifestError(msg)
+        raise ManifestError(_none_on(frame, facts, path, what))
     kept = np.flatnonzero(near)
     if column:
         _refuse_spellings([values[i] for i in kept], path, what)
@@ -163,6 +167,41 @@ def _column(frame: Any, column: str, path: Path, what: str) -> str:
         )
         raise ManifestError(msg)
     return found
+
+
+def _require_area(frame: Any, path: Path, what: str) -> None:
+    """Refuse lines: they cover nothing, and a tile would get the class of what crosses it."""
+    n = int(frame.geometry.geom_type.isin(["LineString", "MultiLineString", "LinearRing"]).sum())
+    if n:
+        msg = (
+            f"{what} {path}: {n:,} of its {len(frame):,} shapes are lines, which cover no ground. "
+            "Draw polygons, or give the lines a width (in QGIS: Vector, Geoprocessing, Buffer)."
+        )
+        raise ManifestError(msg)
+
+
+def _none_on(frame: Any, facts: RasterFacts, path: Path, what: str) -> str:
+    """What to say where no shape lies on the raster; that longitude and latitude are exchanged."""
+    import shapely  # noqa: PLC0415  (an extra)
+
+    if not len(frame):
+        return f"{what} {path}: holds no shapes. Draw some, or name another layer with --layer."
+    turned = frame.set_geometry(
+        shapely.transform(frame.geometry.to_numpy(), lambda xy: xy[:, ::-1])
+    )
+    try:
+        whole = shapely.box(0, 0, facts.width, facts.height)
+        is_turned = shapely.intersects(_in_pixels(turned.set_crs(frame.crs), facts), whole).any()
+    # Exchanged, they may mean no place at all.
+    except Exception:
+        is_turned = False
+    way = (
+        "They would with x and y exchanged: the file has latitude first, and GeoJSON and GIS have "
+        "longitude first."
+        if is_turned
+        else "Check that both are of the same field, and the coordinate reference systems of both."
+    )
+    return f"{what} {path}: none of its {len(frame):,} shapes lies on {facts.path.name}. {way}"
 
 
 def _require_system(frame: Any, path: Path, what: str) -> None:
@@ -259,10 +298,36 @@ def label_of_tiles(
         value = shapes.values[number]
         if value and area > 0:
             cover[place][value] = cover[place].get(value, 0.0) + float(area)
-    return [
+    labels = [
         _label(found, height * width, background, least_share)
         for found, (_, _, height, width) in zip(cover, windows, strict=True)
     ]
+    for place, found in enumerate(cover):
+        # Of one ground with two classes neither is known.
+        if len(found) > 1 and np.inf not in found.values() and labels[place][0]:
+            mine = [shapes.geometries[n] for p, n in zip(of, shape, strict=True) if p == place]
+            names = [shapes.values[n] for p, n in zip(of, shape, strict=True) if p == place]
+            both = _twice_covered(boxes[place], mine, names)
+            if both > MOST_TWICE:
+                told = ", ".join(sorted(found))
+                labels[place] = (
+                    "",
+                    f"shapes of several classes overlap on {both:.0%} of it ({told})",
+                )
+    return labels
+
+
+def _twice_covered(box: Any, geometries: Sequence[Any], values: Sequence[str]) -> float:
+    """Share of a tile that shapes of more than one class cover."""
+    import shapely  # noqa: PLC0415  (an extra)
+
+    parts = [
+        shapely.union_all([g for g, v in zip(geometries, values, strict=True) if v == name])
+        for name in dict.fromkeys(filter(None, values))
+    ]
+    parts = [shapely.intersection(part, box) for part in parts]
+    total = sum(shapely.area(part) for part in parts) - shapely.area(shapely.union_all(parts))
+    return float(total / shapely.area(box))
 
 
 def _label(

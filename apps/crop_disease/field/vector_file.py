@@ -36,7 +36,7 @@ def open_vectors(path: Path, what: str, layer: str) -> Any:
         why = "there is no such file" if not path.exists() else "is no kind of file known here"
         msg = (
             f"{what} {path}: {why}. Pass a GeoPackage, a GeoJSON, a shapefile, a KML or a "
-            "FlatGeobuf."
+            "FlatGeobuf; QGIS saves any other layer, and a table of coordinates, as one of these."
         )
         raise ManifestError(msg)
     # GDAL tells of layers, encodings and repairs in warnings; what matters is told here.
