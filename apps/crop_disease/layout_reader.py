@@ -17,15 +17,20 @@ from core.app import Manifest
 from core.base.parsing import read_json
 from core.data.label_map import label_map
 from core.data.published import (
+    Record,
     counted_missing,
     match_rows,
+    no_such_label,
+    not_of_card,
     plain,
     read_sheet,
     relabelled,
     require_columns,
     resembles,
+    table_of,
 )
-from core.data.scan import natural_key, readable, scan
+from core.data.scan import readable, scan
+from core.data.tables_in import whole_number
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -68,11 +73,7 @@ def by_layout(source: Source, read: Read) -> Manifest | None:
             if base is not None:
                 return _read_folders(other, base, source, read)
     if card:
-        msg = (
-            f"{readable(str(path))}: its tables and folders are not those of the data card "
-            f"{card!r}. Leave --card out, or pass --card none to read the folder as it is."
-        )
-        raise ManifestError(msg)
+        raise not_of_card(path, card, "tables and folders")
     return None
 
 
@@ -139,22 +140,30 @@ def _read_table(one: TableSet, sheet: Sheet, source: Source, read: Read) -> Mani
     )
     meaning, said = _meaning(one, source, root)
     group = plain(source.group or "")
-    rows: list[dict[str, str]] = []
+    records: list[Record] = []
     for path, row in matched.rows:
         label, reason = _label(one, source.task, named, row, meaning)
-        rows.append(
-            {
-                **_row(path, root, label=label, reason=reason),
-                "group": row.get(group, "") if group else "",
-                **{name: row.get(plain(name), "") for name in one.keep},
-            }
+        records.append(
+            Record(
+                path,
+                label=label,
+                patient=row.get(group, "") if group else "",
+                reason=reason,
+                extras={name: row.get(plain(name), "") for name in one.keep},
+            )
         )
-    rows += [_row(path, root, reason=reason) for path, reason in matched.loose]
+    records += [Record(path, reason=reason) for path, reason in matched.loose]
     rule = ""
     if group:
-        n_groups = len({row["group"] for row in rows if row["group"]})
+        n_groups = len({record.patient for record in records} - {""})
         rule = f"The group is as asked, in the column {source.group}: {n_groups:,} groups."
-    found = _manifest(one.card, rows, root, notes=[*notes, *said], group_rule=rule)
+    found = Manifest(
+        table=table_of(records, root),
+        root=root,
+        group_rule=rule,
+        notes=(*notes, *said),
+        cards=(one.card,),
+    )
     return _one_each(one, found, source)
 
 
@@ -180,11 +189,7 @@ def _label_columns(one: TableSet, source: Source) -> tuple[str, ...] | None:
     if task in one.labels:
         return one.labels[task]
     if task in {"severity", "symptoms"}:
-        msg = (
-            f"{one.title} has no label for the task {task!r} (it has: {', '.join(one.labels)}). "
-            "Choose one of these with --task."
-        )
-        raise ManifestError(msg)
+        raise no_such_label(one.title, task, one.labels)
     return one.labels["disease"]
 
 
@@ -217,7 +222,7 @@ def _label(
     elif one.separator:
         raw = row.get(plain(columns[0]), "").split(one.separator)
     else:
-        cell = re.sub(r"^(\d+)\.0+$", r"\1", row.get(plain(columns[0]), ""))
+        cell = whole_number(row.get(plain(columns[0]), ""))
         raw = [cell] if cell else []
     names = [meaning.get(part.casefold(), part) for part in raw if part]
     if task.kind == "multilabel":
@@ -348,33 +353,3 @@ def _leaf(path: str, label: str, leaves: Mapping[str, Sequence[str]]) -> str:
         return found[0]
     # One number was used for leaves of several crops.
     return next((leaf for leaf in found if leaf.startswith(f"{label}:::")), "")
-
-
-def _row(path: Path, root: Path, *, label: str = "", reason: str = "") -> dict[str, str]:
-    """One row of a manifest."""
-    name = readable(path.relative_to(root).as_posix())
-    return {
-        "image_id": name,
-        "path": name,
-        "label": label,
-        "group": "",
-        "split": "",
-        "status": "skipped" if reason else "ok",
-        "reason": reason,
-    }
-
-
-def _manifest(
-    card: str, rows: list[dict[str, str]], root: Path, *, notes: list[str], group_rule: str
-) -> Manifest:
-    """Rows as a manifest, in natural order."""
-    import pandas as pd  # noqa: PLC0415  (0.5 s to import)
-
-    rows.sort(key=lambda row: natural_key(row["image_id"]))
-    return Manifest(
-        table=pd.DataFrame(rows, dtype="str").fillna(""),
-        root=root,
-        group_rule=group_rule,
-        notes=tuple(notes),
-        cards=(card,),
-    )

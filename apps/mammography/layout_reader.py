@@ -8,22 +8,27 @@ never passed on. Headers are asked only where a set says nothing else.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from apps.mammography.layouts import DENSITY, LAYOUTS, SIDES, Layout, Reading, Record, category
+from apps.mammography.layouts import DENSITY, LAYOUTS, SIDES, Layout, Reading, category
 from apps.mammography.special_layouts import read_csaw, read_embed, read_mias
 from core.app import Manifest, Option
 from core.data.label_map import label_map
 from core.data.published import (
+    Record,
     counted_missing,
+    no_such_label,
+    not_of_card,
     plain,
     read_sheet,
     refuse_spreadsheet,
     relabelled,
     require_columns,
     resembles,
+    table_of,
 )
-from core.data.scan import natural_key, readable
+from core.data.scan import readable
+from core.data.tables_in import whole_number
 from core.errors import ConfigError, ManifestError
 
 if TYPE_CHECKING:
@@ -115,11 +120,7 @@ def manifest_of(
             for layout in LAYOUTS:
                 refuse_spreadsheet(root, layout.spreadsheets, title=layout.name)
         if base is None and card:
-            msg = (
-                f"{readable(str(root))}: its tables are not those of the data card {card!r}. Leave "
-                "--card out, or pass --card none to read the folder as it is."
-            )
-            raise ManifestError(msg)
+            raise not_of_card(root, card)
         return base
     layout, tables = found
     _require_task(layout, source.task)
@@ -220,13 +221,15 @@ def _record(reading: Reading, path: Path, rows: Sequence[Row]) -> Record:
         return of.get(plain(column), "") if column else ""
 
     column = layout.labels.get(reading.task.name, ("", {}))[0]
-    raw = [re.sub(r"^(\d+)\.0+$", r"\1", cell(column, each)) for each in rows]
+    raw = [whole_number(cell(column, each)) for each in rows]
     view = cell(layout.view).upper()
     patient = cell(layout.patient)
     if patient.casefold() in {"", "removed"} and layout.patient_in_name:
         named = re.search(layout.patient_in_name, path.as_posix())
         patient = named[1] if named else ""
     extras = {
+        "laterality": SIDES.get(cell(layout.side).upper(), ""),
+        "view": layout.views.get(view, view),
         "density": DENSITY.get(cell(layout.density).upper().removeprefix("DENSITY "), ""),
         "site": cell(layout.site),
         "age_decade": _decade(cell(layout.age)),
@@ -237,8 +240,6 @@ def _record(reading: Reading, path: Path, rows: Sequence[Row]) -> Record:
     return Record(
         path=path,
         patient=patient or path.stem,
-        laterality=SIDES.get(cell(layout.side).upper(), ""),
-        view=layout.views.get(view, view),
         label=reading.worst(raw),
         split=split,
         extras={name: value for name, value in extras.items() if value},
@@ -298,33 +299,15 @@ def _manifest(
     needs_label: bool = True,
 ) -> Manifest:
     """Records as a manifest, in natural order."""
-    import pandas as pd  # noqa: PLC0415  (0.5 s to import)
-
     root = source.paths[0]
-    rows: list[dict[str, Any]] = []
+    bare = f"{name} has no {source.task.name} label for it" if needs_label else ""
     for record in records:
-        relative = readable(record.path.relative_to(root).as_posix())
-        reason = ""
-        if source.labelled:
-            bare = f"{name} has no {source.task.name} label for it"
-            reason = record.reason or (bare if needs_label and not record.label else "")
-        rows.append(
-            {
-                "image_id": relative,
-                "path": relative,
-                "label": record.label if source.labelled else "",
-                "group": record.patient,
-                "split": record.split,
-                "status": "skipped" if reason else "ok",
-                "reason": reason,
-                "patient": record.patient,
-                "laterality": record.laterality,
-                "view": record.view,
-                **record.extras,
-            }
-        )
-    rows.sort(key=lambda row: natural_key(str(row["image_id"])))
-    table = pd.DataFrame(rows).fillna("")
+        # To score images what their tables lack is no need.
+        record.reason = source.labelled * (record.reason or ("" if record.label else bare))
+        record.label = record.label if source.labelled else ""
+        of_breast = {"patient": record.patient, "laterality": "", "view": ""}
+        record.extras = {**of_breast, **record.extras}
+    table = table_of(records, root)
     is_split = bool((table["split"] != "").any())
     usable = table[table["status"] == "ok"]
     n_ok, n_groups = len(usable), usable.loc[usable["group"] != "", "group"].nunique()
@@ -342,13 +325,8 @@ def _manifest(
 def _require_task(layout: Layout, task: Task) -> None:
     """Refuse a task of this app for which the data set has no label."""
     known = {label for each in LAYOUTS for label in each.labels}
-    if task.name in layout.labels or task.name not in known:
-        return
-    msg = (
-        f"{layout.name} has no label for the task {task.name!r} (it has: "
-        f"{', '.join(layout.labels)}). Choose one of these with --task."
-    )
-    raise ManifestError(msg)
+    if task.name in known and task.name not in layout.labels:
+        raise no_such_label(layout.name, task.name, layout.labels)
 
 
 def _note_outcomes(layout: Layout, tables: Sequence[Path], notes: list[str]) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from core.app import Task
 
-__all__ = ["DENSITY", "LAYOUTS", "SIDES", "Layout", "Reading", "Record", "category"]
+__all__ = ["DENSITY", "LAYOUTS", "SIDES", "Layout", "Reading", "category"]
 
 SIDES = {"L": "L", "LEFT": "L", "R": "R", "RIGHT": "R"}
 DENSITY = {"1": "A", "2": "B", "3": "C", "4": "D", **{c: c for c in "ABCD"}}
@@ -82,20 +82,6 @@ class Layout:
     reader: str = "rows"
     spreadsheets: tuple[str, ...] = ()
     note: str = ""
-
-
-@dataclass
-class Record:
-    """One image of a layout. ``label`` is empty where the table says nothing usable."""
-
-    path: Path
-    patient: str = ""
-    laterality: str = ""
-    view: str = ""
-    label: str = ""
-    split: str = ""
-    reason: str = ""
-    extras: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -9,9 +9,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from apps.mammography.layouts import DENSITY, SIDES, Record
-from core.data.published import counted_missing, plain, read_sheet, require_columns, stem_of
+from apps.mammography.layouts import DENSITY, SIDES
+from core.data.published import (
+    Record,
+    counted_missing,
+    plain,
+    read_sheet,
+    require_columns,
+    stem_of,
+)
 from core.data.scan import readable
+from core.data.tables_in import whole_number
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -88,10 +96,10 @@ def _mias_record(reading: Reading, path: Path, found: Sequence[tuple[str, ...]])
     return Record(
         path=path,
         patient=f"woman {(number + 1) // 2:03d}",
-        laterality="R" if number % 2 else "L",
-        view="MLO",
         label=reading.meaning.get(label.casefold(), label),
         extras={
+            "laterality": "R" if number % 2 else "L",
+            "view": "MLO",
             "tissue": found[0][0],
             "abnormality": "|".join(kinds) or "none",
             "lesions": "|".join(circles),
@@ -181,8 +189,8 @@ def _embed_record(
     side = row[plain("ImageLateralityFinal")].upper()[:1]
     exam = row["acc_anon"]
     mine = findings.get((exam, side), ())
-    densities = [DENSITY.get(_whole(f["tissueden"]), "") for f in mine]
-    severities = [_whole(f["path_severity"]) for f in mine if f["path_severity"]]
+    densities = [DENSITY.get(whole_number(f["tissueden"]), "") for f in mine]
+    severities = [whole_number(f["path_severity"]) for f in mine if f["path_severity"]]
     assessments = [f["asses"].upper() for f in mine]
     label = ""
     if reading.task.name == "density":
@@ -195,18 +203,21 @@ def _embed_record(
         label = reading.worst([f"birads {a}" for a in assessments]) if all(meant) else ""
     kind = row[plain("FinalImageType")].casefold()
     reason = ""
-    if _whole(row["spot_mag"]) == "1":
+    if whole_number(row["spot_mag"]) == "1":
         reason = "is a spot or magnified view"
     elif kind not in {"2d", "cview", "c-view"}:
         reason = f"is no 2D or C-view image ({row[plain('FinalImageType')] or 'type unknown'})"
     return Record(
         path=path,
         patient=row["empi_anon"],
-        laterality=SIDES.get(side, ""),
-        view=row[plain("ViewPosition")].upper(),
         label=label,
         reason=reason,
-        extras={"exam": exam, "density": next(filter(None, densities), "")},
+        extras={
+            "laterality": SIDES.get(side, ""),
+            "view": row[plain("ViewPosition")].upper(),
+            "exam": exam,
+            "density": next(filter(None, densities), ""),
+        },
     )
 
 
@@ -227,10 +238,12 @@ def read_csaw(reading: Reading) -> list[Record]:
             Record(
                 path=path,
                 patient=known["anon_patientid"],
-                laterality=side,
-                view=known["viewposition"].upper(),
                 label=reading.worst([_csaw_cell(known, side)]),
-                extras={"exam": f"{known['anon_patientid']} {known['exam_year']}"},
+                extras={
+                    "laterality": side,
+                    "view": known["viewposition"].upper(),
+                    "exam": f"{known['anon_patientid']} {known['exam_year']}",
+                },
             )
         )
     seen = {path.stem.casefold() for path in reading.files}
@@ -243,13 +256,8 @@ def read_csaw(reading: Reading) -> list[Record]:
 
 def _csaw_cell(row: Row, side: str) -> str:
     """``control``, ``other side``, or ``timing N`` of the side of the cancer."""
-    if _whole(row["x_case"]) != "1":
+    if whole_number(row["x_case"]) != "1":
         return "control"
     if SIDES.get(row["x_cancer_laterality"].upper()[:1], "") != side:
         return "other side"
-    return f"timing {_whole(row['rad_timing'])}"
-
-
-def _whole(cell: str) -> str:
-    """A whole number as tables write it, without the decimal point that spreadsheets add."""
-    return re.sub(r"^(\d+)\.0+$", r"\1", cell.strip())
+    return f"timing {whole_number(row['rad_timing'])}"

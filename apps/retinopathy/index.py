@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any
 from apps.retinopathy import dicom
 from apps.retinopathy.images import COLOURS
 from apps.retinopathy.layout_reader import card_of, find_layout, read_layout
-from apps.retinopathy.layouts import NAMES, Record, eye_of, patient_and_eye
+from apps.retinopathy.layouts import NAMES, eye_of, patient_and_eye
 from apps.retinopathy.metrics import GRADES
 from core.app import Manifest
 from core.data.manifest import EXTENSIONS, GroupRule, index_images, locate
+from core.data.published import not_of_card, table_of
 from core.data.same_numbers import apart_by_folder
-from core.data.scan import natural_key, readable, scan
-from core.errors import ConfigError, ManifestError
+from core.data.scan import scan
+from core.data.tables_in import whole_number
+from core.errors import ConfigError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,16 +116,14 @@ def _by_layout(source: Source) -> Manifest | None:
     known = find_layout(folder, tables, images, card=card)
     if known is None:
         if card:
-            msg = (
-                f"{readable(str(path))}: its tables are not those of the data card {card!r}. "
-                "Leave --card out, or pass --card none to read the folder as it is."
-            )
-            raise ManifestError(msg)
+            raise not_of_card(path, card)
         return None
     layout, used = known
     chosen = str(source.options.get("label-map") or "")
     records, notes = read_layout(layout, used, images, folder, chosen=chosen)
-    table = _table(records, folder)
+    for record in records:
+        record.extras = {n: text for n, text in record.extras.items() if _known_name(n)}
+    table = table_of(records, folder)
     is_split = bool((table["split"] != "").any())
     return Manifest(
         table=table,
@@ -139,32 +139,6 @@ def _tables_and_images(path: Path, folder: Path) -> tuple[list[Path], list[Path]
     files = list(scan(folder, extensions=EXTENSIONS))
     tables = [f.path for f in files if f.path.suffix.lower() in {".csv", ".txt", ".xlsx"}]
     return tables if path.is_dir() else [path], [f.path for f in files if not f.reason]
-
-
-def _table(records: list[Record], folder: Path) -> pd.DataFrame:
-    """Records as a manifest table, in natural order of the ids."""
-    import pandas as pd  # noqa: PLC0415  (0.5 s to import)
-
-    named = {readable(r.path.relative_to(folder).as_posix()): r for r in records}
-    rows = []
-    for image_id, record in sorted(named.items(), key=lambda pair: natural_key(pair[0])):
-        known = {c: text for c, text in record.cells.items() if _known_name(c)}
-        rows.append(
-            {
-                **known,
-                "image_id": image_id,
-                "path": image_id,
-                "label": record.grade,
-                "group": "",
-                "split": record.split,
-                "status": "skipped" if record.reason else "ok",
-                "reason": record.reason,
-                # What the layout knows goes before a column of the same name.
-                "patient": record.patient or known.get("patient", ""),
-                "eye": record.eye or known.get("eye", ""),
-            }
-        )
-    return pd.DataFrame(rows, dtype="str").fillna("")
 
 
 def _completed(manifest: Manifest, source: Source) -> Manifest:
@@ -240,9 +214,7 @@ def _known_groups(table: pd.DataFrame) -> tuple[int, int]:
 def _given(table: pd.DataFrame, name: str) -> list[str]:
     """What the columns of this meaning say; the first that is filled in counts."""
     columns = [c for c in table.columns if _known_name(c) == name]
-    rows = [
-        [re.sub(r"^(\d+)\.0+$", r"\1", str(v or "").strip()) for v in table[c]] for c in columns
-    ]
+    rows = [[whole_number(str(v or "")) for v in table[c]] for c in columns]
     return [next(filter(None, cells), "") for cells in zip(*rows, strict=True)] or [""] * len(table)
 
 

@@ -11,10 +11,11 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from apps.retinopathy.layouts import LAYOUTS, Layout, Record, patient_and_eye
+from apps.retinopathy.layouts import LAYOUTS, Layout, patient_and_eye
 from core.data.folder_words import is_form
 from core.data.label_map import label_map
 from core.data.published import (
+    Record,
     Sheet,
     counted_missing,
     plain,
@@ -25,6 +26,7 @@ from core.data.published import (
     stem_of,
 )
 from core.data.scan import natural_key, readable
+from core.data.tables_in import whole_number
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -242,18 +244,20 @@ def _record(
     """One image from its row, and whether its grade stands in the other eye's column."""
     patient, eye = pairs.get(path.stem.lower()) or patient_and_eye(path.stem)
     if layout.patient:
-        patient = _whole(row.get(layout.patient, "")) or patient
+        patient = whole_number(row.get(layout.patient, "")) or patient
     columns = [name.format(eye=eye) for name in layout.grades]
-    filled = next((name for name in columns if _whole(row.get(name, ""))), "")
-    grade = _whole(row.get(filled, "")) if filled else ""
+    filled = next((name for name in columns if whole_number(row.get(name, ""))), "")
+    grade = whole_number(row.get(filled, "")) if filled else ""
     if layout.form != "pairs":
         grade = changes.get(grade.casefold(), grade)
-    if layout.gradable and _whole(row.get(layout.gradable, "")) == "0":
+    if layout.gradable and whole_number(row.get(layout.gradable, "")) == "0":
         grade = "ungradable"
     split = split or row.get("split of the set", "")
-    record = Record(path, grade, patient, eye, split, cells=row)
-    if not grade:
-        record.reason = row.get("why not", "") or "the table gives no grade for it"
+    reason = "" if grade else row.get("why not", "") or "the table gives no grade for it"
+    # What the layout knows goes before a column of the same name.
+    known = {"patient": patient, "eye": eye}
+    extras = {**row, **{name: text for name, text in known.items() if text}}
+    record = Record(path, grade, split=split, reason=reason, extras=extras)
     return record, bool(filled) and "{eye}" in layout.grades[0] and filled != columns[0]
 
 
@@ -298,7 +302,8 @@ def _differing(
         names = [name for name in row if before.get(name) != row[name]]
     else:
         columns = [name.format(eye=eye) for name in layout.grades for eye in ("left", "right")]
-        names = [n for n in columns if _whole(before.get(n, "")) != _whole(row.get(n, ""))]
+        cells = [(n, before.get(n, ""), row.get(n, "")) for n in columns]
+        names = [n for n, a, b in cells if whole_number(a) != whole_number(b)]
     return names[0] if names else ""
 
 
@@ -356,7 +361,7 @@ def _eyes(
                 }
             )
         has_words = any(_DIABETIC.search(eye["keywords"]) for eye in of_patient)
-        if (_whole(row["d"]) == "1") != has_words:
+        if (whole_number(row["d"]) == "1") != has_words:
             n_conflicts += 1
             for eye in of_patient:
                 eye["grade"], eye["why not"] = "", "the keywords and the flag of diabetes disagree"
@@ -394,12 +399,3 @@ def _pairs(file: Path) -> dict[str, tuple[str, str]]:
 def _text(table: Path) -> str:
     """The content of a table."""
     return table.read_text(encoding="utf-8-sig", errors="replace")
-
-
-def _whole(cell: str) -> str:
-    """A cell without the decimal point that spreadsheets add to whole numbers.
-
-    >>> _whole(" 2.0 "), _whole("mild")
-    ('2', 'mild')
-    """
-    return re.sub(r"^(\d+)\.0+$", r"\1", cell.strip())

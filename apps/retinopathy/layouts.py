@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-__all__ = ["LAYOUTS", "NAMES", "Layout", "Record", "eye_of", "patient_and_eye"]
+__all__ = ["LAYOUTS", "NAMES", "Layout", "eye_of", "patient_and_eye"]
 
 # A name with the eye in words; or in letters, if what is before them ends in a digit, for
 # "scan_r" may mean anything.
@@ -79,19 +78,6 @@ class Layout:
     grade_words: Mapping[str, str] = field(default_factory=dict)
     spreadsheets: tuple[str, ...] = ()
     note: str = ""
-
-
-@dataclass
-class Record:
-    """One image of a layout; ``cells`` are those of its row, by lower-case name."""
-
-    path: Path
-    grade: str = ""
-    patient: str = ""
-    eye: str = ""
-    split: str = ""
-    reason: str = ""
-    cells: dict[str, str] = field(default_factory=dict)
 
 
 LAYOUTS: tuple[Layout, ...] = (

@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from core.data.scan import readable
+from core.data.scan import natural_key, readable
 from core.data.tables_in import read_cells
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
+
+    import pandas as pd
 
 __all__ = [
     "Matched",
+    "Record",
     "Sheet",
     "counted_missing",
     "match_rows",
+    "no_such_label",
+    "not_of_card",
     "plain",
     "read_sheet",
     "refuse_spreadsheet",
@@ -32,6 +37,7 @@ __all__ = [
     "require_columns",
     "resembles",
     "stem_of",
+    "table_of",
 ]
 
 
@@ -42,6 +48,69 @@ class Sheet:
     file: Path
     columns: list[str]
     rows: list[dict[str, str]]
+
+
+@dataclass
+class Record:
+    """One image of a published set, whatever the app.
+
+    Attributes:
+        path: of the file.
+        label: empty where the table says nothing usable.
+        patient: the group that the set names; empty where it names none.
+        split: as the set gives it.
+        reason: why the image is left out; empty where it is used.
+        extras: further columns of the manifest.
+    """
+
+    path: Path
+    label: str = ""
+    patient: str = ""
+    split: str = ""
+    reason: str = ""
+    extras: dict[str, str] = field(default_factory=dict)
+
+
+def table_of(records: Iterable[Record], root: Path) -> pd.DataFrame:
+    """Records as the table of a manifest, in natural order of their ids.
+
+    Args:
+        records: with files below ``root``.
+        root: the folder of the set.
+    """
+    import pandas as pd  # noqa: PLC0415  (0.5 s to import)
+
+    rows = []
+    for record in records:
+        name = readable(record.path.relative_to(root).as_posix())
+        row = {
+            "image_id": name,
+            "path": name,
+            "label": record.label,
+            "group": record.patient,
+            "split": record.split,
+            "status": "skipped" if record.reason else "ok",
+            "reason": record.reason,
+        }
+        rows.append({**row, **record.extras, **row})
+    rows.sort(key=lambda row: natural_key(row["image_id"]))
+    return pd.DataFrame(rows, dtype="str").fillna("")
+
+
+def not_of_card(path: Path, card: str, what: str = "tables") -> ManifestError:
+    """The error of a folder that is not the data set whose card the user named."""
+    return ManifestError(
+        f"{readable(str(path))}: its {what} are not those of the data card {card!r}. Leave --card "
+        "out, or pass --card none to read the folder as it is."
+    )
+
+
+def no_such_label(title: str, task: str, labels: Iterable[str]) -> ManifestError:
+    """The error of a task for which a data set has no label."""
+    return ManifestError(
+        f"{title} has no label for the task {task!r} (it has: {', '.join(labels)}). Choose one of "
+        "these with --task."
+    )
 
 
 def plain(name: str) -> str:
