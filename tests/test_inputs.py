@@ -24,8 +24,10 @@ import pytest
 from PIL import Image
 
 from core.app import Source, Task
+from core.data.image_files import EXTENSIONS
 from core.data.images import read_image
 from core.data.manifest import GroupRule, index_images
+from core.data.scan import scan
 from core.data.scored_tables import read_foreign
 from core.data.tables_in import read_cells
 from core.errors import ResightError
@@ -1221,6 +1223,8 @@ def test_an_input_is_read_as_meant_or_refused_with_the_way_out(case: Case, tmp_p
         ("x.cr3", b"\0\0\0\x18ftypcrx " + b"\0" * 300, "camera's raw file"),
         ("x.raf", b"FUJIFILMCCD-RAW 0201" + b"\0" * 300, "camera's raw file"),
         ("x.orf", b"IIRO\x08\0\0\0" + b"\0" * 300, "camera's raw file"),
+        ("x.jpg", b"version https://git-lfs.github.com/spec/v1\noid sha256:a\n", "git lfs pull"),
+        ("x.png", b"<!DOCTYPE html><html><body>sign in</body></html>", "web page"),
     ],
 )
 def test_a_format_that_is_not_read_is_refused_by_name(
@@ -1233,6 +1237,21 @@ def test_a_format_that_is_not_read_is_refused_by_name(
     put(tmp_path, "a/0.png", "b/1.png")
     # In a folder it is an input that fails, and not passed over as something else.
     assert len(answer(Case("", lambda _: None), tmp_path).table) == 3  # type: ignore[union-attr]
+
+
+def test_a_picture_that_is_not_read_is_passed_over_by_name(tmp_path: Path) -> None:
+    for name in ("x.psd", "x.mp4", "x.svs"):
+        (tmp_path / name).write_bytes(b"8BPS" + bytes(99))
+    found = {entry.path.name: entry.reason for entry in scan(tmp_path, extensions=EXTENSIONS)}
+    assert "export it as PNG" in found["x.psd"]
+    assert "film" in found["x.mp4"]
+    assert "slide" in found["x.svs"]
+
+
+def test_dicom_called_by_a_uid_alone_counts_where_dicom_is_read(tmp_path: Path) -> None:
+    (tmp_path / "1.2.840.113619.2.7").write_bytes(bytes(128) + b"DICM" + bytes(99))
+    assert [f.reason for f in scan(tmp_path, extensions={".png"})] == ["not an image (.7)"]
+    assert [f.reason for f in scan(tmp_path, extensions={".png", ".dcm"})] == [""]
 
 
 def test_a_heic_photograph_is_read() -> None:
@@ -1359,24 +1378,31 @@ no part of the picture. In 3,257 real images no pair of different pictures count
 Read: JPEG, PNG, TIFF (one page, 8 or 16 bits), BMP, WEBP, PPM, AVIF, and HEIC with the extra
 `heic`. Refused by name, as inputs that failed: raw files of cameras (DNG, NEF, CR2, CR3, ARW, PEF,
 ORF, RW2, RAF ...: only their preview could be read), JPEG XL, JPEG 2000, GIF, PDF, animated or cut
-files.
+files, web pages and pointers of Git LFS in their place. Passed over by name: layered pictures,
+drawings, slides, microscopy, films, volumes that are none of NIfTI, and photos that lie in iCloud.
+`check` warns where 16-bit images hold 12 bits, which look nearly black.
 
 ## DICOM
 
-An element that is there and empty is an absent one. A file that is called `.dcm` or was named and
-cannot be read has failed (exit code 3); one that is no mammogram, a cine or a tomosynthesis volume
-is skipped with the reason. Two files are one picture only if their SOPInstanceUID and their pixels
-agree. The side is read from the table, ImageLaterality, FrameLaterality, the coded anatomy,
+An element that is there and empty is an absent one, and of the description of the pixels it is
+filled in where it can be but one thing: BitsStored, HighBit, SamplesPerPixel, PixelRepresentation.
+A file that is called by a UID alone is found by its content. One that is called `.dcm` or was named
+and cannot be read has failed (exit code 3); one that is no mammogram, a cine or a tomosynthesis
+volume is skipped with the reason. Two files are one picture only if their SOPInstanceUID and their
+pixels agree. The side is read from the table, ImageLaterality, FrameLaterality, the coded anatomy,
 Laterality, then words of ViewPosition, SeriesDescription and ProtocolName, the file's name, and
-last the pixels; the view from ViewCodeSequence, then the same words. A table may name files by
-SOPInstanceUID, StudyInstanceUID, patient and side, or patient.
+last the pixels; the view from ViewCodeSequence, then the same words. Words are letters (`LMLO`,
+`CC_R`), written out (`cranio-caudal`, `oblicua mediolateral`) and sides in six languages. A table
+may name files by SOPInstanceUID, StudyInstanceUID, patient and side, or patient.
 
 ## Rasters and shapes
 
 GeoTIFF; shapes as GeoPackage (`--layer` where it has several), GeoJSON, shapefile, KML, KMZ or
 FlatGeobuf. All rasters of a training must give the same channels in the same depth; a raster of
 another depth than the model's needs `--full-scale`. Refused with the way out: ground control points
-(gdalwarp), no or a local coordinate reference system, GeoJSON in metres without `crs`.
+(gdalwarp), no or a local coordinate reference system, GeoJSON in metres without `crs`, latitude
+before longitude, lines, rasters that are no GeoTIFF. A tile on which shapes of several classes
+overlap (more than a tenth of it) is left out with their names; shapes without a class are counted.
 """
 
 

@@ -160,7 +160,7 @@ def measure(image_id: str, path: Path, pixels: NDArray[Any]) -> Facts:
         sha256=digest.hexdigest(),
         brightness=round(float(grey.mean()) / full, 4),
         contrast=round(float(grey.std()) / full, 4),
-        highest=round(float(solid.max()) / full, 4),
+        highest=round(float(solid.max()) / full, 6),
         phash=_pack(imagehash.phash(shown)),
         dhash=_pack(imagehash.dhash(shown)),
         is_two_valued=_is_two_valued(solid),

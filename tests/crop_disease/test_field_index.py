@@ -21,6 +21,7 @@ from apps.crop_disease.field.phantom import (
     write_field_phantom,
     write_mosaic,
 )
+from apps.crop_disease.field.spatial import Shapes, label_of_tiles
 from apps.crop_disease.field.tile_pixels import read_tile
 from apps.crop_disease.field.window import is_tile, window_of
 from apps.crop_disease.inputs import index, read
@@ -163,6 +164,49 @@ def test_points_give_classes_and_contradictions_are_told(tmp_path: Path, phantom
     torn = found.table[found.table["reason"].str.contains("points of several classes")]
     assert len(torn) == 1
     assert "rust, wilt" in torn["reason"].iloc[0]
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        # One ground with two classes: neither is known, whichever name comes first.
+        ([("rust", 0, 100), ("healthy", 0, 100)], "shapes of several classes overlap on 100%"),
+        ([("healthy", 0, 100), ("rust", 40, 100)], "overlap on 60% of it (healthy, rust)"),
+        # Edges that were drawn carelessly, and one class drawn twice, are no contradiction.
+        ([("healthy", 0, 98), ("rust", 93, 100)], "healthy"),
+        ([("rust", 0, 60), ("rust", 20, 60), ("healthy", 60, 100)], "rust"),
+    ],
+)
+def test_a_tile_under_shapes_of_two_classes_has_none(
+    places: list[tuple[str, int, int]], expected: str
+) -> None:
+    shapely = pytest.importorskip("shapely")
+    boxes = np.array([shapely.box(left, 0, right, 100) for _, left, right in places])
+    shapes = Shapes(boxes, tuple(name for name, *_ in places))
+    ((label, reason),) = label_of_tiles(shapes, [(0, 0, 100, 100)], background="", least_share=0.5)
+    assert expected in (label or reason)
+    assert bool(label) != bool(reason)
+
+
+def test_shapes_that_can_lie_nowhere_are_refused_with_what_is_wrong(
+    tmp_path: Path, phantom: Path
+) -> None:
+    from shapely.geometry import LineString, Point  # noqa: PLC0415
+
+    def refused(shape: Any, crs: str) -> str:
+        file = tmp_path / "l.gpkg"
+        frame = geopandas.GeoDataFrame({"label": ["rust"]}, geometry=[shape], crs=crs)
+        frame.to_file(file, engine="pyogrio")
+        with pytest.raises(ManifestError) as caught:
+            index_field(source(phantom / "mosaic.tif", labelled=True, tile="32px", labels=file))
+        return str(caught.value)
+
+    line = LineString([(451_000, 5_432_990), (451_020, 5_432_980)])
+    assert "1 of its 1 shapes are lines" in refused(line, "EPSG:32632")
+    # The field lies at 49 degrees north, 8.3 east.
+    place = geopandas.GeoSeries([Point(451_010, 5_432_990)], crs="EPSG:32632").to_crs(4326)[0]
+    assert "latitude first" in refused(Point(place.y, place.x), "EPSG:4326")
+    assert "Check that both" in refused(Point(20, 10), "EPSG:4326")
 
 
 def test_ground_without_a_polygon_is_background_where_that_is_named(

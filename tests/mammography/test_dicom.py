@@ -196,6 +196,35 @@ def test_what_cannot_be_shown_is_refused_from_the_header(
         pixels_from_dataset(data)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["BitsStored", "HighBit", "SamplesPerPixel", "PixelRepresentation", "NumberOfFrames"],
+)
+@pytest.mark.parametrize("is_there", [True, False])
+def test_what_is_empty_of_the_pixels_description_and_can_be_but_one_thing_is_filled_in(
+    make: Make, save: Save, name: str, is_there: bool
+) -> None:
+    data = make([100, 150, 300])
+    if is_there:
+        setattr(data, name, None)
+    elif name in data:
+        delattr(data, name)
+    assert read_dicom(save(data))[..., 0].ravel().tolist() == [0, 16384, FULL]
+
+
+def test_signs_that_nothing_tells_are_not_guessed(make: Make, save: Save) -> None:
+    data = make([100, 150, 40_000])
+    del data.PixelRepresentation
+    with pytest.raises(ImageError, match="Pixel Representation"):
+        read_dicom(save(data))
+
+
+def test_a_code_in_lower_case_is_read_as_in_capitals(make: Make, save: Save) -> None:
+    with decoding.quiet():
+        file = save(make([100, 150, 300], PhotometricInterpretation="monochrome1 "))
+    assert read_dicom(file)[..., 0].ravel().tolist() == [FULL, 49151, 0]
+
+
 def test_an_unknown_transfer_syntax_is_refused(make: Make) -> None:
     data = make([0, 1])
     data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.100"
