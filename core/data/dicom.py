@@ -145,8 +145,9 @@ def _complete(dataset: Dataset) -> None:
         dataset.SamplesPerPixel = 3 if str(kind).startswith(("RGB", "YBR")) else 1
     if not numbers_in(dataset, "PixelRepresentation"):
         is_little = dataset.file_meta.get("TransferSyntaxUID") in _LITTLE
-        highest = np.frombuffer(data, np.uint8)[bits // 8 - 1 :: bits // 8] if is_little else []
-        if bits == 8 or not is_little or not np.any(np.asarray(highest) & 0x80):
+        step = bits // 8
+        highest = np.frombuffer(data if is_little else b"", np.uint8)[step - 1 :: step]
+        if bits == 8 or not is_little or not np.any(highest & 0x80):
             dataset.PixelRepresentation = 0
 
 
