@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from apps.crop_disease import APP
@@ -250,6 +251,35 @@ def test_a_copy_of_any_kind_is_found_and_no_other_pair(
     assert [(pair.first, pair.second) for pair in (*pairs, *moved)] == [("copy", "leaf7")]
     assert is_complete
     assert are_all
+
+
+def test_a_copy_that_only_the_embedding_calls_alike_is_found(
+    tmp_path: Path, leaves: list[Facts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As if no local feature met, which is so of a third of copies equalised locally.
+    monkeypatch.setattr("core.data.moved_copies.pairs_that_share", lambda *_, **__: {})
+    copy = facts({"copy": np.asarray(ImageOps.mirror(large_leaf(7)))}, tmp_path)
+
+    def embed(pictures: Any) -> NDArray[np.float32]:
+        # By brightness, which a mirror leaves; many that are no copies are near as well.
+        level = np.array([float(np.mean(picture)) for picture in pictures])
+        around = np.stack([np.cos(level), np.sin(level)], axis=1)
+        return np.asarray(around, np.float32)
+
+    assert moved_copies([*leaves, *copy]) == ([], True)
+    found, _ = moved_copies([*leaves, *copy], embed=embed)
+    assert [(pair.first, pair.second) for pair in found] == [("copy", "leaf7")]
+
+
+def test_an_embedding_is_of_length_one_and_the_same_twice() -> None:
+    from core.model.embedding import frozen_embedding  # noqa: PLC0415
+
+    pictures = [np.asarray(large_leaf(i).convert("L").resize((96, 64 + 8 * i))) for i in range(3)]
+    torch.manual_seed(0)
+    one = frozen_embedding("test_resnet", "none")(pictures)
+    torch.manual_seed(0)
+    assert np.array_equal(one, frozen_embedding("test_resnet", "none")(pictures))
+    assert np.linalg.norm(one, axis=1) == pytest.approx(1, abs=1e-5)
 
 
 def test_alike_is_not_the_same(tmp_path: Path) -> None:

@@ -72,6 +72,12 @@ def check(
     id_column: str = ID_COLUMN,
     label_map: str = LABEL_MAP,
     layer: str = LAYER,
+    weights: str = typer.Option(
+        None,
+        "--weights",
+        help="Also find copies by the embedding of this network: hub, or a .safetensors file.",
+    ),
+    backbone: str = typer.Option("resnet50", "--backbone", help="The network of --weights."),
     quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:
@@ -86,6 +92,8 @@ def check(
         if is_named:
             mistakes.check(lambda: known_app(app))
         places = mistakes.check(lambda: existing([data if is_named else app])) or []
+        if weights and weights != "hub":
+            mistakes.check(lambda: existing([weights]))
         mistakes.tell()
         if not is_named:
             app = _proposed(places[0], quiet=quiet or as_json)
@@ -112,6 +120,7 @@ def check(
             card=card,
             allow_outside=allow_outside,
             options=options,
+            embed=_embedding(backbone, weights),
         )
         if as_json:
             show_json(result)
@@ -144,3 +153,14 @@ def _worst_first(checks: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, st
     order = {"warning": 0, "cannot be checked": 1}
     ranked = sorted(checks, key=lambda check: order.get(check["verdict"], 2))
     return [(c["verdict"], c["title"], c["words"]) for c in ranked]
+
+
+def _embedding(backbone: str, weights: str | None) -> Any:
+    """The embedding of a frozen network, where one is named; torch is imported only then."""
+    if not weights:
+        return None
+    from core.model.backbone import require_weights  # noqa: PLC0415
+    from core.model.embedding import frozen_embedding  # noqa: PLC0415
+
+    require_weights(backbone, weights)
+    return frozen_embedding(backbone, weights)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from core.app import App, Manifest, Task
+    from core.data.moved_copies import Embed
 
 __all__ = [
     "PASSED",
@@ -76,7 +77,13 @@ class _Check:
 
 
 def audit(
-    manifest: Manifest, *, app: App, task: Task, progress: bool = False, workers: int = 1
+    manifest: Manifest,
+    *,
+    app: App,
+    task: Task,
+    progress: bool = False,
+    workers: int = 1,
+    embed: Embed | None = None,
 ) -> dict[str, Any]:
     """Look at every image of a manifest; the content of ``audit.json``.
 
@@ -86,6 +93,7 @@ def audit(
         task: with its classes.
         progress: whether to show a bar where there is a terminal.
         workers: threads.
+        embed: embeddings of a frozen network, by which copies are found as well.
 
     Returns:
         Plain values: ``checks`` (name, title, verdict, words), ``counts``,
@@ -106,6 +114,7 @@ def audit(
         [] if is_cut else [entry for entry in measured if not is_tiny(entry)],
         known={(pair.first, pair.second) for pair in near},
         workers=workers,
+        embed=embed,
     )
     # Two parts of one file, such as tiles of a raster, may look alike; they are not one picture.
     file = dict(zip(ok["image_id"], ok["path"], strict=True))
@@ -343,7 +352,7 @@ def _groups_across(rows: pd.DataFrame, manifest: Manifest, group: str) -> _Check
     try:
         check_splits(rows)
     except LeakageError as error:
-        return _Check("groups_across", title, WARNING, f"{_leaking(known)}{error}")
+        return _Check("groups_across", title, WARNING, f"{_leaking(rows)}{error}")
     bare = len(rows) - len(known)
     note = f" {bare:,} images have none and count as their own." if bare else ""
     done = (
@@ -363,13 +372,16 @@ def _groups_across(rows: pd.DataFrame, manifest: Manifest, group: str) -> _Check
     return _Check("groups_across", title, PASSED if not bare else UNKNOWN, words)
 
 
-def _leaking(known: pd.DataFrame) -> str:
-    """How many images outside of training have a group that trains as well."""
-    split = known["split"].fillna("")
-    trained = set(known.loc[split == "train", "group"])
-    held = known[split.isin(["val", "test"])]
-    n = int(held["group"].isin(trained).sum())
-    return f"{n:,} of {len(held):,} images that judge are of a group that trains. " if n else ""
+def _leaking(rows: pd.DataFrame) -> str:
+    """How many images of each split that judges have a group that trains as well."""
+    split, group = rows["split"].fillna(""), rows["group"].fillna("")
+    trained = set(group[split == "train"]) - {""}
+    told = []
+    for name in ("val", "test"):
+        held = group[split == name]
+        n = int(held.isin(trained).sum())
+        told += [f"{n:,} of {len(held):,} images of {name}"] if n else []
+    return f"{' and '.join(told)} are of a group that trains. " if told else ""
 
 
 def _forms(read: Sequence[Facts]) -> _Check:

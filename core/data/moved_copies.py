@@ -1,10 +1,11 @@
 """Copies that were mirrored, turned, cropped, framed or inverted, found by registering pairs.
 
 Candidates are pictures that share local features (``local_features``), found in near-linear
-time. Features that meet tell how one picture lies on the other (a similarity, by RANSAC,
-Fischler and Bolles 1981, doi:10.1145/358669.358692), and the pair counts only if the two, laid
-over each other, show the same fine structure, or its negative. A border of one colour is no
-part of a picture.
+time, and where a frozen network is at hand the nearest by its embedding: of copies equalised
+locally the features of a third meet no other. Features that meet tell how one picture lies on
+the other (a similarity, by RANSAC, Fischler and Bolles 1981, doi:10.1145/358669.358692), and
+the pair counts only if the two, laid over each other, show the same fine structure, or its
+negative. A border of one colour is no part of a picture.
 
 docs/inputs.md has what was measured on leaf photos, fundus photographs, mammograms and chest
 films: which kinds of copies are found, and the agreement of other pairs.
@@ -23,13 +24,14 @@ from core.data.local_features import Features, features_of, in_reading, pairs_th
 from core.data.reading import in_threads
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from numpy.typing import NDArray
 
     from core.data.facts import Facts
 
     Floats = NDArray[np.float32]
+    Embed = Callable[[Sequence[NDArray[np.uint8]]], Floats]
 
 __all__ = ["MOVED", "moved_copies", "register"]
 
@@ -37,6 +39,8 @@ __all__ = ["MOVED", "moved_copies", "register"]
 MOVED = 0.65
 # Neighbours of each image that are compared, and pairs in all, the closest first.
 _NEIGHBOURS, _MOST_PAIRS = 5, 50_000
+# Images up to which all embeddings are compared with each other.
+_MOST_EMBEDDED = 20_000
 # Features that must agree about how one picture lies on the other, and pixels by which they may
 # miss each other.
 _LEAST_MET, _MISS_PX = 4, 2.5
@@ -78,7 +82,11 @@ class _Move:
 
 
 def moved_copies(
-    facts: Sequence[Facts], *, known: Collection[tuple[str, str]] = (), workers: int = 1
+    facts: Sequence[Facts],
+    *,
+    known: Collection[tuple[str, str]] = (),
+    workers: int = 1,
+    embed: Embed | None = None,
 ) -> tuple[list[NearPair], bool]:
     """Pairs of images that show the same picture, mirrored, turned, cropped or framed.
 
@@ -86,6 +94,7 @@ def moved_copies(
         facts: of images; those without ``grey`` are passed over.
         known: pairs found otherwise, ids in order; they are not looked at again.
         workers: threads.
+        embed: pictures (H, W) -> (N, D) of length 1; its nearest are candidates as well.
 
     Returns:
         Pairs, ids in order, and whether all candidates were compared.
@@ -97,6 +106,9 @@ def moved_copies(
     pictures = in_threads(lambda e: _picture(e.grey), kept, workers=workers)
     done = set(known)
     shared = pairs_that_share([p.features.descriptors for p in pictures], most=_NEIGHBOURS)
+    if embed is not None and len(kept) <= _MOST_EMBEDDED:
+        near = _nearest(embed([np.asarray(entry.grey) for entry in kept]))
+        shared = {**dict.fromkeys(near, 0), **shared}
     pairs = sorted(
         (pair for pair in shared if (kept[pair[0]].image_id, kept[pair[1]].image_id) not in done),
         key=lambda pair: (-shared[pair], pair),
@@ -111,6 +123,19 @@ def moved_copies(
         if score >= MOVED
     ]
     return copies, len(chosen) == len(pairs)
+
+
+def _nearest(embeddings: Floats) -> set[tuple[int, int]]:
+    """Each picture with the few whose embeddings (N, D) are most alike, as places in order."""
+    pairs: set[tuple[int, int]] = set()
+    n = min(_NEIGHBOURS, len(embeddings) - 1)
+    for start in range(0, len(embeddings), 1024):
+        alike = embeddings[start : start + 1024] @ embeddings.T
+        own = np.arange(len(alike))
+        alike[own, own + start] = -np.inf
+        for i, row in enumerate(np.argpartition(-alike, n - 1, axis=1)[:, :n], start):
+            pairs.update((min(i, int(j)), max(i, int(j))) for j in row)
+    return pairs
 
 
 def register(one: _Picture, other: _Picture) -> float:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from core.base.settings import Question
     from core.cards.card import Card
+    from core.data.moved_copies import Embed
 
 __all__ = [
     "INPUTS",
@@ -78,8 +79,12 @@ def look(
     options: Mapping[str, Any],
     wanted: Mapping[str, Any],
     out: Path,
+    embed: Embed | None = None,
 ) -> tuple[pd.DataFrame, Task, dict[str, Any]]:
-    """Manifest with splits, and the audit: new, or as a killed training left them."""
+    """Manifest with splits, and the audit: new, or as a killed training left them.
+
+    ``embed`` gives embeddings by which copies are found as well; see ``audit``.
+    """
     task = chosen_task(app, question.task, question.label)
     found, cards = _indexed(app, question, options)
     found = named_by_app(app, found)
@@ -95,7 +100,7 @@ def look(
         return table, task_from_dict(words["task"]), words
     labels = found.table.loc[found.table["status"] == "ok", "label"]
     task = task.with_classes(sorted(set(labels.astype(str))))
-    audited = audit(found, app=app, task=task, progress=True, workers=cores())
+    audited = audit(found, app=app, task=task, progress=True, workers=cores(), embed=embed)
     indexed = without_unreadable(found.table, audited, task)
     folds = int(wanted.get("folds", 1))
     merged = merge_duplicates(indexed, audited)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from core.app import App, Manifest, Task
     from core.cards.card import Card
+    from core.data.moved_copies import Embed
 
 __all__ = ["Looked", "check", "look"]
 
@@ -55,6 +56,7 @@ def check(
     options: Mapping[str, Any] | None = None,
     progress: bool = True,
     workers: int | None = None,
+    embed: Embed | None = None,
 ) -> dict[str, Any]:
     """Audit labelled data and write what was found.
 
@@ -71,6 +73,7 @@ def check(
         options: the app's own.
         progress: whether to show a bar where there is a terminal.
         workers: threads; as many as there are cores if it is not given.
+        embed: embeddings of a frozen network, by which copies are found as well.
 
     Returns:
         The content of ``audit.json`` (see ``core.data.audit.audit``), and
@@ -95,9 +98,8 @@ def check(
         options=options or {},
     )
     with open_output(place, Job("check", replaces=True)):
-        audited = audit(
-            manifest, app=app, task=chosen, progress=progress, workers=workers or cores()
-        )
+        n = workers or cores()
+        audited = audit(manifest, app=app, task=chosen, progress=progress, workers=n, embed=embed)
         content = {
             **audited,
             "n_failed": audited["counts"]["unreadable"],

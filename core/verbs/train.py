@@ -32,6 +32,7 @@ from core.errors import ConfigError, ManifestError, ResightError
 from core.evaluation.attention_units import learned_unit
 from core.evaluation.failures import quality_words
 from core.model.backbone import require_weights
+from core.model.embedding import frozen_embedding
 from core.model.tracking import require_tracker
 from core.runs.results import read_json
 from core.runs.run import load_run
@@ -196,7 +197,10 @@ def _train(
     """The steps, inside the claimed directory."""
     domain = {**app.config, **app.task(question.task).config}
     wanted = {**domain, **planned, **settings}
-    manifest, task, words = look(app, question, options, wanted, out)
+    weights = str(wanted["weights"])
+    # Random weights see no likeness that the audit itself does not.
+    embed = None if weights == "none" else frozen_embedding(str(wanted["backbone"]), weights)
+    manifest, task, words = look(app, question, options, wanted, out, embed)
     torch.set_num_threads(int(words.get("threads", threads())))
     facts = facts_of(manifest, words["audit"], task, wanted)
     # What the data call for stands above the app's own defaults.
