@@ -193,8 +193,8 @@ def side_and_view(text: str) -> tuple[str, str]:
     (('L', 'CC'), ('R', 'MLO'))
     """
     upper = text.upper()
-    for word, pattern in _WRITTEN_OUT.items():
-        upper = pattern.sub(f" {word} ", upper)
+    for name, pattern in _WRITTEN_OUT.items():
+        upper = pattern.sub(f" {name} ", upper)
     found = _VIEW.search(upper)
     side = (found[1] or found[3] or "")[:1] if found else ""
     if not side and (word := _SIDE.search(upper)):

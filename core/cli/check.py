@@ -159,8 +159,6 @@ def _embedding(backbone: str, weights: str | None) -> Any:
     """The embedding of a frozen network, where one is named; torch is imported only then."""
     if not weights:
         return None
-    from core.model.backbone import require_weights  # noqa: PLC0415
-    from core.model.embedding import frozen_embedding  # noqa: PLC0415
+    from core.verbs.embedding import embedding  # noqa: PLC0415
 
-    require_weights(backbone, weights)
-    return frozen_embedding(backbone, weights)
+    return embedding(backbone, weights)

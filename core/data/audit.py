@@ -107,18 +107,7 @@ def audit(
     bad = [entry for entry in measured if entry.reason]
     rows = ok[~ok["image_id"].isin([entry.image_id for entry in bad])]
     exact = exact_copies(measured)
-    near, is_complete = near_copies(measured)
-    # Tiles of a few rasters share borders with their neighbours, and are no copies.
-    is_cut = 2 * ok["path"].nunique() < len(ok)
-    moved, are_all = moved_copies(
-        [] if is_cut else [entry for entry in measured if not is_tiny(entry)],
-        known={(pair.first, pair.second) for pair in near},
-        workers=workers,
-        embed=embed,
-    )
-    # Two parts of one file, such as tiles of a raster, may look alike; they are not one picture.
-    file = dict(zip(ok["image_id"], ok["path"], strict=True))
-    near = [pair for pair in (*near, *moved) if file[pair.first] != file[pair.second]]
+    near, is_complete = _near_pairs(ok, measured, workers, embed)
     label = dict(zip(rows["image_id"], rows["label"].fillna(""), strict=True))
     conflicts, has_labels = _conflicts(exact, near, label), any(label.values())
     try:
@@ -132,7 +121,7 @@ def audit(
         _classes(rows, task, word) if has_labels else _no_labels("classes"),
         _labels(conflicts, task) if has_labels else _no_labels("labels"),
         _exact(exact),
-        _near(near, is_complete=is_complete and are_all, n_tiny=sum(map(is_tiny, measured))),
+        _near(near, is_complete=is_complete, n_tiny=sum(map(is_tiny, measured))),
         _copies_across(rows, exact, near),
         _groups_across(rows, manifest, word),
         _forms([entry for entry in measured if not entry.reason]),
@@ -164,6 +153,25 @@ def audit(
             for column in _FACT_COLUMNS
         },
     }
+
+
+def _near_pairs(
+    ok: pd.DataFrame, measured: Sequence[Facts], workers: int, embed: Embed | None
+) -> tuple[list[NearPair], bool]:
+    """Pairs of images of one picture, and whether all candidates were compared."""
+    near, is_complete = near_copies(measured)
+    # Tiles of a few rasters share borders with their neighbours, and are no copies.
+    is_cut = 2 * ok["path"].nunique() < len(ok)
+    moved, are_all = moved_copies(
+        [] if is_cut else [entry for entry in measured if not is_tiny(entry)],
+        known={(pair.first, pair.second) for pair in near},
+        workers=workers,
+        embed=embed,
+    )
+    # Two parts of one file, such as tiles of a raster, may look alike; they are not one picture.
+    file = dict(zip(ok["image_id"], ok["path"], strict=True))
+    pairs = [pair for pair in (*near, *moved) if file[pair.first] != file[pair.second]]
+    return pairs, is_complete and are_all
 
 
 def _measured_symmetry(

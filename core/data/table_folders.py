@@ -67,9 +67,14 @@ def by_folder(
         met = [_folder(word, known) for word in words]
         if 2 * sum(folder is not None for folder in met) < len(met):
             continue
-        rows = [(i, path) for i, folder in enumerate(met) for path in inside.get(folder, [None])]
+        rows = [
+            (i, path)
+            for i, folder in enumerate(met)
+            for path in (inside[folder] if folder is not None else [None])
+        ]
         listed = [i for i, _ in rows]
-        where = [readable(met[i].relative_to(home).as_posix()) if met[i] else "" for i in listed]
+        shown = [readable(f.relative_to(home).as_posix()) if f else "" for f in met]
+        where = [shown[i] for i in listed]
         why = f"{file.name} lists it, but no one folder is called so"
         found = [
             Found(path) if path else Found(home / words[i], why, is_missing=True)
