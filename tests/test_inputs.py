@@ -1365,13 +1365,20 @@ TAIL = """
 ## Copies
 
 `resight check` finds copies by hashes of the picture and by local features, wherever they lie, and
-says which stand in two splits: mirrored, turned by any angle, cropped, framed, padded, shifted,
-resized, stretched, compressed, in grey, brighter or darker, with other contrast, gamma or colours,
-blurred, sharpened, noisy, inverted, with text or a patch on it, and several of these at once. Of 16
-leaf photos, fundus photographs, mammograms and chest films each, copied in 38 ways, all were found
-but some of those that keep a third of the picture (a fifth cut off every side) or whose grey levels
-are equalised. A border of one colour and large even areas, such as what surrounds a fundus, are
-no part of the picture. In 3,257 real images no pair of different pictures counts as a copy.
+says which stand in two splits; with `--weights`, and in every training that starts from weights,
+also by the embedding of the frozen backbone. They may be mirrored, turned by any angle, cropped,
+framed, padded, shifted, resized, stretched, compressed, in grey, brighter or darker, with other
+contrast, gamma or colours, blurred, sharpened, noisy, inverted, with text or a patch on it, and
+several of these at once. Of 16 leaf photos, fundus photographs, mammograms and chest films each,
+copied in 38 ways, 2,347 of 2,432 copies were found without the embedding, where the fine structure
+of two pictures laid over each other agrees by .65 or more: all of 34 kinds, 62 of 64 turned by 15
+degrees, 56 with equalised grey levels, 53 of a third of the picture (a fifth cut off every side),
+and none that was mirrored, stretched to another shape and made very small at once. Of copies
+equalised locally the embedding brings together what local features do not: 24 instead of 20 of 24
+leaves, 16 instead of 10 of 16 eyes.
+
+A border of one colour and large even areas, such as what surrounds a fundus, are no part of the
+picture. In 3,257 real images no pair of different pictures counts as a copy.
 
 ## Photos
 

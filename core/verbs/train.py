@@ -197,9 +197,10 @@ def _train(
     """The steps, inside the claimed directory."""
     domain = {**app.config, **app.task(question.task).config}
     wanted = {**domain, **planned, **settings}
-    weights = str(wanted["weights"])
+    start = {**TrainConfig().model_dump(include={"backbone", "weights"}), **wanted}
+    weights = str(start["weights"])
     # Random weights see no likeness that the audit itself does not.
-    embed = None if weights == "none" else frozen_embedding(str(wanted["backbone"]), weights)
+    embed = None if weights == "none" else frozen_embedding(str(start["backbone"]), weights)
     manifest, task, words = look(app, question, options, wanted, out, embed)
     torch.set_num_threads(int(words.get("threads", threads())))
     facts = facts_of(manifest, words["audit"], task, wanted)
