@@ -205,17 +205,17 @@ def temperature_words(evaluation: Mapping[str, Any], *, worse_only: bool = False
     what = "By image, temperature scaling"
     if temperature is not None and not worse_only:
         what += f" ({_temperature_told(about, float(temperature))})"
-    told = "(difference not tested)"
+    told = ", difference not tested"
     if is_known:
         is_better = change["high"] < 0
-        told = "is shown neither to help nor to harm here"
-        told = "improved the scores here" if is_better else told
-        told = "did not help here but made scores worse" if is_worse else told
+        told = " is shown neither to help nor to harm here"
+        told = " improved the scores here" if is_better else told
+        told = " did not help here but made scores worse" if is_worse else told
         told += (
             f" (log-loss changed by {estimate({**change, 'value': change['difference']})}, paired)"
         )
     return (
-        f"{what} {told}: log-loss {estimate(loss_before)} before and {estimate(loss)} "
+        f"{what}{told}: log-loss {estimate(loss_before)} before and {estimate(loss)} "
         f"after, calibration error {estimate(error_before)} and {estimate(error)}."
     )
 
