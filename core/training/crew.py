@@ -116,7 +116,8 @@ class Crew:
         if self._store is not None and not self.rank:
             with suppress(RuntimeError):
                 self._store.set(f"job-{self._jobs}", b"")
-                if error is None and self.address:
+                # Those that were started here are waited for below.
+                if self.address and (error is None or isinstance(error, StoppedError)):
                     self._store.set_timeout(timedelta(seconds=_END_S))
                     self._store.wait([f"left-{rank}" for rank in range(1, self.size)])
         for process in self._started:
