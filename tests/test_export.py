@@ -115,6 +115,12 @@ def test_prediction_without_torch_writes_the_same_tables(
                 assert list(light[column]) == list(full[column]), column
 
 
+def test_what_needs_torch_says_where_it_runs(tmp_path: Path) -> None:
+    done = without_torch("doctor", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "this needs the package torch, which the small environment" in done.stderr
+
+
 def test_an_export_decides_nothing_about_what_its_run_does_not_know(
     run: Path, exported: Path, tmp_path: Path
 ) -> None:

@@ -156,3 +156,28 @@ def test_a_kit_installs_without_a_network_and_says_when_it_is_damaged(
         [sys.executable, "install.py"], cwd=kit, capture_output=True, text=True, check=False
     )
     assert "is missing or damaged" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_kit_that_trains_holds_the_weights_with_their_licence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "requirements.lock").write_text(line_of(wheel_of("tiny", tmp_path / "index")))
+    monkeypatch.setattr(core.verbs.kit, "SOURCE", tmp_path)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    weights = tmp_path / "resnet18.safetensors"
+    weights.write_bytes(b"weights")
+    wanted = Kit(
+        purpose="train",
+        system="windows-x86_64",
+        python="3.13",
+        weights=weights,
+        licence="Apache-2.0",
+        wheel=wheel_of("self", tmp_path / "own"),
+    )
+    content = make_kit(wanted, tmp_path / "kit")
+    assert content["licence_of_weights"] == "Apache-2.0"
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert content["sha256"]["weights/resnet18.safetensors"] == digest
+    assert fits_here(content).startswith("is for windows-x86_64 and Python 3.13, not ")

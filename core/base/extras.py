@@ -11,6 +11,11 @@ from importlib.metadata import PackageNotFoundError, requires
 
 __all__ = ["advice_for", "extra_of"]
 
+# What predicting with an exported model does without; see core/prediction/light.in.
+LEFT_OUT = frozenset(
+    {"albumentations", "monai", "pytorch_lightning", "sklearn", "statsmodels", "timm", "torch"}
+)
+
 
 def extra_of(module: str | None) -> str | None:
     """The extra that brings a module, or None if no extra does.
@@ -33,6 +38,11 @@ def extra_of(module: str | None) -> str | None:
 def advice_for(error: ModuleNotFoundError) -> str | None:
     """What to install where an extra is wanting; None if the absence is no user's to mend."""
     extra = extra_of(error.name)
+    if extra is None and (error.name or "").split(".")[0] in LEFT_OUT:
+        return (
+            f"this needs the package {error.name}, which the small environment for exported models "
+            "does not have. Run it where resight is installed whole: pip install resight"
+        )
     if extra is None:
         return None
     return (
