@@ -40,7 +40,7 @@ WITHOUT_TORCH = textwrap.dedent(
     class Absent:
         def find_spec(self, name, path=None, target=None):
             if name.partition(".")[0] in {HEAVY.split()!r}:
-                raise ModuleNotFoundError(name)
+                raise ModuleNotFoundError(name, name=name)
     sys.meta_path.insert(0, Absent())
     from core.cli.main import main
     sys.argv[0] = "resight"
