@@ -1378,7 +1378,8 @@ equalised locally the embedding brings together what local features do not: 24 i
 leaves, 16 instead of 10 of 16 eyes.
 
 A border of one colour and large even areas, such as what surrounds a fundus, are no part of the
-picture. In 3,257 real images no pair of different pictures counts as a copy.
+picture. In 3,257 real images no pair of different pictures counts as a copy; of the 11,933 pairs
+that the embedding of a ResNet-18 adds to those compared, the closest agrees by .62.
 
 ## Photos
 
