@@ -1305,8 +1305,9 @@ def test_the_preview_of_a_camera_raw_file_is_never_taken_for_the_photo(
         b"id;group;label;score_a;score_b\n1;g;a;0,75;0,25\n2;h;b;0,125;0,875\n",
         "id,group,label,score_a,score_b\n1,g,a,.75,.25\n2,h,b,.125,.875\n,,,,\n".encode("utf-16"),
         b"# model 3\nid\tlabel\tscore_a\tscore_b\n1\tA\t0.75\t0.25\n2\tb\t.125\t.875\n",
+        b"id,label,score_a,score_b\n1,a,75,25\n2,b,12.5,87.5\n",
     ],
-    ids=["decimal comma", "UTF-16 and empty rows", "tabs, comment, another case"],
+    ids=["decimal comma", "UTF-16 and empty rows", "tabs, comment, another case", "percentages"],
 )
 def test_scores_made_elsewhere_are_read_like_any_table(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "s.csv").write_bytes(text)

@@ -95,6 +95,12 @@ def as_scores(
         values, link = from_logits(given, exclude=exclude)
         notes.append(f"The columns of scores hold logits; the scores judged are their {link}.")
         return values, False
+    whole = given[np.isfinite(given).all(axis=1)]
+    is_share = given.shape[1] > 1 and len(whole) > 0 and bool((whole >= 0).all())
+    # Of one row a hundred may be chance; that all rows add up to it is not.
+    if is_share and np.abs(whole.sum(axis=1) - 100).max() <= 1:
+        notes.append("The scores of each row add up to 100 and are read as percentages.")
+        given = given / 100
     odd = bool((np.isfinite(given) & ((given < 0) | (given > 1))).any())
     return (ranks_of_columns(given, exclude=exclude) if odd else given), odd
 
