@@ -8,6 +8,7 @@ and whether it is a mammogram at all.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -366,7 +367,14 @@ def _finished(
     rule = base.group_rule if is_said else _group_rule(table, base)
     if not source.labelled:
         table["label"] = ""
-    return replace(base, table=table, notes=tuple(notes), group_rule=rule)
+    names = sorted(set(table.loc[table["status"] == "ok", "label"].astype(str)) - {""})
+    # The classes as this app spells them, and not the 0 and 1 of the table.
+    told = re.sub(
+        r"^classes: \d+ \(.*?\), as ",
+        lambda _: f"classes: {len(names)} ({', '.join(names)}), as ",
+        base.class_rule,
+    )
+    return replace(base, table=table, notes=tuple(notes), group_rule=rule, class_rule=told)
 
 
 def _one_patient(table: pd.DataFrame, source: Source) -> list[str]:

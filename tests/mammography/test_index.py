@@ -250,11 +250,13 @@ def test_a_table_may_name_images_by_what_their_headers_say(
         "patient": "PatientID,cancer\nP0,0\nP1,1\n",
     }
     (tmp_path / "d" / "labels.csv").write_text(rows[key])
-    found = index(tmp_path / "d", labelled=True).table.query("status == 'ok'")
+    manifest = index(tmp_path / "d", labelled=True)
+    found = manifest.table.query("status == 'ok'")
     assert dict(zip(found["image_id"], found["label"], strict=True)) == {
         "0.dcm": "no",
         "1.dcm": "yes",
     }
+    assert manifest.class_rule.startswith("classes: 2 (no, yes), as labels.csv (column cancer)")
 
 
 def test_missing_views_are_listed(make: Make, save: Save, tmp_path: Path) -> None:
