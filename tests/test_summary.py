@@ -569,7 +569,7 @@ def test_a_number_at_a_threshold_found_here_says_so_in_its_title() -> None:
     content, _ = summarise(predictions(BINARY), task=BINARY, metrics=[seeking], **FAST)
     row = row_of(content, "found")
     assert row["title"] == "Sensitivity at 90 % specificity, threshold found here"
-    assert "sought on these very cases" in row["reason"]
+    assert "chosen on these same cases" in row["reason"]
 
 
 @pytest.mark.parametrize("design", ["cohort", "case-control"])

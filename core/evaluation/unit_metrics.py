@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 # Said of a number whose threshold was sought on the cases that are judged.
-SOUGHT = "its threshold is sought on these very cases, so it flatters one set beforehand"
+SOUGHT = "its threshold is chosen on these same cases: optimistic"
 # Numbers that follow from the confusion matrix, all at once.
 OF_DECISIONS = (
     *("accuracy", "balanced_accuracy", "macro_f1", "matthews", "kappa", "linear_kappa"),
