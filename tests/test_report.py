@@ -536,7 +536,7 @@ def test_every_sensitivity_of_a_page_says_at_what_it_is_counted(active: bool) ->
     assert f"Sensitivity and specificity are counted {told}" in page
     assert f"of cases called {TASK.positive_name} {told}" in page
     assert f"counted {other}" not in page
-    assert ("Stored, and not in use until resight threshold sets it: set" in page) is not active
+    assert (", not in use: score" in page) is not active
     # The first screen counts what is delivered, found anew from the table.
     ok = rows[rows["status"] == "ok"]
     truth = ok["label"].isin(TASK.positive)
@@ -554,7 +554,7 @@ def test_cases_of_folds_are_not_said_to_be_held_against_the_threshold_that_ships
     point = {"name": "set", "threshold": 0.45, "split": "out-of-fold", "fold_thresholds": folds}
     found = evaluate(rows, operating_points=[point], split="out-of-fold", prevalence=None)
     page = words_of(report_html(context(found, rows)))
-    assert "sets it: set; each case at the threshold that the other folds gave." in page
+    assert "not in use: set; each case at the threshold that the other folds gave." in page
     assert "0.45 or more" not in page
     assert "chosen on the other folds" in page
     assert "Each case is judged at what the other folds chose." in page

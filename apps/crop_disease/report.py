@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from core.app import ReportContext
     from core.blocks import Block
+    from core.statistics.operating_points import Rate
 
 __all__ = ["by_severity", "confused_pairs", "several_diseases", "sick_and_healthy"]
 
@@ -48,14 +49,24 @@ def sick_and_healthy(context: ReportContext) -> str:
         return ""
     missed, alarms = int((is_sick & ~said_sick).sum()), int((~is_sick & said_sick).sum())
     word = _pictures_are(context)
+    lost = _rate(~said_sick[is_sick], judged[is_sick])
+    called = _rate(said_sick[~is_sick], judged[~is_sick])
     return (
-        f"Called healthy: {count(missed)} of {count(sick)} sick {word}, "
-        f"{_share(~said_sick[is_sick], judged[is_sick])}. Called sick: {count(alarms)} of "
-        f"{count(n - sick)} healthy ones, "
-        f"{_share(said_sick[~is_sick], judged[~is_sick])}. Of 1,000 such {word}, "
-        f"{count(round(1000 * sick / n))} of them sick: {count(round(1000 * missed / n))} missed, "
-        f"{count(round(1000 * alarms / n))} false alarms."
+        f"Called healthy: {count(missed)} of {count(sick)} sick {word}, {_told(lost)}. "
+        f"Called sick: {count(alarms)} of {count(n - sick)} healthy ones, {_told(called)}. "
+        f"Of 1,000 such {word}, {count(round(1000 * sick / n))} of them sick: "
+        f"{_of_thousand(lost, sick / n)} missed, "
+        f"{_of_thousand(called, 1 - sick / n)} false alarms."
     )
+
+
+def _of_thousand(rate: Rate, share: float) -> str:
+    """How many of 1,000 a rate is among those that make up this share, with its interval."""
+    middle = count(round(1000 * share * (rate.value or 0.0)))
+    if rate.low is None or rate.high is None:
+        return middle
+    low, high = (count(round(1000 * share * end)) for end in (rate.low, rate.high))
+    return f"{middle} ({low} to {high})"
 
 
 def _healthy(context: ReportContext) -> str:
@@ -272,17 +283,23 @@ def _judged(context: ReportContext) -> pd.DataFrame:
 
 
 def _share(hit: pd.Series[bool], rows: pd.DataFrame) -> str:
-    """A share with the interval that ``metrics.json`` has for it, over groups.
+    """A share with the interval that ``metrics.json`` has for it, over groups."""
+    return _told(_rate(hit, rows))
 
-    A photo without a group is one of its own.
-    """
+
+def _told(rate: Rate) -> str:
+    """A share and its interval in words."""
+    words = estimate({**asdict(rate), "percent": True})
+    return words if rate.low is not None else f"{words} (too few groups)"
+
+
+def _rate(hit: pd.Series[bool], rows: pd.DataFrame) -> Rate:
+    """A share over groups; a photo without a group is one of its own."""
     group = rows["image_id"].astype(str)
     if "group" in rows:
         given = rows["group"].fillna("").astype(str)
         group = given.where(given != "", group)
-    found = proportion(hit.to_numpy(bool), group.to_numpy())
-    words = estimate({**asdict(found), "percent": True})
-    return words if found.low is not None else f"{words} (too few groups)"
+    return proportion(hit.to_numpy(bool), group.to_numpy())
 
 
 def _png(pixels: np.ndarray[Any, Any]) -> bytes:

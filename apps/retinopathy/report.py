@@ -131,7 +131,7 @@ def referral_words(context: ReportContext) -> str:
     referred, n = int(patients["referred"].sum()), len(patients)
     lost = int(patients["ungradable"].sum())
     blind = (
-        f", {count(lost)} of them because an eye is ungradable"
+        f", {count(lost)} of them for an eye that the quality gate calls ungradable"
         if lost
         else "; none for want of a gradable photograph"
     )
@@ -146,7 +146,7 @@ def referral_words(context: ReportContext) -> str:
         )
     by = "by the predicted grade" if point is None else "at the operating point in use"
     return (
-        f"By patient (the worse eye) and {by}, {count(referred)} of {count(n)} are referred "
+        f"By patient (the worse eye) and {by}, {count(referred)} of {count(n)} would be referred "
         f"({number(1000 * referred / n, places=0)} of 1,000){blind}.{found}{_grave(context)}"
     )
 

@@ -126,16 +126,22 @@ def _untold(context: ReportContext) -> str:
     matrix = (context.evaluation.get("confusion") or {}).get(about.get("unit") or "image") or {}
     classes, counts = list(matrix.get("classes") or []), matrix.get("counts") or []
     rows = pick(context.evaluation.get("metrics") or [], name="auroc", subgroup="")
-    parts = []
+    parts, few = [], []
     for row in pick(rows, unit=about.get("unit")):
-        if row.get("of") not in classes or row.get("low") is None or row["low"] > 0.5:
+        if row.get("of") not in classes:
             continue
         if (row.get("n_events") or 0) < FEW_EVENTS:
+            few.append(f"{context.task.title(row['of'])} ({count(row.get('n_events') or 0)})")
+            continue
+        if row.get("low") is None or row["low"] > 0.5:
             continue
         n = sum(int(line[classes.index(row["of"])]) for line in counts)
         predicted = f"predicted for {count(n)} of {count(row['n'])}"
         parts.append(f"{context.task.title(row['of'])} (AUROC {estimate(row)}, {predicted})")
-    return f"Not shown to be told from the other classes: {'; '.join(parts)}." if parts else ""
+    if not parts:
+        return ""
+    rare = f" Too few cases to say: {', '.join(few)}." if few else ""
+    return f"Not shown to be told from the other classes: {'; '.join(parts)}.{rare}"
 
 
 # Cases of a class below which its own numbers say that they are too few.

@@ -231,10 +231,20 @@ def _three_numbers(context: ReportContext, results: Results) -> list[tuple[str, 
         title, value, detail = _entry(
             f"Worst class, {context.task.title(worst['of'])}: share found", worst
         )
-        # The lowest of several is low by chance, too, and its interval does not know it.
-        luck = f"lowest of {len(recalls)} classes, so partly bad luck"
-        found.append((title, value, f"{detail}; {luck}"))
+        lowest = f"lowest of {len(recalls)} classes"
+        if not _lies_apart(worst, recalls):
+            # The lowest of several is low by chance, too, and its interval does not know it.
+            lowest += ", so partly bad luck"
+        found.append((title, value, f"{detail}; {lowest}"))
     return found[:3]
+
+
+def _lies_apart(row: Mapping[str, Any], rows: list[Mapping[str, Any]]) -> bool:
+    """Whether the interval of a share lies below those of all the others."""
+    others = [other for other in rows if other is not row]
+    if row.get("high") is None or any(other.get("low") is None for other in others):
+        return False
+    return all(float(row["high"]) < float(other["low"]) for other in others)
 
 
 def _always(context: ReportContext) -> str:
@@ -325,8 +335,13 @@ def _stored(context: ReportContext) -> str:
     }
     aim, _, wanted = str(point["name"]).partition("=")
     missed = _aim(point, aim, point[aim]) if aim in told and wanted else ""
-    where = _at(point).partition("(")[2].removesuffix(")")
+    words, cut = point_words(point["name"]), float(point["threshold"])
+    where = f"score {cut:.3g} or more ({words}{_chosen_on(point)})"
+    if "other folds" in str(point.get("counted_at") or ""):
+        # No case was held against the threshold that is shipped.
+        where = f"{words}; {point['counted_at']}"
     return (
-        f"Stored, and not in use until resight threshold sets it: {where}. It would give a "
-        f"sensitivity of {told['sensitivity']} and a specificity of {told['specificity']}{missed}."
+        f"A threshold for {context.task.positive_name}, not in use: {where}. Here it gives a "
+        f"sensitivity of {told['sensitivity']} and a specificity of {told['specificity']}{missed}. "
+        "The command resight threshold puts it in use."
     )

@@ -90,17 +90,17 @@ def verdict(context: ReportContext) -> str:
     ranked = found.get("ranking")
     if ranked is not None and ranked["answer"] == "yes" and chance is not None:
         beyond = _in_ranking_alone(chance, ranked, context.task.positive_name)
-    rest = f"{_missed(context)}{_beside_shortcut(found.get('shortcuts'))}"
+    rest = f"{_missed(context)}{_beside_shortcut(found.get('shortcuts'), head)}"
     return f"{first}{beyond}{second}{rest}{_weak(about)}"
 
 
 def _in_ranking_alone(chance: Mapping[str, Any], ranked: Mapping[str, Any], name: str) -> str:
     """The end of the verdict where classes are not shown to be told, and ranks are."""
-    shown = "worse" if chance["answer"] == "no" else "not shown"
+    classes = "worse than chance" if chance["answer"] == "no" else "not shown to beat chance"
     return (
-        f". Better than chance: for the predicted class {shown} "
-        f"(chance is {_plain(chance)}); for ranking {name} cases shown "
-        f"(AUROC {estimate(ranked)}, chance is {_plain(ranked)})."
+        f". The predicted classes are {classes} ({_plain(chance)}); the score ranks {name} cases "
+        f"above the others better than chance (AUROC {estimate(ranked)}, chance is "
+        f"{_plain(ranked)})."
     )
 
 
@@ -143,16 +143,17 @@ def _missed(context: ReportContext) -> str:
     )
 
 
-def _beside_shortcut(entry: Mapping[str, Any] | None) -> str:
+def _beside_shortcut(entry: Mapping[str, Any] | None, head: Mapping[str, Any]) -> str:
     """That a baseline without the subject is not shown to be beaten, where it is not."""
     if entry is None or entry["answer"] == "yes" or entry.get("value") is None:
         return ""
     name, percent = str(entry["against"]["words"]), bool(entry["percent"])
     own, other = (number(of["value"], percent=percent) for of in (entry, entry["against"]))
+    by = f" by {entry['unit']}" if entry.get("unit") != head.get("unit") else ""
     worse = "does worse" if entry["answer"] == "no" else "is not shown to do better"
     return (
         f" It {worse} than {SHORTCUTS.get(name, name)} alone "
-        f"({_inside(str(entry['title']))} {own} against {other})."
+        f"({_inside(str(entry['title']))}{by} {own} against {other})."
     )
 
 
@@ -259,7 +260,7 @@ def _copied(context: ReportContext) -> str:
     n = next((int(e["n"]) for e in entries if "among those trained" in str(e.get("title"))), 0)
     if not n:
         return ""
-    return f" ({n:,} of them {'has' if n == 1 else 'have'} a copy among those that were)"
+    return f" ({n:,} of them {'has' if n == 1 else 'have'} a copy there)"
 
 
 def group_of(context: ReportContext) -> str:

@@ -142,7 +142,8 @@ def test_the_first_screen_counts_patients_as_the_table_of_referral_does(
     point = {"name": "high sensitivity", "threshold": 0.1, "sensitivity": {"value": 1.0}}
     # Patients 1 and 4 are called, 5 cannot be judged; of 1, 2 and 5 the second is missed.
     told = (
-        "3 of 5 are referred (600 of 1,000), 1 of them because an eye is ungradable. Of 3 "
+        "3 of 5 would be referred (600 of 1,000), 1 of them for an eye that the quality gate calls "
+        "ungradable. Of 3 "
         "referable patients 1 is missed (sensitivity 66.7 % ("
     )
     # A threshold that is not in use refers nobody.
@@ -154,7 +155,7 @@ def test_the_first_screen_counts_patients_as_the_table_of_referral_does(
     assert isinstance(block, Table)
     assert list(block.frame.iloc[0][["Referred of 1,000", "Missed of 1,000"]]) == ["600", "200"]
     used = context(table, operating_points=[{**point, "active": True}])
-    assert "at the operating point in use, 5 of 5 are referred" in plain(referral_words(used))
+    assert "at the operating point in use, 5 of 5 would be referred" in plain(referral_words(used))
     assert list(block.frame.iloc[1][["Referred of 1,000", "Missed of 1,000"]]) == ["1,000", "0"]
 
 
