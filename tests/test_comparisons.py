@@ -17,7 +17,6 @@ from core.statistics.comparisons import (
     bootstrap_p,
     cases_for_auroc,
     cases_to_halve,
-    enough_events,
     mcnemar,
     mcnemar_of,
     paired_difference,
@@ -164,10 +163,5 @@ def test_power_and_size_are_inverse() -> None:
         power_of_auroc(0.5, 10, 10)
 
 
-def test_words_about_events() -> None:
+def test_an_interval_of_half_the_width_takes_four_times_the_cases() -> None:
     assert cases_to_halve(50) == 150
-    assert enough_events(100, 100) == ""
-    assert "non-events" in enough_events(200, 5)
-    assert "too few to judge" in enough_events(9, 200)
-    assert "30 events" in enough_events(30, 200)
-    assert "90 more" in enough_events(30, 200)

@@ -310,7 +310,7 @@ def test_memory_that_is_freed_and_taken_again_is_not_cleared_by_the_kernel_each_
 
 def test_no_other_module_looks_at_the_machine() -> None:
     looks = re.compile(
-        r"sched_getaffinity|cpu_count|is_available\(|disk_usage|statvfs|SC_PHYS_PAGES"
+        r"sched_getaffinity|cpu_count|(?<!distributed\.)is_available\(|disk_usage|statvfs|SC_PHYS_PAGES"
         r"|virtual_memory|channels_last|fused=True|is_bf16_supported|_is_avx512"
     )
     wrong = [

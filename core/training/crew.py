@@ -27,7 +27,7 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import distributed
 
-from core.base.machine import threads
+from core.base.machine import pick_device, threads
 from core.errors import ConfigError, ResightError
 from core.model.stopping import StoppedError
 
@@ -267,7 +267,7 @@ def _meet(store: Any, rank: int, size: int, job: FineTuning) -> None:
     torch.set_num_threads(max(1, threads() // per_node))
     distributed.init_process_group(
         # Pixels and gradients go between accelerators, decisions between processors.
-        "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+        "cpu:gloo,cuda:nccl" if pick_device(job.config.device).type == "cuda" else "gloo",
         store=store,
         rank=rank,
         world_size=size,
