@@ -1025,3 +1025,16 @@ def test_beside_a_matrix_stands_that_the_threshold_counts_apart(table: pd.DataFr
     assert "of 4 that are 2, 3 have a predicted class here that is not" in page
     assert "12 images, by the predicted class" in page
     assert "2 of 4 cases that are 2 are missed" in page
+
+
+def test_the_first_screen_says_on_how_many_images_of_which_data(table: pd.DataFrame) -> None:
+    some = context(evaluate(table), table)
+    terms = {"title": "A", "weights_release": "allowed", "licence": "CC0", "conditions": []}
+    run = {**some.run, "n_images": {"train": 70, "val": 10, "test": 20}, "terms": [terms]}
+    run["split_rule"] = "The split was drawn at random."
+    page = words_of(report_html(replace(some, run=run)))
+    told = "Data: A. Trained on 70 images, validated on 10, tested on 20 of the same data"
+    assert told in page
+    # A split that the data give may be of another place.
+    run["split_rule"] = "The data give the split."
+    assert "of the same data" not in words_of(report_html(replace(some, run=run)))

@@ -32,7 +32,9 @@ from core.report.verdict import (
     FEW,
     answers_of,
     counted_points,
+    group_of,
     headline_of,
+    image_word,
     in_force,
     is_probe_kept,
     verdict,
@@ -98,12 +100,21 @@ def _few_among_first(told: list[str]) -> list[str]:
 
 
 def _source(context: ReportContext) -> str:
-    """Which data sets the cases come from; on new data, those of the training."""
+    """Which data sets the cases come from and how they were parted; on new data, the former."""
+    about = context.evaluation.get("about") or {}
     titles = [str(terms["title"]) for terms in context.run.get("terms") or [] if terms.get("title")]
-    if not titles:
-        return ""
-    is_new = (context.evaluation.get("about") or {}).get("split") == "new data"
-    return f"{'Trained on' if is_new else 'Data'}: {'; '.join(titles)}."
+    is_new = about.get("split") == "new data"
+    told = [f"{'Trained on' if is_new else 'Data'}: {'; '.join(titles)}."] if titles else []
+    n = context.run.get("n_images") or {}
+    if about.get("split") == "test" and n.get("train"):
+        whole = f", no {group_of(context)} in two of them" if about.get("grouped", True) else ""
+        same = " of the same data" if "drawn" in str(context.run.get("split_rule")) else ""
+        told.append(
+            f"Trained on {quantity(n['train'], image_word(context))}, validated on "
+            f"{count(n.get('val') or 0)}, tested on {count(n.get('test') or 0)}{same}{whole}. "
+            "Labels are taken as given; who set them is not recorded."
+        )
+    return " ".join(told)
 
 
 def page_title(context: ReportContext) -> str:
