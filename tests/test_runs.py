@@ -20,9 +20,10 @@ from core.base.tables import logits_in
 from core.cli.main import build
 from core.data.scored_tables import read_foreign
 from core.errors import ConfigError, LeakageError, OutputError
+from core.evaluation.delivered import delivered_rates
 from core.evaluation.summary import summarise
 from core.runs.results import write_table
-from core.runs.run import load_run
+from core.runs.run import load_run, task_from_dict
 from core.runs.run_metrics import compute_metrics
 from core.statistics.operating_points import choose_threshold
 from core.verbs.compare import compare
@@ -340,7 +341,10 @@ def test_every_number_recomputes_from_predictions_csv(place: Path) -> None:
     content = json.loads((run / "run.json").read_text())
     stored = json.loads((run / "metrics.json").read_text())
     table = pd.read_csv(run / "predictions.csv", dtype={"fold": str})
-    again, _ = compute_metrics(table, run=content, split="test")
+    again, decisions = compute_metrics(table, run=content, split="test")
+    tables = {"image": table[table["split"] == "test"], **decisions}
+    again["delivered"] = delivered_rates(again, tables, task_from_dict(content["task"]))
+    assert again["delivered"] is not None
     # Drawn from these numbers, from the probe's and from the other partitions.
     missing = {"probe", "without", "verdicts", "against_probe", "characteristics"}
     assert set(stored) == set(again) | missing
