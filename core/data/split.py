@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.base.tables import check_splits
+from core.base.words import quantity
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -262,10 +263,11 @@ class _Classes:
         train = self.group_counts(split == "train")
         unseen = [name for name, n in train.items() if not n]
         if unseen:
+            have = "has" if len(unseen) == 1 else "have"
             msg = (
-                f"{len(unseen)} class(es) have no train image in the given split (first: "
-                f"{unseen[0]!r}), so they could never be predicted. Correct the split, or leave it "
-                "out and let one be drawn."
+                f"{quantity(len(unseen), 'class')} {have} no train image in the given split "
+                f"(first: {unseen[0]!r}), so they could never be predicted. Correct the split, or "
+                "leave it out and let one be drawn."
             )
             raise ManifestError(msg)
         said = []
@@ -411,17 +413,18 @@ def _too_few(classes: _Classes, scarce: dict[str, int], needed: int, why: str) -
     """What to say of classes with too few groups; of groups that can be no groups as well."""
     name, n = min(scarce.items(), key=lambda pair: (pair[1], pair[0]))
     n_groups, n_images = len(set(classes.groups)), len(classes.groups)
+    told = f"{quantity(len(scarce), 'class')} {'has' if len(scarce) == 1 else 'have'}"
     if classes.is_grouped and 10 * n_groups < n_images:
         all_one = "all images carry one group" if n_groups == 1 else "groups are few and huge"
         return (
-            f"{len(scarce)} class(es) have too few groups (first: {name!r} with {n}; at least "
+            f"{told} too few groups (first: {name!r} with {n}; at least "
             f"{needed} are needed, {why}): {all_one}, {n_groups} of {n_images:,} images, first "
             f"{str(classes.groups[0])[:40]!r}. If that is no patient, plant or place of its own, "
             "pass --group with the column that is, or --group image_id if every image stands for "
             "itself; else add images, or merge the class into another."
         )
     return (
-        f"{len(scarce)} class(es) have too few groups (first: {name!r} with {n}; at least {needed} "
+        f"{told} too few groups (first: {name!r} with {n}; at least {needed} "
         f"are needed, {why}; an image without a group counts as one). Numbers for such a class "
         "would be chance. Add images, merge the class into another, or leave it out."
     )

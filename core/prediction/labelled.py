@@ -11,6 +11,7 @@ from core.app import Manifest, Source
 from core.base.options import resolve_options
 from core.base.progress import track
 from core.base.tables import check_manifest
+from core.base.words import quantity
 from core.data.input_files import absolute_rows
 from core.data.recognition import index_with_cards
 from core.evaluation.copies import CONTENT, PICTURE
@@ -82,9 +83,9 @@ def score_labelled(
     absent = [name for name in run.task.classes if name not in labels]
     if absent and run.task.kind != "multilabel":
         notes.append(
-            f"The new data hold no image of {len(absent)} class(es) of the run: "
-            f"{', '.join(absent)}. "
-            "Numbers of these classes are not estimable here."
+            f"The new data hold no image of {quantity(len(absent), 'class')} of the run: "
+            f"{', '.join(run.task.title(name) for name in absent)}. No number of "
+            f"{'it' if len(absent) == 1 else 'these'} is estimable here."
         )
     table = found.table.assign(split="new data")
     rows = absolute_rows(Manifest(table=table, root=found.root))

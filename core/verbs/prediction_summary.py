@@ -35,9 +35,10 @@ def told_of(run: Run, summary: Mapping[str, Any]) -> list[str]:
     counts = []
     for unit, part in summary["units"].items():
         sides = {} if run.task.is_two_way else _sides(run.task.positive_name)
-        said = ", ".join(f"{sides.get(k, k)} {n:,}" for k, n in part["decisions"].items())
-        doubt = f"; {part['n_doubtful']:,} in doubt" if part["n_doubtful"] else ""
-        counts.append(f" {quantity(part['n'], unit)}: {said}{doubt}.")
+        titles = {name: run.task.title(name) for name in run.task.classes} | sides
+        said = ", ".join(f"{titles.get(k, k)}: {n:,}" for k, n in part["decisions"].items())
+        doubt = f", {part['n_doubtful']:,} of them in doubt" if part["n_doubtful"] else ""
+        counts.append(f" {quantity(part['n'], unit)} ({said}){doubt}.")
     rule = rule.replace("no threshold in use: ", "each input gets the ")
     found.append(f"How it decides: {rule}.{''.join(counts)}")
     if run.task.kind == "ordinal":
