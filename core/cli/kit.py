@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import shlex
 import sys
 from pathlib import Path
@@ -13,9 +12,6 @@ import typer
 from core.cli.shared import JSON, QUIET, existing, guarded, say, show_json
 
 __all__ = ["register"]
-
-_SYSTEM = {"darwin": "macos", "win32": "windows"}.get(sys.platform, sys.platform)
-_MACHINE = {"AMD64": "x86_64"}.get(platform.machine(), platform.machine())
 
 
 def register(cli: typer.Typer) -> None:
@@ -62,7 +58,7 @@ def kit(
 
         wanted = verb.Kit(
             purpose,
-            system or f"{_SYSTEM}-{_MACHINE}",
+            system or verb.this_system(),
             python or "{}.{}".format(*sys.version_info),
             model,
             weights,

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from core.app import Task
 
-__all__ = ["BARE", "cases_of", "groups_of", "is_labelled", "judged_rows"]
+__all__ = ["BARE", "FEW_EVENTS", "cases_of", "groups_of", "is_labelled", "judged_rows"]
+
+# Below this many cases of a class its numbers are too few to judge.
+FEW_EVENTS = 10
 
 
 def is_labelled(table: pd.DataFrame, task: Task) -> pd.Series[bool]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.errors import MetricError
+from core.evaluation.labelled_rows import FEW_EVENTS
 from core.statistics import metrics as named
 from core.statistics.delong import delong, delong_clustered, newcombe_auroc
 from core.statistics.discrimination import Ranking
@@ -45,8 +46,6 @@ __all__ = [
     "share_rate",
 ]
 
-# Below this many cases of a class its numbers are too few to judge.
-FEW_EVENTS = 10
 # Below this many groups of a class, DeLong's variance of an area says too little, and Newcombe's
 # interval over the groups takes its place.
 FEW_GROUPS_OF_CLASS = 4

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.base.words import SHORTCUTS
 from core.cards.licence_terms import may_release, union_of_terms
+from core.evaluation.labelled_rows import FEW_EVENTS
 from core.report.numbers import count, estimate, number, pick, quantity, value_words
 from core.report.verdict import FEW, headline_of
 
@@ -142,10 +143,6 @@ def _untold(context: ReportContext) -> str:
         return ""
     rare = f" Too few cases to say: {', '.join(few)}." if few else ""
     return f"Not shown to be told from the other classes: {'; '.join(parts)}.{rare}"
-
-
-# Cases of a class below which its own numbers say that they are too few.
-FEW_EVENTS = 10
 
 
 def licence_cautions(context: ReportContext) -> list[str]:

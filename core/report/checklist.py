@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.blocks import Table, Text
-from core.report.numbers import NBSP, count, pick, plural, quantity, sentences
+from core.report.numbers import NBSP, count, is_by_fold, pick, plural, quantity, sentences
 from core.report.verdict import UNKNOWN_ORIGIN, is_probe_kept
 from core.statistics.scores import rule_words
 
@@ -186,7 +186,7 @@ def _threshold(context: ReportContext, headings: Sequence[str]) -> str:
         return "none; those shown were chosen on the cases they are judged on, for looking only."
     if all(point.get("chosen_on") == "given by the user" for point in points):
         return "given by the user, who must state where it comes from."
-    if any("other folds" in str(point.get("counted_at") or "") for point in points):
+    if any(is_by_fold(point) for point in points):
         return _see("operating", "each case is judged at what the other folds chose.")(
             context, headings
         )

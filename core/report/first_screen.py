@@ -19,6 +19,7 @@ from core.report.numbers import (
     count,
     estimate,
     interval,
+    is_by_fold,
     number,
     pick,
     plural,
@@ -316,7 +317,7 @@ def _of_thousand(context: ReportContext) -> str:
 def _at(point: Mapping[str, Any]) -> str:
     """The operating point in use, with its threshold and where that comes from."""
     words, cut = point_words(point["name"]), point.get("threshold")
-    if "other folds" in str(point.get("counted_at") or ""):
+    if is_by_fold(point):
         # No case was held against the threshold that is shipped.
         return f"At the operating point in use ({words}; {point['counted_at']})"
     score = "" if cut is None else f"; score {float(cut):.3g} or more"
@@ -348,7 +349,7 @@ def _stored(context: ReportContext) -> str:
     missed = _aim(point, aim, point[aim]) if aim in told and wanted else ""
     words, cut = point_words(point["name"]), float(point["threshold"])
     where = f"score {cut:.3g} or more ({words}{_chosen_on(point)})"
-    if "other folds" in str(point.get("counted_at") or ""):
+    if is_by_fold(point):
         # No case was held against the threshold that is shipped.
         where = f"{words}; {point['counted_at']}"
     return (

@@ -26,6 +26,7 @@ __all__ = [
     "count",
     "estimate",
     "interval",
+    "is_by_fold",
     "joined_points",
     "level_words",
     "metrics_table",
@@ -124,6 +125,11 @@ def level_words(rows: Sequence[Mapping[str, Any]], default: float = 0.95) -> str
     """What the intervals of these rows are called: ``95 % interval``."""
     level = next((row["level"] for row in rows if row.get("level")), default)
     return f"{100 * float(level):g}{NBSP}% interval"
+
+
+def is_by_fold(point: Mapping[str, Any]) -> bool:
+    """Whether each case was counted at a threshold of its own fold, not at the one that ships."""
+    return "other folds" in str(point.get("counted_at") or "")
 
 
 def point_words(name: str) -> str:

@@ -18,6 +18,7 @@ from core.report.numbers import (
     count,
     estimate,
     interval,
+    is_by_fold,
     joined_points,
     level_words,
     number,
@@ -196,12 +197,7 @@ def _standing(point: Mapping[str, Any]) -> str:
         return "exploratory: chosen on the cases it is judged on"
     if point.get("active"):
         return "in use"
-    return "chosen on the other folds" if _is_by_fold(point) else "set before this evaluation"
-
-
-def _is_by_fold(point: Mapping[str, Any]) -> bool:
-    """Whether each case was counted at a threshold of its own fold."""
-    return "other folds" in str(point.get("counted_at") or "")
+    return "chosen on the other folds" if is_by_fold(point) else "set before this evaluation"
 
 
 def _chosen_on(point: Mapping[str, Any]) -> str:

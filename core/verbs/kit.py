@@ -26,6 +26,7 @@ from packaging.markers import Marker
 
 from core.base.jobs import Job, open_output
 from core.base.outputs import (
+    MANIFEST_NAME,
     copy_file,
     is_complete,
     recorded_files,
@@ -43,7 +44,15 @@ from core.runs.run import load_run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["PLATFORMS", "Kit", "fits_here", "make_kit", "require_whole_kit", "requirements_for"]
+__all__ = [
+    "PLATFORMS",
+    "Kit",
+    "fits_here",
+    "make_kit",
+    "require_whole_kit",
+    "requirements_for",
+    "this_system",
+]
 
 KIT = "kit.json"
 SOURCE = Path(__file__).resolve().parent.parent.parent
@@ -283,7 +292,7 @@ def _add_contents(kit: Kit, out: Path) -> None:
     """The model, the weights and the data cards."""
     named: set[str] = set()
     if kit.model is not None:
-        for name in [*recorded_files(kit.model), "MANIFEST.json"]:
+        for name in [*recorded_files(kit.model), MANIFEST_NAME]:
             target = out / "model" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             copy_file(kit.model / name, target)
@@ -324,13 +333,18 @@ def require_whole_kit(folder: Path) -> dict[str, Any]:
     return content
 
 
-def fits_here(content: dict[str, Any]) -> str:
-    """Why a kit cannot be installed with this Python; empty if it can."""
+def this_system() -> str:
+    """The system that this machine is, as ``PLATFORMS`` names them."""
     machine = {"arm64": "arm64", "amd64": "x86_64"}.get(
         platform.machine().lower(), platform.machine()
     )
     system = {"darwin": "macos", "win32": "windows"}.get(sys.platform, sys.platform)
-    here = (f"{system}-{machine}", "{}.{}".format(*sys.version_info))
+    return f"{system}-{machine}"
+
+
+def fits_here(content: dict[str, Any]) -> str:
+    """Why a kit cannot be installed with this Python; empty if it can."""
+    here = (this_system(), "{}.{}".format(*sys.version_info))
     wanted = (content["system"], content["python"])
     return (
         "" if here == wanted else f"is for {wanted[0]} and Python {wanted[1]}, not {' '.join(here)}"
