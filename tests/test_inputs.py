@@ -23,10 +23,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from apps.crop_disease import layouts as crop_disease
+from apps.mammography import layouts as mammography
+from apps.retinopathy import layouts as retinopathy
 from core.app import Source, Task
+from core.cards.card import all_cards
 from core.data.image_files import EXTENSIONS
 from core.data.images import read_image
 from core.data.manifest import GroupRule, index_images
+from core.data.published_tables import known_of
 from core.data.scan import scan
 from core.data.scored_tables import read_foreign
 from core.data.tables_in import read_cells
@@ -36,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from core.app import Manifest
+    from core.data.layouts import Layout
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "inputs.md"
 ONE = Task(name="disease", kind="multiclass")
@@ -1362,6 +1368,18 @@ as a list; which it was is said. A blank or `-1` in a column of zeros and ones i
 | input | options | classes | split and group | what is said, or why it is refused |
 |---|---|---|---|---|
 """
+PUBLIC = (crop_disease.LAYOUTS, mammography.LAYOUTS, retinopathy.LAYOUTS)
+PUBLIC_HEAD = """
+## Public sets
+
+Recognised by the columns or class folders that every copy has, wherever they lie in the folder; a
+copy may have further ones. What they are is in their [data cards](../data_cards/README.md). A
+renamed column is refused with the difference, a file that is missing is counted, `--card none`
+reads the folder as any other.
+
+| set | files | known by | label of each task | group | split |
+|---|---|---|---|---|---|
+"""
 TAIL = """
 ## Copies
 
@@ -1439,13 +1457,36 @@ def row_of(case: Case) -> str:
         return f"| {name} | {' | '.join(' '.join(cell.split()) for cell in text)} |"
 
 
+def row_of_layout(layout: Layout) -> str:
+    """The row of a published layout: by what it is known, and where it says what."""
+    known = known_of(layout)
+    files = [f"`{table.file}`" for table in (*known.tables, *([known.join] if known.join else []))]
+    names = [layout.lines.shown] if layout.lines else list(known.columns)
+    if layout.bases:
+        files = [f"class folders below {' or '.join(f'`{base}`' for base in layout.bases)}"]
+        names = [*known.folders[:2], f"{len(known.folders)} in all"]
+    labels = [f"{task}: {', '.join(at.columns) or '-'}" for task, at in layout.labels.items()]
+    made = "of several cells"
+    group = layout.group if isinstance(layout.group, str) else made
+    group = f"each image is a {layout.group_word}" if layout.is_one_each else group or "by the app"
+    split = layout.split if isinstance(layout.split, str) else made
+    split = "names of tables and folders" if layout.is_split or layout.splits else split or "none"
+    cells = [known.title, ", ".join(files), ", ".join(names), "; ".join(labels), group, split]
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
 def page() -> str:
     """The page of inputs."""
     parts = []
     for title, cases in CASES.items():
         parts.append(f"| **{title}** | | | | |")
         parts += [row_of(case) for case in cases]
-    return HEAD + "\n".join(parts) + "\n" + TAIL
+    public = [row_of_layout(layout) for layouts in PUBLIC for layout in layouts]
+    return HEAD + "\n".join(parts) + "\n" + PUBLIC_HEAD + "\n".join(public) + "\n" + TAIL
+
+
+def test_every_public_set_is_on_the_page() -> None:
+    assert {layout.card for layouts in PUBLIC for layout in layouts} == set(all_cards())
 
 
 def test_the_page_of_inputs_is_what_the_program_answers() -> None:

@@ -1,8 +1,8 @@
 """Crop disease from photos of leaves and from the air: which disease, how severe, where.
 
 A photo shows one leaf, in the field or on a table; a raster shows a field and is judged
-tile by tile. This module only states the app. Which of the two is at hand says
-``inputs``; how photos are found and prepared is in ``images``, how rasters become
+tile by tile. This module only states the app. Which of the two is at hand, and which
+photos there are, says ``index``; how photos are prepared is in ``images``, how rasters become
 tiles in ``field``, how pixels are varied in ``augmentation``, what is counted in
 ``metrics``, what a report adds in ``report`` and ``field_report``, what a map becomes in
 ``field_outputs``, and the synthetic sets with a known answer in ``phantom`` and
@@ -21,7 +21,8 @@ from apps.crop_disease.field.phantom import write_field_phantom
 from apps.crop_disease.field.report import random_against_spatial
 from apps.crop_disease.field.tile_picture import map_of_tiles
 from apps.crop_disease.images import augment, prepare
-from apps.crop_disease.inputs import index, raster_found, read
+from apps.crop_disease.index import index
+from apps.crop_disease.inputs import raster_found, read
 from apps.crop_disease.metrics import METRICS
 from apps.crop_disease.phantom import write_phantom
 from apps.crop_disease.report import (

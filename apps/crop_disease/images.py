@@ -1,9 +1,7 @@
-"""From a folder or table of leaf photos to the pixels a network sees.
+"""From a leaf photo to the pixels a network sees: how it is read, brought to size and judged.
 
-Which files there are, which of them show the same leaf, how a photo is read,
-brought to size and judged. A photo is never cropped: a disease may show at the
-margin only, and no leaf finder is right on every background. This module knows
-neither models nor scores.
+A photo is never cropped: a disease may show at the margin only, and no leaf finder is
+right on every background. This module knows neither models nor scores.
 
 Pixel coordinates are (row, col), zero-based, at pixel centres.
 """
@@ -11,7 +9,7 @@ Pixel coordinates are (row, col), zero-based, at pixel centres.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +17,8 @@ import cv2
 import numpy as np
 
 from apps.crop_disease.field.window import is_tile
-from apps.crop_disease.layout_reader import by_layout
 from core.data.framing import FitInside, PadAround
 from core.data.images import read_image
-from core.data.manifest import GroupRule, index_images
-from core.data.manifest_tables import column_named
 from core.data.steps import Steps
 
 if TYPE_CHECKING:
@@ -31,35 +26,17 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from core.app import Manifest, Source
     from core.data.augmentation import Changes
-from core.base.tables import MANIFEST
 
 __all__ = [
     "LEAST_SHARPNESS",
     "LEAST_SHORT_SIDE_PX",
     "LEAST_WHITE",
-    "SAME_LEAF",
     "JudgePhoto",
     "augment",
-    "index",
-    "index_photos",
     "prepare",
     "read",
 ]
-
-# A file name that says which leaf it shows and which photo of it this is: leaf12_a.jpg,
-# plot3-leaf-12b.png, Leaf 12 (2).jpeg. The photo must be named as well, because a lone
-# number, as in leaf_0012.jpg or 1016.jpg, is as likely the camera's counter.
-SAME_LEAF = (
-    r"(?i)(?:^|[\W_])(leaf[-_ ]?\d{1,6})"
-    r"(?:[-_ ]?[a-z]|[-_ ]?\(\d{1,2}\)|[-_ ](?:photo|view|shot)?[-_ ]?\d{1,2})\.[a-z]+$"
-)
-# What the group is called when it is the leaf; then there is a decision per leaf.
-_LEAF = "the leaf"
-# Columns that say more than which leaf it is: photos that share them resemble each other, too.
-_WIDER = ("plant", "plant_id", "plot", "field", "farm", "site")
-
 
 # A photo is judged where its longer side is at most this long.
 JUDGED_AT_PX = 256
@@ -72,66 +49,6 @@ LEAST_SHARPNESS = 6.0
 LEAST_WHITE = 40.0
 # Shorter side of the photo as read: below it a lesion of 5 % of the leaf is about 10 px wide.
 LEAST_SHORT_SIDE_PX = 64
-
-
-# Columns of a user's table that a photo keeps: what the app reads, breaks results down by or
-# shows. All others stay where they are.
-KEPT = frozenset(
-    {
-        *(column.name for column in MANIFEST),
-        *("leaf", "severity", "symptoms"),
-        *("crop", "variety", "site", "camera", "field", "flight"),
-    }
-)
-
-
-def index(source: Source) -> Manifest:
-    """The manifest of leaf photos: a public set as its data card says, else as it lies there."""
-    found = by_layout(source, index_photos) or index_photos(source)
-    # A user's table may hold names and dates of birth; a run must not carry them on.
-    return replace(found, table=found.table[[c for c in found.table.columns if c in KEPT]])
-
-
-def index_photos(source: Source) -> Manifest:
-    """The manifest of leaf photos: class folders, split folders, a table, or plain files.
-
-    The group is the leaf (column ``leaf`` or ``leaf_id``), else the plant, the
-    field, the farm or the site (a column of that name), else the leaf that file
-    names such as ``leaf12_a.jpg`` and ``leaf12_b.jpg`` share. Where the leaf is
-    known the manifest has a column ``leaf``; a photo without one counts as
-    a leaf of its own.
-    """
-    rules = (
-        GroupRule(words=_LEAF, columns=("leaf", "leaf_id")),
-        GroupRule(words="the plant", columns=("plant", "plant_id")),
-        GroupRule(words="the field", columns=("field", "plot")),
-        GroupRule(words="the farm or site", columns=("farm", "site")),
-        GroupRule(
-            words=f"{_LEAF}: photos whose file names share a leaf number, "
-            "as leaf12_a.jpg and leaf12_b.jpg do, show the same leaf",
-            pattern=SAME_LEAF,
-        ),
-    )
-    # A grade of severity is no disease, whatever else a table lacks.
-    manifest = index_images(source, group=rules, other_labels=("severity", "symptoms"))
-    table, notes = manifest.table, list(manifest.notes)
-    column = column_named(table.columns, "leaf", "leaf_id")
-    if column:
-        leaf = table[column]
-    elif manifest.group_rule.startswith(f"The group is {_LEAF}"):
-        leaf = table["group"]
-    else:
-        return manifest
-    known = leaf.notna() & (leaf.astype(str) != "")
-    wider = [name for name in _WIDER if column_named(table.columns, name)]
-    if source.labelled and source.group is None and wider:
-        notes.append(
-            f"The table also says the {wider[0]} of each photo. Photos of one {wider[0]} resemble "
-            f"each other as well; pass --group {wider[0]} to keep them in one split and learn how "
-            "the model does elsewhere."
-        )
-    table = table.assign(leaf=leaf.where(known, table["image_id"]).astype(str))
-    return replace(manifest, table=table, notes=tuple(notes))
 
 
 def read(row: Mapping[str, Any]) -> NDArray[Any]:

@@ -1,8 +1,7 @@
-"""Public sets of leaf photos as their authors publish them: facts in two tables.
+"""Public sets of leaf photos as their authors publish them.
 
-Sets with a table say which columns it has, where the photos lie, and what a
-label of each task is. Sets without one are recognised by their class folders,
-and core reads them. How is the business of ``layout_reader``.
+Which tables, columns and class folders they have stands in their cards; here, where the
+label of each task stands, and which photos show one leaf.
 
 Sources: the sets' own pages and repositories, named in ``data_cards``. The
 repositories of PlantVillage, PlantDoc, iBean and BRACOL were read; the layouts of
@@ -11,198 +10,164 @@ the Kaggle sets are written from programs that read them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from core.base.parsing import read_json
+from core.data.layouts import Label, Layout
+from core.data.scan import readable
+from core.errors import ManifestError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-__all__ = ["FOLDER_SETS", "TABLE_SETS", "FolderSet", "TableSet"]
+    from core.app import Manifest, Source
 
-
-@dataclass(frozen=True, kw_only=True)
-class TableSet:
-    """A set whose labels stand in a table.
-
-    Attributes:
-        card: name of its data card.
-        title: what it is called in notes.
-        table: regular expression of the table's name.
-        columns: headings that the table must have.
-        marks: files or folders beside the table that must be there, too: ``train.csv``
-            alone could be anybody's.
-        images: folder of the photos the table speaks of; empty if they lie anywhere.
-        image: column that names the photo.
-        labels: by task, the columns that say the label: one column, or one of
-            zeros and ones per class.
-        names: raw label -> class, for the task ``disease``.
-        names_file: JSON file with the same; it goes before ``names``.
-        separator: between several labels in one cell.
-        keep: further columns that travel along, and may be a group.
-        note: what a user must know.
-        named_like: regular expression of the photos' names, where table and columns could be
-            anybody's.
-        is_one_each: every photo shows another leaf, by the data card.
-    """
-
-    card: str
-    title: str
-    table: str
-    columns: tuple[str, ...]
-    marks: tuple[str, ...] = ()
-    images: str = ""
-    image: str
-    labels: Mapping[str, tuple[str, ...]]
-    names: Mapping[str, str] = field(default_factory=dict)
-    names_file: str = ""
-    separator: str = ""
-    keep: tuple[str, ...] = ()
-    note: str = ""
-    named_like: str = ""
-    is_one_each: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class FolderSet:
-    """A set whose labels are its folders.
-
-    Attributes:
-        card: name of its data card.
-        title: what it is called in notes.
-        classes: published names of the class folders; a copy may lack some.
-        bases: folders that may hold the class folders, the first that does is used;
-            several split folders are written as one, joined by ``+``.
-        others: class folders that known copies add.
-        leaf_map: file that says which photos show one leaf; empty if there is none.
-    """
-
-    card: str
-    title: str
-    classes: tuple[str, ...]
-    bases: tuple[str, ...]
-    others: tuple[str, ...] = ()
-    leaf_map: str = ""
-
+__all__ = ["LAYOUTS"]
 
 _STRESSES = ("miner", "rust", "phoma", "cercospora")
+_CASSAVA_CLASSES = "label_num_to_disease_map.json"
+_LEAF_MAP = "leaf-map.json"
 
-TABLE_SETS: tuple[TableSet, ...] = (
-    TableSet(
+
+def _cassava_classes(folder: Path) -> dict[str, str]:
+    """Number -> class, from the file beside the table.
+
+    Raises:
+        ManifestError: the file is no such map.
+    """
+    file = folder / _CASSAVA_CLASSES
+    try:
+        return {str(k): str(v) for k, v in read_json(file).items()}
+    except (OSError, ValueError, AttributeError) as error:
+        msg = (
+            f"{readable(str(file))}: is not a map from label to name ({error}). Restore the "
+            "published file, or pass --card none."
+        )
+        raise ManifestError(msg) from error
+
+
+def _with_leaves(found: Manifest, source: Source) -> Manifest:
+    """PlantVillage with the leaf as its group, from its map of photos to leaves.
+
+    Raises:
+        ManifestError: the file is no such map.
+    """
+    if source.group:
+        return found
+    start, title = found.root, "PlantVillage"
+    folders = [source.paths[0], start, start.parent, start.parent.parent]
+    file = next((f / _LEAF_MAP for f in folders if (f / _LEAF_MAP).is_file()), None)
+    if file is None:
+        note = (
+            f"{title}: {_LEAF_MAP} is not there, so nothing says which photos show the same leaf, "
+            "and a split may put one leaf on both sides. Put it beside the class folders."
+        )
+        return replace(found, notes=(*found.notes, note))
+    try:
+        content = read_json(file)
+        leaves = {str(name): [str(leaf) for leaf in known] for name, known in content.items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        msg = (
+            f"{readable(str(file))}: is laid out as {title}, but is not a map from photo to leaves "
+            f"({error}). Groups would be wrong. Restore the published file, or pass --card none."
+        )
+        raise ManifestError(msg) from error
+    table, notes = found.table, list(found.notes)
+    pairs = zip(table["path"], table["label"], strict=True)
+    groups = [_leaf(str(path), str(label), leaves) for path, label in pairs]
+    is_ok = table["status"] == "ok"
+    known = [g for g, ok in zip(groups, is_ok, strict=True) if g and ok]
+    if n_alone := int(is_ok.sum()) - len(known):
+        notes.append(
+            f"{title}: {n_alone:,} of {int(is_ok.sum()):,} photos are not in {_LEAF_MAP}; each "
+            "counts as a leaf of its own."
+        )
+    leaf = [g or i for g, i in zip(groups, table["image_id"], strict=True)]
+    rule = (
+        f"The group is the leaf, from {_LEAF_MAP}: {len(set(known)):,} leaves of {len(known):,} "
+        "photos."
+    )
+    table = table.assign(group=groups, leaf=leaf)
+    return replace(found, table=table, group_rule=rule, notes=tuple(notes))
+
+
+def _leaf(path: str, label: str, leaves: Mapping[str, Sequence[str]]) -> str:
+    """The leaf that a photo shows: ``<uuid>___RS_HL 5959.JPG`` is looked up as ``rs_hl 5959``."""
+    name = path.rsplit("/", 1)[-1].replace("_final_masked", "").rsplit("___", 1)[-1]
+    name = re.sub(r"(?i)\.(jpe?g|png)$", "", name.split("copy")[0]).strip().casefold()
+    found = leaves.get(name, ())
+    if len(found) == 1:
+        return found[0]
+    # One number was used for leaves of several crops.
+    return next((leaf for leaf in found if leaf.startswith(f"{label}:::")), "")
+
+
+LAYOUTS: tuple[Layout, ...] = (
+    Layout(
         card="bracol",
-        title="BRACOL",
-        table=r"dataset\.csv",
-        columns=("id", "predominant_stress", *_STRESSES, "severity"),
+        tables=("dataset.csv",),
         images="images",
         image="id",
         labels={
-            "disease": ("predominant_stress",),
-            "severity": ("severity",),
-            "symptoms": _STRESSES,
+            "disease": Label(
+                columns=("predominant_stress",),
+                means={"0": "healthy", **{str(i): name for i, name in enumerate(_STRESSES, 1)}},
+            ),
+            "severity": Label(columns=("severity",)),
+            "symptoms": Label(columns=_STRESSES),
         },
-        names={"0": "healthy", **{str(i): name for i, name in enumerate(_STRESSES, 1)}},
-        keep=("severity",),
+        group_word="leaf",
         is_one_each=True,
         note="A leaf without one predominant stress is not in the table.",
     ),
-    TableSet(
+    Layout(
         card="bracol",
-        title="BRACOL",
-        table=r"labels\.csv",
-        columns=("path", "label", "severity", *_STRESSES, "split"),
-        image="path",
-        labels={"disease": ("label",), "severity": ("severity",), "symptoms": _STRESSES},
-        keep=("severity",),
+        tables=("labels.csv",),
+        is_plain=True,
+        labels={
+            "disease": Label(columns=("label",)),
+            "severity": Label(columns=("severity",)),
+            "symptoms": Label(columns=_STRESSES),
+        },
+        group_word="leaf",
         is_one_each=True,
     ),
-    TableSet(
+    Layout(
         card="cassava2020",
-        title="Cassava 2020",
-        table=r"train\.csv",
-        columns=("image_id", "label"),
-        marks=("label_num_to_disease_map.json",),
+        marks=(_CASSAVA_CLASSES,),
         images="train_images",
         image="image_id",
-        labels={"disease": ("label",)},
-        names_file="label_num_to_disease_map.json",
+        labels={"disease": Label(columns=("label",), means=_cassava_classes)},
     ),
-    TableSet(
+    Layout(
         card="plant_pathology2020",
-        title="Plant Pathology 2020",
-        table=r"train\.csv",
-        columns=("image_id", "healthy", "multiple_diseases", "rust", "scab"),
         images="images",
         image="image_id",
-        labels={"disease": ("healthy", "multiple_diseases", "rust", "scab")},
+        labels={"disease": Label(columns=("healthy", "multiple_diseases", "rust", "scab"))},
     ),
-    TableSet(
+    Layout(
         card="plant_pathology2021",
-        title="Plant Pathology 2021",
-        table=r"train\.csv",
-        columns=("image", "labels"),
         marks=("train_images",),
+        # Its table could be anybody's.
+        names=r"[0-9a-f]{16}",
         images="train_images",
         image="image",
-        labels={"disease": ("labels",), "symptoms": ("labels",)},
-        separator=" ",
-        named_like=r"[0-9a-f]{16}",
+        labels=dict.fromkeys(("disease", "symptoms"), Label(columns=("labels",), separator=" ")),
     ),
-    TableSet(
+    Layout(
         card="paddy_doctor",
-        title="Paddy Doctor",
-        table=r"(train|metadata)\.csv",
-        columns=("image_id", "label", "variety", "age"),
         image="image_id",
-        labels={"disease": ("label",)},
-        keep=("variety", "age"),
+        labels={"disease": Label(columns=("label",))},
         note="No field is named: photos of one day resemble each other; try --group variety.",
     ),
-)
-
-FOLDER_SETS: tuple[FolderSet, ...] = (
-    FolderSet(
+    Layout(
         card="plantvillage",
-        title="PlantVillage",
         bases=("raw/color", "color", "."),
-        leaf_map="leaf-map.json",
-        others=("Background_without_leaves",),
-        classes=(
-            *("Apple___Apple_scab", "Apple___Black_rot", "Apple___Cedar_apple_rust"),
-            *("Apple___healthy", "Blueberry___healthy", "Cherry_(including_sour)___Powdery_mildew"),
-            *("Cherry_(including_sour)___healthy", "Corn_(maize)___Common_rust_"),
-            "Corn_(maize)___Cercospora_leaf_spot Gray_leaf_spot",
-            *("Corn_(maize)___Northern_Leaf_Blight", "Corn_(maize)___healthy"),
-            *("Grape___Black_rot", "Grape___Esca_(Black_Measles)", "Grape___healthy"),
-            "Grape___Leaf_blight_(Isariopsis_Leaf_Spot)",
-            *("Orange___Haunglongbing_(Citrus_greening)", "Peach___Bacterial_spot"),
-            *("Peach___healthy", "Pepper,_bell___Bacterial_spot", "Pepper,_bell___healthy"),
-            *("Potato___Early_blight", "Potato___Late_blight", "Potato___healthy"),
-            *("Raspberry___healthy", "Soybean___healthy", "Squash___Powdery_mildew"),
-            *("Strawberry___Leaf_scorch", "Strawberry___healthy", "Tomato___Bacterial_spot"),
-            *("Tomato___Early_blight", "Tomato___Late_blight", "Tomato___Leaf_Mold"),
-            *("Tomato___Septoria_leaf_spot", "Tomato___Target_Spot", "Tomato___healthy"),
-            "Tomato___Spider_mites Two-spotted_spider_mite",
-            *("Tomato___Tomato_Yellow_Leaf_Curl_Virus", "Tomato___Tomato_mosaic_virus"),
-        ),
+        finish=_with_leaves,
     ),
-    FolderSet(
-        card="plantdoc",
-        title="PlantDoc",
-        bases=("train+test",),
-        classes=(
-            *("Apple Scab Leaf", "Apple leaf", "Apple rust leaf", "Bell_pepper leaf"),
-            *("Bell_pepper leaf spot", "Blueberry leaf", "Cherry leaf", "Corn Gray leaf spot"),
-            *("Corn leaf blight", "Corn rust leaf", "Peach leaf", "Potato leaf early blight"),
-            *("Potato leaf late blight", "Raspberry leaf", "Soyabean leaf", "Strawberry leaf"),
-            *("Squash Powdery mildew leaf", "Tomato Early blight leaf", "Tomato leaf"),
-            *("Tomato Septoria leaf spot", "Tomato leaf bacterial spot", "Tomato mold leaf"),
-            *("Tomato leaf late blight", "Tomato leaf mosaic virus", "Tomato leaf yellow virus"),
-            *("Tomato two spotted spider mites leaf", "grape leaf", "grape leaf black rot"),
-        ),
-    ),
-    FolderSet(
-        card="ibean",
-        title="iBean",
-        bases=("train+validation+test",),
-        classes=("angular_leaf_spot", "bean_rust", "healthy"),
-    ),
+    Layout(card="plantdoc", bases=("train+test",)),
+    Layout(card="ibean", bases=("train+validation+test",)),
 )

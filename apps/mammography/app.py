@@ -15,7 +15,7 @@ from typing import Any
 from apps.mammography.exports import write_dicom, write_overlays
 from apps.mammography.images import augment, prepare, read
 from apps.mammography.index import index
-from apps.mammography.layout_reader import BIRADS_CANCER
+from apps.mammography.layouts import BIRADS_CANCER
 from apps.mammography.metrics import METRICS
 from apps.mammography.phantom import write_phantom
 from apps.mammography.report import (

@@ -10,26 +10,28 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from apps.mammography.exams import JOINED, fill_missing_views, part_shared_exams
 from apps.mammography.headers import Header, read_header, side_and_view
 from apps.mammography.images import CLEAR_SIDE, find_breast, read
-from apps.mammography.layout_reader import card_of, manifest_of
+from apps.mammography.layouts import LAYOUTS, birads_choice
+from apps.mammography.special_layouts import cbis_by_headers
 from core.data.attempt import attempt
 from core.data.dicom import DICOM_SUFFIXES, is_dicom, open_dicom
 from core.data.identity import Pseudonyms
 from core.data.manifest import EXTENSIONS as PHOTOS
 from core.data.manifest import index_images, locate
 from core.data.manifest_tables import LABEL_NAMES
+from core.data.published import index_published
 from core.data.reading import read_apart
-from core.data.scan import scan
 from core.data.table_paths import FileKey
 from core.errors import ConfigError, ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
@@ -92,9 +94,6 @@ def index(source: Source) -> Manifest:
     # A column that is made here, from headers, and stands in no table yet.
     asked = replace(source, group=None) if wish else source
     base = _by_layout(asked) or _by_core(asked)
-    if source.labelled and (source.label or source.group) and source.options.get("card") != "none":
-        # Read by the user's own columns, but the data set and its terms are the same.
-        base = replace(base, cards=card_of(source.paths[0]))
     manifest = _with_headers(base, asked, options, pseudonyms)
     if wish:
         manifest = _grouped_by(manifest, wish)
@@ -177,27 +176,28 @@ class _Options:
 
 def _by_layout(source: Source) -> Manifest | None:
     """The manifest of a public set; None if the source is no such folder, or is not read as one."""
-    is_folder = len(source.paths) == 1 and source.paths[0].is_dir()
-    if not is_folder or source.label or source.group or source.options.get("card") == "none":
+    path, card = source.paths[0], source.options.get("card")
+    if not source.labelled and not path.is_dir():
         return None
-    files = [
-        found.path
-        for found in scan(source.paths[0], extensions={*PHOTOS, *EXTENSIONS})
-        if not found.reason and (found.path.suffix or is_dicom(found.path))
-    ]
+
+    def by_headers(images: Sequence[Path]) -> Manifest | None:
+        is_asked = source.labelled and path.is_dir() and card in {None, "", "cbis_ddsm"}
+        return cbis_by_headers(path, images) if is_asked else None
+
     try:
-        return manifest_of(source, files, _patient_and_side)
+        return index_published(
+            source,
+            LAYOUTS,
+            read=_by_core,
+            extensions={*PHOTOS, *EXTENSIONS},
+            choose=partial(birads_choice, source),
+            otherwise=by_headers,
+        )
     except ManifestError:
         if source.labelled:
             raise
         # To score images their table is a help, not a need: whatever it lacks, they are read.
         return None
-
-
-def _patient_and_side(path: Path) -> tuple[str, str]:
-    """What a header says of patient and side; empty for other files."""
-    header = read_header(path) if is_dicom(path) else Header()
-    return header.patient, header.laterality
 
 
 def _by_core(source: Source) -> Manifest:

@@ -1,9 +1,8 @@
-"""Public mammography data sets as their authors publish them: a table of facts.
+"""Public mammography data sets as their authors publish them.
 
-A layout says which tables it has and with which columns, how a row finds its
-files, whose they are, and what a label of each task is. How is the business of
-``layout_reader``; mini-MIAS, whose labels stand in a text file, EMBED and CSAW-CC,
-whose labels are put together from several cells, have readers of their own.
+Which tables and columns they have stands in their cards; here, how a row finds its files,
+whose they are, and what a label of each task is. What no single cell says is put
+together in ``special_layouts``.
 
 Sources: the data sets' own pages, named in ``data_cards``. mini-MIAS and the
 headers of CBIS-DDSM were read; EMBED is written from its README; the others are
@@ -13,106 +12,49 @@ written from descriptions and programs that read them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
-from core.data.published import plain
+from apps.mammography.special_layouts import (
+    SIDES,
+    csaw_rows,
+    embed_breast,
+    embed_breasts,
+    embed_cancer,
+    embed_rows,
+    inbreast_patient,
+    mias_films,
+    of_its_side,
+    patients_whole,
+)
+from core.app import Option
+from core.data.layouts import Join, Label, Layout, Lines, Row
+from core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
 
-    from core.app import Task
+    from core.app import Source
 
-__all__ = ["DENSITY", "LAYOUTS", "SIDES", "Layout", "Reading", "category"]
+__all__ = ["BIRADS_CANCER", "LAYOUTS", "birads_choice", "category"]
 
-SIDES = {"L": "L", "LEFT": "L", "R": "R", "RIGHT": "R"}
+BIRADS_CANCER = Option(
+    name="birads-cancer",
+    help="BI-RADS categories that count as cancer in a set without pathology, by commas; those "
+    "that counted by its data card and are not named are left out.",
+    verbs=("check", "train", "evaluate"),
+)
 DENSITY = {"1": "A", "2": "B", "3": "C", "4": "D", **{c: c for c in "ABCD"}}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """One published layout.
-
-    Attributes:
-        card: name of its data card.
-        name: of the data set.
-        tables: patterns of its table files, relative to the folder.
-        columns: columns the first table must have; they recognise it.
-        file_key: regular expression found in a file's relative path; its first
-            group is the key.
-        row_key: the row's key; rows and files meet where keys are equal.
-        copies: the same pair for re-published copies, tried where the first finds nothing.
-        patient: column of the patient.
-        labels: by task, the column, and what its cells mean, in rising order of
-            severity: of several rows for one image the last in this order counts.
-        side, view, density, age, site, split, exam: column names; empty if there is none.
-        views: names of views in this set only -> ACR abbreviation.
-        by_side: the key names a patient, and side decides between its rows.
-        birads: the cancer label is a BI-RADS assessment, and which counts is a choice.
-        outcomes: columns that give the label away; they are dropped.
-        patient_in_name: regular expression of the patient in a file's name, where
-            the table names none.
-        reader: ``rows``, or which of the special readers.
-        spreadsheets: patterns of the same table as a spreadsheet, which is not read.
-        note: what a user must know of the labels.
-    """
-
-    card: str
-    name: str
-    tables: tuple[str, ...]
-    columns: tuple[str, ...]
-    file_key: str = ""
-    row_key: Callable[[Mapping[str, str]], str] | str = ""
-    copies: tuple[tuple[str, Callable[[Mapping[str, str]], str]], ...] = ()
-    patient: str = ""
-    labels: Mapping[str, tuple[str, Mapping[str, str]]]
-    side: str = ""
-    view: str = ""
-    density: str = ""
-    age: str = ""
-    site: str = ""
-    split: str = ""
-    exam: str = ""
-    views: Mapping[str, str] = field(default_factory=dict)
-    by_side: bool = False
-    birads: bool = False
-    outcomes: tuple[str, ...] = ()
-    patient_in_name: str = ""
-    reader: str = "rows"
-    spreadsheets: tuple[str, ...] = ()
-    note: str = ""
-
-
-@dataclass
-class Reading:
-    """What a reader is given, and what it finds.
-
-    Attributes:
-        layout: the facts.
-        tables: of the set, in order.
-        files: images below the root.
-        root: the data set's folder.
-        task: decides which label is read.
-        meaning: cells without case -> class, with the user's changes.
-        header_of: path -> patient and side as its header says; empty if it has none.
-        notes: grows by what the user should know.
-    """
-
-    layout: Layout
-    tables: list[Path]
-    files: Sequence[Path]
-    root: Path
-    task: Task
-    meaning: Mapping[str, str]
-    header_of: Callable[[Path], tuple[str, str]]
-    notes: list[str] = field(default_factory=list)
-
-    def worst(self, raw: Sequence[str]) -> str:
-        """The class of several cells: the last in rising order; empty if none has one."""
-        order = list(dict.fromkeys(self.meaning.values()))
-        found = [self.meaning[r.casefold()] for r in raw if r.casefold() in self.meaning]
-        return max(found, key=order.index) if found else ""
+_CBIS = {"BENIGN_WITHOUT_CALLBACK": "benign", "BENIGN": "benign", "MALIGNANT": "malignant"}
+# Of sets without pathology, how a cell writes a category, and which count unless a user chooses.
+_BIRADS = {
+    # 3 and 4 are neither: nobody looked again.
+    "vindr_mammo": ("BI-RADS {}", {"BI-RADS 1": "no", "BI-RADS 2": "no", "BI-RADS 5": "yes"}),
+    "inbreast": (
+        "{}",
+        {**dict.fromkeys("123", "no"), **dict.fromkeys(("4", "4a", "4b", "4c", "5", "6"), "yes")},
+    ),
+}
 
 
 def category(assessment: str) -> str:
@@ -125,192 +67,222 @@ def category(assessment: str) -> str:
     return found[0] if found else ""
 
 
-def _first_folder(row: Mapping[str, str]) -> str:
+def birads_choice(source: Source, layout: Layout) -> dict[str, str]:
+    """What ``--birads-cancer`` says of the cells of a set without pathology.
+
+    Raises:
+        ConfigError: it is no list of categories.
+    """
+    wanted = str(source.options.get("birads-cancer") or "")
+    if not wanted or source.task.name != "cancer":
+        return {}
+    named = {part.strip() for part in wanted.split(",")}
+    if not named <= set("0123456"):
+        msg = f"--birads-cancer {wanted}: is not a list of BI-RADS categories, such as 4,5."
+        raise ConfigError(msg)
+    form, means = _BIRADS.get(layout.card, ("", {}))
+    cells = [*means, *(form.format(c) for c in sorted(named) if means)]
+    is_cancer = {cell: category(cell) in named for cell in cells}
+    return {
+        cell.casefold(): "yes" if is_yes else ""
+        for cell, is_yes in is_cancer.items()
+        if is_yes or means.get(cell) == "yes"
+    }
+
+
+def _first_folder(row: Row) -> str:
     """``Mass-Training_P_00001_LEFT_CC``: the first folder of the path in CBIS-DDSM's tables."""
-    return row.get(plain("image file path"), "").strip().split("/")[0]
+    return row["image_file_path"].split("/")[0]
 
 
-def _series(row: Mapping[str, str]) -> str:
+def _series(row: Row) -> str:
     """The series in CBIS-DDSM's tables: a copy as JPEG has one folder for each."""
-    parts = row.get(plain("image file path"), "").strip().split("/")
+    parts = row["image_file_path"].split("/")
     return parts[2] if len(parts) > 2 else ""
 
 
-_CBIS = {"BENIGN_WITHOUT_CALLBACK": "benign", "BENIGN": "benign", "MALIGNANT": "malignant"}
-_BIRADS_4 = ("4", "4a", "4b", "4c")
+def _side(cell: str) -> str:
+    """``L``, ``R`` or empty."""
+    return SIDES.get(cell.upper(), "")
+
+
+def _density(cell: str) -> str:
+    """The ACR density, ``A`` to ``D``, or empty."""
+    return DENSITY.get(cell.upper().removeprefix("DENSITY "), "")
+
+
+def _decade(age: str) -> str:
+    """Decade of an age in years; ``90+`` above 89."""
+    try:
+        years = int(float(age))
+    except ValueError:
+        return ""
+    if not 0 < years < 130:
+        return ""
+    return "90+" if years >= 90 else f"{years // 10 * 10}-{years // 10 * 10 + 9}"
+
+
+def _facts(**columns: str) -> Mapping[str, tuple[str, Callable[[str], str]]]:
+    """Facts of a breast by the columns that say them."""
+    how = {"laterality": _side, "view": str.upper, "density": _density, "age_decade": _decade}
+    return {fact: (column, how.get(fact, str)) for fact, column in columns.items()}
+
+
+def _benign_or_not(column: str, means: Mapping[str, str]) -> dict[str, Label]:
+    """Labels of the tasks cancer and pathology from a column of pathology."""
+    cancer = {cell: "yes" if word == "malignant" else "no" for cell, word in means.items()}
+    return {
+        "cancer": Label(columns=(column,), means=cancer, is_closed=True),
+        "pathology": Label(columns=(column,), means=means, is_closed=True),
+    }
+
+
+def _label(column: str, means: Mapping[str, str]) -> Label:
+    """A label whose other cells count as none."""
+    return Label(columns=(column,), means=means, is_closed=True)
+
+
+# A row of these is of a lesion, a film or a breast; they are so large that people download parts.
+_set = partial(Layout, is_many=True, is_part_fine=True)
 
 LAYOUTS: tuple[Layout, ...] = (
     Layout(
         card="mini_mias",
-        name="mini-MIAS",
-        tables=("Info.txt",),
-        columns=(),
-        labels={task: ("", {}) for task in ("cancer", "pathology", "tissue", "finding")},
-        reader="mias",
+        lines=Lines(
+            pattern=r"(?P<film>mdb\d{3})\s+(?P<tissue>[FGD])\s+(?P<kind>[A-Z]{4})"
+            r"(?:\s+(?P<severity>[BM]))?(?:\s+(?P<x>\d+)\s+(?P<y>\d+)\s+(?P<radius>\d+))?.*",
+            shown="mdbNNN F|G|D CALC|CIRC|SPIC|MISC|ARCH|ASYM|NORM [B|M [x y radius]]",
+            begins=r"mdb\d",
+        ),
+        image="film",
+        rows=mias_films,
+        group="woman",
+        labels={
+            task: Label(columns=(task,)) for task in ("cancer", "pathology", "tissue", "finding")
+        },
+        facts=_facts(**{n: n for n in ("laterality", "view", "tissue", "abnormality", "lesions")}),
     ),
-    Layout(
+    _set(
         card="cbis_ddsm",
-        name="CBIS-DDSM",
-        tables=("*_case_description_*_set.csv", "*/*_case_description_*_set.csv"),
-        columns=(
-            *("patient_id", "left or right breast", "image view", "abnormality id", "assessment"),
-            *("pathology", "image file path"),
-        ),
         # Folders of cut-outs end in _1, _2 ... and do not match.
-        file_key=r"((?:Mass|Calc)-(?:Training|Test)_P_\d+_(?:LEFT|RIGHT)_(?:CC|MLO))(?:/|\.|$)",
-        row_key=_first_folder,
+        file=r"((?:Mass|Calc)-(?:Training|Test)_P_\d+_(?:LEFT|RIGHT)_(?:CC|MLO))(?:/|\.|$)",
+        image=_first_folder,
         copies=((r"(1\.3\.6\.1\.4\.1\.[\d.]+)/[^/]+\.(?:jpe?g|png)$", _series),),
-        patient="patient_id",
-        labels={
-            "cancer": (
-                "pathology",
-                {k: "yes" if v == "malignant" else "no" for k, v in _CBIS.items()},
-            ),
-            "pathology": ("pathology", _CBIS),
-            "density": ("breast_density", DENSITY),
-        },
-        side="left or right breast",
-        view="image view",
-        density="breast_density",
-        outcomes=("assessment", "subtlety"),
-    ),
-    Layout(
-        card="vindr_mammo",
-        name="VinDr-Mammo",
-        tables=("breast-level_annotations.csv",),
-        columns=(
-            *("study_id", "series_id", "image_id", "laterality", "view_position", "breast_birads"),
-            *("breast_density", "split"),
+        group="patient_id",
+        split=lambda row: "train" if "-Training_" in row["image_file_path"] else "test",
+        labels={**_benign_or_not("pathology", _CBIS), "density": _label("breast_density", DENSITY)},
+        facts=_facts(
+            laterality="left or right breast", view="image view", density="breast_density"
         ),
-        file_key=r"([0-9a-f]{16,})\.(?:dicom|dcm|png|tiff?)$",
-        row_key="image_id",
-        patient="study_id",
-        labels={
-            # 3 and 4 are neither: nobody looked again.
-            "cancer": ("breast_birads", {"BI-RADS 1": "no", "BI-RADS 2": "no", "BI-RADS 5": "yes"}),
-            "density": ("breast_density", {f"DENSITY {c}": c for c in "ABCD"}),
-        },
-        side="laterality",
-        view="view_position",
-        density="breast_density",
+        outcomes=("assessment", "subtlety"),
+        finish=patients_whole,
+    ),
+    _set(
+        card="vindr_mammo",
+        tables=("breast-level_annotations.csv",),
+        file=r"([0-9a-f]{16,})\.(?:dicom|dcm|png|tiff?)$",
+        image="image_id",
+        group="study_id",
         split="split",
-        birads=True,
+        labels={
+            "cancer": _label("breast_birads", _BIRADS["vindr_mammo"][1]),
+            "density": _label("breast_density", {f"DENSITY {c}": c for c in "ABCD"}),
+        },
+        facts=_facts(laterality="laterality", view="view_position", density="breast_density"),
         note=(
             "No pathology is published: BI-RADS 5 counts as cancer, 1 and 2 as none, "
             "3 and 4 are left out."
         ),
     ),
-    Layout(
+    _set(
         card="rsna2023",
-        name="RSNA-2023",
-        tables=("train.csv",),
-        columns=("site_id", "patient_id", "image_id", "laterality", "view", "cancer"),
-        file_key=r"(?:^|/)(?:\d+_)?(\d+)\.(?:dcm|png|tiff?)$",
-        row_key="image_id",
-        patient="patient_id",
+        file=r"(?:^|/)(?:\d+_)?(\d+)\.(?:dcm|png|tiff?)$",
+        image="image_id",
+        group="patient_id",
         labels={
-            "cancer": ("cancer", {"0": "no", "1": "yes"}),
-            "density": ("density", DENSITY),
+            "cancer": _label("cancer", {"0": "no", "1": "yes"}),
+            "density": _label("density", DENSITY),
         },
-        side="laterality",
-        view="view",
-        density="density",
-        age="age",
-        site="site_id",
+        facts=_facts(
+            laterality="laterality",
+            view="view",
+            density="density",
+            age_decade="age",
+            site="site_id",
+        ),
         outcomes=("biopsy", "invasive", "BIRADS", "difficult_negative_case"),
         note="The label is of the breast: every view of a breast with cancer is positive.",
     ),
-    Layout(
+    _set(
         card="inbreast",
-        name="INbreast",
-        tables=("INbreast*.csv", "INbreast*.xlsx"),
-        columns=("Laterality", "View", "File Name", "ACR", "Bi-Rads"),
-        file_key=r"(?:^|/)(\d{6,})(?:_|\.)",
-        row_key="File Name",
-        patient="Patient ID",
-        patient_in_name=r"(?:^|/)\d{6,}_([0-9a-f]{4,})_",
+        file=r"(?:^|/)(\d{6,})(?:_|\.)",
+        image="File Name",
+        group=inbreast_patient,
         labels={
-            "cancer": (
-                "Bi-Rads",
-                {
-                    **dict.fromkeys("123", "no"),
-                    **dict.fromkeys((*_BIRADS_4, "5", "6"), "yes"),
-                },
-            ),
-            "density": ("ACR", DENSITY),
+            "cancer": _label("Bi-Rads", _BIRADS["inbreast"][1]),
+            "density": _label("ACR", DENSITY),
         },
-        side="Laterality",
-        view="View",
-        density="ACR",
-        views={"ML": "MLO"},
-        birads=True,
+        facts={
+            **_facts(laterality="Laterality", density="ACR"),
+            "view": ("View", lambda cell: {"ML": "MLO"}.get(cell.upper(), cell.upper())),
+        },
         spreadsheets=("INbreast*.xls*",),
         note="Cancer is BI-RADS 4 or more by convention; biopsies are not in the table.",
     ),
-    Layout(
+    _set(
         card="cmmd",
-        name="CMMD",
-        tables=("CMMD_clinicaldata*.csv", "CMMD_clinicaldata*.xlsx"),
-        columns=("ID1", "LeftRight", "Age", "number", "abnormality", "classification"),
-        file_key=r"(D[12]-\d{4})/",
-        row_key="ID1",
-        patient="ID1",
-        labels={
-            "cancer": ("classification", {"Benign": "no", "Malignant": "yes"}),
-            "pathology": ("classification", {"Benign": "benign", "Malignant": "malignant"}),
-        },
-        side="LeftRight",
-        age="Age",
-        by_side=True,
+        file=r"(D[12]-\d{4})/",
+        image="ID1",
+        pick=of_its_side,
+        group="ID1",
+        labels=_benign_or_not("classification", {"Benign": "benign", "Malignant": "malignant"}),
+        facts=_facts(laterality="LeftRight", age_decade="Age"),
         outcomes=("subtype",),
         spreadsheets=("CMMD_clinicaldata*.xls*",),
     ),
-    Layout(
+    _set(
         card="embed",
-        name="EMBED",
-        tables=(
-            "EMBED_OpenData_metadata*.csv",
-            "tables/EMBED_OpenData_metadata*.csv",
+        tables=("tables/EMBED_OpenData_metadata*.csv",),
+        join=Join(
+            table="tables/EMBED_OpenData_clinical*.csv", key=embed_breast, keys=embed_breasts
         ),
-        columns=(
-            *("empi_anon", "acc_anon", "anon_dicom_path", "FinalImageType"),
-            *("ImageLateralityFinal", "ViewPosition", "spot_mag"),
-        ),
-        # In rising order: of several findings of a breast the worst counts.
+        image="anon_dicom_path",
+        rows=embed_rows,
+        group="empi_anon",
         labels={
-            "cancer": (
-                "path_severity",
-                {
+            # In rising order: of several findings of a breast the worst counts.
+            "cancer": Label(
+                means={
                     **dict.fromkeys(("birads N", "birads B"), "no"),
                     **dict.fromkeys((f"path {i}" for i in (2, 3, 4, 5)), "no"),
                     **dict.fromkeys(("path 0", "path 1"), "yes"),
                 },
+                read=embed_cancer,
             ),
-            "density": ("tissueden", DENSITY),
+            "density": _label("tissueden", DENSITY),
         },
+        facts=_facts(
+            laterality="ImageLateralityFinal",
+            view="ViewPosition",
+            exam="acc_anon",
+            density="tissueden",
+        ),
         outcomes=("asses", "path_severity", "bside"),
-        reader="embed",
         note=(
             "Cancer is invasive or non-invasive cancer in the pathology of the breast; none is "
             "benign pathology, or BI-RADS 1 or 2 without one; all others are left out."
         ),
     ),
-    Layout(
+    _set(
         card="csaw_cc",
-        name="CSAW-CC",
-        tables=("*.csv",),
-        columns=(
-            *("anon_patientid", "anon_filename", "exam_year", "x_case", "x_cancer_laterality"),
-            *("rad_timing", "imagelaterality", "viewposition"),
-        ),
-        patient="anon_patientid",
+        image="anon_filename",
+        rows=csaw_rows,
+        group="anon_patientid",
         labels={
-            "cancer": ("x_case", {"control": "no", "timing 1": "yes", "timing 2": "yes"}),
+            "cancer": _label("finding", {"control": "no", "timing 1": "yes", "timing 2": "yes"})
         },
-        side="imagelaterality",
-        view="viewposition",
+        facts=_facts(laterality="imagelaterality", view="viewposition", exam="exam"),
         outcomes=("x_case", "x_type", "x_cancer_laterality", "x_lymphnode_met", "rad_*"),
-        reader="csaw",
         note=(
             "Cancer is the side of a case's cancer where the exam found it or came before an "
             "interval cancer; none are women who are no case; all others are left out."

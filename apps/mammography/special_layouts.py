@@ -1,263 +1,209 @@
-"""Readers of the public sets whose labels are put together: mini-MIAS, EMBED, CSAW-CC.
+"""What no single cell of a public mammography set says: labels and facts put together.
 
-Each takes a ``Reading`` and gives records; which classes the parts mean is said in
-``layouts`` and may be changed by the user.
+Small functions that ``layouts`` names: films of mini-MIAS from several lines, findings of
+EMBED, cancers of CSAW-CC, patients of INbreast, sides of CMMD, and CBIS-DDSM, whose split
+parts lesions, and which is known without its tables by its headers.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from apps.mammography.layouts import DENSITY, SIDES
-from core.data.published import (
-    Record,
-    counted_missing,
-    plain,
-    read_sheet,
-    require_columns,
-    stem_of,
-)
-from core.data.scan import readable
+from apps.mammography.headers import read_header
+from core.app import Manifest
+from core.base.words import quantity
+from core.data.dicom import is_dicom
+from core.data.layouts import WHY_NOT, Row
+from core.data.scan import natural_key, readable
 from core.data.tables_in import whole_number
-from core.errors import ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from apps.mammography.layouts import Reading
+    from core.app import Source
+    from core.data.layouts import Sheet
 
-    Row = Mapping[str, str]
+__all__ = [
+    "SIDES",
+    "cbis_by_headers",
+    "csaw_rows",
+    "embed_breast",
+    "embed_breasts",
+    "embed_cancer",
+    "embed_rows",
+    "inbreast_patient",
+    "mias_films",
+    "of_its_side",
+    "patients_whole",
+]
 
-__all__ = ["read_csaw", "read_embed", "read_mias"]
-
-# INFO of mini-MIAS: reference, tissue, class, severity and a circle, the last ones optional.
-_MIAS_LINE = re.compile(
-    r"^(mdb\d{3})\s+([FGD])\s+([A-Z]{4})(?:\s+([BM]))?(?:\s+(\d+)\s+(\d+)\s+(\d+))?"
-)
+SIDES = {"L": "L", "LEFT": "L", "R": "R", "RIGHT": "R"}
 # Pixels on a side of the original films; Info.txt counts in these whatever was resized since.
 MIAS_PX = 1024
-_RANK = ("normal", "benign", "malignant")
-# Columns of EMBED's table of findings that labels are put together from.
-_FINDINGS = ("empi_anon", "acc_anon", "desc", "tissueden", "asses", "side", "path_severity")
+# A patient's number as CBIS-DDSM writes it into its headers.
+_CBIS_PATIENT = re.compile(r"P_\d{5}")
 
 
-def read_mias(reading: Reading) -> list[Record]:
-    """mini-MIAS: several lines per film, two films per woman.
+def mias_films(sheet: Sheet, notes: list[str]) -> Iterable[Row]:
+    """Films of mini-MIAS from its lines, several per film; two films are of one woman.
 
-    Odd numbers are right breasts, the next even number is the left of the same
-    woman. Coordinates count from the bottom left corner in pixels of the
-    original 1024 x 1024 films; they are turned here to shares of the picture,
-    rows downwards.
-
-    Raises:
-        ManifestError: a line of a film is not as published.
+    Odd numbers are right breasts, the next even number is the left of the same woman.
+    Coordinates count from the bottom left corner in pixels of the original 1024 x 1024
+    films; they are turned here to shares of the picture, rows downwards.
     """
-    info = reading.tables[0]
-    lines: dict[str, list[tuple[str, ...]]] = {}
-    for name, *rest in _mias_lines(info):
-        lines.setdefault(name, []).append(tuple(rest))
-    records: list[Record] = []
-    seen: set[str] = set()
-    for path in reading.files:
-        found = lines.get(path.stem.lower())
-        if found is None or path.stem.lower() in seen:
-            records.append(Record(path, reason="Info.txt does not list it"))
-            continue
-        seen.add(path.stem.lower())
-        records.append(_mias_record(reading, path, found))
-    missing = [name for name in lines if name not in seen]
-    reading.notes += counted_missing("mini-MIAS", missing, len(lines), str(reading.root))
-    reading.notes += [
+    films: dict[str, list[Row]] = {}
+    for line in sheet.rows:
+        films.setdefault(line["film"], []).append(line)
+    notes += [
         "mini-MIAS: film n belongs to woman (n + 1) // 2.",
         "mini-MIAS: the tissue grades F, G, D are not the ACR densities A to D.",
     ]
-    return records
-
-
-def _mias_record(reading: Reading, path: Path, found: Sequence[tuple[str, ...]]) -> Record:
-    """One film from its lines."""
-    number = int(path.stem[3:6])
-    severity = max((_severity(line) for line in found), key=_RANK.index)
-    by_task = {
-        "cancer": "yes" if severity == "malignant" else "no",
-        "pathology": severity,
-        "tissue": found[0][0],
-        "finding": "normal" if severity == "normal" else "abnormal",
-    }
-    label = by_task.get(reading.task.name, "")
-    circles = [
-        f"{1 - int(y) / MIAS_PX:.4f} {int(x) / MIAS_PX:.4f} {int(r) / MIAS_PX:.4f}"
-        for _, _, _, x, y, r in found
-        if x
-    ]
-    kinds = sorted({line[1].lower() for line in found} - {"norm"})
-    return Record(
-        path=path,
-        patient=f"woman {(number + 1) // 2:03d}",
-        label=reading.meaning.get(label.casefold(), label),
-        extras={
+    for film, lines in films.items():
+        number = int(film[3:])
+        kinds = sorted({line["kind"].lower() for line in lines} - {"norm"})
+        severity = "benign" if kinds else "normal"
+        if any(line["kind"] != "NORM" and line["severity"] == "M" for line in lines):
+            severity = "malignant"
+        circles = [
+            f"{1 - int(line['y']) / MIAS_PX:.4f} {int(line['x']) / MIAS_PX:.4f} "
+            f"{int(line['radius']) / MIAS_PX:.4f}"
+            for line in lines
+            if line["x"]
+        ]
+        yield {
+            "film": film,
+            "woman": f"woman {(number + 1) // 2:03d}",
             "laterality": "R" if number % 2 else "L",
             "view": "MLO",
-            "tissue": found[0][0],
+            "tissue": lines[0]["tissue"],
             "abnormality": "|".join(kinds) or "none",
             "lesions": "|".join(circles),
-        },
-    )
+            "cancer": "yes" if severity == "malignant" else "no",
+            "pathology": severity,
+            "finding": "abnormal" if kinds else "normal",
+        }
 
 
-def _severity(line: tuple[str, ...]) -> str:
-    """Normal, benign or malignant from the class and severity of one line."""
-    if line[1] == "NORM":
-        return "normal"
-    return {"M": "malignant"}.get(line[2], "benign")
-
-
-def _mias_lines(info: Path) -> list[tuple[str, ...]]:
-    """Name, tissue, class, severity, x, y, radius of every line; absent ones are empty.
-
-    Raises:
-        ManifestError: a line begins with a film and goes on otherwise than published.
-    """
-    text = info.read_text(encoding="latin-1")
-    lines = [line.strip() for line in text.splitlines() if re.match(r"mdb\d", line.strip())]
-    matches = [(line, _MIAS_LINE.match(line)) for line in lines]
-    wrong = [line for line, match in matches if match is None]
-    if wrong:
-        msg = (
-            f"{readable(str(info))}: is laid out as mini-MIAS, but {len(wrong):,} of "
-            f"{len(lines):,} lines are not as published (- expected, + found):\n"
-            "  - mdbNNN F|G|D CALC|CIRC|SPIC|MISC|ARCH|ASYM|NORM [B|M [x y radius]]\n"
-            f"  + {wrong[0]}\n"
-            "Labels would be read from the wrong place. Restore the published file, or pass --card "
-            "none to read the folder as any other."
-        )
-        raise ManifestError(msg)
-    return [tuple(part or "" for part in match.groups()) for _, match in matches if match]
-
-
-def read_embed(reading: Reading) -> list[Record]:
-    """EMBED: one table of files, one of findings; they meet by exam and side.
-
-    Raises:
-        ManifestError: the table of findings is absent or its columns are not as published.
-    """
-    folder = reading.tables[0].parent
-    clinical = sorted(folder.glob("EMBED_OpenData_clinical*.csv"))
-    if not clinical:
-        msg = (
-            f"{readable(str(folder))}: EMBED's table of findings, EMBED_OpenData_clinical.csv, is "
-            "not beside that of its files, and labels stand in it. Put it there, or pass --card "
-            "none."
-        )
-        raise ManifestError(msg)
-    sheet = read_sheet(clinical[0])
-    require_columns(clinical[0], sheet.columns, _FINDINGS, title="EMBED")
-    findings: dict[tuple[str, str], list[Row]] = {}
+def embed_rows(sheet: Sheet, _: list[str]) -> Iterable[Row]:
+    """Files of EMBED; spot views, and what is neither 2D nor C-view, are left out."""
     for row in sheet.rows:
-        # A finding of both breasts, or of none, is of each.
-        sides = [row["side"].upper()] if row["side"].upper() in {"L", "R"} else ["L", "R"]
-        for side in sides:
-            findings.setdefault((row["acc_anon"], side), []).append(row)
-    rows: dict[str, Row] = {}
-    for row in read_sheet(reading.tables[0]).rows:
-        rows.setdefault(stem_of(row[plain("anon_dicom_path")]), row)
-    records: list[Record] = []
-    for path in reading.files:
-        known = rows.get(path.stem.casefold())
-        if known is None:
-            records.append(Record(path, reason=f"{reading.tables[0].name} does not list it"))
-        else:
-            records.append(_embed_record(reading, path, known, findings))
-    seen = {path.stem.casefold() for path in reading.files}
-    missing = [name for name in rows if name not in seen]
-    reading.notes += counted_missing(
-        "EMBED", missing, len(rows), str(reading.root), is_part_fine=True
-    )
-    reading.notes.append(f"EMBED: findings are read from {clinical[0].name}.")
-    return records
+        kind, why = row["finalimagetype"], ""
+        if whole_number(row["spot_mag"]) == "1":
+            why = "is a spot or magnified view"
+        elif kind.casefold() not in {"2d", "cview", "c-view"}:
+            why = f"is no 2D or C-view image ({kind or 'type unknown'})"
+        yield {**row, WHY_NOT: why}
 
 
-def _embed_record(
-    reading: Reading,
-    path: Path,
-    row: Row,
-    findings: Mapping[tuple[str, str], Sequence[Row]],
-) -> Record:
-    """One image of EMBED with what was found in its breast."""
-    side = row[plain("ImageLateralityFinal")].upper()[:1]
-    exam = row["acc_anon"]
-    mine = findings.get((exam, side), ())
-    densities = [DENSITY.get(whole_number(f["tissueden"]), "") for f in mine]
-    severities = [whole_number(f["path_severity"]) for f in mine if f["path_severity"]]
-    assessments = [f["asses"].upper() for f in mine]
-    label = ""
-    if reading.task.name == "density":
-        label = next(filter(None, densities), "")
-    elif severities:
-        label = reading.worst([f"path {s}" for s in severities])
-    elif assessments:
-        meant = [reading.meaning.get(f"birads {a}".casefold(), "") for a in assessments]
+def embed_breast(row: Row) -> tuple[str, str]:
+    """The breast that a file of EMBED shows: exam and side."""
+    return row["acc_anon"], row["imagelateralityfinal"].upper()[:1]
+
+
+def embed_breasts(finding: Row) -> list[tuple[str, str]]:
+    """The breasts of a finding of EMBED; one of both, or of none, is of each."""
+    side = finding["side"].upper()
+    return [(finding["acc_anon"], each) for each in (side if side in {"L", "R"} else "LR")]
+
+
+def embed_cancer(rows: Sequence[Row], means: Mapping[str, str]) -> str:
+    """The worst of a breast's findings: by pathology, else by assessment."""
+    severities = [whole_number(row.get("path_severity", "")) for row in rows]
+    cells = [f"path {severity}" for severity in severities if severity]
+    is_assessed = not cells
+    if is_assessed:
+        cells = [f"birads {row['asses'].upper()}" for row in rows if "asses" in row]
+    found = [means.get(cell.casefold(), "") for cell in cells]
+    if is_assessed and not all(found):
         # One assessment that is neither leaves the breast open.
-        label = reading.worst([f"birads {a}" for a in assessments]) if all(meant) else ""
-    kind = row[plain("FinalImageType")].casefold()
-    reason = ""
-    if whole_number(row["spot_mag"]) == "1":
-        reason = "is a spot or magnified view"
-    elif kind not in {"2d", "cview", "c-view"}:
-        reason = f"is no 2D or C-view image ({row[plain('FinalImageType')] or 'type unknown'})"
-    return Record(
-        path=path,
-        patient=row["empi_anon"],
-        label=label,
-        reason=reason,
-        extras={
-            "laterality": SIDES.get(side, ""),
-            "view": row[plain("ViewPosition")].upper(),
-            "exam": exam,
-            "density": next(filter(None, densities), ""),
-        },
+        return ""
+    order = list(dict.fromkeys(means.values()))
+    return max(filter(None, found), key=order.index, default="")
+
+
+def csaw_rows(sheet: Sheet, _: list[str]) -> Iterable[Row]:
+    """Images of CSAW-CC: ``control``, ``other side``, or ``timing N`` of the side of the cancer."""
+    for row in sheet.rows:
+        side = SIDES.get(row["imagelaterality"].upper(), "")
+        finding = f"timing {whole_number(row['rad_timing'])}"
+        if whole_number(row["x_case"]) != "1":
+            finding = "control"
+        elif SIDES.get(row["x_cancer_laterality"].upper()[:1], "") != side:
+            finding = "other side"
+        exam = f"{row['anon_patientid']} {row['exam_year']}"
+        yield {**row, "finding": finding, "exam": exam}
+
+
+def inbreast_patient(row: Row, path: Path) -> str:
+    """The patient of INbreast, from the file's name where the table's were removed."""
+    patient = row.get("patient_id", "")
+    if patient.casefold() not in {"", "removed"}:
+        return patient
+    named = re.search(r"(?:^|/)\d{6,}_([0-9a-f]{4,})_", path.as_posix())
+    return named[1] if named else ""
+
+
+def of_its_side(path: Path, rows: Sequence[Row]) -> list[Row]:
+    """The rows of a patient of CMMD that are of the breast in the picture, as its header says."""
+    side = _header(path)[1]
+    return [row for row in rows if SIDES.get(row["leftright"].upper()) == side]
+
+
+def patients_whole(found: Manifest, _: Source) -> Manifest:
+    """CBIS-DDSM splits masses and calcifications apart: a patient in both is moved to training."""
+    table = found.table
+    splits = table[table["group"] != ""].groupby("group")["split"].agg(set)
+    if len(set().union(*splits)) < 2:
+        # Only one of its parts is here: no split is given, and one can be drawn.
+        return replace(found, table=table.assign(split=""), split_rule="")
+    both = sorted(str(patient) for patient, names in splits.items() if len(names) > 1)
+    if not both:
+        return found
+    note = (
+        f"CBIS-DDSM: {len(both):,} patients stand in the training set of one kind of finding and "
+        f"the test set of the other (first: {both[0]}). All of their films train."
+    )
+    split = table["split"].mask(table["group"].isin(both), "train")
+    return replace(found, table=table.assign(split=split), notes=(*found.notes, note))
+
+
+def cbis_by_headers(folder: Path, files: Sequence[Path]) -> Manifest | None:
+    """CBIS-DDSM without its tables: its headers name the patient, and no label is known."""
+    import pandas as pd  # noqa: PLC0415  (0.5 s to import)
+
+    dicom = [path for path in files if path.suffix.casefold() in {"", ".dcm", ".dicom"}]
+    if not dicom or not any(_CBIS_PATIENT.fullmatch(_header(path)[0]) for path in dicom[:20]):
+        return None
+    rows = []
+    for path in files:
+        name, patient = readable(path.relative_to(folder).as_posix()), _header(path)[0]
+        why = "" if _CBIS_PATIENT.fullmatch(patient) else "its header is not one of CBIS-DDSM"
+        known = {"patient": "" if why else patient, "group": "" if why else patient}
+        row = {"image_id": name, "path": name, "label": "", "split": "", "reason": why}
+        rows.append({**row, **known, "status": "skipped" if why else "ok"})
+    rows.sort(key=lambda row: natural_key(row["image_id"]))
+    groups = {row["group"] for row in rows if row["group"]}
+    n_ok = sum(row["status"] == "ok" for row in rows)
+    note = (
+        "CBIS-DDSM: recognised by its headers. Its tables (mass_case_description_train_set.csv and "
+        "three like it) are not here, so no label is known: put them into the folder to train."
+    )
+    return Manifest(
+        table=pd.DataFrame(rows, dtype="str"),
+        root=folder,
+        group_rule="The group is the patient, as CBIS-DDSM names them: "
+        f"{quantity(len(groups), 'group')} of {quantity(n_ok, 'image')}.",
+        notes=(note,),
+        cards=("cbis_ddsm",),
     )
 
 
-def read_csaw(reading: Reading) -> list[Record]:
-    """CSAW-CC: a row per image; its label follows from case, side and time to the diagnosis."""
-    rows: dict[str, Row] = {}
-    for table in reading.tables:
-        for row in read_sheet(table).rows:
-            rows.setdefault(stem_of(row["anon_filename"]), row)
-    records: list[Record] = []
-    for path in reading.files:
-        known = rows.get(path.stem.casefold())
-        if known is None:
-            records.append(Record(path, reason=f"{reading.tables[0].name} does not list it"))
-            continue
-        side = SIDES.get(known["imagelaterality"].upper(), "")
-        records.append(
-            Record(
-                path=path,
-                patient=known["anon_patientid"],
-                label=reading.worst([_csaw_cell(known, side)]),
-                extras={
-                    "laterality": side,
-                    "view": known["viewposition"].upper(),
-                    "exam": f"{known['anon_patientid']} {known['exam_year']}",
-                },
-            )
-        )
-    seen = {path.stem.casefold() for path in reading.files}
-    missing = [name for name in rows if name not in seen]
-    reading.notes += counted_missing(
-        "CSAW-CC", missing, len(rows), str(reading.root), is_part_fine=True
-    )
-    return records
-
-
-def _csaw_cell(row: Row, side: str) -> str:
-    """``control``, ``other side``, or ``timing N`` of the side of the cancer."""
-    if whole_number(row["x_case"]) != "1":
-        return "control"
-    if SIDES.get(row["x_cancer_laterality"].upper()[:1], "") != side:
-        return "other side"
-    return f"timing {whole_number(row['rad_timing'])}"
+def _header(path: Path) -> tuple[str, str]:
+    """What a header says of patient and side; empty for other files."""
+    if not is_dicom(path):
+        return "", ""
+    header = read_header(path)
+    return header.patient, header.laterality

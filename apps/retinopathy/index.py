@@ -16,15 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from apps.retinopathy import dicom
 from apps.retinopathy.images import COLOURS
-from apps.retinopathy.layout_reader import card_of, find_layout, read_layout
-from apps.retinopathy.layouts import NAMES, eye_of, patient_and_eye
+from apps.retinopathy.layouts import LAYOUTS, NAMES, eye_of, patient_and_eye
 from apps.retinopathy.metrics import GRADES
 from core.app import Manifest
 from core.data.manifest import EXTENSIONS, GroupRule, index_images, locate
-from core.data.published import not_of_card, table_of
+from core.data.published import index_published
 from core.data.same_numbers import apart_by_folder
-from core.data.scan import scan
-from core.data.tables_in import whole_number
+from core.data.tables_in import plain, whole_number
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,6 +39,7 @@ COLUMNS = {
     "camera": ("camera", "camera_model", "device", "machine"),
     "site": ("site", "center", "centre", "clinic", "hospital"),
 }
+_KEPT = tuple(name for names in COLUMNS.values() for name in names)
 LABEL_NAMES = ("adjudicated_dr_grade", "dr_grade", "retinopathy grade", "grade", "level")
 GROUP_RULES = (
     GroupRule(words="the patient", columns=COLUMNS["patient"]),
@@ -78,20 +77,10 @@ def index(source: Source) -> Manifest:
     if colours not in COLOURS:
         msg = f"--colours {colours}: is not known. Choose one of {', '.join(COLOURS)}."
         raise ConfigError(msg)
-    found = _by_layout(source) if source.labelled else None
-    manifest = found or index_images(
-        source,
-        group=GROUP_RULES,
-        extensions=EXTENSIONS | {".dcm", ".dicom"},
-        label_names=LABEL_NAMES,
-    )
-    own = source.labelled and (source.label or source.group) and len(source.paths) == 1
-    if found is None and own and source.options.get("card") != "none":
-        # Read by the user's own columns, but the data set and its terms are the same.
-        path = source.paths[0]
-        folder = path if path.is_dir() else path.parent
-        cards = card_of(folder, *_tables_and_images(path, folder))
-        manifest = replace(manifest, cards=cards)
+    found = None
+    if source.labelled:
+        found = index_published(source, LAYOUTS, read=_by_core, keep=_KEPT)
+    manifest = found or _by_core(source)
     completed = _completed(manifest, source)
     # Read by the steps of the preparation; a column of the user's own must not be.
     table = completed.table.drop(columns="colours", errors="ignore")
@@ -100,45 +89,14 @@ def index(source: Source) -> Manifest:
     return replace(completed, table=table)
 
 
-def _by_layout(source: Source) -> Manifest | None:
-    """The manifest of a public set; None if the path is none, or other columns are asked for."""
-    card = str(source.options.get("card") or "")
-    is_grade = source.task.name == "grade" and source.label in {None, source.task.label}
-    if len(source.paths) != 1 or source.group or not is_grade or card == "none":
-        return None
-    path = source.paths[0]
-    folder = path if path.is_dir() else path.parent
-    if not folder.is_dir() or not (
-        path.is_dir() or path.suffix.lower() in {".csv", ".txt", ".xlsx"}
-    ):
-        return None
-    tables, images = _tables_and_images(path, folder)
-    known = find_layout(folder, tables, images, card=card)
-    if known is None:
-        if card:
-            raise not_of_card(path, card)
-        return None
-    layout, used = known
-    chosen = str(source.options.get("label-map") or "")
-    records, notes = read_layout(layout, used, images, folder, chosen=chosen)
-    for record in records:
-        record.extras = {n: text for n, text in record.extras.items() if _known_name(n)}
-    table = table_of(records, folder)
-    is_split = bool((table["split"] != "").any())
-    return Manifest(
-        table=table,
-        root=folder,
-        split_rule=f"The split is that of {layout.name}'s own tables." if is_split else "",
-        notes=tuple(notes),
-        cards=(layout.card,) if layout.card else (),
+def _by_core(source: Source) -> Manifest:
+    """The manifest of class folders or of the user's own tables."""
+    return index_images(
+        source,
+        group=GROUP_RULES,
+        extensions=EXTENSIONS | {".dcm", ".dicom"},
+        label_names=LABEL_NAMES,
     )
-
-
-def _tables_and_images(path: Path, folder: Path) -> tuple[list[Path], list[Path]]:
-    """The text tables that may say the grades, and the images below the folder."""
-    files = list(scan(folder, extensions=EXTENSIONS))
-    tables = [f.path for f in files if f.path.suffix.lower() in {".csv", ".txt", ".xlsx"}]
-    return tables if path.is_dir() else [path], [f.path for f in files if not f.reason]
 
 
 def _completed(manifest: Manifest, source: Source) -> Manifest:
@@ -220,8 +178,8 @@ def _given(table: pd.DataFrame, name: str) -> list[str]:
 
 def _known_name(column: Any) -> str:
     """The name in ``COLUMNS`` that a column of a table goes by here; empty if none."""
-    plain = re.sub(r"[\s_-]+", "_", str(column).strip().casefold()).removesuffix("_given")
-    return next((name for name, spellings in COLUMNS.items() if plain in spellings), "")
+    known = plain(column).removesuffix("_given")
+    return next((name for name, spellings in COLUMNS.items() if known in spellings), "")
 
 
 def _headers(manifest: Manifest) -> list[dicom.Header]:

@@ -1,8 +1,7 @@
-"""Public sets of graded fundus photographs as their authors publish them: facts in a table.
+"""Public sets of graded fundus photographs as their authors publish them.
 
-A layout says which table names the images, which columns it must have, how a
-name tells patient and eye, and where a split is given. How is the business of
-``layout_reader``.
+Which tables and columns they have stands in their cards; here, where the grade stands,
+how a name tells patient and eye, and where a split is given.
 
 Sources: the sets' own pages, named in ``data_cards``. EyePACS, the tables of DeepDRiD
 and the program that writes RetinaMNIST were read; the others are written from
@@ -12,13 +11,18 @@ descriptions and programs that read them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from core.data.layouts import WHY_NOT, Label, Layout, Lines, Row, Table, stem_of
+from core.data.tables_in import plain, whole_number
 
-__all__ = ["LAYOUTS", "NAMES", "Layout", "eye_of", "patient_and_eye"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from core.data.layouts import Sheet
+
+__all__ = ["LAYOUTS", "NAMES", "eye_of", "patient_and_eye"]
 
 # A name with the eye in words; or in letters, if what is before them ends in a digit, for
 # "scan_r" may mean anything.
@@ -30,169 +34,20 @@ _EYES = {
     **dict.fromkeys(("left", "l", "os", "le"), "left"),
     **dict.fromkeys(("right", "r", "od", "re"), "right"),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Layout:
-    """One published layout.
-
-    Attributes:
-        name: of the data set.
-        card: name of its data card.
-        tables: regular expression that the path of a table, relative to the folder, ends in.
-        published: the same as its authors call it, where ``tables`` fits any; only then
-            a renamed column is an error, and the data card that of the set.
-        columns: columns a table must have; empty for a list without a heading.
-        form: ``rows`` (a row per image); ``list`` (no heading: name and grade, separated by
-            a space); ``triples`` (no heading: split, name, grade); ``pairs`` (a row per
-            patient, grades in words per eye).
-        image: column that names the file, with or without extension.
-        grades: columns that may hold the grade, the first that is filled; ``{eye}``
-            stands for the eye that the name tells.
-        gradable: column in which 0 says that its graders could not grade.
-        patient: column of the patient; empty takes it from the name where it tells.
-        pairs: file of pairs "left name;right name"; empty if there is none.
-        is_split: whether tables and folders are called after train and test.
-        names: regular expression that at least half of the names fit; empty if any will do.
-        splits: regular expression of a table's name -> its split, where the tables
-            are called otherwise; used if more than one of them is there.
-        grade_words: grades in words, lower case -> grade.
-        spreadsheets: patterns of the same table as a spreadsheet, which is not read.
-        note: what a user must know.
-    """
-
-    name: str
-    card: str
-    tables: str
-    published: str = ""
-    columns: tuple[str, ...]
-    form: str = "rows"
-    image: str = ""
-    grades: tuple[str, ...] = ()
-    gradable: str = ""
-    patient: str = ""
-    pairs: str = ""
-    is_split: bool = False
-    names: str = ""
-    splits: Mapping[str, str] = field(default_factory=dict)
-    grade_words: Mapping[str, str] = field(default_factory=dict)
-    spreadsheets: tuple[str, ...] = ()
-    note: str = ""
-
-
-LAYOUTS: tuple[Layout, ...] = (
-    Layout(
-        name="DeepDRiD",
-        card="deepdrid",
-        tables=r"regular-fundus-(training|validation|evaluation)\.csv",
-        columns=(
-            *("patient_id", "image_id", "image_path", "left_eye_DR_Level"),
-            *("right_eye_DR_Level", "patient_DR_Level"),
-        ),
-        image="image_id",
-        # Some rows fill the other eye's column; the name decides.
-        grades=("{eye}_eye_dr_level", "left_eye_dr_level", "right_eye_dr_level"),
-        patient="patient_id",
-        is_split=True,
-    ),
-    Layout(
-        name="IDRiD",
-        card="idrid",
-        tables=r"IDRiD_Disease Grading_(Training|Testing) Labels\.csv",
-        columns=("Image name", "Retinopathy grade", "Risk of macular edema"),
-        image="image_name",
-        grades=("retinopathy_grade",),
-        is_split=True,
-        note="The numbers of the training and the testing images are counted anew.",
-    ),
-    Layout(
-        name="DDR",
-        card="ddr",
-        tables=r"(train|valid|test)\.txt",
-        columns=(),
-        form="list",
-        grades=("grade",),
-        is_split=True,
-        note="Grade 5 means ungradable. No table names the patients.",
-    ),
-    Layout(
-        name="Messidor-2",
-        card="messidor2",
-        tables=r"messidor_data\.csv",
-        columns=(*("image_id", "adjudicated_dr_grade", "adjudicated_dme", "adjudicated_gradable"),),
-        image="image_id",
-        grades=("adjudicated_dr_grade",),
-        gradable="adjudicated_gradable",
-        pairs="messidor-2.csv",
-    ),
-    Layout(
-        name="Messidor-2 (renamed copy)",
-        card="messidor2",
-        tables=r"messidor_data\.csv",
-        columns=("id_code", "diagnosis"),
-        image="id_code",
-        grades=("diagnosis",),
-        pairs="messidor-2.csv",
-    ),
-    Layout(
-        name="APTOS 2019",
-        card="aptos2019",
-        tables=r"[^/]*\.csv",
-        columns=("id_code", "diagnosis"),
-        # The much used copy has a table and a folder for each split.
-        splits={"(?i)train_": "train", "(?i)val": "val", "(?i)test": "test"},
-        image="id_code",
-        grades=("diagnosis",),
-        names=r"[0-9a-f]{12}$",
-        note=(
-            "It names no patients, holds copies of one photograph with different grades, and the "
-            "size of a file goes with its grade; look at the checks on duplicates and shortcuts."
-        ),
-    ),
-    Layout(
-        name="EyePACS 2015",
-        card="eyepacs",
-        tables=r"[^/]*\.csv",
-        published=r"(trainLabels|retinopathy_solution)\.csv",
-        columns=("image", "level"),
-        splits={"(?i)trainlabels": "train", "(?i)solution": "test"},
-        image="image",
-        grades=("level",),
-        names=r"\d+_(left|right)$",
-    ),
-    Layout(
-        name="ODIR-5K",
-        card="odir5k",
-        tables=r"[^/]*\.(csv|xlsx)",
-        columns=(
-            *("ID", "Left-Fundus", "Right-Fundus", "Left-Diagnostic Keywords"),
-            *("Right-Diagnostic Keywords", "N", "D", "G", "C", "A", "H", "M", "O"),
-        ),
-        form="pairs",
-        grades=("grade",),
-        patient="patient",
-        grade_words={
-            "normal fundus": "0",
-            "mild nonproliferative retinopathy": "1",
-            "moderate non proliferative retinopathy": "2",
-            "severe nonproliferative retinopathy": "3",
-            "proliferative diabetic retinopathy": "4",
-            "severe proliferative diabetic retinopathy": "4",
-        },
-        spreadsheets=("ODIR*.xls*",),
-        note="Grades are read from the keywords of each eye; eyes without one are left out.",
-    ),
-    Layout(
-        name="RetinaMNIST",
-        card="retinamnist",
-        tables=r"retinamnist(_\d+)?\.csv",
-        columns=(),
-        form="triples",
-        image="name",
-        grades=("grade",),
-        note="28 x 28 pixels show no small lesion.",
-    ),
-)
+_GRADE = {"grade": Label(columns=("grade",))}
+# Keywords of ODIR-5K that say the picture is none of the retina.
+_NO_RETINA = ("anterior segment image", "no fundus image")
+# Keywords of ODIR-5K that mean diabetes; hypertensive retinopathy is another disease.
+_DIABETIC = re.compile(r"proliferative|diabetic retinopathy")
+# In rising order: the worst of an eye counts.
+_ODIR_GRADES = {
+    "normal fundus": "0",
+    "mild nonproliferative retinopathy": "1",
+    "moderate non proliferative retinopathy": "2",
+    "severe nonproliferative retinopathy": "3",
+    "proliferative diabetic retinopathy": "4",
+    "severe proliferative diabetic retinopathy": "4",
+}
 
 
 def eye_of(text: str) -> str:
@@ -215,3 +70,154 @@ def patient_and_eye(stem: str) -> tuple[str, str]:
         if match:
             return match[1], eye_of(match[2])
     return "", ""
+
+
+def _deepdrid(sheet: Sheet, notes: list[str]) -> Iterable[Row]:
+    """Rows of DeepDRiD with the grade of the eye that the name tells, whichever column has it."""
+    rows: list[Row] = []
+    n_other_eye = 0
+    for row in sheet.rows:
+        eye = patient_and_eye(row["image_id"])[1]
+        columns = [f"{side}_eye_dr_level" for side in (eye, "left", "right") if side]
+        filled = next((name for name in columns if row[name]), columns[0])
+        n_other_eye += filled != columns[0]
+        patient = whole_number(row["patient_id"])
+        rows.append({**row, "grade": row[filled], "patient": patient, "eye": eye})
+    if n_other_eye:
+        notes.append(
+            f"DeepDRiD: {n_other_eye:,} rows fill the column of the other eye; the name decides "
+            "which eye it is."
+        )
+    return rows
+
+
+def _messidor(sheet: Sheet, _: list[str]) -> Iterable[Row]:
+    """Rows of Messidor-2 with patient and eye by its file of pairs, where that is there."""
+    pairs = _pairs(sheet.file.with_name("messidor-2.csv"))
+    column = "image_id" if "image_id" in map(plain, sheet.columns) else "id_code"
+    for row in sheet.rows:
+        patient, eye = pairs.get(stem_of(row[column]), ("", ""))
+        grade = row.get("adjudicated_dr_grade", row.get("diagnosis", ""))
+        if whole_number(row.get("adjudicated_gradable", "")) == "0":
+            grade = "ungradable"
+        yield {**row, "image": row[column], "grade": grade, "patient": patient, "eye": eye}
+
+
+def _pairs(file: Path) -> Mapping[str, tuple[str, str]]:
+    """Stem -> patient and eye from lines "left name;right name"; empty if there is no file."""
+    found: dict[str, tuple[str, str]] = {}
+    lines = file.read_text("utf-8-sig", errors="replace").splitlines() if file.is_file() else []
+    for line in lines:
+        names = [stem_of(part) for part in re.split(r"[;,]", line)]
+        if len(names) != 2 or not all(names) or {"left", "right"} & set(names):
+            continue
+        number = len(found) // 2 + 1
+        found |= {
+            n: (f"pair {number}", eye) for n, eye in zip(names, ("left", "right"), strict=True)
+        }
+    return found
+
+
+def _odir(sheet: Sheet, notes: list[str]) -> Iterable[Row]:
+    """A row per eye from a row per patient of ODIR-5K; one copy has the patient twice."""
+    eyes: list[Row] = []
+    n_conflicts = 0
+    patients: dict[str, Row] = {}
+    for row in sheet.rows:
+        patients.setdefault(row["id"], row)
+    for row in patients.values():
+        said = {s: row[f"{s}_diagnostic_keywords"].casefold() for s in ("left", "right")}
+        is_diabetic = any(map(_DIABETIC.search, said.values()))
+        is_odd = (whole_number(row["d"]) == "1") != is_diabetic
+        n_conflicts += is_odd
+        for side, text in said.items():
+            words = [word.strip() for word in re.split(r"[,\uff0c]", text) if word.strip()]
+            why = "the keywords and the flag of diabetes disagree" if is_odd else ""
+            if not why and set(words) & set(_NO_RETINA):
+                why = f"its keywords say: {', '.join(words)}"
+            known = {**row, "image": row[f"{side}_fundus"], "patient": row["id"]}
+            eyes.append({**known, "grade": ",".join(words), WHY_NOT: why})
+    if n_conflicts:
+        notes.append(
+            f"ODIR-5K: for {n_conflicts:,} of {len(patients):,} patients the keywords and the flag "
+            "of diabetes disagree; they are left out."
+        )
+    return eyes
+
+
+LAYOUTS: tuple[Layout, ...] = (
+    Layout(card="deepdrid", image="image_id", rows=_deepdrid, labels=_GRADE, is_split=True),
+    Layout(
+        card="idrid",
+        # Copies drop the letter before the name.
+        also=("IDRiD_Disease Grading_* Labels.csv",),
+        image="image_name",
+        labels={"grade": Label(columns=("Retinopathy grade",))},
+        is_split=True,
+        note="The numbers of the training and the testing images are counted anew.",
+    ),
+    Layout(
+        card="ddr",
+        lines=Lines(pattern=r"(?P<image>.*\S) (?P<grade>\d)", shown="name grade"),
+        image="image",
+        labels=_GRADE,
+        is_split=True,
+        note="Grade 5 means ungradable. No table names the patients.",
+    ),
+    Layout(
+        card="messidor2",
+        tables=("messidor_data.csv",),
+        image="image",
+        rows=_messidor,
+        labels=_GRADE,
+    ),
+    Layout(
+        card="messidor2",
+        # A copy under other headings.
+        tables=(Table("messidor_data.csv", ("id_code", "diagnosis")),),
+        image="image",
+        rows=_messidor,
+        labels=_GRADE,
+    ),
+    Layout(
+        card="aptos2019",
+        also=("*.csv",),
+        image="id_code",
+        labels={"grade": Label(columns=("diagnosis",))},
+        names=r"[0-9a-f]{12}",
+        note=(
+            "It names no patients, holds copies of one photograph with different grades, and the "
+            "size of a file goes with its grade; look at the checks on duplicates and shortcuts."
+        ),
+    ),
+    Layout(
+        card="eyepacs",
+        also=("*.csv",),
+        is_common=True,
+        splits={"solution": "test"},
+        image="image",
+        labels={"grade": Label(columns=("level",))},
+        names=r"\d+_(left|right)",
+    ),
+    Layout(
+        card="odir5k",
+        image="image",
+        rows=_odir,
+        labels={
+            "grade": Label(columns=("grade",), means=_ODIR_GRADES, is_closed=True, separator=",")
+        },
+        spreadsheets=("ODIR*.xls*",),
+        note="Grades are read from the keywords of each eye; eyes without one are left out.",
+    ),
+    Layout(
+        card="retinamnist",
+        lines=Lines(
+            pattern=r"(?i)(?P<set>train|validation|test),(?P<image>[^,]+),(?P<grade>\d+)",
+            shown="TRAIN|VALIDATION|TEST,name,grade",
+        ),
+        image="image",
+        split="set",
+        labels=_GRADE,
+        note="28 x 28 pixels show no small lesion.",
+    ),
+)

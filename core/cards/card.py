@@ -100,18 +100,20 @@ class Split(_Part):
 
 
 class Table(_Part):
-    """One table of the published tree and the columns it must have."""
+    """One table of the published tree: the columns that every copy must have, and the further."""
 
     file: str
     columns: list[str]
+    further: list[str] = []
     note: str = ""
 
 
 class Layout(_Part):
-    """How the folder is recognised: files and folders (globs), and tables."""
+    """How the folder is recognised: files (globs), tables, and class folders by name."""
 
     files: list[str]
     tables: list[Table] = []
+    folders: list[str] = []
     note: str = ""
 
 

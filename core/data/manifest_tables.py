@@ -15,7 +15,7 @@ from core.data.folder_words import SPLIT_NAMES, split_word
 from core.data.scan import Found, readable
 from core.data.table_folders import by_folder
 from core.data.table_paths import FileKey, Listing, resolve_paths
-from core.data.tables_in import read_cells, read_frame, whole_number
+from core.data.tables_in import plain, read_cells, read_frame, whole_number
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def is_about(column: str) -> bool:
     >>> is_about("Patient ID"), is_about("is_valid"), is_about("rust")
     (True, True, False)
     """
-    return _ABOUT.fullmatch(_plain(column)) is not None or bool(_flag(column))
+    return _ABOUT.fullmatch(plain(column)) is not None or bool(_flag(column))
 
 
 def list_images(
@@ -314,8 +314,8 @@ def _id(text: str) -> str:
 
 def column_named(columns: Collection[str], *names: str) -> str | None:
     """The first of these names that is a column, whatever its case, spaces or dashes."""
-    plain = {_plain(column): column for column in reversed([str(c) for c in columns])}
-    return next((plain[_plain(name)] for name in names if _plain(name) in plain), None)
+    known = {plain(column): column for column in reversed([str(c) for c in columns])}
+    return next((known[plain(name)] for name in names if plain(name) in known), None)
 
 
 def wanted_column(file: Path, columns: Collection[str], name: str, purpose: str) -> str:
@@ -386,7 +386,7 @@ def _flag(column: str) -> str:
     >>> [_flag(name) for name in ("is_valid", "Train", "is_training_image", "is_test", "healthy")]
     ['val', 'train', 'train', 'test', '']
     """
-    return split_word(re.sub(r"^(is|in)_", "", _plain(column)).replace("_", " "))
+    return split_word(re.sub(r"^(is|in)_", "", plain(column)).replace("_", " "))
 
 
 def _joined_flags(listing: Listing, flags: Sequence[str]) -> str:
@@ -437,8 +437,3 @@ def splits_of(listing: Listing, column: str) -> list[str]:
         )
         raise ManifestError(msg)
     return [known[text] for text in texts]
-
-
-def _plain(name: object) -> str:
-    """A column name without case, spaces and dashes."""
-    return re.sub(r"[\s_-]+", "_", str(name).strip().casefold())

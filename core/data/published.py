@@ -1,328 +1,228 @@
-"""Whether a table has the columns that a published data set's table has, and if not, what differs.
+"""Index a published data set by the layout that an app declares for it.
 
-Adapters of public layouts read their tables through here: cells as text,
-headings trimmed. A heading is compared without case, and a space, a dash and an
-underscore are the same, because copies of public sets differ in these.
+What the schema says stands in ``core.data.layouts``, how a set is recognised in
+``core.data.published_tables``, how its rows are read in ``core.data.published_rows``.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from core.app import Manifest
+from core.base.words import quantity
+from core.data.image_files import EXTENSIONS
+from core.data.label_map import label_map
+from core.data.published_rows import Labels, meet, rows_by_key, splits_of
+from core.data.published_tables import (
+    TABLES,
+    Place,
+    find,
+    known_of,
+    refuse_spreadsheet,
+)
 from core.data.scan import natural_key, readable
-from core.data.tables_in import read_cells
+from core.data.tables_in import plain
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
 
-__all__ = [
-    "Matched",
-    "Record",
-    "Sheet",
-    "counted_missing",
-    "match_rows",
-    "no_such_label",
-    "not_of_card",
-    "plain",
-    "read_sheet",
-    "refuse_spreadsheet",
-    "relabelled",
-    "require_columns",
-    "resembles",
-    "stem_of",
-    "table_of",
-]
+    from core.app import Source
+    from core.data.layouts import Layout, Published, Row
+
+__all__ = ["index_published"]
 
 
-@dataclass
-class Sheet:
-    """One table as text: its file, its headings, and its rows by plain heading."""
+def index_published(
+    source: Source,
+    layouts: Sequence[Layout],
+    *,
+    read: Callable[[Source], Manifest],
+    extensions: Collection[str] = EXTENSIONS,
+    keep: Collection[str] = (),
+    choose: Callable[[Layout], Mapping[str, str]] | None = None,
+    otherwise: Callable[[Sequence[Path]], Manifest | None] | None = None,
+) -> Manifest | None:
+    """The manifest of a published set; None if the source is none, or ``--card none`` is asked.
 
-    file: Path
-    columns: list[str]
-    rows: list[dict[str, str]]
-
-
-@dataclass
-class Record:
-    """One image of a published set, whatever the app.
-
-    Attributes:
-        path: of the file.
-        label: empty where the table says nothing usable.
-        patient: the group that the set names; empty where it names none.
-        split: as the set gives it.
-        reason: why the image is left out; empty where it is used.
-        extras: further columns of the manifest.
-    """
-
-    path: Path
-    label: str = ""
-    patient: str = ""
-    split: str = ""
-    reason: str = ""
-    extras: dict[str, str] = field(default_factory=dict)
-
-
-def table_of(records: Iterable[Record], root: Path) -> pd.DataFrame:
-    """Records as the table of a manifest, in natural order of their ids.
+    Where the user names a label or a group that is none of the set's, ``read`` reads the
+    images and what is added is the card.
 
     Args:
-        records: with files below ``root``.
-        root: the folder of the set.
-    """
-    import pandas as pd  # noqa: PLC0415  (0.5 s to import)
-
-    rows = []
-    for record in records:
-        name = readable(record.path.relative_to(root).as_posix())
-        row = {
-            "image_id": name,
-            "path": name,
-            "label": record.label,
-            "group": record.patient,
-            "split": record.split,
-            "status": "skipped" if record.reason else "ok",
-            "reason": record.reason,
-        }
-        rows.append({**row, **record.extras, **row})
-    rows.sort(key=lambda row: natural_key(row["image_id"]))
-    return pd.DataFrame(rows, dtype="str").fillna("")
-
-
-def not_of_card(path: Path, card: str, what: str = "tables") -> ManifestError:
-    """The error of a folder that is not the data set whose card the user named."""
-    return ManifestError(
-        f"{readable(str(path))}: its {what} are not those of the data card {card!r}. Leave --card "
-        "out, or pass --card none to read the folder as it is."
-    )
-
-
-def no_such_label(title: str, task: str, labels: Iterable[str]) -> ManifestError:
-    """The error of a task for which a data set has no label."""
-    return ManifestError(
-        f"{title} has no label for the task {task!r} (it has: {', '.join(labels)}). Choose one of "
-        "these with --task."
-    )
-
-
-def plain(name: str) -> str:
-    """A heading without case, spaces and dashes.
-
-    >>> plain(" Risk of macular edema "), plain("breast density") == plain("breast_density")
-    ('risk_of_macular_edema', True)
-    """
-    return re.sub(r"[\s_-]+", "_", name.strip().casefold())
-
-
-def read_sheet(file: Path, *, columns: Sequence[str] = ()) -> Sheet:
-    """The cells of a text table, trimmed, whichever of comma, semicolon and tab separates them.
-
-    Args:
-        file: a text file.
-        columns: headings of a table that has none; empty reads them from its first line.
-    """
-    try:
-        cells = read_cells(file, columns=columns, strict=False, any_row=True)
-    except ManifestError:
-        # Not a table at all, so not one of the set.
-        return Sheet(file, [], [])
-    keys = [plain(name) for name in cells.columns]
-    rows = [dict(zip(keys, row, strict=True)) for row in cells.rows]
-    return Sheet(file, cells.columns, rows)
-
-
-def resembles(columns: Collection[str], expected: Collection[str], is_marked: bool = False) -> bool:
-    """Whether a table is that of a set, but for a column that was renamed or dropped.
-
-    Args:
-        columns: those of the table.
-        expected: those it should have.
-        is_marked: something else, such as a file beside it, says so, too: half of
-            the columns are then enough; otherwise it takes two thirds.
-    """
-    found = {plain(name) for name in columns}
-    n = sum(plain(name) in found for name in expected)
-    return 2 * n >= len(expected) > 0 if is_marked else 3 * n >= 2 * len(expected) > 0
-
-
-def require_columns(
-    file: Path, columns: Sequence[str], expected: Sequence[str], *, title: str
-) -> None:
-    """Refuse a table of a recognised set that lacks a column; the message is a diff.
-
-    Further columns are no error: copies of public sets add their own.
-
-    Args:
-        file: the table.
-        columns: those it has.
-        expected: those it must have.
-        title: of the data set.
+        source: its options ``card``, ``label-map`` and ``split-column`` count.
+        layouts: the sets that the app knows, in the order in which they are tried.
+        read: reads a source as any other.
+        extensions: names of files that are images, lower case with the dot.
+        keep: further columns of a set's table that are kept, plain.
+        choose: layout -> cell -> class, what the app's own options say of labels.
+        otherwise: images of the folder -> the manifest where no layout is found.
 
     Raises:
-        ManifestError: a column is absent.
+        ManifestError: the folder is a set's, but a table or class folder is not as published;
+            or it is not that of the card named; or the set has no label for the task.
     """
-    found = {plain(name) for name in columns}
-    absent = [name for name in expected if plain(name) not in found]
-    if not absent:
-        return
-    wanted = {plain(name) for name in expected}
-    further = [name for name in columns if plain(name) not in wanted]
-    lines = []
-    for name in absent:
-        near = difflib.get_close_matches(
-            plain(name), {plain(other): other for other in further}, n=1, cutoff=0.5
-        )
-        guess = next((other for other in further if near and plain(other) == near[0]), "")
-        lines.append(f"  - {name}" + (f"   (renamed to {guess}?)" if guess else ""))
-    lines += [f"  + {name}" for name in further]
-    msg = (
-        f"{readable(str(file))}: is laid out as {title}, but {len(absent)} of its "
-        f"{len(expected)} columns are not as published (- expected, + found):\n"
-        + "\n".join(lines)
-        + "\nLabels, groups or splits would be read from the wrong place. Restore the published "
-        "names, or pass --card none to read the folder as any other."
-    )
-    raise ManifestError(msg)
-
-
-def refuse_spreadsheet(folder: Path, patterns: Sequence[str], *, title: str) -> None:
-    """Refuse a folder whose table is there only as a spreadsheet, and say what to do.
-
-    Args:
-        folder: that the user named.
-        patterns: of the spreadsheet's name.
-        title: of the data set.
-
-    Raises:
-        ManifestError: there is one.
-    """
-    found = [file for pattern in patterns for file in sorted(folder.glob(pattern))]
-    if found:
-        msg = (
-            f"{readable(str(found[0]))}: is the table of {title} as a spreadsheet that cannot be "
-            "read, so no label is known. Save its first sheet as .xlsx or CSV beside it, headings "
-            "as they are, or pass --card none."
-        )
-        raise ManifestError(msg)
-
-
-def counted_missing(
-    title: str, missing: Sequence[str], n_listed: int, where: str, *, is_part_fine: bool = False
-) -> list[str]:
-    """A note that counts the files a table lists and the folder lacks.
-
-    Args:
-        title: of the data set.
-        missing: names of the files that are not there.
-        n_listed: files that the table lists.
-        where: the folder.
-        is_part_fine: the set is so large that people download parts of it; else
-            more than half missing is an error.
-
-    Raises:
-        ManifestError: more than half are missing: the folder is not the data set.
-    """
-    if not missing:
-        return []
-    if 2 * len(missing) > n_listed and not is_part_fine:
-        msg = (
-            f"{title}: {len(missing):,} of the {n_listed:,} images its table lists are not below "
-            f"{where} (first: {readable(missing[0])}). Unpack the images there, or shorten the "
-            "table."
-        )
-        raise ManifestError(msg)
-    return [
-        f"{title}: {len(missing):,} of {n_listed:,} listed images are not there (first: "
-        f"{readable(missing[0])})."
-    ]
-
-
-def relabelled(
-    meaning: Mapping[str, str], chosen: Mapping[str, str], *, title: str
-) -> tuple[dict[str, str], list[str]]:
-    """A set's own label map with the user's choices in it, and a note that states them.
-
-    Args:
-        meaning: raw label -> class, as the data card says.
-        chosen: from ``label_map``.
-        title: of the data set.
-
-    Returns:
-        The map, keys without case, and notes.
-    """
-    merged = {raw.casefold(): name for raw, name in meaning.items()}
-    merged.update(chosen)
-    if not chosen:
-        return merged, []
-    told = ", ".join(f"{raw} as {name or 'left out'}" for raw, name in chosen.items())
-    return merged, [f"{title}: labels count otherwise than its card says, as asked: {told}."]
-
-
-@dataclass
-class Matched:
-    """Rows of a table and the files they name.
-
-    Attributes:
-        rows: each file with its row.
-        loose: files that no row names, with the reason.
-        missing: what rows name and nobody finds.
-    """
-
-    rows: list[tuple[Path, dict[str, str]]]
-    loose: list[tuple[Path, str]]
-    missing: list[str]
-
-
-def match_rows(sheet: Sheet, key: str, images: Sequence[Path], *, title: str) -> Matched:
-    """Meet rows and files by name, without case, folders and extension.
-
-    Args:
-        sheet: the table.
-        key: heading of the column that names the file.
-        images: the files that the table speaks of.
-        title: of the data set.
-
-    Raises:
-        ManifestError: two rows name one image and differ.
-    """
-    rows: dict[str, dict[str, str]] = {}
-    for row in sheet.rows:
-        name = stem_of(row.get(plain(key), ""))
-        before = rows.setdefault(name, row)
-        if before != row:
+    card = str(source.options.get("card") or "")
+    path = source.paths[0]
+    is_table = path.suffix.lower() in TABLES and path.parent.is_dir()
+    if card == "none" or len(source.paths) != 1 or not (path.is_dir() or is_table):
+        return None
+    place = Place(path, frozenset(extensions), card)
+    known = [known_of(layout) for layout in layouts]
+    found = find(known, place)
+    if found is None:
+        base = otherwise(place.images) if otherwise else None
+        if base is None and source.labelled:
+            refuse_spreadsheet(place, known)
+        if base is None and card:
             msg = (
-                f"{readable(str(sheet.file))}: {title}: {name!r} stands in two rows that differ. "
-                "One image has one label. Remove one of the rows."
+                f"{readable(str(path))}: its tables and folders are not those of the data card "
+                f"{card!r}. Leave --card out, or pass --card none to read the folder as it is."
             )
             raise ManifestError(msg)
-    rows.pop("", None)
-    found: dict[str, Path] = {}
-    loose: list[tuple[Path, str]] = []
-    for path in images:
-        name = path.stem.casefold()
-        if name not in rows:
-            loose.append((path, f"{sheet.file.name} does not list it"))
-        elif name in found:
-            loose.append((path, "another file of this name is used"))
-        else:
-            found[name] = path
-    missing = [name for name in rows if name not in found]
-    return Matched([(path, rows[name]) for name, path in found.items()], loose, missing)
+        return base
+    layout, task = found.known.layout, source.task.name
+    is_known = any(task in other.labels for other in layouts)
+    is_own = _is_of_the_user(found, source) or not is_known
+    if not layout.bases and not is_own and task not in layout.labels:
+        msg = (
+            f"{found.known.title} has no label for the task {task!r} (it has: "
+            f"{', '.join(layout.labels)}). Choose one of these with --task."
+        )
+        raise ManifestError(msg)
+    if layout.bases:
+        done = _of_folders(found, source, read)
+    elif layout.is_plain or is_own:
+        columns = layout.labels[task].columns if not is_own else ()
+        label = ",".join(columns) if len(columns) > 1 else source.label
+        done = read(replace(source, label=label))
+    else:
+        done = _of_tables(found, source, keep, choose(layout) if choose else {})
+    if layout.is_one_each and not source.group and not done.group_rule:
+        ids = done.table["image_id"].where(done.table["status"] == "ok", "")
+        rule = (
+            f"The group is the {layout.group_word}: {found.known.title} has one image of each, as "
+            "its data card says."
+        )
+        done = replace(done, table=done.table.assign(group=ids), group_rule=rule)
+    done = replace(done, cards=(layout.card,) if layout.card else ())
+    return layout.finish(done, source) if layout.finish else done
 
 
-def stem_of(name: str) -> str:
-    r"""A name as tables write it, without folders, extension and case.
+def _is_of_the_user(found: Published, source: Source) -> bool:
+    """Whether the user names a label, a group or a split that the set's tables do not say."""
+    is_label = source.label not in {None, "", source.task.label}
+    named = (source.group, source.options.get("split-column"))
+    return is_label or any(name and name != "none" and not found.has(str(name)) for name in named)
 
-    >>> stem_of("Images\\\\1_l1.JPG"), stem_of("1000015157.jpg"), stem_of("v1.2")
-    ('1_l1', '1000015157', 'v1.2')
-    """
-    last = name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1].strip()
-    return re.sub(r"(?i)\.(jpe?g|png|tiff?|bmp|webp|pgm|ppm|dcm|dicom)$", "", last).casefold()
+
+def _of_folders(found: Published, source: Source, read: Callable[[Source], Manifest]) -> Manifest:
+    """The manifest of a set of class folders: as core reads any."""
+    base = found.base or found.folder
+    done = read(replace(source, paths=(base,)))
+    if base == found.folder:
+        return done
+    note = f"{found.known.title}: only the images in {base.name} are used."
+    return replace(done, notes=(*done.notes, note))
+
+
+def _of_tables(
+    found: Published, source: Source, keep: Collection[str], chosen: Mapping[str, str]
+) -> Manifest:
+    """The manifest of a set with tables; ``chosen`` is what the app's options say of labels."""
+    import pandas as pd  # noqa: PLC0415  (0.5 s to import)
+
+    layout, title = found.known.layout, found.known.title
+    chosen = {**chosen, **label_map(source.options.get("label-map"))}
+    labels = Labels.of(found, source.task, chosen)
+    split = splits_of(found, str(source.options.get("split-column") or ""))
+    notes = _notes(found, labels, chosen)
+    rows = rows_by_key(found, labels.label, notes)
+    records = []
+    left_out: dict[str, list[str]] = {}
+    for path, mine, unlisted in meet(found, rows, notes):
+        name = readable(path.relative_to(found.folder).as_posix())
+        label, reason = labels.read(mine) if mine else ("", unlisted)
+        if not mine and source.labelled:
+            left_out.setdefault(unlisted, []).append(name)
+        record = {
+            "image_id": name,
+            "path": name,
+            # To score images what their tables lack is no need.
+            "label": label * source.labelled,
+            "group": "",
+            "split": split(mine[0]) if mine else "",
+            "status": "skipped" if reason and source.labelled else "ok",
+            "reason": reason * source.labelled,
+        }
+        extras = {column: mine[0][column] for column in keep if mine and column in mine[0]}
+        extras |= _facts(layout, mine)
+        if mine and layout.group:
+            extras[layout.group_word] = record["group"] = _group(layout, mine[0], path)
+        if mine and source.group:
+            record["group"] = mine[0].get(plain(source.group), "")
+        records.append({**record, **extras, **record})
+    for why, names in left_out.items():
+        notes.append(f"{quantity(len(names), 'image')} left out: {why} (first: {names[0]}).")
+    records.sort(key=lambda record: natural_key(record["image_id"]))
+    table = pd.DataFrame(records, dtype="str").fillna("")
+    return Manifest(
+        table=table,
+        root=found.folder,
+        group_rule=_group_rule(found, source, table),
+        split_rule=f"The split is that of {title}." if (table["split"] != "").any() else "",
+        notes=tuple(notes),
+    )
+
+
+def _notes(found: Published, labels: Labels, chosen: Mapping[str, str]) -> list[str]:
+    """From which tables and columns labels are read, and what is not read or not as published."""
+    layout, title = found.known.layout, found.known.title
+    columns = ", ".join(name for name in labels.label.columns if found.has(name))
+    beside = f", joined with {readable(found.joined.file.name)}" if found.joined else ""
+    column = f", column {columns}" if columns else ""
+    notes = [f"{title}: labels are read from {found.names}{beside}{column}."]
+    notes += [f"{title}: {layout.note}"] if layout.note else []
+    outcomes = "|".join(plain(name).replace("*", ".*") for name in layout.outcomes)
+    sheets = [*found.sheets, *([found.joined] if found.joined else [])]
+    given = [c for sheet in sheets for c in sheet.columns if re.fullmatch(outcomes, plain(c))]
+    if given:
+        named = ", ".join(dict.fromkeys(given))
+        notes.append(f"{title}: columns that give the label away are dropped: {named}.")
+    if chosen:
+        told = ", ".join(f"{raw} as {name or 'left out'}" for raw, name in chosen.items())
+        notes.append(f"{title}: labels count otherwise than its card says, as asked: {told}.")
+    return notes
+
+
+def _facts(layout: Layout, rows: Sequence[Row]) -> dict[str, str]:
+    """What further columns say of an image: the first of its rows that says anything."""
+    found: dict[str, str] = {}
+    for fact, (column, of) in layout.facts.items():
+        cells = (of(row.get(plain(column), "")) for row in rows)
+        if value := next(filter(None, cells), ""):
+            found[fact] = value
+    return found
+
+
+def _group(layout: Layout, row: Row, path: Path) -> str:
+    """The group of an image as the set names it; else one of its own."""
+    named = layout.group(row, path) if callable(layout.group) else row.get(plain(layout.group), "")
+    return named or path.stem
+
+
+def _group_rule(found: Published, source: Source, table: pd.DataFrame) -> str:
+    """Where the group comes from, in words."""
+    ok = table[table["status"] == "ok"]
+    n_groups = ok.loc[ok["group"] != "", "group"].nunique()
+    told = f"{quantity(n_groups, 'group')} of {quantity(len(ok), 'image')}."
+    if source.group:
+        return f"The group is as asked, in the column {source.group}: {told}"
+    layout, title = found.known.layout, found.known.title
+    return f"The group is the {layout.group_word}, as {title} names them: {told}" * bool(
+        layout.group
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from core.data.scan import Found, readable
 from core.data.table_paths import Listing, ends_of, plain_path
-from core.data.tables_in import read_cells, read_frame, whole_number
+from core.data.tables_in import plain, read_cells, read_frame, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -58,11 +58,10 @@ def by_folder(
         heading = ["label" if len(heading) == 2 and n != "path" else n for n in heading]
         cells = read_cells(file, columns=heading)
     table = read_frame(cells)
-    may_name = {re.sub(r"[\s_-]+", "_", name) for name in names}
+    may_name = set(map(plain, names))
     for column in map(str, table.columns):
         words = list(table[column])
-        is_named = re.sub(r"[\s_-]+", "_", column.strip().casefold()) in may_name
-        if not is_named and not all(re.search(r"[\\/]", word) for word in words):
+        if plain(column) not in may_name and not all(re.search(r"[\\/]", word) for word in words):
             continue
         met = [_folder(word, known) for word in words]
         if 2 * sum(folder is not None for folder in met) < len(met):

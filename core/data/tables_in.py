@@ -38,6 +38,7 @@ __all__ = [
     "is_table",
     "is_western",
     "number",
+    "plain",
     "read_cells",
     "read_frame",
     "whole_number",
@@ -197,6 +198,15 @@ def whole_number(text: str) -> str:
     ('2', '2', '01', '2.5')
     """
     return re.sub(r"^([+-]?\d+)[.,]0+$", r"\1", text.strip())
+
+
+def plain(name: object) -> str:
+    """A heading without case, spaces and dashes.
+
+    >>> plain(" Risk of macular edema "), plain("breast density") == plain("breast_density")
+    ('risk_of_macular_edema', True)
+    """
+    return re.sub(r"[\s_-]+", "_", str(name).strip().casefold())
 
 
 def column_number(name: str) -> int:

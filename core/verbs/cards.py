@@ -100,12 +100,13 @@ def _lines(file: CardFile) -> list[str]:
         *(
             (
                 "table",
-                f"{entry.file}: {', '.join(entry.columns) or 'no headings'}"
+                f"{entry.file}: {', '.join([*entry.columns, *entry.further]) or 'no headings'}"
                 + (f"; {entry.note}" if entry.note else "")
                 + card.mark(f"layout.tables.{i}"),
             )
             for i, entry in enumerate(card.layout.tables)
         ),
+        *(("class folder", name) for name in card.layout.folders),
         *(
             (
                 "problem",

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from apps.crop_disease import APP
-from apps.crop_disease.images import SAME_LEAF, read
+from apps.crop_disease.images import read
+from apps.crop_disease.index import SAME_LEAF
 from apps.crop_disease.phantom import write_phantom
 from core.app import Manifest, Source
 

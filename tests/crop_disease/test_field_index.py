@@ -24,7 +24,8 @@ from apps.crop_disease.field.phantom import (
 from apps.crop_disease.field.spatial import Shapes, label_of_tiles
 from apps.crop_disease.field.tile_pixels import read_tile
 from apps.crop_disease.field.window import is_tile, window_of
-from apps.crop_disease.inputs import index, read
+from apps.crop_disease.index import index
+from apps.crop_disease.inputs import read
 from core.app import Source, Task
 from core.base.tables import check_manifest, check_splits
 from core.data.split import draw_split

@@ -255,6 +255,49 @@ def test_labels_count_as_the_user_says_and_that_is_told(tmp_path: Path) -> None:
         look(tmp_path, options={"label-map": "blast"})
 
 
+def test_a_class_may_be_renamed_by_its_name_or_by_its_cell(tmp_path: Path) -> None:
+    bracol(tmp_path)
+    found = look(tmp_path, options={"label-map": "rust=fungus, 1=pest"})
+    assert set(labels(found).values()) == {"healthy", "pest", "fungus", "phoma", "cercospora"}
+    ibean(tmp_path / "beans")
+    # Each is looked up once: what was renamed is not renamed again.
+    swapped = {"label-map": "healthy=bean_rust, bean_rust=healthy"}
+    assert labels(look(tmp_path / "beans", options=swapped))["healthy_test.0.jpg"] == "bean_rust"
+
+
+def test_a_set_in_a_folder_of_its_own_is_the_set(tmp_path: Path) -> None:
+    cassava2020(tmp_path / "unpacked" / "cassava")
+    found = look(tmp_path)
+    assert found.cards == ("cassava2020",)
+    assert labels(found)["1000015153.jpg"].endswith("(CMD)")
+
+
+def test_a_split_that_somebody_added_is_kept_with_the_names_of_the_classes(tmp_path: Path) -> None:
+    cassava2020(tmp_path)
+    rows = (tmp_path / "train.csv").read_text().splitlines()
+    table(tmp_path / "train.csv", rows[0] + ",split", *(f"{r},train" for r in rows[1:-1]))
+    with (tmp_path / "train.csv").open("a") as stream:
+        stream.write(f"{rows[-1]},test\n")
+    found = look(tmp_path)
+    assert dict(found.table["split"].value_counts()) == {"train": 7, "test": 1}
+    assert all(len(name) > 2 for name in labels(found).values())
+    assert set(look(tmp_path, options={"split-column": "none"}).table["split"]) == {""}
+    table(tmp_path / "train.csv", rows[0] + ",split", *(f"{r},x9" for r in rows[1:]))
+    with pytest.raises(ManifestError, match="name a split that is not known"):
+        look(tmp_path)
+
+
+def test_images_that_the_table_does_not_list_have_a_row_and_are_counted(tmp_path: Path) -> None:
+    cassava2020(tmp_path)
+    photo(tmp_path / "test_images" / "2216849948.jpg")
+    photo(tmp_path / "train_images" / "2216849949.jpg")
+    found = look(tmp_path)
+    reasons = dict(zip(found.table["image_id"], found.table["reason"], strict=True))
+    assert "outside of train_images/" in reasons["test_images/2216849948.jpg"]
+    assert reasons["train_images/2216849949.jpg"] == "train.csv does not list it"
+    assert any("1 image left out: train.csv does not list it" in note for note in found.notes)
+
+
 def test_a_group_column_of_the_set_can_be_asked_for(tmp_path: Path) -> None:
     paddy_doctor(tmp_path)
     found = look(tmp_path, group="variety")

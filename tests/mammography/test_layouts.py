@@ -434,6 +434,24 @@ def test_images_to_score_need_no_table(tmp_path: Path) -> None:
     assert (len(found), set(found["label"]), set(found["status"])) == (13, {""}, {"ok"})
 
 
+def test_a_split_or_group_of_the_table_is_taken_with_what_else_the_set_says(tmp_path: Path) -> None:
+    rsna2023(tmp_path)
+    rows = (tmp_path / "train.csv").read_text().splitlines()
+    lines = [f"{row},{'train' if ',10006,' in row else 'val'}" for row in rows[1:]]
+    table(tmp_path / "train.csv", f"{rows[0]},split", *lines)
+    found = look(tmp_path)
+    assert found.table.groupby("patient")["split"].agg(set).to_dict() == {
+        **{"10006": {"train"}, "10011": {"val"}}
+    }
+    source = Source(paths=(tmp_path,), labelled=True, task=APP.task("cancer"), group="machine_id")
+    by_machine = index_with_cards(APP, source, None)[0]
+    assert by_machine.cards == ("rsna2023",)
+    assert set(by_machine.table["group"]) == {"29"}
+    assert set(by_machine.table["site"]) == {"2"}
+    # The table itself may be named as well as its folder.
+    assert labels(look(tmp_path / "train.csv")) == labels(found)
+
+
 def test_rsna_outcomes_are_dropped_and_said(tmp_path: Path) -> None:
     rsna2023(tmp_path)
     found = look(tmp_path)

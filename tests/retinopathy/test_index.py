@@ -71,7 +71,7 @@ def test_eyepacs_is_recognised_and_its_patients_are_the_groups(tmp_path: Path) -
     assert list(row(found, "10_right.jpeg")[["label", "group", "patient", "eye"]]) == [
         *("4", "10", "10", "right")
     ]
-    assert row(found, "99_left.jpeg")["reason"] == "the table does not list it"
+    assert row(found, "99_left.jpeg")["reason"] == "trainLabels.csv does not list it"
 
 
 def test_the_phantom_is_laid_out_as_eyepacs_and_is_not_it(phantom: Path) -> None:

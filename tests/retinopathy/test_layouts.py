@@ -258,7 +258,9 @@ def test_the_copy_of_eyepacs_with_two_tables_is_read_once(tmp_path: Path) -> Non
     more = [f"{i},{i},{row}" for i, row in enumerate(rows)]
     file = tmp_path / "trainLabels_cropped.csv"
     table(file, "Unnamed: 0.1,Unnamed: 0,image,level", *more)
-    assert len(labels(look(tmp_path))) == 8
+    found = look(tmp_path)
+    # The row numbers that the copy adds are known: it is the set, and its terms travel.
+    assert (len(labels(found)), found.cards) == (8, ("eyepacs",))
     more[3] = "3,3,13_right,4"
     table(file, "Unnamed: 0.1,Unnamed: 0,image,level", *more)
     with pytest.raises(ManifestError, match=r"differ in level \(the other in trainLabels\.csv\)"):
@@ -291,11 +293,22 @@ def test_odir_grades_come_from_the_words_of_each_eye(tmp_path: Path) -> None:
     reasons = dict(zip(found.table["image_id"].str[-11:], found.table["reason"], strict=True))
     assert "disagree" in reasons["/3_left.jpg"]
     assert "anterior segment" in reasons["/4_left.jpg"]
-    assert "name no grade: diabetic retinopathy" in reasons["4_right.jpg"]
+    assert "diabetic retinopathy counts as none" in reasons["4_right.jpg"]
     assert any("for 1 of 5 patients" in note for note in found.notes)
     asked = look(tmp_path, options={"label-map": "diabetic retinopathy=2"})
     assert labels(asked)["4_right.jpg"] == "2"
     assert any("as asked" in note for note in asked.notes)
+
+
+def test_a_split_that_somebody_added_does_not_change_whose_data_these_are(tmp_path: Path) -> None:
+    eyepacs(tmp_path)
+    rows = (tmp_path / "trainLabels.csv").read_text().splitlines()
+    lines = [f"{row},{'test' if row.startswith('16') else 'train'}" for row in rows[1:]]
+    table(tmp_path / "trainLabels.csv", f"{rows[0]},split", *lines)
+    found = look(tmp_path)
+    splits = found.table.groupby("patient")["split"].agg(set).to_dict()
+    assert splits == {**{p: {"train"} for p in ("10", "13", "15")}, "16": {"test"}}
+    assert len(labels(found)) == 8
 
 
 def test_a_table_of_ones_own_in_the_same_layout_is_not_the_set(tmp_path: Path) -> None:
