@@ -211,7 +211,8 @@ def _is_near(file: Path, known: Known, place: Place, has_whole: bool) -> bool:
     if not _is_published(file, known):
         return False
     if layout.lines:
-        return bool(sheet.rows or sheet.odd)
+        # Where lines of prose are passed over, a text of these alone is anybody's.
+        return bool(sheet.rows or sheet.odd or not layout.lines.begins)
     found = sheet.headings
     if not all((file.parent / mark).exists() for mark in layout.marks):
         return False
@@ -245,7 +246,7 @@ def _require_columns(sheet: Sheet, expected: Sequence[str], known: Known) -> Non
     why = "Labels, groups or splits would be read from the wrong place"
     if form := known.layout.lines:
         what = f"{len(sheet.odd):,} of {len(sheet.odd) + len(sheet.rows):,} lines"
-        diff = [f"- {form.shown}", f"+ {readable(sheet.odd[0])}"]
+        diff = [f"- {form.shown}", f"+ {readable(next(iter(sheet.odd), 'an empty file'))}"]
         raise _odd(sheet.file, known, what, diff, why)
     wanted = set(map(plain, expected))
     absent = [name for name in expected if plain(name) not in sheet.headings]

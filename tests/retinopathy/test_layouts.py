@@ -220,6 +220,13 @@ def test_a_missing_file_is_counted(name: str, tmp_path: Path) -> None:
     assert any("1 of" in note and "listed images are not there" in note for note in notes), notes
 
 
+def test_a_list_of_the_set_that_is_empty_is_refused(tmp_path: Path) -> None:
+    ddr(tmp_path)
+    table(tmp_path / "DR_grading" / "valid.txt", "")
+    with pytest.raises(ManifestError, match=r"\+ an empty file"):
+        look(tmp_path)
+
+
 def test_groups_eyes_and_splits(tmp_path: Path) -> None:
     for name in ("eyepacs", "messidor2", "deepdrid", "retinamnist"):
         MINIATURES[name](tmp_path / name)
