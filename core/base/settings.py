@@ -14,7 +14,6 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.base.parsing import parse_yaml
@@ -259,6 +258,8 @@ def _yaml(value: Any) -> str:
     """A value on one line of YAML."""
     if isinstance(value, tuple):
         value = list(value)
+    import yaml  # noqa: PLC0415  (a prediction writes no plan)
+
     text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
     return text.strip().removesuffix("...").strip()
 

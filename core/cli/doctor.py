@@ -22,6 +22,7 @@ EXTRAS = {
     "export": ("onnx", "a run as an ONNX file"),
     "volumes": ("nibabel", "NIfTI volumes"),
     "cloud": ("obstore", "inputs in an object store"),
+    "ray": ("ray", "one prediction on a Ray cluster"),
 }
 
 

@@ -61,6 +61,12 @@ def predict(
     part: str = typer.Option(
         "", "--part", metavar="i/n", help="Score one part of n only; `resight merge` joins them."
     ),
+    ray: str = typer.Option(
+        "",
+        "--ray",
+        metavar="ADDRESS",
+        help="Score on a Ray cluster: auto or HOST:PORT; `local` starts one on this machine.",
+    ),
     quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:
@@ -76,6 +82,8 @@ def predict(
         from core.verbs import parts  # noqa: PLC0415  (imports scipy)
         from core.verbs import predict as verb  # noqa: PLC0415  (imports scipy)
 
+        if ray:
+            verb.require_ray(ray, with_part=part)
         which = parts.part_of(part) if part else None
         begun = verb.begin(
             run,
@@ -89,7 +97,7 @@ def predict(
             found = parts.predict_part(begun, out, which, device=device, workers=workers)
             _say_part(found, as_json=as_json)
         else:
-            result = verb.complete(begun, out, device=device, workers=workers)
+            result = verb.complete(begun, out, device=device, workers=workers, ray=ray)
             tell(result, out, quiet=quiet, as_json=as_json)
 
 

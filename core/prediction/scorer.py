@@ -18,6 +18,7 @@ from core.base.machine import readers
 from core.data.prepared import Preparation, prepare_one, resize_to, store_size
 from core.evaluation.copies import CONTENT, PICTURE, compares_pictures, written
 from core.prediction.exported import open_members
+from core.prediction.journal import block_text, blocks_of
 from core.runs.predictions import predictions_of
 from core.runs.results import visible
 
@@ -209,24 +210,35 @@ class Scorer:
         return to_source(heat, affine, stored=done["image"].shape[:2], shape=(shape[0], shape[1]))
 
     def blocks(
-        self, rows: Sequence[dict[str, Any]], *, start: int = 0
+        self, rows: Sequence[dict[str, Any]], numbers: Sequence[int] | None = None
     ) -> Iterator[tuple[int, pd.DataFrame]]:
         """Prediction rows, block by block; the place of a row fixes which block it is in.
 
         Args:
             rows: of the manifest, in the order they are scored; skipped inputs among them.
-            start: blocks already done.
+            numbers: of the blocks to score, in order; default all.
 
         Yields:
             the number of the block, and one row per manifest row of it, in order.
         """
-        for first in range(start * self.block, len(rows), self.block):
+        numbers = range(blocks_of(len(rows), self.block)) if numbers is None else numbers
+        blocks = [rows[n * self.block : (n + 1) * self.block] for n in numbers]
+        for place, number in enumerate(numbers):
             # The next block is read while this one is scored.
-            self.begin(rows[first : first + 2 * self.block])
-            yield first // self.block, self._with_missing(rows[first : first + self.block])
+            for block in blocks[place : place + 2]:
+                self.begin(block)
+            yield number, self.table_with_missing(blocks[place])
 
-    def _with_missing(self, block: Sequence[dict[str, Any]]) -> pd.DataFrame:
-        """Prediction rows of a block, in its order, skipped inputs among them."""
+    def texts(
+        self, rows: Sequence[dict[str, Any]]
+    ) -> Callable[[Sequence[int]], Iterator[tuple[int, str]]]:
+        """What scores blocks of these rows for a journal; see ``stream_through``."""
+        return lambda numbers: (
+            (number, block_text(table)) for number, table in self.blocks(rows, numbers)
+        )
+
+    def table_with_missing(self, block: Sequence[dict[str, Any]]) -> pd.DataFrame:
+        """Prediction rows of a block, in its order, inputs that are skipped or lost among them."""
         ok = [row for row in block if row["status"] == "ok"]
         rest = [row for row in block if row["status"] != "ok"]
         parts = []

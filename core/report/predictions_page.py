@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from core.app import Task
 
-__all__ = ["PAGE", "Said", "Thumbnails", "write_predictions_page"]
+__all__ = ["PAGE", "Said", "Thumbnails", "small_jpeg", "write_predictions_page"]
 
 PAGE, FOLDER = "predictions.html", "thumbnails"
 # Longer side of a picture, and how many are kept: about 4 kB each.
@@ -79,13 +79,23 @@ class Thumbnails:
     def keep(self, image_id: str, pixels: NDArray[np.uint8]) -> None:
         """Write the picture of one input, (H, W, 3); nothing beyond the first ``MOST``."""
         name = self.name(image_id)
-        if not name or (self.folder / name).is_file():
-            return
-        # A picture that cannot be drawn costs the page a picture, and not the input its row.
-        data, _ = attempt(lambda: _small_jpeg(pixels))
-        if data is not None:
+        if name and not (self.folder / name).is_file():
+            self.put(image_id, small_jpeg(pixels))
+
+    def put(self, image_id: str, picture: bytes | None) -> None:
+        """Write what ``small_jpeg`` made of one input; nothing where it made nothing."""
+        name = self.name(image_id)
+        if name and picture is not None and not (self.folder / name).is_file():
             self.folder.mkdir(exist_ok=True)
-            write_bytes(self.folder / name, data)
+            write_bytes(self.folder / name, picture)
+
+
+def small_jpeg(pixels: NDArray[np.uint8]) -> bytes | None:
+    """The picture (H, W, 3) as a small JPEG.
+
+    None if it cannot be drawn: that costs the page a picture, and not the input its row.
+    """
+    return attempt(lambda: _small_jpeg(pixels))[0]
 
 
 def _small_jpeg(pixels: NDArray[np.uint8]) -> bytes:

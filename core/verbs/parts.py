@@ -104,8 +104,14 @@ def predict_part(
         )
         scorer.keep = Thumbnails(out, begun.rows).keep
         share = share_of(blocks_of(len(begun.rows), scorer.block), part)
-        extent = begun.found.extent
-        table = stream_through(out / JOURNAL, begun.rows, scorer, extent=extent, share=share)
+        table = stream_through(
+            out / JOURNAL,
+            begun.rows,
+            scorer.texts(begun.rows),
+            block=scorer.block,
+            extent=begun.found.extent,
+            share=share,
+        )
         found = {
             "part": part[0],
             "of": part[1],
@@ -173,11 +179,10 @@ def merge(
     def fill(thumbnails: Thumbnails) -> None:
         """Put the blocks and the pictures of all parts in their places."""
         blocks = [
-            (number, text)
+            block
             for part in found.values()
-            for number, text in enumerate(
-                read_journal(part["place"] / JOURNAL, first=part["share"][0], cut=False),
-                part["share"][0],
+            for block in sorted(
+                read_journal(part["place"] / JOURNAL, range(*part["share"]), cut=False).items()
             )
         ]
         expected = range(blocks_of(len(begun.rows), Scorer.block))

@@ -33,6 +33,7 @@ from core.evaluation.copies import (
 from core.evaluation.doubt import DoubtRule, decide_all, prevailing_doubt
 from core.evaluation.doubt_marks import with_far_ones, words_of
 from core.prediction.journal import JOURNAL, stream_through
+from core.prediction.ray_cluster import Cluster, require_ray
 from core.prediction.scorer import Scorer, shown
 from core.report.predictions_page import Said, Thumbnails, write_predictions_page
 from core.report.verdict import use_words
@@ -42,12 +43,12 @@ from core.runs.run import Run, load_run
 from core.verbs.prediction_summary import LETTER, summarise, told_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from core.app import App
 
-__all__ = ["Begun", "DoubtRule", "begin", "complete", "index_inputs", "predict"]
+__all__ = ["Begun", "DoubtRule", "begin", "complete", "index_inputs", "predict", "require_ray"]
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,7 @@ def complete(
     device: str = "auto",
     workers: int | None = None,
     fill: Callable[[Thumbnails], None] = lambda thumbnails: None,
+    ray: str = "",
 ) -> dict[str, Any]:
     """Score what is not scored yet, and write all that a prediction holds.
 
@@ -184,6 +186,7 @@ def complete(
         workers: threads that decode; default one per core.
         fill: called once the directory is held; may put blocks that were scored elsewhere
             into its journal, and their pictures among the thumbnails.
+        ray: address of the Ray cluster that scores; ``local`` for one of this machine.
 
     Returns:
         the content of ``summary.json`` and ``out``.
@@ -199,7 +202,10 @@ def complete(
         thumbnails = Thumbnails(out, rows)
         fill(thumbnails)
         scorer.keep = thumbnails.keep
-        predictions = stream_through(out / JOURNAL, rows, scorer, extent=begun.found.extent)
+        score = _on_cluster(begun, scorer, thumbnails, ray, device) if ray else scorer.texts(rows)
+        predictions = stream_through(
+            out / JOURNAL, rows, score, block=scorer.block, extent=begun.found.extent
+        )
         predictions["path"] = [row["shown"] for row in rows]
         told = _note_of_comparison(run, predictions)
         withheld = "" if doubt.accept else prevailing_doubt(predictions, is_decided=False)
@@ -240,6 +246,14 @@ def complete(
         seal(out, without=(JOURNAL,))
         (out / JOURNAL).unlink(missing_ok=True)
     return {**summary, "out": str(out)}
+
+
+def _on_cluster(
+    begun: Begun, scorer: Scorer, thumbnails: Thumbnails, address: str, device: str
+) -> Callable[[Sequence[int]], Iterator[tuple[int, str]]]:
+    """What scores blocks on a cluster."""
+    cluster = Cluster(address, begun.run, options=begun.options, device=device)
+    return cluster.texts(begun.rows, scorer, thumbnails)
 
 
 def _how_many(predictions: pd.DataFrame) -> str:

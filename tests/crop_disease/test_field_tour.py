@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from apps.crop_disease.field.phantom import plan_field, write_mosaic
+from core.base.outputs import recorded_files
 from core.cli.main import build
 
 rasterio = pytest.importorskip("rasterio")
@@ -179,6 +180,18 @@ def narrow(folder: Path) -> tuple[Path, str]:
     """Two bands for a model of three."""
     form = {"count": 2, "photometric": "MINISBLACK"}
     return stored(folder, form, [1, 2]), "gives 2 channels"
+
+
+def test_strips_of_a_field_scored_apart_are_joined_to_the_same_maps(
+    tour: Tour, tmp_path: Path
+) -> None:
+    words = commands("A tour of a field")[-1]
+    parts = [str(tmp_path / str(i)) for i in (1, 2)]
+    with contextlib.chdir(tour.folder):
+        for i, part in enumerate(parts, 1):
+            run([*words[:-1], part, "--part", f"{i}/2"])
+        run(["resight", "merge", *parts, "--out", str(tmp_path / "all")])
+    assert recorded_files(tmp_path / "all") == recorded_files(tour.folder / words[-1])
 
 
 @pytest.mark.parametrize("case", [vrt, placeless, empty, narrow])

@@ -1,0 +1,199 @@
+"""A prediction on a Ray cluster: the bytes of one process, whoever dies on the way."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+
+from core.app import find_app
+from core.base.outputs import recorded_files
+from core.errors import ConfigError, RunError
+from core.prediction.journal import JOURNAL, block_text, stream_through, write_journal
+from core.prediction.ray_cluster import LOST, require_ray
+from core.runs.results import read_table
+from core.verbs.export import export
+from core.verbs.predict import predict
+from core.verbs.train import train
+
+START = "from core.cli.main import main; main()"
+# A worker that ends whenever it is given the second block.
+DEADLY = """
+import os, signal, sys
+from pathlib import Path
+from core.prediction.ray_cluster import BlockScorer, Cluster
+from core.verbs import predict
+
+class Deadly(BlockScorer):
+    def __call__(self, batch):
+        if batch["number"][0] == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(batch)
+
+class Deadlier(Cluster):
+    def __init__(self, *given, **named):
+        super().__init__(*given, **named, worker=Deadly)
+
+predict.Cluster = Deadlier
+run, images, out = map(Path, sys.argv[1:])
+predict.complete(predict.begin(run, [images], out), out, device="cpu", ray="local")
+"""
+
+
+def rows_of(n: int) -> list[dict[str, str]]:
+    return [{"image_id": str(i)} for i in range(n)]
+
+
+def text_of(*ids: int) -> str:
+    return block_text(pd.DataFrame({"image_id": [str(i) for i in ids]}))
+
+
+def test_blocks_finished_in_any_order_are_joined_in_theirs(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def score(numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
+        asked.extend(numbers)
+        return ((n, text_of(2 * n, 2 * n + 1)) for n in (2, 0))
+
+    write_journal(tmp_path / JOURNAL, [(1, text_of(2, 3))])
+    table = stream_through(tmp_path / JOURNAL, rows_of(6), score, block=2)
+    assert asked == [0, 2]
+    assert list(table["image_id"].astype(int)) == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 1), (0, 7)])
+def test_a_block_that_comes_twice_or_unasked_is_an_error(
+    numbers: tuple[int, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(RunError, match="counted twice"):
+        stream_through(
+            tmp_path / JOURNAL,
+            rows_of(4),
+            lambda _: ((n, text_of(2 * n, 2 * n + 1)) for n in numbers),
+            block=2,
+        )
+    write_journal(tmp_path / "double", [(0, text_of(0, 1)), (0, text_of(0, 1))])
+    with pytest.raises(RunError, match="counted twice"):
+        stream_through(tmp_path / "double", rows_of(4), lambda _: iter(()), block=2)
+
+
+def test_without_ray_the_error_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ConfigError, match=r"pip install 'resight\[ray\]'.*--part 1/8"):
+        require_ray("auto")
+
+
+def test_addresses_that_cannot_be_used_are_refused() -> None:
+    with pytest.raises(ConfigError, match="on a machine of the cluster"):
+        require_ray("ray://head:10001")
+    with pytest.raises(ConfigError, match="Leave one"):
+        require_ray("auto", with_part="1/8")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, quick: None) -> tuple[Path, Path]:
+    """An exported run that knows leaves only by its probe, and 150 leaves that it never saw."""
+    place = tmp_path_factory.mktemp("ray")
+    app = find_app("crop_disease")
+    flags = {"backbone": "test_resnet", "weights": "none", "size_px": (64, 64), "device": "cpu"}
+    data = app.phantom(place / "data", 72, 1)
+    train("crop_disease", data, place / "run", flags={**flags, "preset": "probe"})
+    export(place / "run", place / "exported")
+    new = app.phantom(place / "new", 150, 2)
+    (new / "spot" / "torn.jpg").write_bytes(sorted(new.rglob("*.jpg"))[0].read_bytes()[:900])
+    return place / "exported", new
+
+
+@pytest.fixture(scope="module")
+def whole(exported: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "predictions"
+    predict(exported[0], [exported[1]], out, device="cpu")
+    return out
+
+
+def children_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+@pytest.mark.slow
+def test_a_worker_and_then_the_driver_killed_end_with_the_bytes_of_one_process(
+    exported: tuple[Path, Path], whole: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    out = tmp_path / "out"
+
+    def start() -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", START, "predict", *map(str, exported)]
+        return subprocess.Popen(
+            [*command, "--ray", "local", "--out", str(out), "--device", "cpu"],
+            env={**os.environ, "HOME": str(home)},
+        )
+
+    def kill_a_worker(driver: subprocess.Popen[bytes]) -> None:
+        end = time.monotonic() + 300
+        while time.monotonic() < end and driver.poll() is None:
+            found = [p for p in children_of(driver) if "BlockScorer" in " ".join(p.cmdline())]
+            if found:
+                found[0].kill()
+                return
+            time.sleep(0.02)
+        pytest.fail("there was no worker")
+
+    first = start()
+    kill_a_worker(first)
+    end = time.monotonic() + 300
+    while not ((out / JOURNAL).is_file() and (out / JOURNAL).stat().st_size):
+        assert time.monotonic() < end
+        assert first.poll() is None
+        time.sleep(0.02)
+    left = children_of(first)
+    first.send_signal(signal.SIGKILL)
+    assert first.wait(60) == -signal.SIGKILL
+    # The cluster of a driver that is gone goes with it.
+    assert psutil.wait_procs(left, timeout=60)[1] == []
+    again = start()
+    kill_a_worker(again)
+    assert again.wait(600) == 3  # one input is torn
+    assert recorded_files(out) == recorded_files(whole)
+    assert list(home.rglob("*")) == []
+
+
+@pytest.mark.slow
+def test_a_block_that_ends_every_worker_is_lost_and_nothing_else(
+    exported: tuple[Path, Path], whole: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    subprocess.run([sys.executable, "-c", DEADLY, *exported, out], check=True, timeout=600)
+    found, expected = (read_table(place / "predictions") for place in (out, whole))
+    assert list(found["image_id"]) == list(expected["image_id"])
+    lost = found["reason"] == LOST
+    assert list(lost[lost].index) == list(range(32, 64))
+    assert set(found.loc[lost, "status"]) == {"failed"}
+    columns = [name for name in expected if name.startswith("score_")]
+    assert found.loc[~lost, columns].equals(expected.loc[~lost, columns])
+
+
+@pytest.mark.slow
+def test_where_there_is_no_cluster_the_command_says_so(
+    exported: tuple[Path, Path], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", START, "predict", *map(str, exported)]
+    done = subprocess.run(
+        [*command, "--ray", "127.0.0.1:9", "--out", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "ray start --head --disable-usage-stats" in " ".join(done.stderr.split())
