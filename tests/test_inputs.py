@@ -1373,9 +1373,9 @@ PUBLIC_HEAD = """
 ## Public sets
 
 Recognised by the columns or class folders that every copy has, wherever they lie in the folder; a
-copy may have further ones. What they are is in their [data cards](../data_cards/README.md). A
-renamed column is refused with the difference, a file that is missing is counted, `--card none`
-reads the folder as any other.
+copy may have further ones. What they are is in their data cards (`resight cards`). A renamed column
+is refused with the difference, a file that is missing is counted, `--card none` reads the folder as
+any other.
 
 | set | files | known by | label of each task | group | split |
 |---|---|---|---|---|---|
