@@ -145,7 +145,7 @@ class Layout:
             row names; empty takes the name without extension.
         copies: the same pair, (``file``, ``image``), for copies, tried where the first fails.
         images: folder beside the table that holds what it speaks of; empty if they lie anywhere.
-        is_many: several rows may speak of one image, such as lesions, and a row of several images,
+        is_many: several rows may speak of one image, such as findings, and a row of several images,
             such as all of a patient; else rows must agree, and one file of a name is used.
         pick: file and the rows of its key -> those that speak of it.
         rows: a table and a list of notes that may grow -> its rows, one for each image: what the
