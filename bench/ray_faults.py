@@ -36,6 +36,8 @@ KINDS = ("worker", "node", "driver")
 COMMAND = [sys.executable, "-c", "from core.cli.main import main; main()", "predict"]
 # Kills in one prediction, each when a random number of blocks is done.
 KILLS = 10
+# Times that a node is started before the machine is too busy for it.
+STARTS = 5
 # Seconds that one prediction may take, and what a cluster of two cores needs of shared memory.
 PATIENCE, SHARED_MEMORY = 900.0, 100 * 2**20
 
@@ -93,9 +95,16 @@ class TwoNodes:
         self.address: str = self.cluster.address
 
     def _add(self, **settings: Any) -> Any:
-        return self.cluster.add_node(
-            object_store_memory=SHARED_MEMORY, include_dashboard=False, **settings
-        )
+        for again in range(STARTS, 0, -1):
+            try:
+                return self.cluster.add_node(
+                    object_store_memory=SHARED_MEMORY, include_dashboard=False, **settings
+                )
+            # Ray raises a bare Exception where a busy machine lets a node wait for 30 s.
+            except Exception:
+                if again == 1:
+                    raise
+        return None
 
     def kill_node(self) -> None:
         """Kill one node, and add another in its place."""
