@@ -13,8 +13,10 @@ table of docs/guarantees.md. ``RESIGHT_FAULTS=20`` tries 20 places for each kind
 
 from __future__ import annotations
 
+import atexit
 import errno
 import hashlib
+import importlib
 import io
 import json
 import lzma
@@ -24,20 +26,31 @@ import re
 import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
+import venv
+import warnings
+import zipfile
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save as save_arrays
 
+import core.data.audit
 import core.data.facts
 import core.data.prepared
+import core.evaluation.curves
+import core.model.heads
+import core.verbs.kit
+from apps.crop_disease.field.phantom import write_field_phantom
 from core.app import find_app
 from core.base.jobs import Job, open_output
 from core.base.outputs import (
@@ -53,18 +66,24 @@ from core.base.outputs import (
 )
 from core.base.parsing import read_json
 from core.errors import OutputError, ResightError, RunError
+from core.prediction.scorer import Scorer
 from core.verbs.check import check
 from core.verbs.compare import compare
 from core.verbs.ensemble import ensemble
 from core.verbs.evaluate import evaluate
 from core.verbs.export import ExportSettings, export
+from core.verbs.from_table import evaluate_table
+from core.verbs.kit import Kit, make_kit
 from core.verbs.parts import merge, predict_part
 from core.verbs.predict import begin, predict
+from core.verbs.readers import readers_of
+from core.verbs.similar import similar
+from core.verbs.study_depth import DepthChoice, study_depth
 from core.verbs.threshold import set_threshold
 from core.verbs.train import train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 
@@ -76,6 +95,8 @@ MODES = ("kill", "torn", "full", "denied", "broken")
 ERRORS = {"full": errno.ENOSPC, "denied": errno.EACCES, "broken": errno.EIO}
 # When a page was made.
 MOMENT = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\+00:00|Z| UTC)?")
+# How long a study took.
+SECONDS = re.compile(rb'"seconds": [0-9.e+-]+|[0-9.,]+ minutes of processor time')
 REMOVALS = {"os.remove", "os.rmdir"}
 CHANGES = {"os.rename", "os.mkdir", "os.link", "os.truncate", *REMOVALS}
 LEAVES: dict[str, Any] = {
@@ -203,6 +224,16 @@ class Command:
     out: str = "out"
 
 
+def import_once(names: list[str]) -> None:
+    """Import what a command needs here, so that not every fork does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in names:
+            if name not in sys.modules:
+                with suppress(Exception):
+                    importlib.import_module(name)
+
+
 def in_fork(work: Callable[[], Any], report: Path) -> tuple[int, str]:
     """Run in a fork; how it ended, and what it said."""
     child = os.fork()
@@ -234,8 +265,10 @@ def contents(folder: Path) -> dict[str, str]:
             for point in [content.get("operating_point"), *content.get("operating_points", [])]:
                 (point or {}).pop("set", None)
             data = json.dumps(content).encode()
+        if file.name == "depth.json" and data.endswith(b"}\n"):
+            data = SECONDS.sub(b"", data)
         if file.suffix == ".html":
-            data = MOMENT.sub(b"", data)
+            data = SECONDS.sub(b"", MOMENT.sub(b"", data))
         if file.name == "log.csv" and data.count(b"\n") > 1:
             # Seconds that an epoch took.
             data = pd.read_csv(io.BytesIO(data)).drop(columns="seconds").to_csv().encode()
@@ -300,7 +333,8 @@ class Bench:
                 command.run(place)
             finally:
                 if injector is not None and not injector.mode:
-                    watched.write_text(json.dumps(injector.log))
+                    found = {"log": injector.log, "modules": sorted(sys.modules)}
+                    watched.write_text(json.dumps(found))
 
         return in_fork(work, place / "said.txt")
 
@@ -338,7 +372,9 @@ class Bench:
         code, said = self.once(command, place, self.watch(place, command, states=states))
         assert code == 0, said
         right = contents(place / command.out)
-        log = json.loads((place / "watched.json").read_text())
+        seen = json.loads((place / "watched.json").read_text())
+        log: list[str] = seen["log"]
+        import_once(seen["modules"])
         shutil.rmtree(place)
         few = int(ASKED) if ASKED.isdigit() else 1
         endings: dict[str, str] = {}
@@ -360,7 +396,7 @@ class Bench:
                 count["injections"] += 1
                 if ending not in {"right", "finished"}:
                     sys.stderr.write(f"{command.name} {mode} at {at}: {ending}\n")
-        count["states"] = len(endings)
+        count["states"], count["operations"] = len(endings), len(log)
         shutil.rmtree(states)
         return count
 
@@ -542,25 +578,40 @@ def old_run(place: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory, quick: None) -> Bench:
-    return Bench(tmp_path_factory.mktemp("faults"))
+def bench(tmp_path_factory: pytest.TempPathFactory, quick: None) -> Iterator[Bench]:
+    """A bench on which nothing is computed that no file operation depends on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(core.data.audit, "moved_copies", lambda *_, **__: ([], True))
+        patch.setattr(core.evaluation.curves, "THRESHOLDS", np.array([0.1, 0.5]))
+        patch.setattr(core.model.heads, "PENALTIES", (1e-3, 1e-2))
+        # Six inputs are two blocks, and so two parts of a prediction.
+        patch.setattr(Scorer, "block", 4)
+        yield Bench(tmp_path_factory.mktemp("faults"))
 
 
 @pytest.fixture(scope="module")
-def trained(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Labelled leaves and two runs on them with the same split."""
+def trained(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Labelled leaves, two runs on them with the same split, a run on a field, and other data."""
     folder = tmp_path_factory.mktemp("trained")
-    find_app("crop_disease").phantom(folder / "leaves", 48, 1)
-    table = pd.read_csv(folder / "leaves" / "labels.csv")
-    table["sick"] = np.where(table["label"] == "healthy", "no", "yes")
-    table.to_csv(folder / "leaves" / "sick.csv", index=False)
+    for name, n, seed in (("leaves", 48, 1), ("new", 16, 2)):
+        find_app("crop_disease").phantom(folder / name, n, seed)
+        table = pd.read_csv(folder / name / "labels.csv")
+        table["sick"] = np.where(table["label"] == "healthy", "no", "yes")
+        table.to_csv(folder / name / "sick.csv", index=False)
     os.environ["RESIGHT_HOME"] = str(folder / "home")
     for name, flags in (("run", {"epochs": 0}), ("other", {"epochs": 1})):
         train_leaves(folder, folder / name, {**LEAVES, **flags})
-    return folder
+    export(folder / "run", folder / "exported", ExportSettings(data=folder / "leaves"))
+    train_field(folder)
+    onnx = (folder / "exported" / "model.onnx").read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        # To trace the network takes seconds and no file; it is written as it was the first time.
+        place = "core.verbs.export.export_onnx"
+        patch.setattr(place, lambda _, path, **__: write_bytes(path, onnx))
+        yield folder
 
 
-def train_leaves(data: Path, out: Path, flags: dict[str, Any]) -> None:
+def train_leaves(data: Path, out: Path, flags: dict[str, Any], group: str | None = None) -> None:
     train(
         "crop_disease",
         data / "leaves" / "sick.csv",
@@ -568,6 +619,7 @@ def train_leaves(data: Path, out: Path, flags: dict[str, Any]) -> None:
         flags=flags,
         task="binary",
         label="sick",
+        group=group,
     )
 
 
@@ -586,24 +638,24 @@ def settled(command: Command, bench: Bench) -> None:
     count = bench.disturb(command)
     n, well = count["injections"], count["right"] + count["finished"]
     if ASKED:
-        numbers = (n, count["states"], count["finished"], count["right"], n - well)
+        numbers = (
+            count["operations"],
+            n,
+            count["states"],
+            count["finished"],
+            count["right"],
+            n - well,
+        )
         cells = " | ".join(f"{number:,}" for number in numbers)
         sys.stderr.write(f"| {command.name} | {cells} |\n")
     assert n == well, dict(count)
 
 
-def test_a_disturbed_prediction_ends_with_the_same_bytes(bench: Bench) -> None:
-    settled(
-        Command("predict", old_run, lambda p: predict(p / "run", [p / "inputs"], p / "out")), bench
-    )
-
-
-def parts_of_a_prediction(place: Path) -> None:
-    """Two finished parts, of inputs that fill two blocks."""
+def old_pieces(place: Path) -> None:
+    """Two finished parts of a prediction."""
     old_run(place)
-    good = [file for file in sorted((place / "inputs").iterdir()) if file.name != "cut.jpg"]
-    for number in range(34 - len(good)):
-        shutil.copy(good[0], place / "inputs" / f"more{number:02d}.jpg")
+    for number in (1, 2):
+        part(place, number, f"part{number}")
 
 
 def part(place: Path, number: int, out: str) -> None:
@@ -611,119 +663,183 @@ def part(place: Path, number: int, out: str) -> None:
     predict_part(begun, place / out, (number, 2))
 
 
-@whole_only
-def test_a_disturbed_part_goes_on(bench: Bench) -> None:
-    settled(Command("part", parts_of_a_prediction, lambda p: part(p, 1, "out")), bench)
+def join(place: Path) -> None:
+    parts = [place / "part1", place / "part2"]
+    merge(parts, place / "out", run_path=place / "run", inputs=[place / "inputs"])
 
 
-@whole_only
-def test_a_disturbed_merge_is_made_again(bench: Bench) -> None:
-    def prepare(place: Path) -> None:
-        parts_of_a_prediction(place)
-        for number in (1, 2):
-            part(place, number, f"part{number}")
-
-    def run(place: Path) -> None:
-        parts = [place / "part1", place / "part2"]
-        merge(parts, place / "out", run_path=place / "run", inputs=[place / "inputs"])
-
-    settled(Command("merge", prepare, run), bench)
+def some_of(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.jpg"))[:5]
 
 
-@whole_only
-def test_a_disturbed_threshold_leaves_a_complete_run(bench: Bench, trained: Path) -> None:
-    def run(place: Path) -> None:
-        done = set_threshold(place / "run", target="sensitivity=0.9", unit="image")
-        assert done["operating_point"]["threshold"] is not None
+def kit_parts(place: Path) -> None:
+    """Two wheels, one as pip's index and one as our own, and weights to train from."""
+    pip_of_its_own()
+    (place / "weights.safetensors").write_bytes(save_arrays({"a": np.zeros(9, np.float32)}))
+    for name, folder in (("tiny", "index"), ("own", "own")):
+        info, wheel = f"{name}-1.0.dist-info", place / folder / f"{name}-1.0-py3-none-any.whl"
+        wheel.parent.mkdir()
+        with zipfile.ZipFile(wheel, "w") as archive:
+            archive.writestr(
+                f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+            )
+            archive.writestr(
+                f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+            )
+    digest = sha256_file(place / "index" / "tiny-1.0-py3-none-any.whl")
+    (place / "requirements.lock").write_text(f"tiny==1.0 --hash=sha256:{digest}\n")
 
-    settled(Command("threshold", copy_of(trained, "run"), run, out="run"), bench)
+
+@cache
+def pip_of_its_own() -> str:
+    """A Python with pip; a kit makes one each time where there is none."""
+    folder = tempfile.mkdtemp(prefix="resight-pip-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    venv.create(folder, with_pip=True)
+    return f"{folder}/bin/python"
 
 
-@whole_only
-def test_a_disturbed_evaluation_is_made_again(bench: Bench, trained: Path) -> None:
-    settled(
-        Command(
-            "evaluate",
-            copy_of(trained, "run"),
-            lambda p: evaluate(p / "run", None, p / "out"),
-        ),
-        bench,
+def kit(place: Path) -> None:
+    core.verbs.kit.SOURCE = place
+    core.verbs.kit._pip = lambda _: [pip_of_its_own(), "-m", "pip"]
+    os.environ |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(place / "index")}
+    asked = Kit(
+        "train",
+        "linux-x86_64",
+        "3.12",
+        weights=place / "weights.safetensors",
+        wheel=place / "own" / "own-1.0-py3-none-any.whl",
     )
+    make_kit(asked, place / "out")
+
+
+def rated(place: Path) -> None:
+    """Scores, labels and two readers of thirty cases."""
+    rng = np.random.default_rng(0)
+    label = np.arange(30) % 2
+    score = np.clip(0.4 * label + 0.6 * rng.random(30), 0, 1)
+    columns = {f"reader_{i}": np.round(4 * score + rng.random(30)).astype(int) for i in (1, 2)}
+    table = pd.DataFrame({"image_id": range(30), "label": label, "split": "test", **columns})
+    table.assign(score_0=1 - score, score_1=score, score=score).to_csv(place / "cases.csv")
+
+
+def choose_threshold(place: Path) -> None:
+    done = set_threshold(place / "run", target="sensitivity=0.9", unit="image")
+    assert done["operating_point"]["threshold"] is not None
+
+
+def study(place: Path) -> None:
+    choice = DepthChoice(seeds=1, steps=6, depths=(8,), full_size=False)
+    study_depth("crop_disease", place / "leaves" / "sick.csv", place / "out", choice=choice)
+
+
+def map_field(place: Path) -> None:
+    options = {"within": place / "south" / "boundary.gpkg", "rates": place / "south" / "rates.csv"}
+    predict(place / "field", [place / "south" / "mosaic.tif"], place / "out", options=options)
+
+
+def train_field(folder: Path) -> None:
+    """A run on tiles of a raster, and another raster to map."""
+    write_field_phantom(folder / "north", 700, 1)
+    write_field_phantom(folder / "south", 20, 2)
+    north = folder / "north"
+    options = {"labels": north / "labels.gpkg", "label-column": "label", "tile": "3.2m"}
+    flags = {**LEAVES, "epochs": 0}
+    train("crop_disease", north / "mosaic.tif", folder / "field", flags=flags, options=options)
+
+
+COMMANDS: dict[str, tuple[tuple[str, ...] | Callable[[Path], None], Callable[[Path], Any]]] = {
+    "predict": (old_run, lambda p: predict(p / "run", [p / "inputs"], p / "out")),
+    "predict --part": (old_run, lambda p: part(p, 1, "out")),
+    "merge": (old_pieces, join),
+    "predict, exported": (
+        ("exported", "new"),
+        lambda p: predict(p / "exported", some_of(p / "new"), p / "out"),
+    ),
+    "similar": (
+        ("run", "leaves"),
+        lambda p: similar(p / "run", some_of(p / "leaves"), p / "out", k=2),
+    ),
+    "threshold": (("run",), choose_threshold),
+    "evaluate": (("run",), lambda p: evaluate(p / "run", None, p / "out")),
+    "evaluate, new data": (
+        ("run", "new"),
+        lambda p: evaluate(p / "run", p / "new" / "sick.csv", p / "out", label="sick"),
+    ),
+    "evaluate --predictions": (
+        rated,
+        lambda p: evaluate_table(p / "cases.csv", p / "out", positive=("1",)),
+    ),
+    "readers": (rated, lambda p: readers_of(p / "cases.csv", p / "out", positive=("1",))),
+    "check": (
+        ("leaves",),
+        lambda p: check("crop_disease", p / "leaves", p / "out", card="none", workers=1),
+    ),
+    "compare": (("run", "other"), lambda p: compare(p / "run", p / "other", p / "out")),
+    "ensemble": (("run", "other"), lambda p: ensemble([p / "run", p / "other"], p / "out")),
+    "export": (
+        ("run", "leaves"),
+        lambda p: export(p / "run", p / "out", ExportSettings(data=p / "leaves")),
+    ),
+    "export --format timm": (
+        ("run",),
+        lambda p: export(p / "run", p / "out", ExportSettings(form="timm")),
+    ),
+    "export --format hf": (
+        ("run", "leaves"),
+        lambda p: export(p / "run", p / "out", ExportSettings(data=p / "leaves", form="hf")),
+    ),
+    "kit": (kit_parts, kit),
+    "study depth": (("leaves",), study),
+    "predict, a field": (("field", "south"), map_field),
+    "train": (("leaves",), lambda p: train_leaves(p, p / "out", LEAVES)),
+    "train --folds 2": (
+        ("leaves",),
+        lambda p: train_leaves(p, p / "out", {**LEAVES, "folds": 2, "epochs": 1}, "image_id"),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n == "predict" else whole_only) for n in COMMANDS]
+)
+def test_a_disturbed_command_ends_with_the_same_bytes(
+    name: str, bench: Bench, request: pytest.FixtureRequest
+) -> None:
+    needs, run = COMMANDS[name]
+    if isinstance(needs, tuple):
+        needs = copy_of(request.getfixturevalue("trained"), *needs)
+    settled(Command(name, needs, run, out="run" if name == "threshold" else "out"), bench)
 
 
 @whole_only
-def test_a_disturbed_check_is_made_again(bench: Bench, trained: Path) -> None:
-    def run(place: Path) -> None:
-        check("crop_disease", place / "leaves", place / "out", card="none", workers=1)
-
-    settled(Command("check", copy_of(trained, "leaves"), run), bench)
-
-
-@whole_only
-def test_a_disturbed_comparison_is_made_again(bench: Bench, trained: Path) -> None:
-    settled(
-        Command(
-            "compare",
-            copy_of(trained, "run", "other"),
-            lambda p: compare(p / "run", p / "other", p / "out"),
-        ),
-        bench,
-    )
-
-
-@whole_only
-def test_a_disturbed_ensemble_is_made_again(bench: Bench, trained: Path) -> None:
-    settled(
-        Command(
-            "ensemble",
-            copy_of(trained, "run", "other"),
-            lambda p: ensemble([p / "run", p / "other"], p / "out"),
-        ),
-        bench,
-    )
-
-
-@whole_only
-def test_a_disturbed_export_is_made_again(bench: Bench, trained: Path) -> None:
-    def run(place: Path) -> None:
-        export(place / "run", place / "out", ExportSettings(data=place / "leaves"))
-
-    settled(Command("export", copy_of(trained, "run", "leaves"), run), bench)
-
-
-@whole_only
-def test_a_disturbed_training_goes_on(bench: Bench, trained: Path) -> None:
-    settled(
-        Command(
-            "train",
-            copy_of(trained, "leaves"),
-            lambda p: train_leaves(p, p / "out", LEAVES),
-        ),
-        bench,
-    )
-
-
-@whole_only
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize(
+    ("name", "own"),
+    [
+        ("32-true", {"precision": "32-true"}),
+        ("bf16-mixed", {"precision": "bf16-mixed"}),
+        ("2 folds", {"folds": 2}),
+    ],
+)
 def test_trainings_killed_at_random_end_with_the_same_bytes(
-    precision: str, bench: Bench, trained: Path
+    name: str, own: dict[str, Any], bench: Bench, trained: Path
 ) -> None:
     kills = int(ASKED) if ASKED.isdigit() else 20
-    flags = {**LEAVES, "epochs": 3, "precision": precision, "checkpoint_minutes": 0.0}
+    flags = {**LEAVES, "epochs": 3, "checkpoint_minutes": 0.0, **own}
     command = Command(
-        f"train-{precision}",
+        f"train, {name}",
         copy_of(trained, "leaves"),
-        lambda place: train_leaves(place, place / "out", flags),
+        lambda place: train_leaves(place, place / "out", flags, "image_id"),
     )
     place, start = bench.fresh(command), time.monotonic()
     code, said = bench.once(command, place, None)
     assert code == 0, said
     lasts, right = time.monotonic() - start, contents(place / "out")
-    rng, done, trainings = random.Random(precision), 0, 0
+    rng, done, trainings = random.Random(name), 0, 0
     while done < kills:
         place, trainings = bench.fresh(command), trainings + 1
         while bench.killed_after(command, place, rng.uniform(0.05, 0.9) * lasts):
             done += 1
             assert not lies(place / "out", right)
         assert contents(place / "out") == right
-    sys.stderr.write(f"| train, {precision}: {done} kills in {trainings} trainings | 0 |\n")
+    sys.stderr.write(f"| {name} | {done} | {trainings} | 0 |\n")
