@@ -15,9 +15,9 @@ import pytest
 from typer.testing import CliRunner
 
 import core.verbs.kit
-from core.base.outputs import seal
+from core.base.outputs import seal, write_json
 from core.cli.main import build
-from core.errors import ConfigError, RunError
+from core.errors import ConfigError, OutputError, RunError
 from core.verbs.kit import Kit, fits_here, make_kit, requirements_for
 
 OLD = Path(__file__).parent / "fixtures" / "run_of_0_1" / "run"
@@ -100,6 +100,23 @@ def test_a_kit_that_could_not_work_is_refused(run: Path, tmp_path: Path) -> None
     with pytest.raises(ConfigError, match=r"Pass --weights FILE\.safetensors"):
         make_kit(Kit("train", "linux-x86_64", "3.12"), tmp_path / "kit")
     assert not (tmp_path / "kit").exists()
+
+
+def test_a_kit_takes_nothing_from_outside_of_the_model(exported: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (exported / "notes.txt").write_text("notes")
+    seal(exported)
+    kit = Kit("predict", "linux-x86_64", PYTHON, exported)
+    # A file that was recorded, and is a link to another now.
+    (exported / "notes.txt").unlink()
+    (exported / "notes.txt").symlink_to(tmp_path / "secret")
+    with pytest.raises(RunError, match=r"notes\.txt is not the file"):
+        core.verbs.kit._add_contents(kit, tmp_path / "out")
+    for name in ("../secret", str(tmp_path / "secret"), "a/../../secret"):
+        write_json(exported / "MANIFEST.json", {"files": {name: "0" * 64}})
+        with pytest.raises(OutputError, match="which is not below it"):
+            core.verbs.kit._add_contents(kit, tmp_path / "out")
+    assert not list((tmp_path / "out").rglob("*secret*"))
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
 import errno
+import hashlib
 import json
 import os
 import subprocess
@@ -201,6 +202,12 @@ def test_a_replaced_file_is_old_or_new_and_the_rest_stays_sealed(tmp_path: Path)
     settle(tmp_path)
     assert (tmp_path / "a.txt").read_text() == "new"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["MANIFEST.json", "a.txt", "b.txt"]
+    # Killed once the new one counts: the next command puts it in its place.
+    write_bytes(tmp_path / ".a.txt.pending", b"newer")
+    files = {**recorded_files(tmp_path), "a.txt": hashlib.sha256(b"newer").hexdigest()}
+    write_json(tmp_path / "MANIFEST.json", {"files": files})
+    with claim(tmp_path):
+        assert (tmp_path / "a.txt").read_text() == "newer"
 
 
 @pytest.mark.parametrize("at", [0, 1])

@@ -17,7 +17,8 @@ from core.base.outputs import is_complete, seal, sha256_file
 from core.base.parsing import ParsingError, parse_json, parse_yaml
 from core.cards.card import read_card
 from core.errors import CardError, RunError
-from core.prediction.scorer import NO_NUMBER
+from core.prediction.certificate import compare_paths
+from core.prediction.scorer import NO_NUMBER, Scorer
 from core.runs.run import load_run
 from core.runs.run_file import parse_run
 from core.verbs.predict import predict
@@ -132,6 +133,22 @@ def test_weights_must_be_those_that_run_json_names(
         load_run(run)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"about": 5},
+        {"about": {"units": 3, "headline": []}, "metrics": [{"name": {}}]},
+        {"about": {"headline": "accuracy"}, "verdicts": [{"question": {}}], "metrics": "none"},
+    ],
+)
+def test_what_a_run_says_of_itself_costs_no_prediction(
+    content: dict[str, Any], run: Path, tmp_path: Path
+) -> None:
+    (run / "metrics.json").write_text(json.dumps(content))
+    one = min((OLD / "inputs").iterdir())
+    assert predict(run, [one], tmp_path / "out")["n_ok"] == 1
+
+
 def test_a_run_whose_training_has_not_ended_is_not_used(run: Path) -> None:
     (run / "checkpoints").mkdir()
     with pytest.raises(RunError, match="has not ended"):
@@ -150,6 +167,11 @@ def test_weights_that_give_no_number_give_failed_rows(run: Path, tmp_path: Path)
     table = pd.read_csv(tmp_path / "out" / "predictions.csv", keep_default_na=False)
     assert set(table["status"]) == {"failed"}
     assert set(table["reason"]) == {NO_NUMBER}
+    one = min((OLD / "inputs").iterdir())
+    row = {"image_id": "a", "path": str(one), "shown": "a.jpg", "status": "ok"}
+    scorer = Scorer(load_run(run), options={})
+    with pytest.raises(RunError, match="gives none of 1 held-out images a score"):
+        compare_paths(scorer, scorer, [row])
 
 
 @pytest.mark.parametrize(

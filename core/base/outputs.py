@@ -16,7 +16,7 @@ import json
 import os
 import shutil
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any
 
 from core.base.lock import LOCK_NAME, locked
@@ -194,6 +194,11 @@ def recorded_files(directory: Path) -> dict[str, str]:
     if not isinstance(files, dict) or not all(isinstance(v, str) for v in files.values()):
         msg = f"{file}: lists no files. Copy the directory again from where it was made."
         raise OutputError(msg)
+    for name in map(PurePath, files):
+        # A stranger may have written it: what it names is read, and copied by other commands.
+        if name.is_absolute() or name.drive or ".." in name.parts or "\0" in str(name):
+            msg = f"{file}: names {str(name)!r}, which is not below it. Do not use that folder."
+            raise OutputError(msg)
     return files
 
 

@@ -128,6 +128,9 @@ def compare_paths(
         export: with the exported files.
         rows: of the manifest, ``path`` absolute, status ok.
         advance: told how many images are done.
+
+    Raises:
+        RunError: the run itself scores none of them.
     """
     tables: tuple[list[pd.DataFrame], list[pd.DataFrame]] = ([], [])
     worst = 0.0
@@ -141,9 +144,15 @@ def compare_paths(
             size = np.maximum(np.linalg.norm(one.embeddings, axis=1), 1e-12)
             worst = max(worst, float((gap / size).max()))
         advance(len(block))
-    return Comparison(
-        pd.concat(tables[0], ignore_index=True), pd.concat(tables[1], ignore_index=True), worst
-    )
+    before, after = (pd.concat(parts, ignore_index=True) for parts in tables)
+    if not (before["status"] == "ok").any():
+        msg = (
+            f"{run.run.path}: gives none of {len(before):,} held-out images a score (first reason: "
+            f"{before['reason'].iloc[0]}), so nothing can show that an export is like it. Copy the "
+            "run again from where it was trained, or pass --data with its images."
+        )
+        raise RunError(msg)
+    return Comparison(before, after, worst)
 
 
 def require_within_limits(facts: Mapping[str, Any], *, precision: str) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from core.app import App, Task, Unit, find_app
-from core.base.outputs import pending_file, recorded_files, sha256_file
+from core.base.outputs import pending_file, recorded_files, sha256_file, write_bytes
 from core.base.progress import log
 from core.errors import RunError
 from core.runs.run_file import SCHEMA, parse_run
@@ -36,6 +36,7 @@ __all__ = [
     "SCHEMA",
     "Member",
     "Run",
+    "copy_sealed",
     "load_run",
     "model_id_of",
     "task_from_dict",
@@ -247,6 +248,18 @@ def model_id_of(digests: Sequence[str]) -> str:
     if len(digests) == 1:
         return digests[0][:12]
     return hashlib.sha256("".join(digests).encode()).hexdigest()[:12]
+
+
+def copy_sealed(path: Path, name: str, target: Path) -> None:
+    """Copy a file of a run that is as it was recorded; a link to another file is not.
+
+    Raises:
+        RunError: see ``sealed_bytes``.
+    """
+    if (path / name).is_symlink() and name not in recorded_files(path):
+        msg = f"{path}: {name} is a link and no file of this run. Put the file itself there."
+        raise RunError(msg)
+    write_bytes(target, sealed_bytes(path, name))
 
 
 def sealed_bytes(path: Path, name: str) -> bytes:

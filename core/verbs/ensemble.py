@@ -18,10 +18,11 @@ import numpy as np
 import pandas as pd
 
 from core.base.jobs import Job, open_output
-from core.base.outputs import copy_file, is_complete, sha256_file, write_json
+from core.base.outputs import is_complete, sha256_file, write_json
 from core.base.tables import logits_in
 from core.base.versions import versions
 from core.cards.licence_terms import joined_terms
+from core.data.input_files import require_apart
 from core.errors import ConfigError, LeakageError
 from core.evaluation.threshold_choice import choose_points
 from core.evaluation.units import left_out_of
@@ -33,7 +34,7 @@ from core.runs.results import (
     write_evaluation,
     write_table,
 )
-from core.runs.run import load_run, task_from_dict, task_to_dict, units_of_run
+from core.runs.run import copy_sealed, load_run, task_from_dict, task_to_dict, units_of_run
 from core.runs.run_metrics import compute_metrics, headline_without_flagged
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import encode, scores_from_logits
@@ -83,6 +84,7 @@ def ensemble(run_paths: Sequence[Path], out: Path, *, greedy: bool = False) -> d
             run is worth averaging.
         LeakageError: an image that one run was judged on trained another.
     """
+    require_apart(out, run_paths)
     runs = [load_run(path) for path in run_paths]
     _check_alike(runs)
     tables = [read_table(run.path / "predictions") for run in runs]
@@ -153,7 +155,7 @@ def _join(runs: Sequence[Run], tables: Sequence[pd.DataFrame], out: Path) -> dic
     write_json(out / "run.json", content)
     for name in ("manifest.parquet", "audit.json"):
         if (first.path / name).is_file():
-            copy_file(first.path / name, out / name)
+            copy_sealed(first.path, name, out / name)
     write_table(out / "predictions", predictions)
     evaluation = _report(runs, tables, predictions, content, out)
     print_page(out, pdf=False)
@@ -180,7 +182,7 @@ def _report(
         evaluation["members"].append({"title": title, "metrics": found["metrics"]})
     manifest = pd.DataFrame()
     if (out / "manifest.parquet").is_file():
-        manifest = pd.read_parquet(out / "manifest.parquet")
+        manifest = read_table(out / "manifest")
         evaluation["without"] = headline_without_flagged(
             predictions, manifest, read_json(out / "audit.json"), content, split
         )
@@ -336,7 +338,7 @@ def _copy_members(runs: Sequence[Run], out: Path) -> list[dict[str, Any]]:
         total = sum(member.weight for member in run.members)
         for member, entry in zip(run.members, run.content["members"], strict=True):
             name = f"member-{len(entries)}.safetensors"
-            copy_file(run.path / member.weights, out / name)
+            copy_sealed(run.path, member.weights, out / name)
             entries.append(
                 {
                     **entry,

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from core.base.jobs import Job, open_output
+from core.data.attempt import attempt
+from core.data.input_files import require_apart
 from core.errors import ConfigError
 from core.prediction.labelled import score_labelled
 from core.runs.predictions import final_split
@@ -28,6 +28,8 @@ from core.verbs.external_validation import compare_with_training
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    import pandas as pd
 
 __all__ = ["evaluate"]
 
@@ -81,12 +83,13 @@ def evaluate(
             "and have the page marked."
         )
         raise ConfigError(msg)
+    require_apart(out, [run_path, *([data] if data else [])])
     run = load_run(run_path)
     with open_output(out, Job("report", replaces=True)):
         if data is None:
             predictions = read_table(run_path / "predictions")
             split = final_split(predictions)
-            manifest = pd.read_parquet(run_path / "manifest.parquet")
+            manifest = read_table(run_path / "manifest")
             picture, saliency, notes = None, None, []
         else:
             scored = score_labelled(
@@ -116,9 +119,18 @@ def evaluate(
                 predictions, manifest, read_json(run_path / "audit.json"), run.content, split
             )
         elif evaluation["metrics"]:
-            found = compare_with_training(run, predictions, manifest, scored.root, evaluation)
-            evaluation["external"] = found
-            notes = [*notes, *found["notes"]]
+            # What a run says of its training may make no sense; that costs the comparison alone.
+            found, reason = attempt(
+                lambda: compare_with_training(run, predictions, manifest, scored.root, evaluation)
+            )
+            if found is None:
+                notes = [
+                    *notes,
+                    f"What the run says of its training cannot be used: {reason}",
+                ]
+            else:
+                evaluation["external"] = found
+                notes = [*notes, *found["notes"]]
         own = evaluation.get("cautions", [])
         # Why there is no number comes before what is said of the data.
         evaluation["cautions"] = [*notes, *own] if evaluation["metrics"] else [*own, *notes]

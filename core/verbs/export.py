@@ -19,7 +19,6 @@ from safetensors.numpy import save as save_arrays
 from core.app import Cases
 from core.base.jobs import Job, open_output
 from core.base.outputs import (
-    copy_file,
     is_complete,
     seal,
     sha256_file,
@@ -29,6 +28,7 @@ from core.base.outputs import (
 )
 from core.base.progress import track
 from core.base.settings import read_plan
+from core.data.input_files import require_apart
 from core.data.manifest import locate
 from core.errors import ConfigError, MetricError, RunError
 from core.evaluation.units import decisions_of
@@ -42,7 +42,7 @@ from core.prediction.torch_engine import TorchEngine
 from core.runs.networks import load_networks
 from core.runs.predictions import final_split
 from core.runs.results import read_json, read_table
-from core.runs.run import Run, load_run, units_of_run
+from core.runs.run import Run, copy_sealed, load_run, units_of_run
 from core.statistics.scores import encode
 from core.verbs.export_formats import require_releasable, write_hub, write_timm
 
@@ -90,6 +90,7 @@ def export(run_path: Path, out: Path, settings: ExportSettings | None = None) ->
         RunError: the run is incomplete or itself an export; the certificate is not passed.
     """
     settings = settings or ExportSettings()
+    require_apart(out, [run_path, *([settings.data] if settings.data else [])])
     run = load_run(run_path)
     if "export" in run.content:
         msg = f"{run_path}: is an exported model already. Pass the run that it was made from."
@@ -258,7 +259,7 @@ def _headline(run: Run, table: pd.DataFrame) -> float | None:
 def _write_companions(run: Run, out: Path) -> None:
     """What travels beside the model: terms, environment, a program of forty lines."""
     if (run.path / "model_card.md").is_file():
-        copy_file(run.path / "model_card.md", out / "model_card.md")
+        copy_sealed(run.path, "model_card.md", out / "model_card.md")
     light = files("core.prediction") / "requirements.txt"
     write_text(out / "requirements.txt", light.read_text(encoding="utf-8"))
     if not run.content.get("facts"):

@@ -38,8 +38,9 @@ from core.base.outputs import (
 from core.base.parsing import ParsingError, read_json
 from core.base.words import quantity
 from core.cards.card import all_cards
+from core.data.input_files import require_apart
 from core.errors import ConfigError, RunError
-from core.runs.run import load_run
+from core.runs.run import copy_sealed, load_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,6 +125,7 @@ def make_kit(kit: Kit, out: Path) -> dict[str, Any]:
         ConfigError: the system is unknown, a part is missing, or the index cannot be reached.
         RunError: the model is not complete, or is a run where an exported model is needed.
     """
+    require_apart(out, [kit.model] if kit.model else [])
     locks = _checked(kit)
     asked = {
         "for": kit.purpose,
@@ -292,10 +294,11 @@ def _add_contents(kit: Kit, out: Path) -> None:
     """The model, the weights and the data cards."""
     named: set[str] = set()
     if kit.model is not None:
-        for name in [*recorded_files(kit.model), MANIFEST_NAME]:
+        for name in recorded_files(kit.model):
             target = out / "model" / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            copy_file(kit.model / name, target)
+            copy_sealed(kit.model, name, target)
+        copy_file(kit.model / MANIFEST_NAME, out / "model" / MANIFEST_NAME)
         named = set(load_run(kit.model).content.get("cards") or [])
     if kit.weights is not None:
         (out / "weights").mkdir(exist_ok=True)

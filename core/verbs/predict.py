@@ -342,7 +342,9 @@ def _with_unsaid(run: Run, predictions: pd.DataFrame, units: Sequence[Unit]) -> 
     """
     about = read_json(run.path / "metrics.json").get("about")
     # Beside a run without its results nothing says that its own data named none.
-    judged = (about.get("units") or []) if about else [unit.name for unit in units]
+    judged = [unit.name for unit in units]
+    if isinstance(about, dict) and about:
+        judged = about["units"] if isinstance(about.get("units"), list) else []
     wanted = [
         name
         for unit in units

@@ -10,6 +10,7 @@ import pandas as pd
 from core.app import ReportContext
 from core.base.words import NOT_A_DEVICE, quantity
 from core.cards.licence_terms import summary_of_terms
+from core.data.attempt import attempt
 from core.evaluation.doubt import decides_nothing, prevailing_doubt, rule_of_decision
 from core.evaluation.doubt_marks import UNFAMILIAR, is_unfamiliar, says_nothing
 from core.report.verdict import NO_MEASURE, held_out_words, image_word
@@ -77,7 +78,10 @@ def _held_out(run: Run, context: ExportContext) -> str:
         run=run.content,
         audit=read_json(run.path / "audit.json"),
     )
-    said = held_out_words(of_run, word=image_word(of_run))
+    # A run of others may say anything of itself; what makes no sense costs no prediction.
+    said, reason = attempt(lambda: held_out_words(of_run, word=image_word(of_run)))
+    if reason:
+        return f"What this model's metrics.json says of it cannot be told ({reason})."
     if not said:
         return ""
     n, of = int(is_unfamiliar(predictions).sum()), int((predictions["status"] == "ok").sum())
