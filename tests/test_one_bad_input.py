@@ -4,43 +4,61 @@ from __future__ import annotations
 
 import lzma
 import os
+import re
 import shutil
 import signal
 import socket
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from typer import Exit
 from typer.testing import CliRunner
 
 from apps.crop_disease.field.phantom import Form as RasterForm
 from apps.crop_disease.field.phantom import plan_field, write_mosaic
-from core.app import Source, Task, find_app
+from apps.crop_disease.field.vector_file import open_vectors
+from core.app import Export, ExportContext, Source, Task, find_app
 from core.base.options import options_of, resolve_options
 from core.base.outputs import seal, write_json, write_text
 from core.base.regular_files import open_regular
+from core.base.settings import TrainConfig, read_plan
+from core.cards.card import read_card
 from core.cli.main import build
+from core.cli.predict import tell
 from core.data.attempt import attempt
 from core.data.facts import measure_all
+from core.data.identity import Pseudonyms
 from core.data.input_files import absolute_rows, stamps_of, with_paths
 from core.data.label_map import in_words, label_map
 from core.data.manifest import index_images
 from core.data.prepared import Form, Preparation, prepare_one, prepare_table
 from core.data.split import draw_split
-from core.errors import ConfigError, ManifestError, RunError
-from core.runs.results import decorations, write_table
+from core.data.tables_in import read_cells
+from core.errors import ConfigError, ManifestError, OutputError, ResightError, RunError
+from core.model.tracking import loggers
+from core.runs.results import decorations, read_table, write_table
 from core.training.fingerprint import RESUMING, named_by_app, without_unreadable
 from core.training.finish import remove_resume_points
-from core.verbs.predict import predict
+from core.verbs.check import check
+from core.verbs.compare import compare
+from core.verbs.ensemble import ensemble
+from core.verbs.evaluate import evaluate
+from core.verbs.export import ExportSettings, export
+from core.verbs.kit import Kit, make_kit, require_whole_kit
+from core.verbs.predict import _export, predict
+from core.verbs.similar import similar
+from core.verbs.study_depth import study_depth
 from core.verbs.train import train
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 with_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
 any_names = pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")
@@ -88,6 +106,53 @@ def test_a_pipe_a_socket_or_a_device_is_refused_at_once(tmp_path: Path) -> None:
             open_regular(path).close()
     with open_regular(photo(tmp_path / "good.png")) as stream:
         assert stream.read(4) == b"\x89PNG"
+
+
+@with_pipes
+def test_a_pipe_named_as_a_table_a_plan_or_a_key_is_refused_at_once(tmp_path: Path) -> None:
+    readers: dict[str, Callable[[Path], Any]] = {
+        **dict.fromkeys(("t.csv", "t.xlsx", "t.parquet", "t.json"), read_cells),
+        "card.md": read_card,
+        "plan.yaml": read_plan,
+        "shapes.gpkg": lambda path: open_vectors(path, "--within", ""),
+        "key": lambda path: Pseudonyms.load(key_file=path),
+        "kit.json": lambda path: require_whole_kit(path.parent),
+    }
+    for name, read in readers.items():
+        os.mkfifo(tmp_path / name)
+        with within(5), pytest.raises(ResightError, match=re.escape(name)):
+            read(tmp_path / name)
+
+
+READING: dict[str, Callable[[Path, Path], Any]] = {
+    "check": lambda data, out: check("crop_disease", data, out),
+    "compare": lambda data, out: compare(Path("run"), data, out),
+    "compare, data": lambda data, out: compare(Path("run"), Path("other"), out, data=data),
+    "ensemble": lambda data, out: ensemble([Path("run"), data], out),
+    "evaluate": lambda data, out: evaluate(data, None, out),
+    "evaluate, data": lambda data, out: evaluate(Path("run"), data, out),
+    "export": export,
+    "export, data": lambda data, out: export(Path("run"), out, ExportSettings(data=data)),
+    "kit": lambda data, out: make_kit(Kit("predict", "linux-x86_64", "3.12", data), out),
+    "predict": lambda data, out: predict(Path("run"), [data], out),
+    "predict, run": lambda data, out: predict(data, [Path("images")], out),
+    "similar": lambda data, out: similar(Path("run"), [data], out),
+    "study depth": lambda data, out: study_depth("crop_disease", data, out),
+    "train": lambda data, out: train("crop_disease", data, out),
+}
+
+
+@pytest.mark.parametrize("command", READING.values(), ids=READING)
+def test_no_command_writes_into_what_it_reads(
+    command: Callable[[Path, Path], Any], tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (tmp_path / "link").symlink_to(data)
+    for out in (data, data / "out", tmp_path / "link" / "a" / "out"):
+        with pytest.raises(OutputError, match="Inputs are never changed"):
+            command(data, out)
+    assert not list(data.iterdir())
 
 
 @with_pipes
@@ -139,6 +204,7 @@ def test_values_that_are_no_brightness_cost_the_row_of_their_image(
     assert not good.reason
     # -9999 is a value that some surface has; whatever is measured must be a number.
     assert bool(odd.reason) != np.isfinite([odd.brightness, odd.contrast, *_of(odd.colour)]).all()
+    assert not odd.reason or re.search("are no brightness|NaN or infinite", odd.reason)
 
 
 def _of(values: Any) -> list[float]:
@@ -217,6 +283,32 @@ def test_a_picture_that_cannot_be_drawn_costs_no_result() -> None:
     assert decorations(None, None) == (None, None)
 
 
+def test_an_export_that_fails_costs_neither_the_table_nor_another(tmp_path: Path) -> None:
+    def fails(_: ExportContext) -> list[Path]:
+        msg = "no map"
+        raise ValueError(msg)
+
+    def works(context: ExportContext) -> list[Path]:
+        write_text(context.out / "list.csv", "a")
+        return [context.out / "list.csv"]
+
+    exports = (Export(name="map", help="", write=fails), Export(name="list", help="", write=works))
+    run: Any = SimpleNamespace(app=SimpleNamespace(name="app", exports=exports))
+    context: Any = SimpleNamespace(out=tmp_path, options={}, notes=[])
+    assert _export(run, context) == (["list.csv"], ["map"])
+    assert context.notes == ["The export map was not made: ValueError: no map"]
+
+
+@pytest.mark.parametrize(("ok", "failed", "code"), [(0, 0, 3), (1, 1, 3), (1, 0, 0)])
+def test_a_prediction_of_which_nothing_was_scored_does_not_end_with_0(
+    ok: int, failed: int, code: int, tmp_path: Path
+) -> None:
+    result = {"n_ok": ok, "n_failed": failed, "n_skipped": 3, "nothing_decided": False}
+    with pytest.raises(Exit) if code else nullcontext() as ended:
+        tell(result, tmp_path, quiet=True, as_json=True)
+    assert not code or (ended and ended.value.exit_code == code)
+
+
 @any_names
 def test_names_that_are_not_utf8_and_changed_pictures_under_old_names(
     run: Path, tmp_path: Path
@@ -246,6 +338,18 @@ def test_new_data_of_which_nothing_can_be_read_are_told_to_be_so(run: Path, tmp_
     assert lines[:2] == ["nothing was evaluated", "4 images failed; the report says why"]
     assert "0 of 4 images were scored" in lines[2]
     assert "text file" in lines[2]
+
+
+@any_names
+def test_a_run_is_used_where_a_folder_above_it_is_not_utf8(run: Path, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"r\xfcn")
+    shutil.copytree(run, odd)
+    photo(tmp_path / "a.jpg")
+    assert predict(odd, [tmp_path / "a.jpg"], odd.with_suffix(".out"))["n_ok"] == 1
+    table = pd.DataFrame({"image_id": ["a"], "split": ["test"]})
+    write_table(odd / "cases", table)
+    assert read_table(odd / "cases", ["split"])["split"].tolist() == ["test"]
+    assert [type(one).__name__ for one in loggers(TrainConfig(), odd)] == ["CSVLogger"]
 
 
 @any_names

@@ -1,6 +1,7 @@
 """The whole path on drawn leaves: train, evaluate, predict, and what goes wrong on the way."""
 
 import json
+import os
 import shutil
 import socket
 from pathlib import Path
@@ -161,10 +162,20 @@ def test_scores_of_the_run_are_those_of_prediction(place: Path, tmp_path: Path) 
     np.testing.assert_allclose(before[scores], after.loc[before.index, scores], atol=1e-5)
 
 
-def test_same_command_again_does_nothing_and_another_is_refused(place: Path) -> None:
+def test_same_command_again_does_nothing_and_another_is_refused(
+    place: Path, tmp_path: Path
+) -> None:
     before = (place / "run" / "run.json").read_bytes()
     train("crop_disease", place / "leaves", place / "run", flags=TINY)
+    # Where files lie and how many processes read them makes no other training.
+    moved = Path(shutil.copytree(place / "leaves", tmp_path / "moved"))
+    first, second, *_ = sorted(moved.rglob("*.jpg"))
+    os.utime(first)
+    train("crop_disease", moved, place / "run", flags={**TINY, "workers": 3})
     assert (place / "run" / "run.json").read_bytes() == before
+    first.write_bytes(second.read_bytes())
+    with pytest.raises(RunError, match=first.name):
+        train("crop_disease", moved, place / "run", flags=TINY)
     with pytest.raises(RunError, match="epochs was 2, is 3"):
         train("crop_disease", place / "leaves", place / "run", flags={**TINY, "epochs": 3})
 

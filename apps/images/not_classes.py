@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.base.regular_files import open_regular, read_regular
 from core.data.image_files import EXTENSIONS
 from core.data.scan import is_system, readable
 from core.errors import ManifestError
@@ -57,7 +58,7 @@ def _box_labels(folder: Path) -> tuple[Path, str] | None:
     texts = 0
     for file in islice(_label_files(folder), _LOOKED_AT):
         try:
-            with file.open("rb") as stream:
+            with open_regular(file) as stream:
                 head = stream.read(_HEAD).decode("utf-8", "replace")
         except OSError:
             continue
@@ -65,7 +66,7 @@ def _box_labels(folder: Path) -> tuple[Path, str] | None:
         if suffix == ".xml" and "<bndbox>" in head and "<object>" in head:
             return file, "boxes in Pascal VOC's format"
         if suffix == ".json" and '"annotations"' in head and '"images"' in head:
-            whole = head if len(head) < _HEAD else file.read_text("utf-8", "replace")
+            whole = head if len(head) < _HEAD else read_regular(file).decode("utf-8", "replace")
             if '"bbox"' in whole or '"segmentation"' in whole:
                 return file, "boxes or outlines in COCO's format"
         if suffix == ".txt":

@@ -111,7 +111,7 @@ def _refuse_if_held(directory: Path, lock: Path) -> None:
     """Raise if a living process holds the lock; remove the lock if its process has ended."""
     try:
         age = max(0.0, time.time() - lock.stat().st_mtime)
-        owner = json.loads(lock.read_text(encoding="utf-8"))
+        owner = json.loads(lock.read_bytes() if lock.is_file() else b"{}")
         owner = owner if isinstance(owner, dict) else {}
     except FileNotFoundError:
         return

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from core.base.regular_files import read_regular
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -40,7 +42,7 @@ def read_json(path: Path, *, largest: int = LARGEST) -> dict[str, Any]:
         if size > largest:
             msg = f"is {size:,} bytes, and at most {largest:,} are read"
             raise ParsingError(msg)
-        data = path.read_bytes()
+        data = read_regular(path)
     except OSError as error:
         msg = f"cannot be read ({error.strerror})"
         raise ParsingError(msg) from error

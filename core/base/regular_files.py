@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import io
     from pathlib import Path
 
-__all__ = ["open_regular"]
+__all__ = ["open_regular", "read_regular"]
 
 
 def open_regular(path: Path) -> io.BufferedReader:
@@ -27,3 +27,13 @@ def open_regular(path: Path) -> io.BufferedReader:
         os.close(handle)
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
     return os.fdopen(handle, "rb")
+
+
+def read_regular(path: Path) -> bytes:
+    """The bytes of a regular file.
+
+    Raises:
+        OSError: see ``open_regular``.
+    """
+    with open_regular(path) as stream:
+        return stream.read()

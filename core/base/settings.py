@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.base.parsing import parse_yaml
+from core.base.regular_files import read_regular
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ def read_plan(path: Path) -> tuple[Question, dict[str, Any]]:
         ConfigError: the file is absent, not a plan, or holds unknown settings.
     """
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
+        content = parse_yaml(read_regular(path).decode("utf-8"))
     except OSError as error:
         msg = f"{path}: cannot be read ({error.strerror}). Pass the plan.yaml of a run to --plan."
         raise ConfigError(msg) from error

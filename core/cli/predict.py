@@ -45,7 +45,7 @@ def predict(
         "auto", "--device", help="Where to compute."
     ),
     workers: int = typer.Option(
-        None, "--workers", help="Threads that decode; default one per core."
+        None, "--workers", min=1, help="Threads that decode; default one per core."
     ),
     allow_outside: bool = typer.Option(
         False, "--allow-outside", help="Let a table name files outside of its folder."

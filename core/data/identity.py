@@ -19,6 +19,7 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from core.base.regular_files import read_regular
 from core.errors import ConfigError
 
 __all__ = ["Pseudonyms"]
@@ -100,7 +101,7 @@ def _own_key(path: Path) -> bytes:
             # A file system without links: the last of two processes wins.
             partial.replace(path)
         partial.unlink(missing_ok=True)
-    key = path.read_bytes()
+    key = read_regular(path)
     if len(key) < KEY_BYTES:
         msg = f"{path}: is too short to be a key. Remove it; a new one will be made."
         raise ConfigError(msg)
@@ -110,7 +111,7 @@ def _own_key(path: Path) -> bytes:
 def _given_key(path: Path) -> bytes:
     """The content of a key file named by the user."""
     try:
-        key = path.read_bytes()
+        key = read_regular(path)
     except OSError as error:
         msg = f"{path}: the key cannot be read ({error.strerror}). Name another --identity-key."
         raise ConfigError(msg) from error

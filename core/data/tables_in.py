@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from core.base.parsing import parse_json
-from core.base.regular_files import open_regular
+from core.base.regular_files import open_regular, read_regular
 from core.base.words import without_marks
 from core.data.scan import readable
 from core.errors import ManifestError
@@ -464,7 +464,8 @@ def _from_columns(file: Path) -> Cells:
     import pandas as pd  # noqa: PLC0415  (0.5 s to import)
 
     read = pd.read_feather if file.suffix.lower() == ".feather" else pd.read_parquet
-    table = read(file)
+    # By its bytes: its name need not be UTF-8, which Arrow asks of a path.
+    table = read(io.BytesIO(read_regular(file)))
     if not isinstance(table.index, pd.RangeIndex) and any(table.index.names):
         table = table.reset_index()
     columns = [[_cell(_plain(value)) for value in table.iloc[:, k]] for k in range(table.shape[1])]
@@ -504,7 +505,7 @@ def _from_excel(file: Path) -> Cells:
 
     from openpyxl import load_workbook  # noqa: PLC0415  (0.3 s to import)
 
-    with zipfile.ZipFile(file) as packed:
+    with open_regular(file) as stream, zipfile.ZipFile(stream) as packed:
         if sum(entry.file_size for entry in packed.infolist()) > _LARGEST:
             msg = "it unpacks to more than 1 GB"
             raise ValueError(msg)

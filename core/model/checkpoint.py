@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 
 from core.base.outputs import write_bytes
 from core.errors import ConfigError, RunError
@@ -90,7 +90,8 @@ def load_weights(path: Path, network: Network) -> None:
         RunError: the file is absent, damaged, or of another network.
     """
     try:
-        state = load_file(path)
+        # By its bytes: a folder above it need not be UTF-8, which the package asks of a path.
+        state = load(path.read_bytes())
         network.load_state_dict({k: v for k, v in state.items() if not k.startswith(_FAMILIARITY)})
     except (SafetensorError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200]
@@ -114,7 +115,7 @@ def load_member(
     load_weights(path, network)
     tensors = {
         key.removeprefix(_FAMILIARITY): value.numpy()
-        for key, value in load_file(path).items()
+        for key, value in load(path.read_bytes()).items()
         if key.startswith(_FAMILIARITY)
     }
     try:

@@ -70,10 +70,16 @@ def loggers(config: TrainConfig, folder: Path) -> list[Logger]:
         TensorBoardLogger,
     )
 
-    found: list[Logger] = [
-        CSVLogger(folder, name="", version="steps"),
-        TensorBoardLogger(folder, name="", version="tensorboard"),
-    ]
+    found: list[Logger] = [CSVLogger(folder, name="", version="steps")]
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError:
+        log.warning(
+            "%s: no name in UTF-8, so TensorBoard cannot write there; curves are in log.csv",
+            folder,
+        )
+    else:
+        found.append(TensorBoardLogger(folder, name="", version="tensorboard"))
     if config.mlflow is not None:
         tracker = steady(
             MLFlowLogger(

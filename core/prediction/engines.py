@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -135,8 +136,9 @@ class OnnxRuntime(_Exported):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         try:
+            # By its bytes: a folder above it need not be UTF-8, which the package asks of a path.
             self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
+                path.read_bytes(), options, providers=["CPUExecutionProvider"]
             )
         # The package raises a class of its own for each fault of a file.
         except Exception as error:
@@ -182,7 +184,9 @@ class OpenVino(_Exported):
             "PERFORMANCE_HINT": "LATENCY",
         }
         try:
-            self._compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
+            self._compiled = core.compile_model(
+                core.read_model(BytesIO(path.read_bytes())), "CPU", settings
+            )
         except Exception as error:
             raise _unreadable(path, error) from error
         self._request = self._compiled.create_infer_request()

@@ -170,10 +170,10 @@ def _certificate(path: Path) -> dict[str, Any]:
 def _familiarity(file: Path) -> Familiarity:
     """Where training images lie, as the export stored it."""
     from safetensors import SafetensorError  # noqa: PLC0415  (only for exported runs)
-    from safetensors.numpy import load_file  # noqa: PLC0415
+    from safetensors.numpy import load  # noqa: PLC0415
 
     try:
-        return Familiarity.from_tensors(load_file(file))
+        return Familiarity.from_tensors(load(file.read_bytes()))
     except (SafetensorError, OSError, KeyError) as error:
         msg = f"{file}: cannot be loaded ({error}). Export the run again."
         raise RunError(msg) from error

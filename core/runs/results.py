@@ -29,6 +29,7 @@ from core.report.pdf import write_pdf
 from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -63,11 +64,11 @@ def write_table(stem: Path, table: pd.DataFrame) -> None:
     write_text(stem.with_suffix(".csv"), csv_text(table))
 
 
-def read_table(stem: Path) -> pd.DataFrame:
-    """A table written by ``write_table``.
+def read_table(stem: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """A table written by ``write_table``; some of its columns, or all.
 
     Raises:
-        RunError: there is none.
+        RunError: there is none, or it is damaged.
     """
     if not stem.with_suffix(".parquet").is_file():
         msg = (
@@ -76,7 +77,9 @@ def read_table(stem: Path) -> pd.DataFrame:
         )
         raise RunError(msg)
     try:
-        return pd.read_parquet(stem.with_suffix(".parquet"))
+        # By its bytes: a folder above it need not be UTF-8, which Arrow asks of a path.
+        data = io.BytesIO(stem.with_suffix(".parquet").read_bytes())
+        return pd.read_parquet(data, columns=None if columns is None else list(columns))
     # What a damaged file makes the reader raise is not documented, and much.
     except Exception as error:
         msg = (

@@ -15,6 +15,7 @@ import pandas as pd
 from core.base.jobs import Job, open_output
 from core.base.outputs import write_json
 from core.base.tables import POSITIVE, score_columns
+from core.data.input_files import require_apart
 from core.errors import ConfigError, ManifestError
 from core.evaluation.cases import Level
 from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
@@ -94,6 +95,8 @@ def compare(
     Raises:
         ResightError: the runs answer different questions, or share no case.
     """
+    if out is not None:
+        require_apart(out, [first_path, second_path, *([data] if data else [])])
     runs = (load_run(first_path), load_run(second_path))
     check_alike(runs)
     notes: list[str] = []

@@ -203,7 +203,7 @@ def _training_facts(path: Path) -> pd.DataFrame | None:
     images = read_json(audit).get("images")
     if not images:
         return None
-    splits = pd.read_parquet(table, columns=["image_id", "split"])
+    splits = read_table(path / "manifest", ["image_id", "split"])
     frame = pd.DataFrame(images)
     if (splits["split"] == "train").any():
         frame = frame[frame["image_id"].isin(splits["image_id"][splits["split"] == "train"])]

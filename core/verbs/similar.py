@@ -77,8 +77,8 @@ def similar(
     Raises:
         ManifestError: the training data are gone, or the inputs hold no readable image.
     """
-    run = load_run(run_path)
     require_apart(out, [*inputs, run_path])
+    run = load_run(run_path)
     options = resolve_options(run.app, "predict", {}, stored=run.options)
     found = index_inputs(run, inputs, options)
     asked = [row for row in absolute_rows(found) if row["status"] == "ok"]

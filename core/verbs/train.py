@@ -10,10 +10,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from core.app import App, Manifest, Task, Unit, find_app
@@ -34,7 +33,7 @@ from core.evaluation.failures import quality_words
 from core.model.backbone import require_weights
 from core.model.embedding import frozen_embedding
 from core.model.tracking import require_tracker
-from core.runs.results import read_json
+from core.runs.results import read_json, read_table
 from core.runs.run import load_run
 from core.statistics.scores import encode
 from core.training.attention_fitting import LEAST_UNITS, can_learn
@@ -53,6 +52,9 @@ from core.training.finish import finish, remove_resume_points, units_for, units_
 from core.training.machine_check import check_machine
 from core.training.one_network import epochs_within, train_member
 from core.training.recipe import resolve
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["train"]
 
@@ -387,7 +389,7 @@ def _result(out: Path) -> dict[str, Any]:
     """What the command shows of a complete run."""
     run = load_run(out)
     metrics = read_json(out / "metrics.json")
-    status = pd.read_parquet(out / "predictions.parquet", columns=["status"])["status"]
+    status = read_table(out / "predictions", ["status"])["status"]
     return {
         "out": str(out),
         "run": dict(run.content),

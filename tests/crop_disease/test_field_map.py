@@ -783,6 +783,17 @@ def test_a_mosaic_that_cannot_be_shown_costs_neither_its_map_nor_its_page(tmp_pa
     assert "cannot be shown below the classes" in page
 
 
+def test_a_page_that_cannot_be_made_costs_no_map(
+    phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As beyond the reach of Web Mercator, around the poles.
+    monkeypatch.setattr("apps.crop_disease.field.webmap.MERCATOR", "EPSG:0")
+    tiles = with_truth(tiles_of(phantom / "mosaic.tif", tile="64px"), phantom / "labels.gpkg")
+    files = {file.name for file in write_field(context(tiles, tmp_path))}
+    assert {"classes.tif", "zones.gpkg", "summary.csv"} <= files
+    assert "map.html" not in files
+
+
 def test_the_page_says_what_is_applied_and_how_good_the_model_was(mapped: Path) -> None:
     page = (mapped / "map.html").read_text()
     zones = pyogrio.read_dataframe(mapped / "zones.gpkg", read_geometry=False)

@@ -12,6 +12,7 @@ map; judged tiles from other fields are not, and whoever shows the interval must
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -225,7 +226,8 @@ def read_confusion(path: Path, classes: Sequence[str]) -> NDArray[np.float64]:
         if not file.is_file():
             msg = f"--confusion {path}: holds no predictions. Pass a run, an evaluation or a CSV."
             raise ManifestError(msg)
-        rows = pd.read_parquet(file)
+        # By its bytes: a folder above it need not be UTF-8, which Arrow asks of a path.
+        rows = pd.read_parquet(io.BytesIO(file.read_bytes()))
         for split in ("test", "out-of-fold", "new data", "val"):
             counts = judged_counts(rows[rows["split"] == split], classes)
             if counts.sum():

@@ -22,6 +22,7 @@ from apps.retinopathy.exports.worklist import decided
 from apps.retinopathy.metrics import GRADES
 from core.base.outputs import write_text
 from core.base.parsing import parse_yaml
+from core.base.regular_files import read_regular
 from core.errors import ConfigError
 from core.evaluation.doubt import REFERRED
 from core.evaluation.doubt_marks import positive_alone
@@ -215,7 +216,7 @@ def _words(language: str) -> dict[str, Any]:
         )
         raise ConfigError(msg)
     try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
+        content = parse_yaml(read_regular(path).decode("utf-8"))
     except (OSError, ValueError) as error:
         msg = f"--language {path}: cannot be read as YAML ({error}). Start from a copy of en.yaml."
         raise ConfigError(msg) from error
@@ -243,7 +244,7 @@ def _template(path: Path | None) -> Any:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     try:
-        return environment.from_string(file.read_text(encoding="utf-8"))
+        return environment.from_string(read_regular(file).decode("utf-8"))
     except (OSError, UnicodeError, TemplateError) as error:
         msg = (
             f"--letter-template {file}: cannot be used ({error}), so no letter can be written. "
