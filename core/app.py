@@ -149,7 +149,9 @@ class Task:
             )
             raise ManifestError(msg)
         return replace(
-            self, classes=classes, positive=tuple(c for c in self.positive if c in classes)
+            self,
+            classes=_absence_first(classes) if self.kind in {"binary", "multiclass"} else classes,
+            positive=tuple(c for c in self.positive if c in classes),
         )
 
     def title(self, name: str) -> str:
@@ -175,6 +177,25 @@ class Task:
             return self.positive_title
         index = self.positive_index
         return self.title(self.classes[index[0]]) if len(index) == 1 else "positive"
+
+
+# How a class is called in which nothing was found.
+_ABSENCE = re.compile(
+    r"(?i)(normal|healthy|negative|neg|benign|no|none|not|non|without|absent|controls?|unaffected|"
+    r"uninfected|intact|false)(?:[\W_]|$)"
+)
+
+
+def _absence_first(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Two classes with the one of which nothing was found first, so that the finding is positive.
+
+    >>> _absence_first(("hyperplasia", "normal")), _absence_first(("malignant", "no_finding"))
+    (('normal', 'hyperplasia'), ('no_finding', 'malignant'))
+    """
+    absent = [name for name in classes if _ABSENCE.match(name)]
+    if len(classes) != 2 or len(absent) != 1:
+        return classes
+    return (absent[0], *(name for name in classes if name != absent[0]))
 
 
 def class_key(label: str) -> tuple[int, float, str]:
@@ -479,6 +500,8 @@ class Option:
             for what an output shows; a file always has this scope. ``run``: later
             commands begin with it. ``pixels``: an image looks otherwise to the
             network for it, so later commands refuse another value.
+        settings: of a training that a value brings, where the user names no others, as keyword
+            arguments of ``core.base.settings.TrainConfig``: ``{"whole": {"backbone": ...}}``.
     """
 
     name: str
@@ -488,6 +511,7 @@ class Option:
     default: Any = None
     scope: Literal["command", "run", "pixels"] = "run"
     choices: tuple[str, ...] = ()
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

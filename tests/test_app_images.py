@@ -53,7 +53,8 @@ def test_contract_and_the_plan_says_what_was_measured(checked: Path) -> None:
 def test_the_most_similar_training_image_is_the_image_itself(
     checked: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from core.verbs.similar import similar  # noqa: PLC0415  (imports torch)
+    from core.verbs.predict import begin, complete  # noqa: PLC0415  (imports torch)
+    from core.verbs.similar import similar  # noqa: PLC0415
 
     monkeypatch.setenv("RESIGHT_HOME", str(tmp_path / "home"))
     table = pd.read_parquet(checked / "run" / "manifest.parquet")
@@ -67,6 +68,13 @@ def test_the_most_similar_training_image_is_the_image_itself(
     cosines = [other["similarity"] for other in entry["neighbours"]]
     assert cosines == sorted(cosines, reverse=True)
     assert row["image_id"] in (tmp_path / "out" / "similar.html").read_text()
+    # On the page of a prediction, too, from the cache.
+    begun = begin(checked / "run", [image], tmp_path / "predictions", similar=2)
+    complete(begun, tmp_path / "predictions")
+    page = (tmp_path / "predictions" / "predictions.html").read_text()
+    pictures = [p.name for p in (tmp_path / "predictions" / "thumbnails").glob("t*.jpg")]
+    assert len(pictures) == 2
+    assert all(name in page for name in pictures)
     # From the cache, the same.
     assert similar(checked / "run", [image], tmp_path / "again", k=3)["similar"] == found["similar"]
 
@@ -278,3 +286,20 @@ def test_class_names_that_tell_sides_forbid_flips() -> None:
     assert names_tell_sides(["left", "right", "straight"])
     assert names_tell_sides(list("ABCD"))
     assert not names_tell_sides(["0", "1", "2"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "positive"),
+    [
+        (("hyperplasia", "normal"), "hyperplasia"),
+        (("malignant", "normal_or_benign"), "malignant"),
+        (("Healthy leaf", "brown spot"), "brown spot"),
+        (("NORMAL", "PNEUMONIA"), "PNEUMONIA"),
+        (("0", "1"), "1"),
+        (("northern", "southern"), "southern"),
+        (("no_finding", "none"), "none"),
+    ],
+)
+def test_of_two_classes_the_finding_is_positive(labels: tuple[str, str], positive: str) -> None:
+    for name in ("binary", "class"):
+        assert APP.task(name).with_classes(sorted(labels)).classes[1] == positive

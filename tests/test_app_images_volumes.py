@@ -1,15 +1,22 @@
-"""Volumes as slices: which way round, how many, and that a volume stays whole."""
+"""Volumes as slices and whole: which way round, how many, and that a volume stays whole."""
 
 from __future__ import annotations
 
+import pickle
+import random
 from typing import TYPE_CHECKING
 
 import nibabel as nib
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from apps.images import APP
 from apps.images.volumes import read_slice, window_of
+from apps.images.whole_volumes import read_whole, spacing_of
 from core.app import Source
 from core.errors import ConfigError, ImageError
 
@@ -98,3 +105,161 @@ def test_what_is_no_volume_is_refused_with_a_reason(tmp_path: Path) -> None:
     for name in ("broken.nii.gz", "flat.npy", "objects.npy"):
         with pytest.raises(ImageError, match=name):
             read_slice({"slice": "1/2"}, tmp_path / name)
+
+
+def whole(path: Path, depth: int = 16, **asked: str) -> NDArray[np.uint8]:
+    return read_whole({"depth": str(depth), **asked}, path)
+
+
+def series(folder: Path, values: NDArray[np.float32], spacing: tuple[float, float, float]) -> Path:
+    """A body given in RAS axes as an axial CT series, its files named in no order."""
+    folder.mkdir(parents=True)
+    uid = generate_uid()
+    # Rows go to the back and columns to the left: LPS, so two axes are turned.
+    for z in range(values.shape[2]):
+        data = Dataset()
+        data.file_meta = FileMetaDataset()
+        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = CTImageStorage
+        data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
+        data.SeriesInstanceUID, data.Modality = uid, "CT"
+        data.PatientID = folder.parent.name
+        data.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+        data.ImagePositionPatient = [0, 0, z * spacing[2]]
+        data.PixelSpacing = [spacing[1], spacing[0]]
+        picture = values[::-1, ::-1, z].T.astype(np.uint16)
+        data.Rows, data.Columns = picture.shape
+        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+        data.BitsAllocated = data.BitsStored = 16
+        data.HighBit, data.PixelRepresentation = 15, 0
+        data.RescaleSlope, data.RescaleIntercept = 1, -1000
+        data.PixelData = np.ascontiguousarray(picture).tobytes()
+        name = f"{(z * 7) % values.shape[2]:03d}.dcm"
+        data.save_as(folder / name, enforce_file_format=True)
+    return folder / "000.dcm"
+
+
+def test_a_series_and_a_nifti_of_one_body_are_read_alike(tmp_path: Path) -> None:
+    values = ball((20, 18, 16), 5)
+    nifti = save(tmp_path / "body.nii.gz", values, (1, 1, 2))
+    dicom = series(tmp_path / "p" / "ct", values, (1, 1, 2))
+    expected = whole(nifti)
+    assert expected.shape == (18, 20, 16)
+    np.testing.assert_array_equal(whole(dicom), expected)
+    # Every slice, read by nibabel alone: from below to above, the front up.
+    straight = np.asarray(nib.load(nifti).dataobj)
+    drawn = np.flip(straight.transpose(1, 0, 2), axis=0) / 200 * 255
+    np.testing.assert_allclose(whole(nifti, window="0,200"), drawn, atol=1)
+
+
+def test_a_whole_volume_does_not_depend_on_how_it_is_stored(tmp_path: Path) -> None:
+    values = ball((20, 18, 16), 5)
+    right = save(tmp_path / "ras.nii.gz", values)
+    turned = nib.Nifti1Image(
+        values.transpose(2, 0, 1)[:, ::-1],
+        np.array([[0, -1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 0], [0, 0, 0, 1]]),
+    )
+    nib.save(turned, tmp_path / "other.nii.gz")
+    np.testing.assert_array_equal(whole(right), whole(tmp_path / "other.nii.gz"))
+
+
+def test_spacing_keeps_millimetres_and_foreground_cuts_what_is_dark(tmp_path: Path) -> None:
+    values = np.zeros((30, 30, 40), np.float32)
+    values[10:20, 10:20, 10:30] = 100
+    path = save(tmp_path / "bar.nii.gz", values, (1, 1, 2))
+    # In voxels of 2 mm a side the bar is 5 x 5 x 20.
+    seen = whole(path, 32, spacing="2") > 127
+    extent = [
+        int(np.ptp(np.flatnonzero(seen.any(axis=other)))) + 1 for other in ((1, 2), (0, 2), (0, 1))
+    ]
+    assert extent[2] == 20
+    assert all(4 <= side <= 6 for side in extent[:2])
+    cut = whole(path, 16, foreground="yes")
+    assert cut.shape == (10, 10, 16)
+    assert cut.min() == 255
+    assert int(whole(path, 16, window="0,200").max()) in {127, 128}
+    np.save(tmp_path / "bare.npy", values)
+    with pytest.raises(ImageError, match=r"bare.npy: says no spacing"):
+        whole(tmp_path / "bare.npy", 16, spacing="2")
+    with pytest.raises(ConfigError, match="--spacing x"):
+        spacing_of("x")
+
+
+def test_whole_volumes_are_one_row_each_and_pictures_are_left_out(tmp_path: Path) -> None:
+    for name in "ab":
+        for number in range(2):
+            save(tmp_path / name / f"{number}.nii.gz", ball((20, 18, 16), 4 + number))
+        series(tmp_path / name / "p" / "ct", ball((20, 18, 16), 6), (1, 1, 1))
+    Image.fromarray(np.zeros((20, 20), np.uint8)).save(tmp_path / "a" / "photo.png")
+    found = index(tmp_path, volumes="whole", slices=None)
+    ok = found.table[found.table["status"] == "ok"]
+    assert len(ok) == 6
+    assert set(ok["depth"]) == {"32"}
+    rest = found.table[found.table["status"] != "ok"]
+    assert rest["path"].tolist() == ["a/photo.png"]
+    assert "no volume" in rest["reason"].iloc[0]
+    with pytest.raises(ConfigError, match=r"--slices 12.*16 to 64"):
+        index(tmp_path, volumes="whole", slices=12)
+
+
+def test_random_changes_of_a_volume_are_of_the_whole_body() -> None:
+    volume = np.zeros((40, 40, 24), np.uint8)
+    volume[12:28, 14:24, 6:18] = 200
+    pipeline = pickle.loads(pickle.dumps(APP.augment((32, 32))))
+    made = []
+    for seed in (5, 5, 6):
+        pipeline.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        made.append(pipeline(image=volume)["image"])
+    assert made[0].shape == (32, 32, 24)
+    assert made[0].dtype == np.uint8
+    np.testing.assert_array_equal(made[0], made[1])
+    assert not np.array_equal(made[0], made[2])
+    # One body still: as large as before, within the scale that is drawn.
+    before = (volume > 100).sum() * (32 / 40) ** 2
+    assert 0.6 < (made[0] > 90).sum() / before < 1.6
+
+
+@pytest.mark.slow
+def test_a_three_d_network_goes_the_whole_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core.verbs.evaluate import evaluate  # noqa: PLC0415  (imports torch)
+    from core.verbs.export import export  # noqa: PLC0415
+    from core.verbs.predict import predict  # noqa: PLC0415
+    from core.verbs.train import train  # noqa: PLC0415
+
+    monkeypatch.setenv("RESIGHT_HOME", str(tmp_path / "home"))
+    rng = np.random.default_rng(0)
+    for number in range(48):
+        # A ball in the one class, a hollow one in the other: no single bright spot tells them.
+        values = ball((24, 24, 20), float(rng.uniform(6, 8)))
+        if number % 2:
+            values -= ball((24, 24, 20), 4) * 0.8
+        values += rng.normal(0, 4, values.shape).astype(np.float32)
+        save(tmp_path / "data" / ("hollow" if number % 2 else "full") / f"{number}.nii.gz", values)
+    settings = {"epochs": 2, "weights": "none", "backbone": "resnet10_3d", "size_px": (32, 32)}
+    made = train(
+        "images",
+        tmp_path / "data",
+        tmp_path / "run",
+        task="binary",
+        flags=settings,
+        options={"volumes": "whole", "slices": 16},
+    )
+    assert made["run"]["members"][0]["network"]["channels"] == 16
+    page = (tmp_path / "run" / "report.html").read_text()
+    # Where an error is shown, it is said what its picture is.
+    assert ("a sheet of nine of its slices" in page) == ("Right of each picture" in page)
+    judged = evaluate(tmp_path / "run", tmp_path / "data", tmp_path / "evaluation")
+    assert judged["n_failed"] == 0
+    inputs = [tmp_path / "data" / "full"]
+    predict(tmp_path / "run", inputs, tmp_path / "predictions")
+    export(tmp_path / "run", tmp_path / "exported")
+    predict(tmp_path / "exported", inputs, tmp_path / "other")
+    one, other = (
+        pd.read_parquet(tmp_path / name / "predictions.parquet")
+        for name in ("predictions", "other")
+    )
+    assert len(one) == 24
+    assert (one["status"] == "ok").all()
+    np.testing.assert_allclose(one["score_full"], other["score_full"], atol=1e-4)

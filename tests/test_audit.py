@@ -16,7 +16,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageOp
 from apps.crop_disease import APP
 from core.app import Manifest, Source, Task
 from core.data.audit import audit, image_facts_of, joined_groups, merge_duplicates
-from core.data.duplicates import exact_copies, near_copies
+from core.data.duplicates import NearPair, exact_copies, near_copies, of_whole_files
 from core.data.facts import Facts, measure
 from core.data.images import read_image
 from core.data.manifest import index_images
@@ -515,3 +515,20 @@ def test_copies_that_join_given_groups_are_named() -> None:
     assert "3 patients became 2 (first: a and b look the same)" in words
     apart = {"exact": [], "near": []}
     assert joined_groups(table, merge_duplicates(table, apart), apart, "patient") == ""
+
+
+def test_parts_that_look_alike_make_no_copy_of_their_files() -> None:
+    # Three volumes of four slices; the ends of all are empty.
+    file = {f"{name}{k}": name for name in "abc" for k in range(4)}
+    empty = [f"{name}{k}" for name in "abc" for k in (0, 3)]
+    near = [NearPair("a1", "b1", 0.9)]
+    assert of_whole_files([["a0", "b0", "c0"]], [], file) == ([], [])
+    # Half of a volume that is in another makes it a copy, whichever half.
+    exact, pairs = of_whole_files([["a0", "b0"], ["b2", "c2"]], near, file)
+    assert (exact, pairs) == ([["a0", "b0"]], near)
+    # The empty ends alone are half of each.
+    exact, _ = of_whole_files([empty], [], {**file, **{f"{n}{k}": n for n in "abc" for k in "xy"}})
+    assert exact == []
+    # Pictures that are files stay as they are, however many are equal.
+    many = [str(k) for k in range(80)]
+    assert of_whole_files([many], [], {name: name for name in many}) == ([many], [])

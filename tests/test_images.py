@@ -20,6 +20,7 @@ import pytest
 from PIL import Image, ImageFile, PngImagePlugin
 
 from core.data.images import image_facts, read_image, sniff
+from core.data.resizing import resized
 from core.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
@@ -481,3 +482,14 @@ def test_real_photographs_are_read() -> None:
         facts = image_facts(path)
         assert pixels.shape[:2] == (facts.height, facts.width)
         assert pixels.std() > 1
+
+
+@pytest.mark.parametrize("channels", [1, 3, 5, 20])
+@pytest.mark.parametrize("size", [(24, 31), (37, 37), (100, 90)])
+def test_every_channel_is_resized_as_if_it_were_alone(channels: int, size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (80, 90, channels), dtype=np.uint8)
+    for how in (cv2.INTER_AREA, cv2.INTER_LINEAR):
+        found = resized(image, size, how)
+        for channel in range(channels):
+            alone = cv2.resize(image[..., channel].copy(), size[::-1], interpolation=how)
+            np.testing.assert_array_equal(found[..., channel], alone)

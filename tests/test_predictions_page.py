@@ -66,10 +66,12 @@ def test_every_input_is_a_row_and_no_name_becomes_markup(tmp_path: Path) -> None
         ),
         threshold=0.4,
         thumbnails=thumbnails,
+        similar={"i2": [(thumbnails.other(6), HOSTILE, 0.5)]},
     )
     page = file.read_text(encoding="utf-8")
     rows = content(page)["rows"]
     assert [row[0] for row in rows] == ["i0", "i1", "i2"]
+    assert rows[2][-1] == [["t000007.jpg", HOSTILE, 0.5]]
     assert rows[0][1:] == [
         HOSTILE,
         "ok",
@@ -82,6 +84,7 @@ def test_every_input_is_a_row_and_no_name_becomes_markup(tmp_path: Path) -> None
         "rust",
         "",
         "",
+        [],
     ]
     assert rows[1][2:6] == ["failed", "cut short", "", []]
     # What the model predicts and what was decided are told apart.
@@ -107,7 +110,7 @@ def test_tiles_are_named_by_their_place(tmp_path: Path) -> None:
         )
     )
     page = write_predictions_page(tmp_path, table, TASK, Said(title="T", lead="")).read_text()
-    named = [row[-2] for row in content(page)["rows"]]
+    named = [row[-3] for row in content(page)["rows"]]
     assert named == ["mosaic.tif, row 0, column 32", "mosaic.tif, row 128, column 0"]
 
 

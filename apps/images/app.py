@@ -1,9 +1,9 @@
 """Any labelled folder of images: no domain knowledge, everything by looking at the data.
 
 This module only states the app. What a folder holds is found in ``index``, what is no
-classification task in ``not_classes``; pixels are read and prepared in ``images`` and
-``dicom``, varied in ``augmentation``; what is counted says ``metrics``; ``phantom`` draws
-the synthetic set.
+classification task in ``not_classes``; pixels are read and prepared in ``images`` and ``dicom``,
+those of volumes in ``volumes`` and ``whole_volumes``, and varied in ``augmentation``; what is
+counted says ``metrics``; ``phantom`` draws the synthetic set.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from apps.images.index import SUBGROUPS, index
 from apps.images.metrics import METRICS
 from apps.images.phantom import write_phantom
 from apps.images.volumes import SLICES
+from apps.images.whole_volumes import DEPTH
 from core.app import App, Domain, Option, Task, Unit
 
 __all__ = ["APP"]
@@ -54,20 +55,46 @@ APP = App(
         "lr_backbone": 1.5e-4,
         "small_share": 0.4,
     },
-    output_columns=("volume", "slice", "window", "subject"),
+    output_columns=("volume", "slice", "depth", "window", "spacing", "foreground", "subject"),
     options=(
         Option(
+            name="volumes",
+            help="How volumes are seen: slices, one by one by a network for pictures, or whole, "
+            "by a 3-D network such as resnet18_3d.",
+            verbs=("check", "train", "evaluate", "predict"),
+            default="slices",
+            choices=("slices", "whole"),
+            scope="pixels",
+            # Smaller pictures would be smaller in two of three directions.
+            settings={"whole": {"backbone": "resnet18_3d", "small_share": 0.0}},
+        ),
+        Option(
             name="slices",
-            help="Slices taken of each volume (NIfTI, DICOM of several frames, NumPy).",
+            help=f"Slices taken of each volume (NIfTI, DICOM of several frames, NumPy): {SLICES}, "
+            f"or {DEPTH} of a whole one.",
             verbs=("check", "train", "evaluate", "predict"),
             type=int,
-            default=SLICES,
         ),
         Option(
             name="window",
             help="LOW,HIGH: values of a volume shown as black and white, as -1000,400 for lungs; "
             "without it each volume's own range.",
             verbs=("check", "train", "evaluate", "predict"),
+            scope="pixels",
+        ),
+        Option(
+            name="spacing",
+            help="Side of a voxel in mm that whole volumes are brought to, so that sizes can be "
+            "compared; the middle of each is seen.",
+            verbs=("check", "train", "evaluate", "predict"),
+            scope="pixels",
+        ),
+        Option(
+            name="foreground",
+            help="Cut off what is dark all around whole volumes; not where size is a sign.",
+            verbs=("check", "train", "evaluate", "predict"),
+            type=bool,
+            default=False,
             scope="pixels",
         ),
     ),

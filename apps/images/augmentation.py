@@ -1,7 +1,8 @@
 """Random changes of an image of which nothing is known but what the audit measured.
 
 Small changes of pose and exposure keep what most images show; a mirror image is drawn only
-where the data allow it (``core.data.symmetry``). Hue is left alone, for in stained tissue, on
+where the data allow it (``core.data.symmetry``). A volume is turned, scaled and shifted as one
+body, a little, and never mirrored. Hue is left alone, for in stained tissue, on
 leaves and in satellite pictures colour is the sign itself, and nothing is cut out.
 
 Importing this module imports albumentations; ``images.augment`` is the way in.
@@ -9,10 +10,20 @@ Importing this module imports albumentations; ``images.augment`` is the way in.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import albumentations as A  # noqa: N812  (as its documentation)
+import numpy as np
 
 from core.data.augmentation import Changes, Pose
 from core.data.framing import padding_for
+from core.data.prepared import resize_to
+from core.data.volumes import LEAST_SLICES
+
+if TYPE_CHECKING:
+    import random
+
+    from numpy.typing import NDArray
 
 __all__ = ["changes"]
 
@@ -20,7 +31,63 @@ __all__ = ["changes"]
 TILT, TURN = 8, 20
 
 
-def changes(size_px: tuple[int, int], symmetry: str) -> Changes:
+# Largest turn of a volume about each axis, in radians; change of its size; shift in voxels.
+_ROTATE, _SCALE, _SHIFT = 0.15, 0.12, 3
+
+
+class PictureOrVolume:
+    """Changes a picture by albumentations, and a volume as one body by MONAI.
+
+    Args:
+        size_px: (H, W) of the result.
+        pictures: the pipeline for pictures.
+    """
+
+    def __init__(self, size_px: tuple[int, int], pictures: Changes) -> None:
+        self.size_px = size_px
+        self.pictures = pictures
+        self.state = 0
+
+    def set_random_state(self, rng: np.random.Generator, other: random.Random) -> None:
+        """Begin the stream of random numbers."""
+        self.pictures.set_random_state(rng, other)
+        self.state = int(rng.integers(2**31))
+
+    def __call__(self, image: NDArray[Any]) -> dict[str, Any]:
+        """``image`` (H, W, C) changed, to ``size_px``."""
+        if image.shape[2] < LEAST_SLICES:
+            made: dict[str, Any] = self.pictures(image=image)
+            return made
+        # Only volumes need MONAI, which takes seconds to import.
+        from monai.transforms.compose import Compose  # noqa: PLC0415
+        from monai.transforms.intensity.array import (  # noqa: PLC0415
+            RandGaussianSmooth,
+            RandScaleIntensity,
+        )
+        from monai.transforms.spatial.array import RandAffine  # noqa: PLC0415
+
+        body = resize_to(image, self.size_px)[None].astype(np.float32)
+        steps = Compose(
+            [
+                RandAffine(
+                    prob=1,
+                    # The last axis is that of the slices.
+                    rotate_range=(_ROTATE,) * 3,
+                    scale_range=(_SCALE,) * 3,
+                    translate_range=(_SHIFT,) * 3,
+                    padding_mode="zeros",
+                    mode="bilinear",
+                ),
+                RandScaleIntensity(factors=0.2, prob=0.6),
+                RandGaussianSmooth((0.3, 0.8), (0.3, 0.8), (0.3, 0.8), prob=0.1),
+            ]
+        )
+        steps.set_random_state(seed=self.state)
+        changed = np.asarray(steps(body))[0]
+        return {"image": np.clip(np.round(changed), 0, 255).astype(image.dtype)}
+
+
+def changes(size_px: tuple[int, int], symmetry: str) -> PictureOrVolume:
     """The pipeline for images of this size or larger.
 
     Args:
@@ -36,7 +103,7 @@ def changes(size_px: tuple[int, int], symmetry: str) -> Changes:
         "any": [A.D4(p=1)] if height == width else [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)],
     }[symmetry]
     tilt = TURN if symmetry in {"both", "any"} else TILT
-    return Changes(
+    pictures = Changes(
         [
             *flips,
             Pose(size_px, scale=(0.88, 1.15), rotate=(-tilt, tilt), fill_of=padding_for),
@@ -52,3 +119,4 @@ def changes(size_px: tuple[int, int], symmetry: str) -> Changes:
             ),
         ]
     )
+    return PictureOrVolume(size_px, pictures)

@@ -17,6 +17,7 @@ import numpy as np
 
 from apps.images.dicom import read_picture
 from apps.images.volumes import is_slice, read_slice
+from apps.images.whole_volumes import is_whole, read_whole
 from core.data.dicom import is_dicom
 from core.data.framing import FitInside, PadAround
 from core.data.images import read_image
@@ -27,14 +28,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from core.data.augmentation import Changes
+    from apps.images.augmentation import PictureOrVolume
 
 __all__ = ["SYMMETRIES", "JudgePicture", "Stretch", "augment", "prepare", "read"]
 
 
 def read(row: Mapping[str, Any]) -> NDArray[Any]:
-    """The picture of a manifest row, (H, W, C)."""
+    """The picture of a manifest row, (H, W, C); of a whole volume its slices, (H, W, D)."""
     path = Path(row["path"])
+    if is_whole(row):
+        return read_whole(row, path)
     if is_slice(row):
         return read_slice(row, path)
     if is_dicom(path):
@@ -55,8 +58,8 @@ def prepare(size_px: tuple[int, int]) -> Callable[[dict[str, Any]], dict[str, An
     return Steps((JudgePicture(), Stretch(), FitInside(size_px), PadAround(size_px)))
 
 
-def augment(size_px: tuple[int, int], symmetry: str = "none") -> Changes:
-    """The random changes of training, an albumentations pipeline to exactly ``size_px``."""
+def augment(size_px: tuple[int, int], symmetry: str = "none") -> PictureOrVolume:
+    """The random changes of training, a pipeline to exactly ``size_px``."""
     # Without it albumentations asks a server for its newest version when it is imported.
     os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     from apps.images.augmentation import changes  # noqa: PLC0415  (heavy)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from apps.images.dicom import read_header
 from apps.images.not_classes import refuse_other_tasks
 from apps.images.volumes import SLICES, VOLUME_SUFFIXES, expand, window_of
+from apps.images.whole_volumes import READING, as_bodies, spacing_of
 from core.base.tables import MANIFEST
 from core.data.dicom import DICOM_SUFFIXES, is_dicom
 from core.data.identity import Pseudonyms
@@ -37,7 +38,12 @@ __all__ = ["KEPT", "SUBGROUPS", "index"]
 SUBGROUPS = ("site", "camera", "device", "scanner", "view", "modality", "stain", "folder")
 # All that a run keeps of a table; names and dates of birth stay where they are.
 KEPT = frozenset(
-    {*(column.name for column in MANIFEST), *SUBGROUPS, "subject", "volume", "slice", "window"}
+    {
+        *(column.name for column in MANIFEST),
+        *SUBGROUPS,
+        *("subject", "volume", "slice", "depth"),
+        *READING,
+    }
 )
 SUFFIXES = EXTENSIONS | DICOM_SUFFIXES | VOLUME_SUFFIXES
 
@@ -76,9 +82,13 @@ def index(source: Source) -> Manifest:
     found = index_images(asked, group=_RULES, extensions=SUFFIXES)
     found = _by_header(found, asked)
     window_of(str(source.options.get("window") or ""))
-    found = expand(found, slices=int(source.options.get("slices") or SLICES))
-    if source.options.get("window") and "slice" in found.table:
-        found = replace(found, table=found.table.assign(window=str(source.options["window"])))
+    spacing_of(str(source.options.get("spacing") or ""))
+    if source.options.get("volumes") == "whole":
+        found = as_bodies(found, source.options)
+    else:
+        found = expand(found, slices=int(source.options.get("slices") or SLICES))
+        if source.options.get("window") and "slice" in found.table:
+            found = replace(found, table=found.table.assign(window=str(source.options["window"])))
     if source.labelled:
         _require_classes(found)
         found = _hints(found, source)
@@ -179,7 +189,7 @@ def _hints(found: Manifest, source: Source) -> Manifest:
         elif len(labels) == 2:
             notes.append(
                 f"There are two classes. Pass --task binary for sensitivity, specificity and "
-                f"thresholds of {labels[1]!r}."
+                f"thresholds of {source.task.with_classes(labels).classes[1]!r}."
             )
     return replace(found, notes=(*found.notes, *notes))
 

@@ -28,21 +28,36 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import pandas as pd
     from numpy.typing import NDArray
 
     from core.app import Manifest
 
-__all__ = ["VOLUME_SUFFIXES", "expand", "is_slice", "read_slice", "window_of"]
+__all__ = [
+    "COARSE",
+    "FOREGROUND",
+    "VOLUME_SUFFIXES",
+    "expand",
+    "is_slice",
+    "range_of",
+    "read_slice",
+    "refuse_unless_volume",
+    "stored",
+    "volumes_in",
+    "window_of",
+]
 
 # Endings under which volumes are found; .gz stands for .nii.gz.
 VOLUME_SUFFIXES = frozenset({".nii", ".gz", ".npy", ".npz"})
 SLICES = 12
+# The sides of a body are told apart in a volume.
+SIDED = "they are slices of volumes, in which sides are told apart"
 # Values of a volume beyond which it is refused before memory is taken for it.
 MOST_VALUES = 600_000_000
 # Spacing along one direction over that of the others from which slices run along it.
-_COARSE = 1.5
+COARSE = 1.5
 # Share of the range above which a value is no background.
-_FOREGROUND = 0.1
+FOREGROUND = 0.1
 
 
 def is_volume(path: Path) -> bool:
@@ -54,15 +69,8 @@ def is_volume(path: Path) -> bool:
     return is_named and is_dicom(path) and read_header(path).frames > 1
 
 
-def expand(found: Manifest, *, slices: int) -> Manifest:
-    """A manifest with one row per slice where files are volumes; else the same.
-
-    Args:
-        found: one row per file.
-        slices: of each volume.
-    """
-    import pandas as pd  # noqa: PLC0415  (0.5 s to import)
-
+def volumes_in(found: Manifest) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+    """The table of a manifest, what is packed and no volume skipped; and which rows are volumes."""
     table = found.table
     files = {path: locate(found.root, str(path)) for path in table["path"]}
     ok = (table["status"] == "ok").to_numpy()
@@ -78,6 +86,19 @@ def expand(found: Manifest, *, slices: int) -> Manifest:
     is_one = np.array(
         [good and is_volume(files[p]) for good, p in zip(ok, table["path"], strict=True)]
     )
+    return table, is_one
+
+
+def expand(found: Manifest, *, slices: int) -> Manifest:
+    """A manifest with one row per slice where files are volumes; else the same.
+
+    Args:
+        found: one row per file.
+        slices: of each volume.
+    """
+    import pandas as pd  # noqa: PLC0415  (0.5 s to import)
+
+    table, is_one = volumes_in(found)
     if not is_one.any():
         return replace(found, table=table)
     of = table[is_one]
@@ -100,8 +121,7 @@ def expand(found: Manifest, *, slices: int) -> Manifest:
         "decided about as a whole."
     )
     rule = found.group_rule or "The group is the volume: its slices stay together."
-    # The sides of a body are told apart in a volume.
-    facts = {**found.facts, "sided": "they are slices of volumes, in which sides are told apart"}
+    facts = {**found.facts, "sided": SIDED}
     return replace(
         found,
         table=whole,
@@ -160,7 +180,7 @@ def _volume(path: str, _changed: int, window: str) -> tuple[NDArray[np.uint8], i
 
     file = Path(path)
     try:
-        values = np.asarray(_values(file), dtype=np.float32)
+        values = np.asarray(stored(file), dtype=np.float32)
     except ImageError:
         raise
     # nibabel, numpy and pydicom raise nearly every type there is on a damaged file.
@@ -169,22 +189,37 @@ def _volume(path: str, _changed: int, window: str) -> tuple[NDArray[np.uint8], i
         raise ImageError(msg) from error
     if values.ndim == 4 and values.shape[-1] == 1:
         values = values[..., 0]
-    if values.ndim != 3 or min(values.shape) < 2 or not np.isfinite(values).all():
-        what = "values that are no numbers" if values.ndim == 3 else f"the shape {values.shape}"
-        msg = f"{file.name}: a volume has three directions and numbers; this has {what}."
-        raise ImageError(msg)
-    ends = window_of(window)
-    low, high = ends or (float(v) for v in np.percentile(values, [0.5, 99.5]))
-    if high <= low:
-        low, high = float(values.min()), float(values.max())
+    refuse_unless_volume(file, values)
+    low, high = window_of(window) or range_of(values)
     shown = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
-    has = np.flatnonzero((shown > _FOREGROUND).any(axis=(1, 2)))
+    has = np.flatnonzero((shown > FOREGROUND).any(axis=(1, 2)))
     first, last = (int(has[0]), int(has[-1]) + 1) if len(has) else (0, len(shown))
     return np.round(shown * 255).astype(np.uint8), first, last - 1
 
 
-def _values(file: Path) -> NDArray[Any]:
-    """(D, H, W) stored values of a file."""
+def range_of(values: NDArray[Any]) -> tuple[float, float]:
+    """Values shown as black and white where no window is asked for: percentiles, or all."""
+    low, high = (float(value) for value in np.percentile(values, [0.5, 99.5]))
+    return (low, high) if high > low else (float(values.min()), float(values.max()))
+
+
+def refuse_unless_volume(file: Path, values: NDArray[Any]) -> None:
+    """Refuse what has no three directions, or no numbers.
+
+    Raises:
+        ImageError: the file is named, and what it holds.
+    """
+    if values.ndim != 3 or min(values.shape) < 2 or not np.isfinite(values).all():
+        what = "values that are no numbers" if values.ndim == 3 else f"the shape {values.shape}"
+        msg = f"{file.name}: a volume has three directions and numbers; this has {what}."
+        raise ImageError(msg)
+    if values.size > MOST_VALUES:
+        msg = f"{file.name}: holds more than {MOST_VALUES:,} values."
+        raise ImageError(msg)
+
+
+def stored(file: Path) -> NDArray[Any]:
+    """(D, H, W) stored values of a file; (H, W) of a DICOM file of one frame."""
     name = file.name.lower()
     if name.endswith((".nii", ".nii.gz")):
         return _nifti(file)
@@ -224,7 +259,7 @@ def _nifti(file: Path) -> NDArray[Any]:
     values = np.asarray(image.dataobj)
     values = values.reshape((*values.shape[:3], -1))[..., 0]
     axis = int(spacing.argmax())
-    if spacing[axis] < _COARSE * np.sort(spacing)[1]:
+    if spacing[axis] < COARSE * np.sort(spacing)[1]:
         axis = 2
     # RAS counts to the right, forward and up; pictures count rows downwards.
     return np.flip(np.moveaxis(values, axis, 0).swapaxes(1, 2), axis=1)

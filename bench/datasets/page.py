@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 PUBLISHED = Path(__file__).with_name("published.csv")
+# What was compared by hand, one question at a time; stands below the table.
+FURTHER = Path(__file__).with_name("further.md")
 # Half the width of a 95 % interval, in standard errors.
 Z95 = 1.96
 
@@ -67,7 +69,7 @@ def page(
         lines += [""]
     if against is not None:
         lines += _against(runs, against, root)
-    return "\n".join(lines)
+    return "\n".join([*lines, FURTHER.read_text(encoding="utf-8")])
 
 
 def _rows(name: str, out: Path, notes: dict[str, int]) -> list[str]:
@@ -75,7 +77,7 @@ def _rows(name: str, out: Path, notes: dict[str, int]) -> list[str]:
     data, task = name.split("/")
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     cost = json.loads(out.with_name(f"{out.name}.cost.json").read_text(encoding="utf-8"))
-    config = read_plan(out / "plan.yaml").config
+    settings = read_plan(out / "plan.yaml")[1]
     run = json.loads((out / "run.json").read_text(encoding="utf-8"))
     about = metrics["about"]
     known = {
@@ -83,7 +85,7 @@ def _rows(name: str, out: Path, notes: dict[str, int]) -> list[str]:
     }
     kept = sorted({member["kept"] for member in run["members"]})
     best = ", ".join(str(member["best_epoch"]) for member in run["members"])
-    tried = config.epochs or 0
+    tried = settings.get("epochs") or 0
     what = " and ".join(kept) + (f", epoch {best} of {tried}" if tried else "")
     lines = []
     for measure in dict.fromkeys([about["headline"], *known]):

@@ -184,14 +184,17 @@ def fused(device: str, precision: str | None) -> bool:
     return device in {"cpu", "cuda"} and precision != "16-mixed"
 
 
-def memory_format() -> torch.memory_format:
+def memory_format(*, is_volume: bool = False) -> torch.memory_format:
     """Channels last, for weights as for pixels: what oneDNN and cuDNN convolve fastest.
 
     Weights in another order would be reordered in each call.
+
+    Args:
+        is_volume: for tensors of three directions, whose order has a name of its own.
     """
     import torch  # noqa: PLC0415  (see the module)
 
-    return torch.channels_last
+    return torch.channels_last_3d if is_volume else torch.channels_last
 
 
 def loader_workers(machine: Machine) -> tuple[int, str]:

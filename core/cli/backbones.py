@@ -56,8 +56,8 @@ def backbones(
         say()
         say(
             f"{len(found)} networks; parameters and multiply-accumulates without classifier, for "
-            "one image of that size. `resight train APP DATA --backbone NAME` takes any of them, "
-            "NAME.TAG other weights; --json lists every set of weights."
+            "one image of that size (3-D: 64 slices of it). `resight train APP DATA --backbone "
+            "NAME` takes any of them, NAME.TAG other weights; --json lists every set of weights."
         )
 
 

@@ -58,6 +58,13 @@ def predict(
         "--accept-doubtful",
         help="Decide, and write letters and prescriptions, in spite of doubt.",
     ),
+    similar: int = typer.Option(
+        0,
+        "--similar",
+        min=0,
+        max=8,
+        help="Show so many training images beside each input on the page, the most alike first.",
+    ),
     part: str = typer.Option(
         "", "--part", metavar="i/n", help="Score one part of n only; `resight merge` joins them."
     ),
@@ -92,6 +99,7 @@ def predict(
             allow_outside=allow_outside,
             options=own_options(context),
             doubt=verb.DoubtRule(abstain=abstain, accept=accept_doubtful),
+            similar=0 if which else similar,
         )
         if which:
             found = parts.predict_part(begun, out, which, device=device, workers=workers)

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 from core.base.progress import track
 from core.base.tables import SPLITS, check_splits
 from core.base.words import SHORTCUTS, percent, plural, quantity
-from core.data.duplicates import NearPair, exact_copies, is_tiny, near_copies
+from core.data.duplicates import (
+    NearPair,
+    exact_copies,
+    is_tiny,
+    near_copies,
+    of_whole_files,
+)
 from core.data.facts import TINY_PX, Facts, measure_all
 from core.data.moved_copies import moved_copies
 from core.data.shortcuts import Shortcut, shortcuts
@@ -106,8 +112,9 @@ def audit(
     facts = {entry.image_id: entry for entry in measured}
     bad = [entry for entry in measured if entry.reason]
     rows = ok[~ok["image_id"].isin([entry.image_id for entry in bad])]
-    exact = exact_copies(measured)
     near, is_complete = _near_pairs(ok, measured, workers, embed)
+    file = dict(zip(ok["image_id"], ok["path"].astype(str), strict=True))
+    exact, near = of_whole_files(exact_copies(measured), near, file)
     label = dict(zip(rows["image_id"], rows["label"].fillna(""), strict=True))
     conflicts, has_labels = _conflicts(exact, near, label), any(label.values())
     try:
@@ -168,10 +175,7 @@ def _near_pairs(
         workers=workers,
         embed=embed,
     )
-    # Two parts of one file, such as tiles of a raster, may look alike; they are not one picture.
-    file = dict(zip(ok["image_id"], ok["path"], strict=True))
-    pairs = [pair for pair in (*near, *moved) if file[pair.first] != file[pair.second]]
-    return pairs, is_complete and are_all
+    return [*near, *moved], is_complete and are_all
 
 
 def _measured_symmetry(

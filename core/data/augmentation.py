@@ -16,6 +16,8 @@ import albumentations as A  # noqa: N812  (as its documentation)
 import cv2
 import numpy as np
 
+from core.data.resizing import resized
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -73,7 +75,7 @@ class Pose(A.Affine):  # type: ignore[misc]
         step = _scaling(width / img.shape[1], height / img.shape[0])
         if img.shape[0] > 1.3 * height:
             # Linear sampling would skip pixels: average them first.
-            img = cv2.resize(img, (width, height), interpolation=cv2.INTER_AREA)
+            img = resized(img, self.size_px, cv2.INTER_AREA)
             matrix = matrix @ np.linalg.inv(step)
         if self.fill_of is not None:
             # Albumentations takes one fill for every dtype; here it follows the image's.

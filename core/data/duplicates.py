@@ -16,7 +16,7 @@ have a twin elsewhere by this, as their card says; by hashes all were copies of 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -26,13 +26,13 @@ import numpy as np
 from core.data.facts import DETAIL_PX, TINY_PX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from core.data.facts import Facts
 
-__all__ = ["NEAR", "NearPair", "exact_copies", "is_tiny", "near_copies"]
+__all__ = ["NEAR", "NearPair", "exact_copies", "is_tiny", "near_copies", "of_whole_files"]
 
 # Agreement of fine detail from which two images count as copies; see above.
 NEAR = 0.65
@@ -59,6 +59,8 @@ _SHIFT_PX = 5
 _MOST_CANDIDATES = 300_000
 
 _BLOCK = 2048
+# Files that share a part up to which it may say that they are copies.
+_MOST_FILES = 50
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,46 @@ def near_copies(facts: Sequence[Facts]) -> tuple[list[NearPair], bool]:
             a, b = sorted((kept[first[start + i]].image_id, kept[second[start + i]].image_id))
             pairs.append(NearPair(a, b, round(float(score[i]), 3)))
     return sorted(pairs, key=lambda pair: (-pair.agreement, pair.first, pair.second)), is_complete
+
+
+def of_whole_files(
+    exact: Sequence[Sequence[str]], near: Sequence[NearPair], file: Mapping[str, str]
+) -> tuple[list[list[str]], list[NearPair]]:
+    """The copies that are copies of files, where images are parts of files.
+
+    Tiles of a raster and slices of a volume may look like those of another, as what is empty
+    does; that makes no copy of it. A file is a copy of another if half of its parts are.
+
+    Args:
+        exact: sets of images with equal pixels.
+        near: pairs that show the same.
+        file: image_id -> the file that it is, or is a part of.
+    """
+    parts = Counter(file.values())
+    if max(parts.values(), default=1) == 1:
+        return [list(ids) for ids in exact], list(near)
+    # What is the same in many files is a background.
+    sets = [ids for ids in exact if len({file[name] for name in ids}) <= _MOST_FILES]
+    same_pixels = [pair for ids in sets for pair in combinations(ids, 2)]
+    shared: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for first, second in [*same_pixels, *((pair.first, pair.second) for pair in near)]:
+        shared[file[first], file[second]].add(first)
+        shared[file[second], file[first]].add(second)
+
+    def is_copy(first: str, second: str) -> bool:
+        a, b = file[first], file[second]
+        return a != b and (2 * len(shared[a, b]) >= parts[a] or 2 * len(shared[b, a]) >= parts[b])
+
+    kept = []
+    for ids in sets:
+        left = list(ids)
+        while left:
+            first = left.pop(0)
+            same = [name for name in left if is_copy(first, name)]
+            left = [name for name in left if name not in same]
+            if same:
+                kept.append([first, *same])
+    return kept, [pair for pair in near if is_copy(pair.first, pair.second)]
 
 
 def is_tiny(entry: Facts) -> bool:

@@ -18,6 +18,7 @@ from core.base.regular_files import open_regular
 from core.data.attempt import attempt
 from core.data.image_files import sniff
 from core.data.reading import in_threads, read_apart
+from core.data.resizing import resized
 from core.data.scan import locate
 from core.errors import ImageError
 
@@ -134,8 +135,7 @@ def measure(image_id: str, path: Path, pixels: NDArray[Any]) -> Facts:
     digest = hashlib.sha256(f"{solid.shape} {solid.dtype}".encode())
     digest.update(solid.data)
     full = float(np.iinfo(solid.dtype).max) if solid.dtype.kind in "iu" else 1.0
-    small = cv2.resize(solid, (DETAIL_PX, DETAIL_PX), interpolation=cv2.INTER_AREA)
-    small = np.asarray(small.reshape(DETAIL_PX, DETAIL_PX, -1), dtype=np.float32)
+    small = np.asarray(resized(solid, (DETAIL_PX, DETAIL_PX), cv2.INTER_AREA), dtype=np.float32)
     if not np.isfinite(small).all() or float(np.abs(small).max()) > LARGEST * full:
         msg = (
             f"holds values from {float(solid.min()):.3g} to {float(solid.max()):.3g}, which are no "
@@ -201,9 +201,9 @@ def grey_of(pixels: NDArray[Any]) -> NDArray[np.uint8]:
 
     height, width = pixels.shape[:2]
     by = 1.0 if min(height, width) < TINY_PX else GREY_PX / max(height, width)
-    size = (max(8, round(width * by)), max(8, round(height * by)))
+    size = (max(8, round(height * by)), max(8, round(width * by)))
     how = cv2.INTER_AREA if by < 1 else cv2.INTER_LINEAR
-    small = cv2.resize(pixels, size, interpolation=how) if by != 1 else pixels
+    small = resized(pixels, size, how) if by != 1 else pixels
     grey = np.asarray(small, dtype=np.float32).reshape(*small.shape[:2], -1).mean(axis=2)
     low, high = float(grey.min()), float(grey.max())
     return np.asarray((grey - low) / max(high - low, 1e-6) * 255).astype(np.uint8)

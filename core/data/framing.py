@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from core.data.resizing import resized
+from core.data.volumes import LEAST_SLICES
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -40,6 +43,9 @@ def padding_for(image: NDArray[Any]) -> tuple[float, ...]:
     channels = image.shape[2]
     # Not an RGB picture: its own middle, the same in every channel.
     colour = PADDING if channels == 3 else (PADDING[1],) * channels
+    if channels >= LEAST_SLICES:
+        # A volume lies in the dark.
+        colour = (0,) * channels
     if image.dtype.kind == "f":
         return tuple(value / 255 for value in colour)
     # 257 = 65535 / 255: black stays black and white stays white.
@@ -65,9 +71,7 @@ class FitInside:
         cols = min(self.size_px[1], max(1, round(width * scale)))
         if (rows, cols) != (height, width):
             how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            image = cv2.resize(np.ascontiguousarray(image), (cols, rows), interpolation=how)
-            # OpenCV drops the axis of a single channel.
-            image = image.reshape(rows, cols, -1)
+            image = resized(image, (rows, cols), how)
         by_row, by_col = height / rows, width / cols
         affine = np.array(
             [[by_row, 0, (by_row - 1) / 2], [0, by_col, (by_col - 1) / 2], [0, 0, 1]], np.float64

@@ -30,6 +30,7 @@ from core.base.regular_files import open_regular
 from core.data.attempt import attempt
 from core.data.facts import grey_of
 from core.data.reading import in_threads, read_apart
+from core.data.resizing import resized
 from core.errors import ImageError, OutputError, RunError
 
 if TYPE_CHECKING:
@@ -252,8 +253,7 @@ def resize_to(pixels: NDArray[Any], size_px: tuple[int, int]) -> NDArray[Any]:
         return pixels
     shrinks = pixels.shape[0] > size_px[0]
     how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    resized = cv2.resize(np.ascontiguousarray(pixels), size_px[::-1], interpolation=how)
-    return resized.reshape(*size_px, pixels.shape[2])
+    return resized(pixels, size_px, how)
 
 
 def prepare_one(

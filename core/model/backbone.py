@@ -20,7 +20,9 @@ import torch
 from torch import nn
 
 from core.base.outputs import sha256_file
+from core.data.volumes import LEAST_SLICES
 from core.errors import ConfigError, WeightsError
+from core.model.volume_backbone import VolumeBackbone, inflated, is_volume_network, twin_of
 
 __all__ = ["LoadedWeights", "create_backbone", "require_weights", "stage_of"]
 
@@ -64,20 +66,21 @@ class LoadedWeights:
 def create_backbone(
     name: str, *, weights: str, in_channels: int
 ) -> tuple[nn.Module, LoadedWeights]:
-    """A timm network without its classifier, and what it starts from.
+    """A residual network without its classifier, and what it starts from.
 
     Args:
-        name: timm name, with or without a tag (``resnet50``, ``resnet50.a1_in1k``).
+        name: timm name, with or without a tag (``resnet50``, ``resnet50.a1_in1k``), or a 3-D
+            network (``resnet18_3d``), which takes the weights of its 2-D twin.
         weights: ``hub``, ``none`` or the path of a ``.safetensors`` file (or a
             ``.pth`` state dictionary, read with ``weights_only``).
-        in_channels: C of the images; three-channel weights are adapted.
+        in_channels: C of the images; three-channel weights are adapted. D of volumes.
 
     Raises:
         ConfigError: no such network, or not a residual one.
         WeightsError: the weights are absent or do not fit.
     """
     backbone = _create(name, in_channels)
-    cfg: dict[str, Any] = dict(backbone.pretrained_cfg)  # type: ignore[arg-type]
+    cfg = _weights_of(name, backbone)
     mean, std = tuple(cfg.get("mean", (0.5,) * 3)), tuple(cfg.get("std", (0.5,) * 3))
     if weights == "none":
         loaded = LoadedWeights(
@@ -122,7 +125,8 @@ def require_weights(name: str, weights: str) -> None:
         ConfigError: no such network, or not a residual one.
         WeightsError: the weights are absent, or are not weights.
     """
-    cfg: dict[str, Any] = dict(_create(name, 3).pretrained_cfg)  # type: ignore[arg-type]
+    channels = LEAST_SLICES if is_volume_network(name) else 3
+    cfg = _weights_of(name, _create(name, channels))
     if weights == "hub":
         _hub_file(name, cfg)
     elif weights != "none":
@@ -141,6 +145,8 @@ def stage_of(backbone: nn.Module, parameter: str) -> int:
 
 def _create(name: str, in_channels: int) -> nn.Module:
     """The network with random weights and no classifier."""
+    if is_volume_network(name):
+        return VolumeBackbone(name, in_channels)
     base = name.split(".", maxsplit=1)[0]
     if not timm.is_model(base):
         guess = difflib.get_close_matches(base, timm.list_models(), n=3)
@@ -160,6 +166,14 @@ def _create(name: str, in_channels: int) -> nn.Module:
         )
         raise ConfigError(msg)
     return backbone
+
+
+def _weights_of(name: str, backbone: nn.Module) -> dict[str, Any]:
+    """What timm knows of pretrained weights; those of the 2-D twin for a 3-D network."""
+    if not is_volume_network(name):
+        return dict(backbone.pretrained_cfg)  # type: ignore[arg-type]
+    known = timm.get_pretrained_cfg(twin_of(name)) if timm.is_model(twin_of(name)) else None
+    return {} if known is None or ".medicalnet" in name else known.to_dict()  # type: ignore[no-untyped-call]
 
 
 def _hub_file(name: str, cfg: dict[str, Any]) -> Path:
@@ -235,7 +249,7 @@ def _read_state(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
 def _check_architecture(file: Path, metadata: dict[str, str], name: str) -> None:
     """Refuse weights that say they are for another network."""
     expected = metadata.get("architecture", "").partition(".")[0]
-    if expected and expected != name.partition(".")[0]:
+    if expected and expected not in {name.partition(".")[0], twin_of(name)}:
         msg = (
             f"{file}: these weights are for {expected}, not for {name}. "
             f"Pass --backbone {expected}, or a file made for {name}."
@@ -255,14 +269,17 @@ def _load(
     from timm.models import adapt_input_conv  # noqa: PLC0415
 
     own = backbone.state_dict()
+    adapted: tuple[str, ...] = ()
     for prefix in ("module.", "model.", "backbone."):
         if state and all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
+    if is_volume_network(name):
+        state, adapted = inflated(state, own)
     classifier = cfg.get("classifier") or "fc"
     heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     taken: dict[str, torch.Tensor] = {}
     unused: list[str] = []
-    notes: list[str] = []
+    notes = list(adapted)
     first = cfg.get("first_conv") or "conv1"
     for key, tensor in state.items():
         if any(key.startswith(f"{head}.") for head in heads) and key not in own:
@@ -271,7 +288,7 @@ def _load(
             unused.append(key)
             continue
         value = tensor.float() if tensor.is_floating_point() else tensor
-        if key == f"{first}.weight" and value.shape[1] != in_channels:
+        if key == f"{first}.weight" and value.ndim == 4 and value.shape[1] != in_channels:
             notes.append(
                 f"the first layer was adapted from {value.shape[1]} to {in_channels} channels"
             )

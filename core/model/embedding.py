@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from core.model.backbone import create_backbone
+from core.model.volume_backbone import is_volume_network, twin_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,7 +36,7 @@ def frozen_embedding(backbone: str, weights: str) -> Embed:
     does not depend on the machine.
 
     Args:
-        backbone: timm name of a residual network.
+        backbone: timm name of a residual network; a 3-D one sees the pictures as its 2-D twin.
         weights: ``hub`` or a file, see ``create_backbone``.
 
     Returns:
@@ -43,7 +44,8 @@ def frozen_embedding(backbone: str, weights: str) -> Embed:
     """
 
     def embed(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        network, _ = create_backbone(backbone, weights=weights, in_channels=3)
+        flat = twin_of(backbone) if is_volume_network(backbone) else backbone
+        network, _ = create_backbone(flat, weights=weights, in_channels=3)
         network.eval()
         side = max(max(picture.shape) for picture in pictures)
         found: list[NDArray[Any]] = []

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from core.base.machine import memory_format
 from core.model.backbone import stage_of
+from core.model.volume_backbone import VolumeBackbone
 
 if TYPE_CHECKING:
     from core.model.attention_pooling import AttentionPool
@@ -40,7 +41,7 @@ class Network(nn.Module):
     """Backbone, pooling and head, with the input scale and normalisation inside.
 
     Args:
-        backbone: a timm network without classifier.
+        backbone: a timm network without classifier, or a ``VolumeBackbone``.
         head: see ``core.model.heads``.
         pool: ``last`` or ``last_two``: the stages whose average feeds the head;
             ``last_two_max``: their average and their maximum, for signs that fill little
@@ -68,7 +69,9 @@ class Network(nn.Module):
         frozen_stages: int = 0,
     ) -> None:
         super().__init__()
-        self.backbone = backbone.to(memory_format=memory_format())
+        # 5-D kernels, of volumes, have no such order.
+        order = memory_format(is_volume=isinstance(backbone, VolumeBackbone))
+        self.backbone = backbone.to(memory_format=order)
         self.head = head
         # Fitted last, where images of a unit are weighted; takes no part in the scores of images.
         self.attention: AttentionPool | None = None
@@ -94,6 +97,7 @@ class Network(nn.Module):
     def embed(self, pixels: Tensor) -> Tensor:
         """(N, C, H, W) stored pixels -> (N, D) pooled features."""
         x = (pixels.to(self.mean.dtype) - self.mean) / self.std
+        # (N, D, H, W) of a volume is put in order by its own backbone.
         x = x.contiguous(memory_format=memory_format())
         if self.pool == "last":
             return self._average(self.backbone.forward_features(x))  # type: ignore[operator]
@@ -106,7 +110,7 @@ class Network(nn.Module):
         last, (before,) = self.backbone.forward_intermediates(x, indices=[3])  # type: ignore[operator]
         parts = [self._average(before), self._average(last)]
         if self.pool == "last_two_max":
-            parts += [before.amax(dim=(2, 3)), last.amax(dim=(2, 3))]
+            parts += [one.amax(dim=tuple(range(2, one.ndim))) for one in (before, last)]
         return torch.cat(parts, dim=1)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -147,5 +151,5 @@ class Network(nn.Module):
 
     @staticmethod
     def _average(maps: Tensor) -> Tensor:
-        """Average over rows and columns."""
-        return maps.mean(dim=(2, 3))
+        """Average over rows and columns, and slices of volumes."""
+        return maps.mean(dim=tuple(range(2, maps.ndim)))

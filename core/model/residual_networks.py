@@ -1,4 +1,6 @@
-"""The residual networks of timm: family, size, arithmetic, and the pretrained weights of each.
+"""The residual networks: family, size, arithmetic, and the pretrained weights of each.
+
+They are timm's, and MONAI's 3-D ResNets, which take the weights of their 2-D twins.
 
 Parameters and multiply-accumulates were counted by ``count`` and stand in
 ``residual_networks.json``; a network that timm has got since is counted when it is asked for.
@@ -22,12 +24,18 @@ import timm
 import torch
 from torch import nn
 
+from core.data.volumes import MOST_SLICES
+from core.model.volume_backbone import DEPTHS, VolumeBackbone, is_volume_network, twin_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 __all__ = ["MODULES", "Architecture", "Weights", "architectures", "count", "families", "family_of"]
 
 COUNTS = Path(__file__).with_suffix(".json")
+_VOLUMES = "3-D ResNet"
+# Side of the slices for which a 3-D network is counted.
+_VOLUME_PX = 128
 # timm's files whose networks are residual in every block.
 MODULES = ("resnet", "resnetv2", "resnest", "res2net", "sknet", "regnet")
 # The first that fits a name, in this order.
@@ -71,7 +79,10 @@ class Weights:
 
 @dataclass(frozen=True)
 class Architecture:
-    """One network; ``params_m`` in millions, ``gmacs`` in 1e9 multiply-accumulates per image."""
+    """One network; ``params_m`` in millions, ``gmacs`` in 1e9 multiply-accumulates per image.
+
+    Of a 3-D network per volume of 64 slices.
+    """
 
     name: str
     family: str
@@ -91,6 +102,8 @@ def family_of(name: str) -> str:
     >>> [family_of(n) for n in ("resnet50", "resnet50d", "seresnext50_32x4d", "resnetv2_50x1_bit")]
     ['ResNet', 'ResNet-D', 'SE', 'BiT']
     """
+    if is_volume_network(name):
+        return _VOLUMES
     for family, parts in _FAMILIES:
         if name.startswith(parts[0]) and all(part in name for part in parts):
             return family
@@ -104,22 +117,24 @@ def architectures(family: str = "") -> Iterator[Architecture]:
     Args:
         family: as ``family_of`` names it, in any case; empty means all.
     """
-    names = [
-        name
-        for module in MODULES
-        for name in timm.list_models(module=module)
-        if not name.startswith("test_") and family.casefold() in {"", family_of(name).casefold()}
-    ]
-    for name in names:
+    for name in _names():
+        if family.casefold() not in {"", family_of(name).casefold()}:
+            continue
         params, macs, side = _counted(name)
-        weights = tuple(_weights(name))
+        weights = tuple(_weights(twin_of(name) if is_volume_network(name) else name))
         yield Architecture(name, family_of(name), params / 1e6, macs / 1e9, side, weights)
 
 
 def families() -> list[str]:
-    """The names of the families timm has networks of."""
-    names = (name for module in MODULES for name in timm.list_models(module=module))
-    return sorted({family_of(name) for name in names if not name.startswith("test_")})
+    """The names of the families."""
+    return sorted({family_of(name) for name in _names()})
+
+
+def _names() -> list[str]:
+    """Every network by its name."""
+    pictures = (name for module in MODULES for name in timm.list_models(module=module))
+    volumes = (f"resnet{depth}_3d" for depth in DEPTHS)
+    return [*(name for name in pictures if not name.startswith("test_")), *volumes]
 
 
 def _counted(name: str) -> tuple[int, int, int]:
@@ -146,19 +161,25 @@ def count(name: str) -> tuple[int, int, int]:
 
     def add(module: nn.Module, _: Any, out: torch.Tensor) -> None:
         nonlocal total
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d | nn.Conv3d):
             window = module.weight[0].numel()
             total += window * out.numel()
         elif isinstance(module, nn.Linear):
             total += module.in_features * out.numel()
 
     with torch.device("meta"), torch.no_grad():
-        network = timm.create_model(name, pretrained=False, num_classes=0).eval()
-        pretrained: Any = network.pretrained_cfg
-        size = pretrained["input_size"]
+        if is_volume_network(name):
+            network: nn.Module = VolumeBackbone(name, MOST_SLICES).eval()
+            size = (MOST_SLICES, _VOLUME_PX, _VOLUME_PX)
+        else:
+            network = timm.create_model(name, pretrained=False, num_classes=0).eval()
+            pretrained: Any = network.pretrained_cfg
+            size = pretrained["input_size"]
         for module in network.modules():
             module.register_forward_hook(add)
-        network(torch.empty(1, *size))
+        x = torch.empty(1, *size)
+        # A 3-D network has no classifier that would pool its maps.
+        network.forward_features(x) if isinstance(network, VolumeBackbone) else network(x)
     return sum(p.numel() for p in network.parameters()), total, int(size[-1])
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 
 from core.base.machine import readers
 from core.data.prepared import Preparation, prepare_one, resize_to, store_size
+from core.data.volumes import LEAST_SLICES
 from core.evaluation.copies import CONTENT, PICTURE, compares_pictures, written
 from core.prediction.exported import open_members
 from core.prediction.journal import block_text, blocks_of
@@ -197,12 +198,15 @@ class Scorer:
         return visible(resize_to(self.prepare(row, preparation)["image"], preparation.size_px))
 
     def saliency(self, row: Mapping[str, Any], *, in_source: bool) -> NDArray[np.float32]:
-        """(H, W) in [0, 1] of one input, over the prepared picture or over the source's pixels."""
+        """(H, W) in [0, 1] of one input, over the prepared picture or over the source's pixels.
+
+        Of a volume it is a sheet of slices, over the prepared ones.
+        """
         member, engine, _ = self.members[0]
         done = self.prepare(row, member.preparation)
         pixels = resize_to(done["image"], member.preparation.size_px).transpose(2, 0, 1)
         heat = engine.saliency(np.ascontiguousarray(pixels))
-        if not in_source:
+        if not in_source or len(pixels) >= LEAST_SLICES:
             return heat
         shape = self.run.app.read(row).shape[:2]
         affine = np.asarray(done.get("affine", np.eye(3)), dtype=np.float64)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from core.base.tables import decided_classes, score_columns
 from core.blocks import Block, Fold, Pictures, Table, Text
+from core.data.volumes import LEAST_SLICES
 from core.report.numbers import count, number, quantity
 from core.report.overlay import overlay
 
@@ -51,7 +52,7 @@ def error_blocks(context: ReportContext) -> list[Block]:
                 "Right of each picture: the regions that raised the score of the predicted class "
                 "(GradCAM++, last stage), inside the double line at least half of the maximum. "
                 "Such a map can lie beside the subject"
-                f"{_by_border(context)}",
+                f"{_by_border(context)}{_as_sheet(context)}",
                 "note",
             )
         )
@@ -69,6 +70,15 @@ def _by_border(context: ReportContext) -> str:
         return "."
     told = number(entry["value"], percent=True)
     return f"; the border alone reaches {told} (chance {number(entry['chance'], percent=True)})."
+
+
+def _as_sheet(context: ReportContext) -> str:
+    """What the picture of a volume is."""
+    members = context.run.get("members") or [{}]
+    channels = members[0].get("network", {}).get("channels", 0)
+    if channels < LEAST_SLICES:
+        return ""
+    return " Each volume is shown as a sheet of nine of its slices, from the first to the last."
 
 
 def _shown(title: str, rows: pd.DataFrame, context: ReportContext) -> Pictures | Table:

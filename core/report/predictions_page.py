@@ -76,16 +76,28 @@ class Thumbnails:
         number = self._number.get(image_id)
         return "" if number is None else f"{number + 1:05d}.jpg"
 
+    def other(self, number: int) -> str:
+        """The file of a training image, by its number among those that were compared."""
+        return f"t{number + 1:06d}.jpg"
+
+    def keep_other(self, number: int, pixels: NDArray[np.uint8]) -> None:
+        """Write the picture of a training image, (H, W, 3)."""
+        self._write(self.other(number), small_jpeg(pixels))
+
     def keep(self, image_id: str, pixels: NDArray[np.uint8]) -> None:
         """Write the picture of one input, (H, W, 3); nothing beyond the first ``MOST``."""
         name = self.name(image_id)
         if name and not (self.folder / name).is_file():
-            self.put(image_id, small_jpeg(pixels))
+            self._write(name, small_jpeg(pixels))
 
     def put(self, image_id: str, picture: bytes | None) -> None:
         """Write what ``small_jpeg`` made of one input; nothing where it made nothing."""
-        name = self.name(image_id)
-        if name and picture is not None and not (self.folder / name).is_file():
+        if name := self.name(image_id):
+            self._write(name, picture)
+
+    def _write(self, name: str, picture: bytes | None) -> None:
+        """Write a picture that is not there yet."""
+        if picture is not None and not (self.folder / name).is_file():
             self.folder.mkdir(exist_ok=True)
             write_bytes(self.folder / name, picture)
 
@@ -124,6 +136,34 @@ def _part_of(path: str, image_id: str) -> str:
     return f"{path}, row {place[1]}, column {place[2]}" if place else f"{path}, {part}"
 
 
+def _cells(
+    row: Mapping[Any, Any],
+    scores: Sequence[float],
+    picture: str,
+    alike: Sequence[Sequence[Any]],
+    *,
+    is_silent: bool,
+) -> list[Any]:
+    """One row as the page's script takes it apart."""
+    is_ok = row["status"] == "ok"
+    return [
+        clean(row["image_id"]),
+        clean(row["path"]),
+        str(row["status"]),
+        clean(row.get("reason") or ""),
+        str(row.get("decision") or "") if is_ok else "",
+        list(scores),
+        int(bool(row.get("unfamiliar"))) if is_ok else 0,
+        clean(row.get("quality") or "") if is_ok else "",
+        picture,
+        # As in the tables of units: what says nothing has no class, either.
+        str(row.get("predicted") or "") if is_ok and not is_silent else "",
+        clean(_part_of(str(row["path"]), str(row["image_id"]))),
+        clean(row.get("doubt") or "") if is_ok else "",
+        list(alike),
+    ]
+
+
 def write_predictions_page(
     out: Path,
     predictions: pd.DataFrame,
@@ -132,6 +172,7 @@ def write_predictions_page(
     *,
     threshold: float | None = None,
     thumbnails: Thumbnails | None = None,
+    similar: Mapping[str, Sequence[tuple[str, str, float]]] | None = None,
 ) -> Path:
     """Write ``predictions.html``.
 
@@ -142,36 +183,23 @@ def write_predictions_page(
         said: what stands above the rows.
         threshold: in use; the score that it is held against is then shown.
         thumbnails: where pictures were kept.
+        similar: image_id -> (file of the picture, class, cosine) of training images.
     """
+    similar = similar or {}
     columns = score_columns(task.classes)
     has_scores = set(columns) <= set(predictions.columns)
     silent = says_nothing(predictions)
     rows = []
     for place, row in enumerate(predictions.to_dict("records")):
-        is_ok = row["status"] == "ok"
+        is_ok, name = row["status"] == "ok", str(row["image_id"])
         # Scores of what says nothing would be read as if they did.
         is_shown = is_ok and has_scores and not silent[place]
-        scores = [round(float(row[name]), 4) for name in columns] if is_shown else []
-        picture = thumbnails.name(str(row["image_id"])) if thumbnails else ""
+        scores = [round(float(row[column]), 4) for column in columns] if is_shown else []
+        picture = thumbnails.name(name) if thumbnails else ""
         if picture and thumbnails and not (thumbnails.folder / picture).is_file():
             picture = ""
-        rows.append(
-            [
-                clean(row["image_id"]),
-                clean(row["path"]),
-                str(row["status"]),
-                clean(row.get("reason") or ""),
-                str(row.get("decision") or "") if is_ok else "",
-                scores,
-                int(bool(row.get("unfamiliar"))) if is_ok else 0,
-                clean(row.get("quality") or "") if is_ok else "",
-                picture,
-                # As in the tables of units: what says nothing has no class, either.
-                str(row.get("predicted") or "") if is_ok and not silent[place] else "",
-                clean(_part_of(str(row["path"]), str(row["image_id"]))),
-                clean(row.get("doubt") or "") if is_ok else "",
-            ]
-        )
+        alike = [[file, clean(title), near] for file, title, near in similar.get(name, ())]
+        rows.append(_cells(row, scores, picture, alike, is_silent=bool(silent[place])))
     content = {
         "classes": list(task.classes),
         "titles": [task.title(name) for name in task.classes],

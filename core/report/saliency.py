@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.data.volumes import LEAST_SLICES, contact_sheet
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -32,15 +34,17 @@ def saliency_map(
 
     Args:
         network: (1, C, H, W) -> logits (1, L).
-        batch: (1, C, H, W) one image.
+        batch: (1, C, H, W) one image, or volume of C slices.
         class_index: column of the logits to explain; None for the highest.
         target_layer: name of the module whose output is weighed: the last stage.
 
     Returns:
-        (H, W) in [0, 1]; all zeros where no region raises the logit.
+        (H, W) in [0, 1]; all zeros where no region raises the logit. For a volume a sheet as
+        ``core.data.volumes.contact_sheet`` makes it.
     """
     import torch  # noqa: PLC0415  (slow; only for pictures)
     from monai.visualize.class_activation_maps import GradCAMpp  # noqa: PLC0415  (slow; only for pictures)
+    from monai.visualize.visualizer import default_upsampler  # noqa: PLC0415
     from torch import nn  # noqa: PLC0415  (slow; only for pictures)
 
     class Shifted(nn.Module):
@@ -58,6 +62,11 @@ def saliency_map(
         """Start the gradients here: what lies below may be frozen, and none is needed there."""
         return tuple(value.detach().requires_grad_() for value in inputs)
 
+    def to_slices(maps: Tensor) -> Tensor:
+        """(1, 1, d, h, w) -> (1, 1, D, H, W)."""
+        return nn.functional.interpolate(maps, size=batch.shape[1:], mode="trilinear")
+
+    is_volume = batch.shape[1] >= LEAST_SLICES
     modes = [(module, module.training) for module in network.modules()]
     gradients = [(weight, weight.grad) for weight in network.parameters()]
     layer = network.get_submodule(target_layer)
@@ -72,7 +81,11 @@ def saliency_map(
             with torch.no_grad():
                 class_index = int(network(batch).argmax(dim=1))
         explain = GradCAMpp(
-            wrapped, f"network.{target_layer}", postprocessing=lambda values: values
+            wrapped,
+            f"network.{target_layer}",
+            # Maps of a volume have a third direction, which its slices, as channels, do not say.
+            upsampler=(lambda _: to_slices) if is_volume else default_upsampler,
+            postprocessing=lambda values: values,
         )
         with torch.inference_mode(mode=False), torch.enable_grad():
             found = explain(batch, class_idx=class_index)
@@ -86,8 +99,8 @@ def saliency_map(
             weight.grad = gradient
         for module, mode in modes:
             module.training = mode
-    values = found.detach().float().cpu().numpy()[0, 0]
-    return _unit_range(values)
+    values = _unit_range(found.detach().float().cpu().numpy()[0, 0])
+    return contact_sheet(values.transpose(1, 2, 0)) if is_volume else values
 
 
 def faithfulness(

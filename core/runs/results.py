@@ -20,6 +20,7 @@ from core.base.progress import log
 from core.base.settings import read_plan_rows
 from core.base.tables import as_text
 from core.data.attempt import attempt
+from core.data.volumes import LEAST_SLICES, contact_sheet
 from core.errors import RunError
 from core.evaluation.characteristics import characteristics_of
 from core.evaluation.delivered import delivered_rates
@@ -197,7 +198,12 @@ def print_page(out: Path, *, pdf: bool) -> None:
 
 
 def visible(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Prepared pixels as a picture (H, W, 3) uint8 that a person can look at."""
+    """Prepared pixels as a picture (H, W, 3) uint8 that a person can look at.
+
+    A volume is a sheet of its slices.
+    """
+    if pixels.shape[2] >= LEAST_SLICES:
+        pixels = contact_sheet(pixels)[..., None]
     values = pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
     if values.dtype == np.uint8:
         return np.ascontiguousarray(values)

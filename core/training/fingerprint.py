@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.app import App, Manifest, Source, Task
 from core.base.machine import cores, detect, threads
 from core.base.outputs import write_bytes, write_json
 from core.base.tables import check_manifest, check_splits
 from core.cards.licence_terms import terms_of
 from core.data.audit import audit, image_facts_of, joined_groups, merge_duplicates
-from core.data.corrections import corrected
 from core.data.facts import measure_all
 from core.data.input_files import absolute_rows, stamps_of
-from core.data.recognition import index_with_cards
 from core.data.split import draw_split
+from core.data.training_data import chosen_task, index_and_cards
 from core.errors import ManifestError, RunError
 from core.runs.predictions import unit_columns
 from core.runs.results import read_json, read_table
@@ -32,21 +29,20 @@ from core.statistics.scores import encode
 from core.training.recipe import Facts
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+    from pathlib import Path
 
     import pandas as pd
 
+    from core.app import App, Manifest, Task
     from core.base.settings import Question
-    from core.cards.card import Card
     from core.data.moved_copies import Embed
 
 __all__ = [
     "INPUTS",
     "LOOKED",
     "RESUMING",
-    "chosen_task",
     "facts_of",
-    "index_for",
     "look",
     "named_by_app",
     "read_manifest",
@@ -86,7 +82,7 @@ def look(
     ``embed`` gives embeddings by which copies are found as well; see ``audit``.
     """
     task = chosen_task(app, question.task, question.label)
-    found, cards = _indexed(app, question, options)
+    found, cards = index_and_cards(app, question, options)
     found = named_by_app(app, found)
     check_manifest(found.table, labelled=True)
     check_splits(found.table)
@@ -189,42 +185,6 @@ def without_unreadable(table: pd.DataFrame, audited: Mapping[str, Any], task: Ta
         status=table["status"].where(~(ok & bad), "failed"),
         reason=table["reason"].where(~(ok & bad), table["image_id"].map(reasons)),
     )
-
-
-def index_for(app: App, question: Question, options: Mapping[str, Any]) -> Manifest:
-    """The data of a training, as they are now.
-
-    Raises:
-        ManifestError: they are not there, or cannot be used.
-    """
-    return _indexed(app, question, options)[0]
-
-
-def _indexed(
-    app: App, question: Question, options: Mapping[str, Any]
-) -> tuple[Manifest, Sequence[Card]]:
-    """The manifest and its cards."""
-    source = Source(
-        paths=(Path(question.data),),
-        labelled=True,
-        task=chosen_task(app, question.task, question.label),
-        label=question.label,
-        group=question.group,
-        allow_outside=question.allow_outside,
-        options=options,
-    )
-    found, cards = index_with_cards(app, source, question.card)
-    if question.corrections:
-        found = corrected(found, Path(question.corrections))
-    return found, cards
-
-
-def chosen_task(app: App, name: str | None, label: str | None) -> Task:
-    """The task asked for; a label column named alone keeps the kind of the first task."""
-    task = app.task(name)
-    if label is not None and label != task.label:
-        return replace(task, label=label)
-    return task
 
 
 def require_same_data(app: App, found: Manifest, before: pd.DataFrame, out: Path) -> None:

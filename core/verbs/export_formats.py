@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from core.base.outputs import write_json, write_text
 from core.cards.licence_terms import may_release, union_of_terms
 from core.data.prepared import full_scale
-from core.errors import RunError
+from core.errors import ConfigError, RunError
 from core.model.checkpoint import save_backbone
+from core.model.volume_backbone import is_volume_network
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,6 +65,9 @@ def _config(run: Run, member: Member, network: Network) -> dict[str, Any]:
     described: Mapping[str, Any] = member.network
     architecture = str(described["backbone"]).split(".", maxsplit=1)[0]
     channels = int(described["channels"])
+    if is_volume_network(architecture):
+        msg = f"timm has no 3-D networks, and this run is a {architecture}. Pass --format onnx."
+        raise ConfigError(msg)
     full = full_scale(str(described["dtype"]))
     width: Any = network.backbone.num_features
     return {

@@ -40,6 +40,7 @@ from core.report.verdict import use_words
 from core.runs.predictions import final_split
 from core.runs.results import read_json, read_table, write_table
 from core.runs.run import Run, load_run
+from core.verbs.neighbours import on_the_page, require_training_data
 from core.verbs.prediction_summary import LETTER, summarise, told_of
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Begun:
         doubt: what is done about inputs and units in doubt.
         asked: what the result depends on; two jobs are one where it is equal.
         again: where run and inputs lie and what was given, to begin once more elsewhere.
+        similar: training images shown beside each input on the page.
     """
 
     run: Run
@@ -74,6 +76,7 @@ class Begun:
     doubt: DoubtRule
     asked: dict[str, Any]
     again: dict[str, Any]
+    similar: int = 0
 
 
 def index_inputs(
@@ -100,6 +103,7 @@ def begin(
     allow_outside: bool = False,
     options: Mapping[str, Any] | None = None,
     doubt: DoubtRule | None = None,
+    similar: int = 0,
 ) -> Begun:
     """Load the run and list the inputs, which must lie apart from the outputs; see ``predict``.
 
@@ -107,6 +111,8 @@ def begin(
         ResightError: the run or the inputs must change.
     """
     require_apart(out, [*inputs, run_path])
+    if similar:
+        require_training_data(run_path)
     run, doubt = load_run(run_path), doubt or DoubtRule()
     own = resolve_options(run.app, "predict", options or {}, stored=run.options)
     found = index_inputs(run, inputs, own, allow_outside=allow_outside)
@@ -124,6 +130,7 @@ def begin(
         "inputs": stamps_of(rows),
         "options": {name: of_value(value) for name, value in sorted(own.items())},
         "doubt": asdict(doubt),
+        **({"similar": similar} if similar else {}),
     }
     again = {
         "run": str(run_path.resolve()),
@@ -131,7 +138,7 @@ def begin(
         "allow_outside": allow_outside,
         "options": plain_options(options or {}),
     }
-    return Begun(run, dict(own), checked, found, rows, doubt, asked, again)
+    return Begun(run, dict(own), checked, found, rows, doubt, asked, again, similar)
 
 
 def predict(
@@ -241,6 +248,7 @@ def complete(
             said,
             threshold=point.get("threshold"),
             thumbnails=thumbnails,
+            similar=on_the_page(run, scorer, rows, thumbnails, k=begun.similar),
         )
         write_json(out / "summary.json", summary)
         seal(out, without=(JOURNAL,))

@@ -21,12 +21,12 @@ from core.base.outputs import seal, write_json, write_text
 from core.base.settings import Question
 from core.data.input_files import absolute_rows, require_apart, with_paths
 from core.data.prepared import Form, Preparation, prepare_table, resize_to
+from core.data.training_data import chosen_task, index_for
 from core.errors import ConfigError, ImageError, ManifestError
 from core.report.depth_page import depth_html
 from core.statistics.scores import encode
 from core.training.depth_probe import probe_depths
 from core.training.depth_study import BATCH, DEPTHS, Course, steps_within, study
-from core.training.fingerprint import chosen_task, index_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -27,6 +27,7 @@ from core.data.label_map import in_words
 from core.data.loader import require_guard
 from core.data.prepared import Form, Preparation, prepare_table
 from core.data.split import draw_folds, draw_split
+from core.data.training_data import index_for
 from core.errors import ConfigError, ManifestError, ResightError
 from core.evaluation.attention_units import learned_unit
 from core.evaluation.failures import quality_words
@@ -43,7 +44,6 @@ from core.training.fingerprint import (
     INPUTS,
     LOOKED,
     facts_of,
-    index_for,
     look,
     read_manifest,
     require_same_data,
@@ -122,7 +122,7 @@ def train(
     asked = Question.model_validate({**question, "options": plain_options(own)})
     units_of(app, asked.rules)
     require_apart(out, [Path(asked.data)])
-    own_config = {**app.config, **app.task(asked.task).config}
+    own_config = _domain_settings(app, asked, own)
     wanted = {**TrainConfig().model_dump(), **own_config, **planned, **settings}
     job = Job("run", _asked(asked, own, {**planned, **settings}), begun_by="plan.yaml")
     crew = Crew.of(TrainConfig.model_validate(wanted))
@@ -186,6 +186,14 @@ def _forget(out: Path) -> None:
         (out / name).unlink(missing_ok=True)
 
 
+def _domain_settings(app: App, question: Question, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the app, of its task, and of what was asked of its own options."""
+    found = {**app.config, **app.task(question.task).config}
+    for option in app.options:
+        found |= option.settings.get(str(options.get(option.name)), {})
+    return found
+
+
 def _train(
     app: App,
     question: Question,
@@ -197,12 +205,14 @@ def _train(
     crew: Crew,
 ) -> None:
     """The steps, inside the claimed directory."""
-    domain = {**app.config, **app.task(question.task).config}
+    domain = _domain_settings(app, question, options)
     wanted = {**domain, **planned, **settings}
     start = {**TrainConfig().model_dump(include={"backbone", "weights"}), **wanted}
     weights = str(start["weights"])
-    # Random weights see no likeness that the audit itself does not.
-    embed = None if weights == "none" else frozen_embedding(str(start["backbone"]), weights)
+    backbone = str(start["backbone"])
+    # Random weights see no likeness that the audit itself does not, and 3-D ones no pictures.
+    sees_pictures = weights != "none" and ".medicalnet" not in backbone
+    embed = frozen_embedding(backbone, weights) if sees_pictures else None
     manifest, task, words = look(app, question, options, wanted, out, embed)
     torch.set_num_threads(int(words.get("threads", threads())))
     facts = facts_of(manifest, words["audit"], task, wanted)

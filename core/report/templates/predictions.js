@@ -1,7 +1,7 @@
 "use strict";
 // Shows the rows of a prediction a page at a time, and collects agreement and corrections.
 const all = JSON.parse(document.getElementById("data").textContent);
-const [ID, PATH, STATUS, REASON, DECISION, SCORES, UNFAMILIAR, QUALITY, PICTURE, PREDICTED, PART, DOUBT] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
+const [ID, PATH, STATUS, REASON, DECISION, SCORES, UNFAMILIAR, QUALITY, PICTURE, PREDICTED, PART, DOUBT, SIMILAR] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
 // A tile is found on its map by its row and column.
 const nameOf = (row) => row[PART] || row[PATH];
 const collator = new Intl.Collator("en", { numeric: true });
@@ -66,6 +66,19 @@ function picture(row) {
   return cell;
 }
 
+function alike(row) {
+  const list = make("ul", "", "alike");
+  for (const [file, title, near] of row[SIMILAR]) {
+    const item = make("li"), image = make("img");
+    image.src = all.folder + "/" + file;
+    image.alt = "Training image, " + title;
+    image.loading = "lazy";
+    item.append(image, make("span", `${title} ${near.toFixed(2)}`));
+    list.append(item);
+  }
+  return list;
+}
+
 function decision(row) {
   const told = row[DECISION] || row[PREDICTED];
   const cell = make("td", told ? titleOf(told) : isFailed(row) || !row[SCORES].length ? "none" : "none of the classes");
@@ -127,6 +140,7 @@ function draw() {
   body.replaceChildren(...rows.map((row) => {
     const line = make("tr"), file = make("th", nameOf(row));
     file.scope = "row";
+    if (row[SIMILAR].length) file.append(make("div", "most similar in training", "note"), alike(row));
     line.append(picture(row), file, decision(row), scores(row), marks(row), judgement(row));
     // On a phone a row is a card, and each cell says what it is.
     [...line.children].forEach((cell, i) => { cell.dataset.label = heads[i]; });
