@@ -531,4 +531,6 @@ def test_parts_that_look_alike_make_no_copy_of_their_files() -> None:
     assert exact == []
     # Pictures that are files stay as they are, however many are equal.
     many = [str(k) for k in range(80)]
-    assert of_whole_files([many], [], {name: name for name in many}) == ([many], [])
+    whole = {name: name for name in many}
+    assert of_whole_files([many], [], whole) == ([many], [])
+    assert of_whole_files([many], [], {**whole, **file}) == ([many], [])

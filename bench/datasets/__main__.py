@@ -87,7 +87,7 @@ def run(asked: Question, out: Path, flags: list[str]) -> None:
     command += ["--task", asked.task, "--out", str(out), *flags]
     log = out.with_name(f"{out.name}.log")
     log.parent.mkdir(parents=True, exist_ok=True)
-    start = time.monotonic()
+    start, is_resumed = time.monotonic(), out.exists()
     with log.open("w", encoding="utf-8") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
         _, status, used = os.wait4(process.pid, 0)
@@ -99,6 +99,8 @@ def run(asked: Question, out: Path, flags: list[str]) -> None:
         "memory_mb": used.ru_maxrss / 1024,
         "faults": used.ru_minflt,
         "exit_status": process.returncode,
+        # What the parts before used is not known.
+        "is_resumed": is_resumed,
     }
     out.with_name(f"{out.name}.{COST}").write_text(json.dumps(cost), encoding="utf-8")
 

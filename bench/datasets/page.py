@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,8 @@ def page(
         lines += ["Not trained:", "", *[f"- {words}" for words in absent], ""]
     if passed:
         lines += ["Folders that are no labelled images:", ""]
-        lines += [f"- {name}: {reason}" for name, reason in passed.items()]
+        # Without the place on the machine where this was run.
+        lines += [f"- {name}: {re.sub(r'/(?:[^/ :]+/)+', '', why)}" for name, why in passed.items()]
         lines += [""]
     if against is not None:
         lines += _against(runs, against, root)
@@ -101,7 +103,9 @@ def _rows(name: str, out: Path, notes: dict[str, int]) -> list[str]:
         cells += [row["title"], mark]
         cells += [_value(_row(metrics["probe"] or [], measure, about["unit"])), _value(row)]
         first = not lines
-        cells += [what, f"{cost['cpu_s']:,.0f}", f"{cost['memory_mb']:,.0f}"] if first else [""] * 3
+        part = " (last part of a resumed training)" if cost.get("is_resumed") else ""
+        used = [f"{cost['cpu_s']:,.0f}{part}", f"{cost['memory_mb']:,.0f}"]
+        cells += [what, *used] if first else [""] * 3
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 

@@ -126,7 +126,12 @@ def of_whole_files(
     if max(parts.values(), default=1) == 1:
         return [list(ids) for ids in exact], list(near)
     # What is the same in many files is a background.
-    sets = [ids for ids in exact if len({file[name] for name in ids}) <= _MOST_FILES]
+    sets = [
+        ids
+        for ids in exact
+        if len({file[name] for name in ids}) <= _MOST_FILES
+        or all(parts[file[name]] == 1 for name in ids)
+    ]
     same_pixels = [pair for ids in sets for pair in combinations(ids, 2)]
     shared: dict[tuple[str, str], set[str]] = defaultdict(set)
     for first, second in [*same_pixels, *((pair.first, pair.second) for pair in near)]:
