@@ -49,7 +49,7 @@ RUN case "$ACCELERATOR" in \
     cpu) sed 's/ *\\$//; /^ *--hash/d' requirements.lock > versions.txt \
       && uv pip install --only-binary :all: --torch-backend cpu --constraint versions.txt \
            --requirement pyproject.toml --extra dicom --extra geo --extra pdf --extra heic \
-           --extra export --extra volumes --extra cloud setuptools ;; \
+           --extra export --extra volumes --extra cloud --extra ray setuptools ;; \
     *) echo "ACCELERATOR is cpu or cuda, not '$ACCELERATOR'" >&2; exit 2 ;; \
     esac
 
