@@ -301,6 +301,26 @@ FOLDERS = (
         {"rust": 4, "healthy": 4},
     ),
     Case(
+        "versions of pictures without class folders",
+        folders("original", "augmented"),
+        says=("are called after versions of pictures", "--label-column folder"),
+    ),
+    Case(
+        "folders called after a split and a class at once",
+        folders("train_rust", "train_healthy", "test_rust", "test_healthy"),
+        says=("after a split and a class at once", "train/CLASS/ and test/CLASS/"),
+    ),
+    Case(
+        "the same, with the split behind or one letter for the class",
+        folders("trainA", "trainB", "testA", "testB"),
+        says=("after a split and a class at once",),
+    ),
+    Case(
+        "the parts in which a set is loaded down",
+        folders("part1", "part2", "images_003"),
+        says=("are called like times, places or numbers",),
+    ),
+    Case(
         "colour, grey and segmented versions of the same pictures",
         folders("color/a", "color/b", "grayscale/a", "grayscale/b"),
         says=("versions of the same pictures", "color"),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from core.base.words import quantity, without_marks
 from core.data.folder_words import (
+    glued_split,
     is_class_word,
     is_image_folder,
     is_mask_folder,
@@ -195,6 +196,7 @@ def _go_down(
             continue
         if wanted in {"folder", "parent"}:
             return
+        _refuse_glued(folder, names, known)
         if _is_passed_over(level, folder, names, known):
             continue
         _split_below(level)
@@ -377,6 +379,7 @@ def _is_passed_over(level: _Level, folder: Path, names: Counter[str], known: set
         _pass_over(level, names)
         return True
     if len(shared) < 2 or 2 * n_deep < len(level.parts):
+        _refuse_versions(folder, names, known)
         is_place = all(is_neutral(name, with_codes=False) for name in names)
         is_people = len(names) > 2 and all(map(is_person, names))
         if (is_place or is_people) and not level.tops and not known & set(map(same_name, names)):
@@ -397,6 +400,41 @@ def _is_passed_over(level: _Level, folder: Path, names: Counter[str], known: set
         raise ManifestError(_two_levels(folder, sorted(names), shared))
     _pass_over(level, names)
     return True
+
+
+def _refuse_glued(folder: Path, names: Collection[str], known: set[str]) -> None:
+    """Refuse folders that are called after a split and a class at once, as ``train_rust``.
+
+    Raises:
+        ManifestError: as classes they would hold training and test pictures of one thing apart.
+    """
+    splits = {glued_split(name) for name in names}
+    if len(splits) < 2 or "" in splits or known & set(map(same_name, names)):
+        return
+    msg = (
+        f"{readable(str(folder))}: its folders ({_few(sorted(names))}) are called after a split "
+        "and a class at once. Sort the images into train/CLASS/ and test/CLASS/, or add a table "
+        "with the columns path, label and split; if each folder is a class of its own, pass "
+        "--label-column folder."
+    )
+    raise ManifestError(msg)
+
+
+def _refuse_versions(folder: Path, names: Collection[str], known: set[str]) -> None:
+    """Refuse folders that are called after versions of pictures and hold no class folders.
+
+    Raises:
+        ManifestError: nothing says the class.
+    """
+    if not all(map(is_version, names)) or known & set(map(same_name, names)):
+        return
+    msg = (
+        f"{readable(str(folder))}: its folders ({_few(sorted(names))}) are called after versions "
+        "of pictures, and no class folders lie in them, so nothing says the class of an image. "
+        "Pass one of them with a table, or sort its images into one folder per class; if these "
+        "are classes, pass --label-column folder."
+    )
+    raise ManifestError(msg)
 
 
 def _pass_over(level: _Level, names: Collection[str]) -> None:

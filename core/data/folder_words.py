@@ -14,6 +14,7 @@ from core.base.words import without_marks
 
 __all__ = [
     "SPLIT_NAMES",
+    "glued_split",
     "is_class_word",
     "is_form",
     "is_image_folder",
@@ -80,7 +81,7 @@ _PLACES = (
     "centre|region|location|loc|area|orchard|greenhouse|tree|plant|leaf|batch|fold|part|flight|"
     "zone|country|state|district|village|lab|station|trial|replicate|rep|run|group|cohort|room|"
     "finca|fazenda|parcela|campo|hof|feld|champ|ferme|pat|subj|slide|roi|tile|scene|series|"
-    "collection|set|volume|box|folder|dir|user|team|grower|variety|cultivar|eye|side|hosp|krankenhaus|"
+    "collection|set|volume|box|image|img|picture|photo|data|archive|chunk|shard|folder|dir|user|team|grower|variety|cultivar|eye|side|hosp|krankenhaus|"
     "klinik|clinique|clinica|standort|sitio|lugar|saison|temporada|safra|jahr|annee|ano|anio|parcelle|"
     "acker|schlag|betrieb|granja|finca|patientin|paciente|inst|institution|unit|person"
 )
@@ -151,6 +152,22 @@ def split_word(name: str) -> str:
     # What is neither trained nor validated on is the test: "train_val" is all that trains.
     found = {"train"} if found == {"train", "val"} else found
     return found.pop() if len(found) == 1 and not rest else ""
+
+
+def glued_split(name: str) -> str:
+    """The split that begins or ends a name which says more; empty if none does.
+
+    >>> [glued_split(n) for n in ("train_rust", "rust-test", "trainA", "train", "train images")]
+    ['train', 'test', 'train', '', '']
+    >>> glued_split("strain_b"), glued_split("rust")
+    ('', '')
+    """
+    if split_word(name):
+        return ""
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", without_marks(name).strip())
+    words = re.sub(r"[\W\d_]+", " ", spaced.casefold()).split()
+    ends = [words[0], words[-1]] if len(words) > 1 else []
+    return next((SPLIT_NAMES[w] for w in ends if w in SPLIT_NAMES and w not in _SHORT), "")
 
 
 def is_mask_folder(name: str) -> bool:

@@ -21,6 +21,7 @@ from core.data.published_tables import (
     find,
     known_of,
     refuse_spreadsheet,
+    refuse_two_sets,
 )
 from core.data.scan import natural_key, readable
 from core.data.tables_in import plain
@@ -85,6 +86,8 @@ def index_published(
             )
             raise ManifestError(msg)
         return base
+    if source.labelled and not card and path.is_dir():
+        refuse_two_sets(found, known, place)
     layout, task = found.known.layout, source.task.name
     is_known = any(task in other.labels for other in layouts)
     is_own = _is_of_the_user(found, source) or not is_known
@@ -109,6 +112,8 @@ def index_published(
             "its data card says."
         )
         done = replace(done, table=done.table.assign(group=ids), group_rule=rule)
+    if source.labelled and found.sheets:
+        done = replace(done, notes=(*done.notes, *_passed_over(found, place)))
     done = replace(done, cards=(layout.card,) if layout.card else ())
     return layout.finish(done, source) if layout.finish else done
 
@@ -118,6 +123,20 @@ def _is_of_the_user(found: Published, source: Source) -> bool:
     is_label = source.label not in {None, "", source.task.label}
     named = (source.group, source.options.get("split-column"))
     return is_label or any(name and name != "none" and not found.has(str(name)) for name in named)
+
+
+def _passed_over(found: Published, place: Place) -> list[str]:
+    """Which tables of the folder were not read."""
+    read = {sheet.file for sheet in (*found.sheets, *([found.joined] if found.joined else []))}
+    left = [file for file in place.tables if file not in read]
+    if not left:
+        return []
+    names = ", ".join(readable(file.relative_to(place.folder).as_posix()) for file in left[:6])
+    more = f" and {len(left) - 6} more" if len(left) > 6 else ""
+    return [
+        f"{quantity(len(left), 'table')} not read, for labels come from {found.names}: "
+        f"{names}{more}."
+    ]
 
 
 def _of_folders(found: Published, source: Source, read: Callable[[Source], Manifest]) -> Manifest:

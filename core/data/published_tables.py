@@ -141,6 +141,37 @@ def find(all_known: Sequence[Known], place: Place) -> Published | None:
     return None
 
 
+def refuse_two_sets(found: Published, all_known: Sequence[Known], place: Place) -> None:
+    """Refuse a folder in which another folder holds another set, whose labels would be lost.
+
+    Raises:
+        ManifestError: both are named, and how to choose.
+    """
+
+    def top(file: Path) -> str:
+        parts = file.relative_to(place.folder).parts
+        return parts[0] if len(parts) > 1 else ""
+
+    mine = {top(sheet.file): sheet.file for sheet in found.sheets}
+    for other in all_known:
+        if other.tables == found.known.tables or "" in mine:
+            continue
+        for file in place.tables:
+            if (
+                top(file) not in {"", *mine}
+                and _is_called(file, other)
+                and _fits(file, other, place)
+            ):
+                first, second = place.folder / next(iter(mine)), place.folder / top(file)
+                msg = (
+                    f"{readable(str(place.folder))}: holds two published sets, "
+                    f"{found.known.title} in {readable(first.name)}/ and {other.title} in "
+                    f"{readable(second.name)}/, and labels of one would be lost. Pass one of the "
+                    f"folders: {readable(str(first))} or {readable(str(second))}."
+                )
+                raise ManifestError(msg)
+
+
 def _with_tables(known: Known, files: Sequence[Path], place: Place) -> Published:
     """A set with its tables; without its card if they are somebody's own in the same layout.
 

@@ -341,3 +341,15 @@ def test_the_real_photographs() -> None:
     assert found.cards == ("eyepacs",)
     assert (len(found.table), found.table["group"].nunique()) == (878, 439)
     assert set(labels(found).values()) == set("01234")
+
+
+def test_two_sets_side_by_side_are_a_question(tmp_path: Path) -> None:
+    eyepacs(tmp_path / "first")
+    aptos2019(tmp_path / "second")
+    source = Source(paths=(tmp_path,), labelled=True, task=APP.task())
+    with pytest.raises(ManifestError, match=r"two published sets, .*second/.*first"):
+        index_with_cards(APP, source, None)
+    for name, card in (("first", "eyepacs"), ("second", "aptos2019")):
+        found, cards = index_with_cards(APP, replace(source, paths=(tmp_path / name,)), None)
+        assert found.cards == (card,)
+        assert len(cards) == 1
