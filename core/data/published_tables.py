@@ -172,6 +172,10 @@ def refuse_two_sets(found: Published, all_known: Sequence[Known], place: Place) 
                 raise ManifestError(msg)
 
 
+# A column of row numbers, as pandas writes it, whose heading may be empty.
+_NUMBERS = re.compile(r"column_1|unnamed:_[\d.]+")
+
+
 def _with_tables(known: Known, files: Sequence[Path], place: Place) -> Published:
     """A set with its tables; without its card if they are somebody's own in the same layout.
 
@@ -181,7 +185,9 @@ def _with_tables(known: Known, files: Sequence[Path], place: Place) -> Published
     layout, sheets = known.layout, [place.sheet(file, known.layout.lines) for file in files]
     if layout.is_common and not place.card:
         own = {plain(c) for table in known.tables for c in (*table.columns, *table.further)}
-        if not all(_is_published(s.file, known) and s.headings <= own for s in sheets):
+        told = [{h for h in s.headings if not _NUMBERS.fullmatch(h)} for s in sheets]
+        places = all(_is_published(sheet.file, known) for sheet in sheets)
+        if not (places and all(headings <= own for headings in told)):
             title = f"Data laid out as {layout.card}"
             known = replace(known, layout=replace(layout, card="", note=""), title=title)
     if known.join is None:

@@ -259,12 +259,13 @@ def test_the_later_labels_of_eyepacs_are_its_test_set(tmp_path: Path) -> None:
     assert splits == {"1": "test", "10": "train", "13": "train", "15": "train", "16": "train"}
 
 
-def test_the_copy_of_eyepacs_with_two_tables_is_read_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("first", ["Unnamed: 0.1", ""])
+def test_the_copy_of_eyepacs_with_two_tables_is_read_once(tmp_path: Path, first: str) -> None:
     eyepacs(tmp_path)
     rows = (tmp_path / "trainLabels.csv").read_text().splitlines()[1:]
     more = [f"{i},{i},{row}" for i, row in enumerate(rows)]
     file = tmp_path / "trainLabels_cropped.csv"
-    table(file, "Unnamed: 0.1,Unnamed: 0,image,level", *more)
+    table(file, f"{first},Unnamed: 0,image,level", *more)
     found = look(tmp_path)
     # The row numbers that the copy adds are known: it is the set, and its terms travel.
     assert (len(labels(found)), found.cards) == (8, ("eyepacs",))
