@@ -10,6 +10,7 @@ Importing this module imports albumentations; ``images.augment`` is the way in.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import albumentations as A  # noqa: N812  (as its documentation)
@@ -58,6 +59,14 @@ class PictureOrVolume:
         if image.shape[2] < LEAST_SLICES:
             made: dict[str, Any] = self.pictures(image=image)
             return made
+        body = resize_to(image, self.size_px)[None].astype(np.float32)
+        self._volumes.set_random_state(seed=self.state)
+        changed = np.asarray(self._volumes(body))[0]
+        return {"image": np.clip(np.round(changed), 0, 255).astype(image.dtype)}
+
+    @cached_property
+    def _volumes(self) -> Any:
+        """The changes of a volume (1, H, W, D)."""
         # Only volumes need MONAI, which takes seconds to import.
         from monai.transforms.compose import Compose  # noqa: PLC0415
         from monai.transforms.intensity.array import (  # noqa: PLC0415
@@ -66,8 +75,7 @@ class PictureOrVolume:
         )
         from monai.transforms.spatial.array import RandAffine  # noqa: PLC0415
 
-        body = resize_to(image, self.size_px)[None].astype(np.float32)
-        steps = Compose(
+        return Compose(
             [
                 RandAffine(
                     prob=1,
@@ -82,9 +90,6 @@ class PictureOrVolume:
                 RandGaussianSmooth((0.3, 0.8), (0.3, 0.8), (0.3, 0.8), prob=0.1),
             ]
         )
-        steps.set_random_state(seed=self.state)
-        changed = np.asarray(steps(body))[0]
-        return {"image": np.clip(np.round(changed), 0, 255).astype(image.dtype)}
 
 
 def changes(size_px: tuple[int, int], symmetry: str) -> PictureOrVolume:

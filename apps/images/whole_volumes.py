@@ -46,6 +46,9 @@ DEPTH = 32
 # What a row says of how its volume is read.
 READING = ("window", "spacing", "foreground")
 
+# What the header of a picture, or of a file of several frames, says of its place.
+_PLANE = ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing")
+_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 # DICOM counts to the left and backwards, NIfTI and MONAI to the right and forwards.
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -224,13 +227,13 @@ def _open(file: Path) -> tuple[Any, bool]:
     from monai.data.meta_tensor import MetaTensor  # noqa: PLC0415
 
     if file.name.lower().endswith((".nii", ".nii.gz")):
-        import nibabel as nib  # noqa: PLC0415  (an extra)
         from monai.data.image_reader import NibabelReader  # noqa: PLC0415
 
         reader = NibabelReader()
-        header: Any = nib.load(file)
+        # The header alone: pixels are read once it is known that they fit.
+        header: Any = reader.read(file)
         refuse_unless_volume(file, np.broadcast_to(np.float32(0), header.shape[:3]))
-        values, meta = reader.get_data(reader.read(file))
+        values, meta = reader.get_data(header)
         # Of several moments or directions the first, as slices are taken of it.
         values = values.reshape((*values.shape[:3], -1))[..., 0].astype(np.float32)
         refuse_unless_volume(file, values)
@@ -261,12 +264,11 @@ def _dicom(file: Path) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]
     """(slice, row, column) of a file of several frames, or of its series; and the affine in RAS."""
     header = read_header(file)
     if header.frames > 1:
-        data = open_dicom(file)
-        places = _frame_planes(data, header.frames)
+        places = _frame_planes(open_dicom(file, tags=_GROUPS), header.frames)
         return np.asarray(stored(file), np.float32), _affine(places)
     near = sorted(other for other in file.parent.iterdir() if other.is_file() and is_dicom(other))
     files = [other for other in near if read_header(other).series == header.series]
-    placed = [(_plane(open_dicom(other)), other) for other in files]
+    placed = [(_plane(open_dicom(other, tags=_PLANE)), other) for other in files]
     if all(plane is not None for plane, _ in placed):
         first = placed[0][0]
         assert first is not None
@@ -282,10 +284,7 @@ _Plane = tuple["NDArray[np.float64]", "NDArray[np.float64]", "NDArray[np.float64
 
 def _plane(data: Any) -> _Plane | None:
     """Where a picture lies in the patient; None where the header does not say."""
-    found = [
-        np.asarray(numbers_in(data, name), dtype=np.float64)
-        for name in ("ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing")
-    ]
+    found = [np.asarray(numbers_in(data, name), dtype=np.float64) for name in _PLANE]
     if [len(values) for values in found] != [6, 3, 2]:
         return None
     return found[0], found[1], found[2]
@@ -295,8 +294,8 @@ def _frame_planes(data: Any, frames: int) -> list[_Plane | None]:
     """Where each frame of a file lies: what all share, and what each says of itself."""
     from pydicom.dataset import Dataset  # noqa: PLC0415  (an extra)
 
-    shared = (data.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    each = list(data.get("PerFrameFunctionalGroupsSequence") or [])
+    shared = (data.get(_GROUPS[0]) or [Dataset()])[0]
+    each = list(data.get(_GROUPS[1]) or [])
     planes = []
     for number in range(frames):
         one = Dataset()

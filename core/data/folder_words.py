@@ -140,13 +140,10 @@ def split_word(name: str) -> str:
     >>> split_word("train_val"), split_word("trainval_images")
     ('train', 'train')
     """
-    bare = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", bare.strip())
-    # Letters of any alphabet, so that a Chinese word beside a Latin one is not lost.
-    text = re.sub(r"[\W\d_]+", " ", spaced.casefold()).strip()
+    words = _words(name)
+    text = " ".join(words)
     if text in SPLIT_NAMES:
         return SPLIT_NAMES[text]
-    words = text.split()
     found = {SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES and word not in _SHORT}
     rest = [word for word in words if word not in SPLIT_NAMES and word not in _FILLERS]
     # What is neither trained nor validated on is the test: "train_val" is all that trains.
@@ -164,8 +161,7 @@ def glued_split(name: str) -> str:
     """
     if split_word(name):
         return ""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", without_marks(name).strip())
-    words = re.sub(r"[\W\d_]+", " ", spaced.casefold()).split()
+    words = _words(name)
     ends = [words[0], words[-1]] if len(words) > 1 else []
     return next((SPLIT_NAMES[w] for w in ends if w in SPLIT_NAMES and w not in _SHORT), "")
 
@@ -256,6 +252,14 @@ def mask_base(stem: str) -> str:
     behind = re.fullmatch(rf"(?i)(.+?)[ ._-]{words}(?:[ ._-]?\d+)?", stem)
     before = re.fullmatch(rf"(?i){words}[ ._-](.+)", stem)
     return behind[1] if behind else before[1] if before else ""
+
+
+def _words(name: str) -> list[str]:
+    """The words of a name, without accents, case and numbers: ``trainA`` is two."""
+    bare = "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", bare.strip())
+    # Letters of any alphabet, so that a Chinese word beside a Latin one is not lost.
+    return re.sub(r"[\W\d_]+", " ", spaced.casefold()).split()
 
 
 def _spaced(name: str) -> str:

@@ -148,21 +148,18 @@ def refuse_two_sets(found: Published, all_known: Sequence[Known], place: Place) 
         ManifestError: both are named, and how to choose.
     """
 
-    def top(file: Path) -> str:
-        parts = file.relative_to(place.folder).parts
-        return parts[0] if len(parts) > 1 else ""
+    def top(folder: Path) -> tuple[str, ...]:
+        return folder.relative_to(place.folder).parts[:1]
 
-    mine = {top(sheet.file): sheet.file for sheet in found.sheets}
+    folders = [sheet.file.parent for sheet in found.sheets] or [found.base or place.folder]
+    mine = {top(folder) for folder in folders}
     for other in all_known:
-        if other.tables == found.known.tables or "" in mine:
+        if other.tables == found.known.tables or () in mine:
             continue
         for file in place.tables:
-            if (
-                top(file) not in {"", *mine}
-                and _is_called(file, other)
-                and _fits(file, other, place)
-            ):
-                first, second = place.folder / next(iter(mine)), place.folder / top(file)
+            where = top(file.parent)
+            if where not in {(), *mine} and _is_called(file, other) and _fits(file, other, place):
+                first, second = (place.folder.joinpath(*parts) for parts in (min(mine), where))
                 msg = (
                     f"{readable(str(place.folder))}: holds two published sets, "
                     f"{found.known.title} in {readable(first.name)}/ and {other.title} in "
@@ -185,9 +182,8 @@ def _with_tables(known: Known, files: Sequence[Path], place: Place) -> Published
     layout, sheets = known.layout, [place.sheet(file, known.layout.lines) for file in files]
     if layout.is_common and not place.card:
         own = {plain(c) for table in known.tables for c in (*table.columns, *table.further)}
-        told = [{h for h in s.headings if not _NUMBERS.fullmatch(h)} for s in sheets]
-        places = all(_is_published(sheet.file, known) for sheet in sheets)
-        if not (places and all(headings <= own for headings in told)):
+        told = {h for s in sheets for h in s.headings if not _NUMBERS.fullmatch(h)}
+        if not (told <= own and all(_is_published(s.file, known) for s in sheets)):
             title = f"Data laid out as {layout.card}"
             known = replace(known, layout=replace(layout, card="", note=""), title=title)
     if known.join is None:

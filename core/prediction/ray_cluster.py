@@ -24,7 +24,7 @@ import threading
 import traceback
 import warnings
 import zlib
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,7 +154,7 @@ class Cluster:
             missing = dict.fromkeys(numbers)
             barren = 0
             works = False
-            with _connected(self.address) if missing else _nothing():
+            with _connected(self.address) if missing else nullcontext():
                 while missing and barren < BARREN_ROUNDS:
                     n = len(missing)
                     for number, said in self._round(rows, list(missing), is_first=not barren):
@@ -304,12 +304,6 @@ def _rows_of(rows: Sequence[dict[str, Any]], number: int) -> Sequence[dict[str, 
 def _packed(rows: Sequence[dict[str, Any]]) -> bytes:
     """Rows and what their files were when they were listed; paths need not be UTF-8."""
     return zlib.compress(pickle.dumps({"rows": list(rows), "stamps": stamps_of(rows)}), 1)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    """No cluster, where nothing is to be scored."""
-    yield
 
 
 @contextmanager

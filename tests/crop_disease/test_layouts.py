@@ -11,9 +11,12 @@ import pytest
 from PIL import Image
 
 from apps.crop_disease import APP
+from apps.crop_disease.layouts import LAYOUTS
 from core.app import Source
 from core.base.tables import check_manifest, check_splits
 from core.cards.card import all_cards
+from core.data.layouts import Published
+from core.data.published_tables import Place, known_of, refuse_two_sets
 from core.data.recognition import index_with_cards
 from core.errors import ConfigError, ManifestError
 
@@ -329,3 +332,14 @@ def test_the_real_coffee_leaves() -> None:
     assert set("|".join(labels(many).values()).split("|")) == {
         *("", "miner", "rust", "phoma", "cercospora")
     }
+
+
+def test_a_set_of_class_folders_beside_one_with_a_table_is_a_question(tmp_path: Path) -> None:
+    plantvillage(tmp_path)
+    cassava2020(tmp_path / "cassava")
+    known = {layout.card: known_of(layout) for layout in LAYOUTS}
+    place = Place(tmp_path, frozenset({".jpg"}), "")
+    base = tmp_path / "raw" / "color"
+    found = Published(known["plantvillage"], tmp_path, (), base=base)
+    with pytest.raises(ManifestError, match=r"in raw/ and .*in cassava/"):
+        refuse_two_sets(found, [known["cassava2020"]], place)
