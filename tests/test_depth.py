@@ -14,6 +14,7 @@ from core.cli.main import build
 from core.model.depth_twins import gradient_norms, small_network
 from core.model.residual_networks import COUNTS, count, families, family_of
 from core.report.depth_page import depth_html, short_answer
+from core.training import depth_study
 from core.training.depth_study import study
 from core.verbs.ensemble_choice import choose
 
@@ -88,8 +89,18 @@ def test_page_says_what_the_numbers_say() -> None:
     said = short_answer(plain, 0.5).replace("\xa0", " ")
     assert "With 14 layers the residual network ends at 15 % training error" in said
     assert "plain twin at 40 %, higher in the one seed that was run" in said
-    assert "deeper plain network is worse" in said
-    about = {"n": 40, "title": "noise", "size_px": [12, 12], "steps": 6, "batch": 32, "seeds": 1}
+    assert "With 14 layers the plain network ends higher in the one seed" in said
+    assert "guessing is wrong on 50 %" in said.lower()
+    assert "Hardly better" not in said
+    probed = [
+        {"name": name, "accuracy": right, "seconds_per_image": seconds}
+        for name, right, seconds in (("resnet18", 0.8, 0.02), ("resnet50", 0.84, 0.05))
+    ]
+    told = short_answer(plain, 0.42, probed).replace("\xa0", " ")
+    assert "Hardly better than guessing: plain-14." in told
+    assert "resnet50 is right on 84 % of the images and resnet18 on 80 %, at 2.5 times" in told
+    assert "does not tell them apart" in short_answer(plain, 0.05)
+    about = {"n": 40, "size_px": [12, 12], "steps": 6, "batch": 32, "seeds": 1}
     page = depth_html(
         {
             **about,
@@ -144,3 +155,13 @@ def test_greedy_selection_keeps_what_adds_and_drops_noise() -> None:
     assert found.order[0] in {0, 1}
     assert set(found.order[: found.kept]) == {0, 1}
     assert found.path[1] < found.path[0]
+
+
+def test_a_rare_class_is_seen_as_often_as_a_common_one() -> None:
+    y = np.array([0] * 97 + [2] * 3)
+    drawn = np.concatenate(list(depth_study._batches(y, 6, seed=0)))
+    assert len(drawn) == 6 * depth_study.BATCH
+    assert np.bincount(y[drawn]).tolist() == [96, 0, 96]
+    # Each image of a class comes before one of it comes again.
+    assert len(set(drawn[y[drawn] == 0].tolist())) == 96
+    assert np.bincount(drawn)[97:].tolist() == [32, 32, 32]

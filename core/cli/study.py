@@ -76,5 +76,5 @@ def depth(
         if result["left_out"]:
             say(f"no weights on this machine: {', '.join(result['left_out'])}")
         say()
-        say(short_answer(result["courses"], result["chance"]))
+        say(short_answer(result["courses"], result["chance"], result["probed"]))
         say(f"open {place / 'depth.html'}")

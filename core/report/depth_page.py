@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["depth_html", "error_table", "gradient_table", "short_answer"]
 
+# A network whose error is not lower than guessing by this share has not learned to be compared.
+LEARNED = 0.1
 SOURCES = (
     "He, Zhang, Ren and Sun 2016, Deep Residual Learning for Image Recognition (arXiv 1512.03385): "
     "deeper plain networks have the higher training error. Veit, Wilber and Belongie 2016, "
@@ -50,19 +52,19 @@ def depth_html(content: Mapping[str, Any]) -> str:
 
     Args:
         content: of ``depth.json``: ``courses``, ``probed``, ``n``, ``size_px``, ``steps``,
-            ``seeds``, ``chance``, ``title``, ``seconds``, ``left_out``.
+            ``seeds``, ``chance``, ``seconds``, ``left_out``.
     """
     courses = content["courses"]
     rows, columns = content["size_px"]
     lead = (
-        f"{content['n']:,} images of {content['title']} at {rows} x {columns} pixels, "
-        f"{content['steps']} steps of {content['batch']} images, "
+        f"{content['n']:,} images at {rows} x {columns} pixels, "
+        f"{content['steps']} steps of {content['batch']} images, equally many of each class, "
         f"{quantity(content['seeds'], 'seed')}. "
         "Training error, not accuracy: whether a network can be trained at all is asked here, not "
         f"how good it is. Computed in {content['seconds'] / 60:.1f} minutes of processor time."
     )
     first: list[Block] = [
-        Text(short_answer(courses, content["chance"]), tone="verdict"),
+        Text(short_answer(courses, content["chance"], content["probed"]), tone="verdict"),
         _error_figure(courses, content["chance"]),
         Table(
             frame=error_table(courses),
@@ -114,36 +116,56 @@ def _last(courses: Sequence[Mapping[str, Any]]) -> list[float]:
     return [course["parts"][-1] for course in courses]
 
 
-def short_answer(courses: Sequence[Mapping[str, Any]], chance: float) -> str:
-    """The result in two or three sentences, from the numbers alone.
+def short_answer(
+    courses: Sequence[Mapping[str, Any]], chance: float, probed: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """The result in a few sentences, from the numbers alone.
 
     Args:
         courses: of every network and seed.
-        chance: error of naming the largest class always.
+        chance: error of guessing.
+        probed: networks of full size, shallow first.
     """
     named = _by_name(courses)
     depths = sorted({course["depth"] for course in courses})
     said = []
     for depth in depths:
         residual, plain = _last(named[f"ResNet-{depth}"]), _last(named[f"plain-{depth}"])
-        gaps = [p - r for r, p in zip(residual, plain, strict=True)]
-        every = (
-            ("in every seed" if len(gaps) > 1 else "in the one seed that was run")
-            if min(gaps) > 0
-            else f"in {sum(gap > 0 for gap in gaps)} of {len(gaps)} seeds"
-        )
         said.append(
             f"With {depth} layers the residual network ends at {percent(float(np.mean(residual)))} "
-            f"training error and its plain twin at {percent(float(np.mean(plain)))}, higher "
-            f"{every}."
+            f"training error and its plain twin at {percent(float(np.mean(plain)))}, "
+            f"{_in_seeds(plain, residual)}."
         )
-    shallow, deep = (float(np.mean(_last(named[f"plain-{d}"]))) for d in (depths[0], depths[-1]))
+    shallow, deep = (_last(named[f"plain-{depth}"]) for depth in (depths[0], depths[-1]))
     said.append(
-        f"The deeper plain network is {'worse' if deep > shallow else 'no worse'} than the "
-        f"shallower one on the images it is trained on; always naming the largest class would be "
-        f"wrong on {percent(chance)}."
+        f"With {depths[-1]} layers the plain network ends {_in_seeds(deep, shallow)} than with "
+        f"{depths[0]}. Guessing is wrong on {percent(chance)}."
     )
+    stuck = [n for n in named if float(np.mean(_last(named[n]))) > (1 - LEARNED) * chance]
+    if len(stuck) == len(named):
+        said.append(
+            "No network learned much more than guessing, so this does not tell them apart: give "
+            "them more steps (--minutes, --steps)."
+        )
+    elif stuck:
+        said.append(f"Hardly better than guessing: {', '.join(stuck)}.")
+    if len(probed) > 1:
+        first, last = probed[0], probed[-1]
+        times = last["seconds_per_image"] / first["seconds_per_image"]
+        said.append(
+            f"At full size, pretrained and probed, {last['name']} is right on "
+            f"{percent(last['accuracy'])} of the images and {first['name']} on "
+            f"{percent(first['accuracy'])}, at {times:.1f} times the time."
+        )
     return " ".join(said)
+
+
+def _in_seeds(these: Sequence[float], those: Sequence[float]) -> str:
+    """In how many seeds one error is higher than the other."""
+    higher = sum(a > b for a, b in zip(these, those, strict=True))
+    if higher == len(these):
+        return "higher in every seed" if higher > 1 else "higher in the one seed that was run"
+    return f"higher in {higher} of {quantity(len(these), 'seed')}"
 
 
 def error_table(courses: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -215,7 +237,7 @@ def _error_figure(courses: Sequence[Mapping[str, Any]], chance: float) -> Figure
         axes.fill_between(x, parts.min(axis=0), parts.max(axis=0), color=look["color"], alpha=0.14)
         axes.plot(x, parts.mean(axis=0), label=name, **look)
         data += [(name, int(s), float(v)) for s, v in zip(x, parts.mean(axis=0), strict=True)]
-    axes.axhline(chance, color="#55585c", linewidth=0.8, label="largest class")
+    axes.axhline(chance, color="#55585c", linewidth=0.8, label="guessing")
     axes.set(xlabel="steps", ylabel="training error", ylim=(0, 1))
     axes.yaxis.set_major_formatter(as_percent)
     axes.grid()
@@ -266,7 +288,7 @@ def _full_size(content: Mapping[str, Any]) -> list[Block]:
                 "Accuracy of a probe": f"{percent(entry['accuracy'])} "
                 f"({percent(entry['low'])} to {percent(entry['high'])})",
                 "Against the one before": entry["difference"],
-                "CPU ms per image": f"{1000 * entry['seconds_per_image']:.0f}",
+                "ms per image": f"{1000 * entry['seconds_per_image']:.0f}",
                 "Million parameters": f"{entry['params_m']:.1f}",
                 "Weights": entry["weights"],
             }
@@ -280,7 +302,7 @@ def _full_size(content: Mapping[str, Any]) -> list[Block]:
                 note=f"{n:,} images at {side[0]} x {side[1]} pixels, classified by folds of whole "
                 "groups; 95 % intervals over groups. Pretraining differs between files of weights, "
                 "so a difference is one of network and weights together.",
-                numeric=("CPU ms per image", "Million parameters"),
+                numeric=("ms per image", "Million parameters"),
             )
         )
     if left_out:

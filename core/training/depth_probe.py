@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from core.base.machine import pick_device
 from core.base.progress import track
 from core.errors import WeightsError
 from core.model.backbone import create_backbone
@@ -24,11 +25,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+    from torch import nn
+
+    from core.model.backbone import LoadedWeights
 
 __all__ = ["FULL_SIZE", "probe_depths"]
 
-# With a graphics processor the deepest joins them.
 FULL_SIZE = ("resnet18", "resnet34", "resnet50", "resnet101")
+# For a processor alone this one is left out.
+DEEPEST = "resnet152"
 BATCH = 16
 
 
@@ -38,7 +43,7 @@ def probe_depths(
     groups: NDArray[np.object_],
     *,
     n_classes: int,
-    names: Sequence[str] = FULL_SIZE,
+    names: Sequence[str] | None = None,
     folder: Path | None = None,
     seed: int = 0,
 ) -> tuple[list[dict[str, Any]], list[str]]:
@@ -49,13 +54,17 @@ def probe_depths(
         y: (N,) class indices.
         groups: (N,) what may not straddle a fold.
         n_classes: K.
-        names: of networks, shallow first.
+        names: of networks, shallow first; by default ResNet-18 to -101, and -152 where there
+            is an accelerator.
         folder: with ``NAME.safetensors`` files; the hub's cache where it has none.
         seed: of the folds.
 
     Returns:
         one entry per network, and the names of those without weights.
     """
+    device = pick_device()
+    if names is None:
+        names = FULL_SIZE if device.type == "cpu" else (*FULL_SIZE, DEEPEST)
     entries: list[dict[str, Any]] = []
     left_out = []
     before: NDArray[np.float64] | None = None
@@ -67,7 +76,7 @@ def probe_depths(
         except WeightsError:
             left_out.append(name)
             continue
-        features, seconds = _features(backbone.eval(), pixels, loaded.mean, loaded.std)
+        features, seconds = _features(backbone.eval().to(device), pixels, loaded)
         probe = fit_probe(features, y, groups, link="softmax", n_classes=n_classes, seed=seed)
         right = (probe.out_of_fold.argmax(axis=1) == y).astype(np.float64)
         interval = cluster_proportion(right, groups, scale="wilson")
@@ -90,20 +99,27 @@ def probe_depths(
 
 
 def _features(
-    backbone: Any, pixels: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]
+    backbone: nn.Module, pixels: NDArray[np.uint8], loaded: LoadedWeights
 ) -> tuple[NDArray[np.float32], float]:
-    """(N, D) average of the last stage, and the processor seconds of computing it."""
+    """(N, D) average of the last stage, and the seconds of computing it.
+
+    Of processor time where a processor computes, else by the clock.
+    """
+    device = next(backbone.parameters()).device
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
     scale = SCALES[pixels.dtype.name]
-    middle, spread = (torch.tensor(v).view(1, -1, 1, 1) * scale for v in (mean, std))
+    middle, spread = (
+        torch.tensor(v, device=device).view(1, -1, 1, 1) * scale for v in (loaded.mean, loaded.std)
+    )
     parts = []
-    begun = time.process_time()
+    begun = clock()
     with track("features", len(pixels)) as advance, torch.inference_mode():
         for start in range(0, len(pixels), BATCH):
-            block = torch.from_numpy(pixels[start : start + BATCH]).float()
+            block = torch.from_numpy(pixels[start : start + BATCH]).to(device).float()
             maps = backbone.forward_features((block - middle) / spread)
-            parts.append(maps.mean(dim=(2, 3)).numpy())
+            parts.append(maps.mean(dim=(2, 3)).cpu().numpy())
             advance(len(block))
-    return np.concatenate(parts), time.process_time() - begun
+    return np.concatenate(parts), clock() - begun
 
 
 def _difference(

@@ -1,10 +1,11 @@
 """Does depth help, and do shortcuts? Small residual and plain networks on the user's images.
 
-Every network sees the same batches in the same order at the same learning rate; what is
-compared is the error on the images it is trained on, because degradation is a failure to
-train and not to generalise. Beside it stands the norm of the gradient, stage by stage, at the
-start and on the way. With BatchNorm a deep plain network's gradient grows towards its first
-layers at the start; without normalisation it would vanish.
+Every network sees the same batches in the same order at the same learning rate, with equally
+many images of each class, so that guessing is wrong on 1 - 1 / K of them. What is compared is
+the error on the images it is trained on, because degradation is a failure to train and not to
+generalise. Beside it stands the norm of the gradient, stage by stage, at the start and on the
+way. With BatchNorm a deep plain network's gradient grows towards its first layers at the
+start; without normalisation it would vanish.
 
 Sources: He et al. 2016 (arXiv:1512.03385); Balduzzi et al. 2017, "The Shattered Gradients
 Problem" (arXiv:1702.08591); Yang et al. 2019, "A Mean Field Theory of Batch Normalization"
@@ -136,7 +137,7 @@ def _train(
     optimiser = torch.optim.SGD(network.parameters(), lr=RATE, weight_decay=1e-4)
     begun, wrong, gradient = time.process_time(), [], []
     looked = set(np.linspace(0, steps - 1, PARTS + 1).astype(int).tolist())
-    for step, rows in enumerate(_batches(len(y), steps, seed)):
+    for step, rows in enumerate(_batches(y, steps, seed)):
         target = torch.from_numpy(y[rows])
         logits = network(torch.from_numpy(pixels[rows]))
         optimiser.zero_grad()
@@ -149,12 +150,20 @@ def _train(
     return Course(depth, is_plain, seed, np.array(wrong), tuple(gradient), spent)
 
 
-def _batches(n: int, steps: int, seed: int) -> Iterator[NDArray[np.int_]]:
-    """Batches in an order that depends on the seed alone, the same for every network."""
+def _batches(y: NDArray[np.int_], steps: int, seed: int) -> Iterator[NDArray[np.int_]]:
+    """Batches with equally many of each class, the same for every network of a seed.
+
+    Where one class is most of the images a network that always names it is seldom wrong, and
+    whether it learns would not be seen.
+    """
     rng = np.random.default_rng(seed)
-    order: list[int] = []
-    for _ in range(steps):
-        while len(order) < min(BATCH, n):
-            order += rng.permutation(n).tolist()
-        yield np.array(order[:BATCH])
-        order = order[BATCH:]
+    members = [np.flatnonzero(y == value) for value in np.unique(y)]
+    waiting: list[list[int]] = [[] for _ in members]
+    for step in range(steps):
+        batch = []
+        for place in range(step * BATCH, (step + 1) * BATCH):
+            queue, own = waiting[place % len(members)], members[place % len(members)]
+            if not queue:
+                queue += rng.permutation(own).tolist()
+            batch.append(queue.pop())
+        yield np.array(batch)

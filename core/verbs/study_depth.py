@@ -162,10 +162,9 @@ def _studied(found: _Data, choice: DepthChoice) -> dict[str, Any]:
             folder=choice.weights_folder,
         )
     return {
-        "title": found.app.title.lower(),
         "n": len(y),
         "classes": list(found.task.classes),
-        "chance": 1 - float(np.bincount(y, minlength=n_classes).max()) / len(y),
+        "chance": 1 - 1 / len(np.unique(y)),
         "size_px": list(small),
         "steps": steps,
         "batch": BATCH,
