@@ -8,6 +8,7 @@
 #   make wheel-check               a wheel, installed elsewhere: the demo of each app
 #   make faults N=20               faults at so many file operations of each command, or at all
 #   make fuzz N=5000               so many drawn inputs of each kind; else 100,000
+#   make mutants MODULE=core.data.split   how many breaks of a module its tests see
 #   make docs                      the documentation as a site, in site/
 #   make bench                     the comparisons in bench/, or ARGS=NAME
 #   make lock                      resolve pyproject.toml anew; ARGS=--upgrade moves every pin
@@ -27,7 +28,7 @@ RUN = $(if $(findstring True,$(RUNS)),"$(PYTHON)",$(error $(or $(PYTHON:%=% is n
 UNIVERSAL = --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
   --no-emit-index-url --no-emit-find-links --quiet
 
-.PHONY: help install demo test test-slow check matrix wheel-check faults fuzz docs bench lock clean
+.PHONY: help install demo test test-slow check matrix wheel-check faults fuzz mutants docs bench lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -41,8 +42,8 @@ check: install
 	.venv/bin/mypy
 	.venv/bin/pytest -q tests/test_architecture.py tests/test_docs.py
 
-matrix wheel-check: install
-	.venv/bin/python .ci/$(subst -,_,$@).py $(ARGS)
+matrix wheel-check mutants: install
+	.venv/bin/python .ci/$(subst -,_,$@).py $(MODULE) $(ARGS)
 
 faults: install
 	RESIGHT_FAULTS=$(or $(N),all) .venv/bin/pytest -q -s -n 0 tests/test_faults.py $(ARGS)
@@ -63,5 +64,5 @@ lock: install
 	.venv/bin/uv pip compile core/prediction/light.in -c requirements.lock $(UNIVERSAL) $(ARGS) -o core/prediction/requirements.txt
 
 clean:
-	rm -rf .venv .venv.lock build dist demo site mutants *.egg-info .*_cache .hypothesis
+	rm -rf .venv .venv.lock build dist demo site .mutants *.egg-info .*_cache .hypothesis
 	find core apps tests bench -name __pycache__ -prune -exec rm -rf {} +

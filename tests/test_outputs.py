@@ -21,6 +21,7 @@ from core.base.outputs import (
     recorded_files,
     replace_sealed,
     seal,
+    sha256_file,
     settle,
     unseal,
     write_bytes,
@@ -232,3 +233,9 @@ def test_a_replacement_that_stops_midway_leaves_a_complete_directory(
     assert set(recorded_files(tmp_path)) == {"a.txt", "b.txt"}
     with claim(tmp_path):
         assert (tmp_path / "a.txt").read_text() == "old"
+
+
+def test_a_file_that_cannot_be_read_ends_in_a_sentence(tmp_path: Path) -> None:
+    # As a failing disk would; a run's weights are read before its output is opened.
+    with pytest.raises(OutputError, match="cannot be read .* Look at its permissions"):
+        sha256_file(tmp_path)

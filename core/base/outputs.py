@@ -121,9 +121,17 @@ def json_bytes(content: Any) -> bytes:
 
 
 def sha256_file(path: Path) -> str:
-    """Hex sha256 of a file's bytes."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """Hex sha256 of a file's bytes.
+
+    Raises:
+        OutputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        msg = f"{path}: cannot be read ({error.strerror}). Look at its permissions and the disk."
+        raise OutputError(msg) from error
 
 
 def seal(directory: Path, *, without: Collection[str] = ()) -> None:
