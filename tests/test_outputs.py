@@ -21,8 +21,8 @@ from core.base.outputs import (
     recorded_files,
     replace_sealed,
     seal,
-    sha256_file,
     settle,
+    sha256_file,
     unseal,
     write_bytes,
     write_json,
@@ -237,5 +237,5 @@ def test_a_replacement_that_stops_midway_leaves_a_complete_directory(
 
 def test_a_file_that_cannot_be_read_ends_in_a_sentence(tmp_path: Path) -> None:
     # As a failing disk would; a run's weights are read before its output is opened.
-    with pytest.raises(OutputError, match="cannot be read .* Look at its permissions"):
+    with pytest.raises(OutputError, match=r"cannot be read .* Look at its permissions"):
         sha256_file(tmp_path)
