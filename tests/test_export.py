@@ -32,8 +32,8 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
 OLD = Path(__file__).parent / "fixtures" / "run_of_0_1"
-# What a light environment does not have.
-HEAVY = "torch monai timm pytorch_lightning lightning sklearn albumentations torchvision"
+# What a light environment does not have, and scipy, whose loading a start does without.
+HEAVY = "scipy torch monai timm pytorch_lightning lightning sklearn albumentations torchvision"
 WITHOUT_TORCH = textwrap.dedent(
     f"""
     import sys

@@ -43,7 +43,8 @@ from core.data.split import draw_split
 from core.data.tables_in import read_cells
 from core.errors import ConfigError, ManifestError, OutputError, ResightError, RunError
 from core.model.tracking import loggers
-from core.runs.results import decorations, read_table, write_table
+from core.runs.results import decorations
+from core.runs.table_files import read_table, write_table
 from core.training.fingerprint import RESUMING, named_by_app, without_unreadable
 from core.training.finish import remove_resume_points
 from core.verbs.check import check

@@ -17,7 +17,7 @@ from core.base.outputs import recorded_files
 from core.errors import ConfigError, RunError
 from core.prediction.journal import JOURNAL, block_text, stream_through, write_journal
 from core.prediction.ray_cluster import LOST, require_ray
-from core.runs.results import read_table
+from core.runs.table_files import read_table
 from core.verbs.export import export
 from core.verbs.predict import predict
 from core.verbs.train import train

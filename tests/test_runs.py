@@ -22,9 +22,9 @@ from core.data.scored_tables import read_foreign
 from core.errors import ConfigError, LeakageError, OutputError
 from core.evaluation.delivered import delivered_rates
 from core.evaluation.summary import summarise
-from core.runs.results import write_table
 from core.runs.run import load_run, task_from_dict
 from core.runs.run_metrics import compute_metrics
+from core.runs.table_files import write_table
 from core.statistics.operating_points import choose_threshold
 from core.verbs.compare import compare
 from core.verbs.ensemble import ensemble

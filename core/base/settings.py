@@ -33,7 +33,8 @@ Side = Annotated[int, Field(ge=16, le=8192)]
 class TrainConfig(BaseModel):
     """Every number a training depends on."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Compiled when it is first used: a prediction reads no settings.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     preset: Literal["probe", "fast", "default", "best"] = Field(
         "default", description="probe: frozen features only; fast; default; best: slow and thorough"
@@ -134,7 +135,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 class Question(BaseModel):
     """What was asked of which data: the part of a plan that is not a number of the training."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     app: str
     data: str
@@ -151,7 +152,7 @@ class Question(BaseModel):
 class Plan(BaseModel):
     """A question, the settings that answer it, and why each has its value."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     question: Question
     config: TrainConfig

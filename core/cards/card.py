@@ -80,7 +80,8 @@ Condition = Literal[
 class _Part(BaseModel):
     """A part of a card: nothing in it is ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Compiled when a card is first read.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Counts(_Part):

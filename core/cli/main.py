@@ -15,7 +15,7 @@ from typing import Any
 import typer
 import typer.core
 
-from core.base.machine import sleeping_threads
+from core.base.machine import seldom_collected, sleeping_threads
 from core.base.versions import versions
 from core.cli import (
     apps,
@@ -132,6 +132,7 @@ def main() -> None:
     ):
         os.environ.setdefault(name, "1")
     sleeping_threads()
+    seldom_collected()
     for stream in (sys.stdout, sys.stderr):
         # A file name that is not UTF-8 must not end a run.
         if isinstance(stream, io.TextIOWrapper):

@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["LEAST_SLICES", "MOST_SLICES", "contact_sheet"]
+__all__ = ["LEAST_SLICES", "MOST_SLICES", "contact_sheet", "visible"]
 
 # Channels from which an image is a volume; instruments of fewer bands are cameras.
 LEAST_SLICES = 16
@@ -41,3 +41,18 @@ def contact_sheet(volume: NDArray[Any]) -> NDArray[Any]:
     slices = [volume[:, :, place] for place in places]
     rows = [np.hstack(slices[start : start + side]) for start in range(0, _SHOWN, side)]
     return np.vstack(rows)
+
+
+def visible(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """Prepared pixels as a picture (H, W, 3) uint8 that a person can look at.
+
+    A volume is a sheet of its slices.
+    """
+    if pixels.shape[2] >= LEAST_SLICES:
+        pixels = contact_sheet(pixels)[..., None]
+    values = pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
+    if values.dtype == np.uint8:
+        return np.ascontiguousarray(values)
+    values = values.astype(np.float64)
+    low, high = np.percentile(values, [0.5, 99.5])
+    return np.asarray(np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255, dtype=np.uint8)

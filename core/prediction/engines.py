@@ -136,9 +136,8 @@ class OnnxRuntime(_Exported):
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         try:
-            # By its bytes: a folder above it need not be UTF-8, which the package asks of a path.
             self._session = onnxruntime.InferenceSession(
-                path.read_bytes(), options, providers=["CPUExecutionProvider"]
+                _path_or_bytes(path), options, providers=["CPUExecutionProvider"]
             )
         # The package raises a class of its own for each fault of a file.
         except Exception as error:
@@ -242,6 +241,19 @@ def open_engine(path: Path, *, engine: str, precision: str, threads: int | None 
     if engine == "ort":
         return OnnxRuntime(path, threads=n)
     return OpenVino(path, precision=precision, threads=n)
+
+
+def _path_or_bytes(path: Path) -> str | bytes:
+    """The path of a file, or its content where a folder above it is not UTF-8.
+
+    The package asks UTF-8 of a path; a content is held twice while it is loaded.
+    """
+    text = str(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return path.read_bytes()
+    return text
 
 
 def _unreadable(path: Path, error: Exception) -> RunError:

@@ -16,12 +16,11 @@ import pandas as pd
 
 from core.base.machine import readers
 from core.data.prepared import Preparation, prepare_one, resize_to, store_size
-from core.data.volumes import LEAST_SLICES
+from core.data.volumes import LEAST_SLICES, visible
 from core.evaluation.copies import CONTENT, PICTURE, compares_pictures, written
 from core.prediction.exported import open_members
 from core.prediction.journal import block_text, blocks_of
 from core.runs.predictions import predictions_of
-from core.runs.results import visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

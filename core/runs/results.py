@@ -6,7 +6,6 @@ of new data and a report on a table from elsewhere look the same on disk.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,23 +13,18 @@ import numpy as np
 import pandas as pd
 
 from core.app import ReportContext
-from core.base import parsing
-from core.base.outputs import seal, write_bytes, write_json, write_text
+from core.base.outputs import seal, write_json
 from core.base.progress import log
 from core.base.settings import read_plan_rows
-from core.base.tables import as_text
 from core.data.attempt import attempt
-from core.data.volumes import LEAST_SLICES, contact_sheet
-from core.errors import RunError
 from core.evaluation.characteristics import characteristics_of
 from core.evaluation.delivered import delivered_rates
 from core.evaluation.verdicts import verdicts
 from core.report.page import write_report
 from core.report.pdf import write_pdf
-from core.runs.predictions import csv_text
+from core.runs.table_files import read_json, write_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -40,54 +34,10 @@ if TYPE_CHECKING:
 __all__ = [
     "Look",
     "print_page",
-    "read_json",
-    "read_table",
-    "visible",
     "write_evaluation",
-    "write_table",
 ]
 
 Look = Callable[[str], "NDArray[Any]"]
-
-
-def write_table(stem: Path, table: pd.DataFrame) -> None:
-    """A table as Parquet, for programs, and as CSV, for people.
-
-    Where no class was decided (a skipped or failed image, a row without any of several
-    labels) the name is the empty string in both, never a missing value, which pandas reads
-    back as a number.
-    """
-    named = [name for name in ("predicted", "decision") if name in table]
-    table = table.assign(**{name: as_text(table[name]) for name in named})
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    write_bytes(stem.with_suffix(".parquet"), buffer.getvalue())
-    write_text(stem.with_suffix(".csv"), csv_text(table))
-
-
-def read_table(stem: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """A table written by ``write_table``; some of its columns, or all.
-
-    Raises:
-        RunError: there is none, or it is damaged.
-    """
-    if not stem.with_suffix(".parquet").is_file():
-        msg = (
-            f"{stem.parent}: holds no {stem.name}.parquet; only the files that prediction needs "
-            "were copied. Copy the whole run from where it was trained."
-        )
-        raise RunError(msg)
-    try:
-        # By its bytes: a folder above it need not be UTF-8, which Arrow asks of a path.
-        data = io.BytesIO(stem.with_suffix(".parquet").read_bytes())
-        return pd.read_parquet(data, columns=None if columns is None else list(columns))
-    # What a damaged file makes the reader raise is not documented, and much.
-    except Exception as error:
-        msg = (
-            f"{stem.with_suffix('.parquet')}: is damaged ({type(error).__name__}). Copy it again "
-            "from where it was made."
-        )
-        raise RunError(msg) from error
 
 
 def write_evaluation(
@@ -195,36 +145,6 @@ def print_page(out: Path, *, pdf: bool) -> None:
             write_pdf(out / "report.html", out / "report.pdf")
     finally:
         seal(out)
-
-
-def visible(pixels: NDArray[Any]) -> NDArray[np.uint8]:
-    """Prepared pixels as a picture (H, W, 3) uint8 that a person can look at.
-
-    A volume is a sheet of its slices.
-    """
-    if pixels.shape[2] >= LEAST_SLICES:
-        pixels = contact_sheet(pixels)[..., None]
-    values = pixels[..., :3] if pixels.shape[2] >= 3 else np.repeat(pixels[..., :1], 3, axis=2)
-    if values.dtype == np.uint8:
-        return np.ascontiguousarray(values)
-    values = values.astype(np.float64)
-    low, high = np.percentile(values, [0.5, 99.5])
-    return np.asarray(np.clip((values - low) / max(high - low, 1e-9), 0, 1) * 255, dtype=np.uint8)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Content of a file that may be absent.
-
-    Raises:
-        RunError: it is there and damaged.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        return parsing.read_json(path)
-    except parsing.ParsingError as error:
-        msg = f"{path}: {error}. Copy the directory again from where it was made."
-        raise RunError(msg) from error
 
 
 def _csv(path: Path) -> pd.DataFrame | None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import sparse
 
 from core.errors import MetricError
 from core.statistics.intervals import Interval, check_level, check_weights
@@ -90,6 +89,8 @@ def confusion_matrices(
     y: NDArray[np.int_], decided: NDArray[np.int_], n_classes: int, weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Confusion matrices (b, K, K) for weights (b, N)."""
+    from scipy import sparse  # noqa: PLC0415  (0.1 s, which a prediction need not wait)
+
     n = len(y)
     cells = sparse.csr_matrix(
         (np.ones(n), (y * n_classes + decided, np.arange(n))), shape=(n_classes**2, n)

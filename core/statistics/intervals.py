@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
 
 from core.base.words import plural
 from core.errors import MetricError
@@ -36,6 +35,7 @@ __all__ = [
     "exact_on_groups",
     "number_groups",
     "plural",
+    "student_quantile",
     "wilson",
     "wilson_of_spread",
 ]
@@ -83,7 +83,20 @@ def check_level(level: float) -> float:
     if not 0 < level < 1:
         msg = f"The confidence level is {level:g}; it must lie between 0 and 1, as in 0.95."
         raise MetricError(msg)
+    from scipy.special import ndtri  # noqa: PLC0415  (0.3 s, which a prediction need not wait)
+
     return float(ndtri(0.5 + level / 2))
+
+
+def student_quantile(df: float, level: float = 0.95) -> float:
+    """Student's quantile of a two-sided level: 12.7 of one degree of freedom and 0.95.
+
+    >>> round(student_quantile(1), 2)
+    12.71
+    """
+    from scipy.special import stdtrit  # noqa: PLC0415  (0.3 s, which a prediction need not wait)
+
+    return float(stdtrit(df, 0.5 + level / 2))
 
 
 def check_weights(weight: ArrayLike | None, n: int) -> NDArray[np.float64]:
@@ -169,7 +182,7 @@ def wilson_of_spread(
     z = check_level(level)
     # Groups that vary less than independent cases would are no reason for more trust.
     design = max(1.0, se**2 / (share * (1 - share) / n))
-    effective = n / design * (z / float(stdtrit(n_groups - 1, 0.5 + level / 2))) ** 2
+    effective = n / design * (z / student_quantile(n_groups - 1, level)) ** 2
     low, high = (_wilson_end(share, effective, z, side) for side in (-1, 1))
     return Interval(low=max(0.0, low), high=min(1.0, high), level=level, se=se)
 

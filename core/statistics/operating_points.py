@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import expit, logit
 
 from core.errors import ConfigError, MetricError
 from core.statistics.discrimination import both_classes
@@ -372,6 +371,8 @@ def predictive_values(
         found[f"{name}_low"] = found[f"{name}_high"] = None
     if n_positive is None or n_negative is None or min(n_positive, n_negative) <= 0:
         return found
+    from scipy.special import expit, logit  # noqa: PLC0415  (0.3 s, which a prediction need not wait)
+
     z = check_level(level)
     p, q = drawn_in(sensitivity, n_positive), drawn_in(specificity, n_negative)
     odds = float(logit(prevalence))

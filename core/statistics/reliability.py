@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import logit
 
 from core.errors import MetricError
 from core.statistics.intervals import check_weights
@@ -68,7 +67,8 @@ def truth_and_scores(
 
 def logits_of(score: NDArray[np.float64]) -> NDArray[np.float64]:
     """Scores on the scale of log odds; 0 and 1 are drawn in to stay finite."""
-    return np.asarray(logit(np.clip(score, 1e-12, 1 - 1e-12)))
+    inside = np.clip(score, 1e-12, 1 - 1e-12)
+    return np.asarray(np.log(inside) - np.log1p(-inside))
 
 
 def _mean(values: NDArray[np.float64], weight: ArrayLike | None) -> float:

@@ -1,8 +1,8 @@
 """How logits become scores, and scores become decisions, for every kind of task.
 
 Pure numpy, so that an evaluation of a stored table and a prediction use the
-same lines and neither needs torch. Training has the same links in torch in
-``core.model.heads``; a test keeps the two equal.
+same lines, and neither needs torch, nor scipy, which takes 0.3 s to load. Training has the
+same links in torch in ``core.model.heads``; a test keeps the two equal.
 
     binary, multiclass   K logits      softmax
     ordinal              K-1 logits    P(y > k) = sigmoid(logit_k), falling in k;
@@ -18,7 +18,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import expit, softmax
 
 from core.errors import ConfigError
 
@@ -78,10 +77,13 @@ def scores_from_logits(
     """
     z = np.asarray(logits, dtype=np.float64) / temperature
     if link == "softmax":
-        return np.asarray(softmax(z, axis=1))
+        likely = np.exp(z - z.max(axis=1, keepdims=True))
+        return np.asarray(likely / likely.sum(axis=1, keepdims=True))
+    # The exponent is never positive, so nothing overflows.
+    small = np.exp(-np.abs(z))
+    above = np.asarray(np.where(z >= 0, 1.0, small) / (1.0 + small))
     if link == "sigmoid":
-        return np.asarray(expit(z))
-    above = expit(z)
+        return above
     edges = np.concatenate([np.ones((len(z), 1)), above, np.zeros((len(z), 1))], axis=1)
     # The thresholds of the head are ordered, so differences are never negative
     # but for rounding.

@@ -23,8 +23,8 @@ from core.data.split import draw_split
 from core.data.training_data import chosen_task, index_and_cards
 from core.errors import ManifestError, RunError
 from core.runs.predictions import unit_columns
-from core.runs.results import read_json, read_table
 from core.runs.run import task_from_dict, task_to_dict
+from core.runs.table_files import read_json, read_table
 from core.statistics.scores import encode
 from core.training.recipe import Facts
 

@@ -25,13 +25,15 @@ from core.base.outputs import is_complete, seal, sha256_file, write_json, write_
 from core.base.versions import versions
 from core.cards.licence_terms import joined_terms, terms_of_weights
 from core.data.prepared import resize_to
+from core.data.volumes import visible
 from core.errors import ConfigError
 from core.model.checkpoint import save_network
 from core.report.saliency import saliency_map
 from core.runs.predictions import final_split, points_for_run, predictions_of
-from core.runs.results import Look, read_json, visible, write_evaluation, write_table
+from core.runs.results import Look, write_evaluation
 from core.runs.run import SCHEMA, model_id_of, task_from_dict, task_to_dict
 from core.runs.run_metrics import against_probe, compute_metrics, headline_without_flagged
+from core.runs.table_files import read_json, write_table
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import link_of, scores_from_logits
 from core.training.fingerprint import RESUMING

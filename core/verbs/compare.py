@@ -37,8 +37,9 @@ from core.evaluation.threshold_choice import headline_unit
 from core.evaluation.units import decisions_by_unit
 from core.prediction.labelled import score_labelled
 from core.report.comparison import write_comparison
-from core.runs.results import print_page, read_table, write_table
+from core.runs.results import print_page
 from core.runs.run import load_run, units_of_run
+from core.runs.table_files import read_table, write_table
 from core.verbs.run_differences import changed, check_alike, facts_of
 
 if TYPE_CHECKING:

@@ -27,15 +27,10 @@ from core.errors import ConfigError, LeakageError
 from core.evaluation.threshold_choice import choose_points
 from core.evaluation.units import left_out_of
 from core.runs.predictions import final_split, predictions_of
-from core.runs.results import (
-    print_page,
-    read_json,
-    read_table,
-    write_evaluation,
-    write_table,
-)
+from core.runs.results import print_page, write_evaluation
 from core.runs.run import copy_sealed, load_run, task_from_dict, task_to_dict, units_of_run
 from core.runs.run_metrics import compute_metrics, headline_without_flagged
+from core.runs.table_files import read_json, read_table, write_table
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import encode, scores_from_logits
 from core.training.grade_cuts import chosen_cuts, with_fold_cuts

@@ -14,15 +14,10 @@ from core.data.input_files import require_apart
 from core.errors import ConfigError
 from core.prediction.labelled import score_labelled
 from core.runs.predictions import final_split
-from core.runs.results import (
-    print_page,
-    read_json,
-    read_table,
-    write_evaluation,
-    write_table,
-)
+from core.runs.results import print_page, write_evaluation
 from core.runs.run import load_run
 from core.runs.run_metrics import compute_metrics, headline_without_flagged
+from core.runs.table_files import read_json, read_table, write_table
 from core.verbs.external_validation import compare_with_training
 
 if TYPE_CHECKING:

@@ -41,8 +41,8 @@ from core.prediction.scorer import Scorer
 from core.prediction.torch_engine import TorchEngine
 from core.runs.networks import load_networks
 from core.runs.predictions import final_split
-from core.runs.results import read_json, read_table
 from core.runs.run import Run, copy_sealed, load_run, units_of_run
+from core.runs.table_files import read_json, read_table
 from core.statistics.scores import encode
 from core.verbs.export_formats import require_releasable, write_hub, write_timm
 

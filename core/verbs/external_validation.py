@@ -27,8 +27,8 @@ from core.evaluation.metric_specs import specs_of
 from core.evaluation.stored_thresholds import threshold_in_force
 from core.evaluation.units import decisions_by_unit, text_of
 from core.runs.predictions import final_split
-from core.runs.results import read_json, read_table
 from core.runs.run import units_of_run
+from core.runs.table_files import read_json, read_table
 from core.statistics.recalibration import local_recalibration
 from core.statistics.weighted import positive_part
 

@@ -22,7 +22,8 @@ from core.evaluation.ranking_only import only_ranking
 from core.evaluation.summary import summarise
 from core.evaluation.threshold_choice import MAY_CHOOSE, choose_points, explore_points
 from core.report.numbers import quantity
-from core.runs.results import print_page, write_evaluation, write_table
+from core.runs.results import print_page, write_evaluation
+from core.runs.table_files import write_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -20,7 +20,7 @@ from core.base.settings import read_plan
 from core.data.input_files import absolute_rows
 from core.data.training_data import index_for
 from core.errors import ConfigError, ManifestError
-from core.runs.results import read_table
+from core.runs.table_files import read_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

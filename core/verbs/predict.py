@@ -38,8 +38,8 @@ from core.prediction.scorer import Scorer, shown
 from core.report.predictions_page import Said, Thumbnails, write_predictions_page
 from core.report.verdict import use_words
 from core.runs.predictions import final_split
-from core.runs.results import read_json, read_table, write_table
 from core.runs.run import Run, load_run
+from core.runs.table_files import read_json, read_table, write_table
 from core.verbs.neighbours import on_the_page, require_training_data
 from core.verbs.prediction_summary import LETTER, summarise, told_of
 

@@ -14,7 +14,7 @@ from core.data.attempt import attempt
 from core.evaluation.doubt import decides_nothing, prevailing_doubt, rule_of_decision
 from core.evaluation.doubt_marks import UNFAMILIAR, is_unfamiliar, says_nothing
 from core.report.verdict import NO_MEASURE, held_out_words, image_word
-from core.runs.results import read_json
+from core.runs.table_files import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

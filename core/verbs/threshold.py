@@ -14,8 +14,8 @@ from core.base.outputs import claim, is_complete, json_bytes, replace_sealed
 from core.errors import ConfigError, RunError
 from core.evaluation.threshold_choice import MAY_CHOOSE
 from core.runs.predictions import points_for_run
-from core.runs.results import read_table
 from core.runs.run import load_run, units_of_run
+from core.runs.table_files import read_table
 from core.statistics.scores import rule_words
 
 if TYPE_CHECKING:

@@ -34,8 +34,8 @@ from core.evaluation.failures import quality_words
 from core.model.backbone import require_weights
 from core.model.embedding import frozen_embedding
 from core.model.tracking import require_tracker
-from core.runs.results import read_json, read_table
 from core.runs.run import load_run
+from core.runs.table_files import read_json, read_table
 from core.statistics.scores import encode
 from core.training.attention_fitting import LEAST_UNITS, can_learn
 from core.training.crew import Crew

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import stdtrit
 
 from apps.crop_disease.field.areas import wilson_ends
 from apps.crop_disease.field.notes import area_words
@@ -19,7 +18,7 @@ from core.blocks import Table, Text
 from core.errors import MetricError
 from core.report.numbers import UNDEFINED, count, estimate, number
 from core.statistics.agreement import concordance
-from core.statistics.intervals import exact_on_groups
+from core.statistics.intervals import exact_on_groups, student_quantile
 from core.statistics.operating_points import proportion
 
 if TYPE_CHECKING:
@@ -126,7 +125,7 @@ def share_by_area(
     variance = n_groups / (n_groups - 1) * float((off**2).sum()) / whole**2
     # Groups that vary less than independent tiles would are no reason for more trust.
     variance = max(variance, value * (1 - value) * float((area**2).sum()) / whole**2)
-    low, high = wilson_ends(value, variance, float(stdtrit(n_groups - 1, 0.975)))
+    low, high = wilson_ends(value, variance, student_quantile(n_groups - 1))
     return Share(value, low, high)
 
 
@@ -254,7 +253,7 @@ def _ends(
     # Where a number has no place on its scale it has no interval: that is a NaN.
     with np.errstate(invalid="ignore"):
         square = ((left - left.mean(axis=0)) ** 2).sum(axis=0)
-    reach = float(stdtrit(n - 1, 0.975)) * np.sqrt((n - 1) / n * square)
+    reach = student_quantile(n - 1) * np.sqrt((n - 1) / n * square)
     return value - reach, value + reach
 
 

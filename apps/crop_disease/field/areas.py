@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtrit
 
 from core.data.tables_in import number, read_cells, whole_number
 from core.errors import ManifestError, MetricError
+from core.statistics.intervals import student_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -170,7 +170,7 @@ def _between_groups(
     # A class that only the group left out holds keeps the share of all tiles.
     left = np.where(judged > 0, counts / np.maximum(judged, 1), share)
     drawn, right = weight @ left, np.diagonal(left, axis1=1, axis2=2) @ weight
-    student = float(stdtrit(n - 1, 0.975))
+    student = student_quantile(n - 1)
 
     def reach(values: NDArray[np.float64]) -> NDArray[np.float64]:
         square = ((values - values.mean(axis=0)) ** 2).sum(axis=0)

@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import stdtrit
 
 from core.blocks import Fold, Table, Text
+from core.statistics.intervals import student_quantile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,7 +149,7 @@ def split_gap(
         ]
     )
     square = float(((left - left.mean()) ** 2).sum())
-    reach = float(stdtrit(n_groups - 1, 0.975)) * float(np.sqrt((n_groups - 1) / n_groups * square))
+    reach = student_quantile(n_groups - 1) * float(np.sqrt((n_groups - 1) / n_groups * square))
     low, high = gap - reach, gap + reach
     return score(random), score(spatial), float(low), float(high)
 
