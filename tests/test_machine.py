@@ -320,3 +320,31 @@ def test_no_other_module_looks_at_the_machine() -> None:
         for found in looks.finditer(path.read_text(encoding="utf-8"))
     ]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("with_torch", [True, False])
+def test_cycles_are_left_at_the_end_unless_torch_would_complain(*, with_torch: bool) -> None:
+    program = textwrap.dedent(
+        f"""
+        import gc, sys
+        from core.base.machine import seldom_collected
+        if {with_torch}:
+            sys.modules["torch"] = sys
+        seldom_collected()
+        class Ring:
+            def __del__(self, write=print):
+                write("collected")
+        ring = Ring()
+        ring.itself = ring
+        gc.collect()
+        del ring
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.stdout == ("collected\n" if with_torch else "")

@@ -321,14 +321,21 @@ def sleeping_threads() -> None:
 
 
 def seldom_collected() -> None:
-    """Look for unreachable cycles seldom, and not at all where the program ends.
+    """Look for unreachable cycles seldom, and not at all where a program without torch ends.
 
     Loading libraries makes a million objects that stay; by default Python walks through them
     a thousand times meanwhile and thrice more at the end, a fifth of a short command. What is
     not in a cycle is freed at once all the same.
     """
     gc.set_threshold(COLLECTED_FROM)
-    atexit.register(gc.freeze)
+    atexit.register(_freeze)
+
+
+def _freeze() -> None:
+    """Leave what lives to the system."""
+    # Of what torch's compiler leaves to it, it writes a page to whoever looks (nanobind).
+    if "torch" not in sys.modules:
+        gc.freeze()
 
 
 @contextmanager
