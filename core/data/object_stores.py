@@ -4,7 +4,8 @@ What lies below a URL is copied into resight's cache and read from there, by the
 reader and within the same limits as any other file. An object that is there already,
 of the same size and time, is not fetched again; one that is gone from the store goes
 from the mirror. Credentials come from the environment, as the store's own tools take
-them (``AWS_ACCESS_KEY_ID``, ``GOOGLE_APPLICATION_CREDENTIALS``, ``AZURE_STORAGE_ACCOUNT_KEY``).
+them (``AWS_ACCESS_KEY_ID``, ``GOOGLE_APPLICATION_CREDENTIALS``, ``AZURE_STORAGE_ACCOUNT_KEY``),
+and from nowhere else.
 
 Source: obstore, over the object_store crate of Apache Arrow.
 """
@@ -13,9 +14,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from core.base.machine import cache_home
 from core.base.outputs import atomic_file, check_space
@@ -27,7 +30,16 @@ if TYPE_CHECKING:
 
 __all__ = ["fetch", "is_remote"]
 
-SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", "http", "https")
+WEB = ("http", "https")
+SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss", *WEB)
+# Where a server of one's own is named, and what opens a store; by the letters a scheme begins with.
+ENDPOINTS = {"s3": ("AWS_ENDPOINT_URL",), "a": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT")}
+CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL for a server "
+    "of your own, or AWS_SKIP_SIGNATURE=true for a bucket that is open to all",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS, or GOOGLE_SKIP_SIGNATURE=true for a bucket open to all",
+    "a": "AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN",
+}
 # Objects fetched at once: each waits for the network most of its time.
 AT_ONCE = 16
 
@@ -67,13 +79,31 @@ def fetch(url: str) -> Path:
     try:
         return _mirror(url)
     # The store's own errors, and those of a URL that is none.
-    except (BaseError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
-        msg = (
-            f"{url}: cannot be read ({reason}). Check the address; credentials are taken from the "
-            "environment, as the store's own tools take them, and AWS_ENDPOINT_URL names a server."
-        )
+    except (BaseError, FileNotFoundError, PermissionError, ValueError) as error:
+        msg = f"{url}: cannot be read ({_reason(error)}). Check the address{_credentials(url)}."
         raise ConfigError(msg) from error
+
+
+def _reason(error: Exception) -> str:
+    """What a store says, in words where it is known."""
+    text = " ".join(str(error).partition("Debug source")[0].split())
+    status = re.search(r"status code: (\d{3})", text)
+    code = int(status[1]) if status else 0
+    if code == 404 or isinstance(error, FileNotFoundError):
+        return "nothing is there"
+    if code in {401, 403} or "privileges" in text or "authentication" in text:
+        return "the server refuses it"
+    if "error sending request" in text:
+        return "the server does not answer, or there is no network"
+    return text[:300]
+
+
+def _credentials(url: str) -> str:
+    """What opens the store of a URL, and that only the environment is asked."""
+    for scheme, names in CREDENTIALS.items():
+        if url.startswith(scheme):
+            return f"; credentials are taken from the environment alone: {names}"
+    return "; a file behind a log-in is not fetched"
 
 
 def _mirror(url: str) -> Path:
@@ -104,14 +134,20 @@ def _mirror(url: str) -> Path:
 def _listed(url: str) -> tuple[Any, Iterable[Mapping[str, Any]], bool]:
     """The store, the objects that the URL names, and whether it names one by its own name."""
     import obstore  # noqa: PLC0415  (optional)
-    from obstore.exceptions import NotFoundError, NotSupportedError  # noqa: PLC0415
+    from obstore.exceptions import NotFoundError  # noqa: PLC0415
     from obstore.store import from_url  # noqa: PLC0415
 
     # A server of one's own seldom has a certificate; whoever names it by http:// means it.
-    endpoint = os.environ.get("AWS_ENDPOINT_URL", "")
-    is_plain = url.startswith("http://") or (url[:2] == "s3" and endpoint.startswith("http://"))
+    servers = [url]
+    for scheme, names in ENDPOINTS.items():
+        servers += [os.environ.get(name, "") for name in names if url.startswith(scheme)]
+    is_plain = any(server.startswith("http://") for server in servers)
     options: Any = {"client_options": {"allow_http": True}} if is_plain else {}
     above, _, name = url.rstrip("/").rpartition("/")
+    if url.startswith(WEB):
+        name = _web_name(url)
+        store = from_url(above, **options)
+        return store, [obstore.head(store, name)], True
     if "." in name and not above.endswith("/"):
         store = from_url(above, **options)
         try:
@@ -119,11 +155,24 @@ def _listed(url: str) -> tuple[Any, Iterable[Mapping[str, Any]], bool]:
         except (NotFoundError, FileNotFoundError):
             pass
     store = from_url(url, **options)
-    try:
-        return store, [one for chunk in obstore.list(store) for one in chunk], False
-    except NotSupportedError as error:
-        msg = "a plain web server has no list of its files; name one file, or use a table"
-        raise ValueError(msg) from error
+    return store, [one for chunk in obstore.list(store) for one in chunk], False
+
+
+def _web_name(url: str) -> str:
+    """The name of the one file that an http(s) address names.
+
+    Raises:
+        ValueError: it names none.
+    """
+    parts = urlsplit(url)
+    name = unquote(parts.path.rpartition("/")[2])
+    if parts.query or parts.fragment:
+        msg = "an address with ? or # is not taken; fetch the file yourself and name it"
+        raise ValueError(msg)
+    if "." not in name:
+        msg = "a web server has no list of its files; name one file"
+        raise ValueError(msg)
+    return name
 
 
 def _local(name: str, url: str) -> PurePosixPath:
