@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ import core.verbs.export
 from core.base.outputs import is_complete, seal
 from core.errors import RunError
 from core.model.network import Network
-from core.prediction.engines import open_engine
+from core.prediction.engines import Engine, open_engine
 from core.runs.networks import load_networks
 from core.runs.run import load_run
 from core.verbs.export import ExportSettings, export
@@ -187,6 +188,47 @@ def test_on_another_processor_the_probe_pictures_decide(exported: Path, tmp_path
     file.write_text(json.dumps(certificate))
     with pytest.raises(RunError, match="on this processor the exported model differs"):
         predict(tmp_path / "moved", [OLD / "inputs"], tmp_path / "other")
+
+
+def test_less_precision_falls_back_to_fp32_in_words(
+    exported: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    moved = tmp_path / "moved"
+    shutil.copytree(exported, moved)
+    (moved / "MANIFEST.json").unlink()
+    content = json.loads((moved / "run.json").read_text())
+    content["export"] = {"engine": "openvino", "precision": "bf16"}
+    (moved / "run.json").write_text(json.dumps(content))
+    opened = []
+
+    # A processor with bfloat16 that is far off; this one may have none.
+    def far_off(path: Path, *, engine: str, precision: str) -> Engine:
+        opened.append(precision)
+        found = open_engine(path, engine=engine, precision=precision)
+        if precision == "bf16":
+            run = found.run
+            monkeypatch.setattr(
+                found,
+                "run",
+                lambda pixels: replace(
+                    run(pixels), logits=np.add(run(pixels).logits, [2, 0, 0, 0])
+                ),
+            )
+        return found
+
+    monkeypatch.setattr("core.prediction.exported.open_engine", far_off)
+    predict(moved, [OLD / "inputs"], tmp_path / "fallen")
+    assert opened == ["bf16", "fp32"]
+    assert "more than 0.05. Going on in fp32." in caplog.text
+    predict(exported, [OLD / "inputs"], tmp_path / "same")
+    fallen, same = (
+        pd.read_parquet(tmp_path / name / "predictions.parquet") for name in ("fallen", "same")
+    )
+    scores = [name for name in same if name.startswith("score_")]
+    np.testing.assert_allclose(fallen[scores], same[scores], atol=1e-4)
 
 
 def test_engines_compute_as_they_were_told_and_tell_nobody(exported: Path, tmp_path: Path) -> None:

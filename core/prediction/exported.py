@@ -89,7 +89,7 @@ def _open_engines(run: Run, engine: str, precision: str) -> list[Engine]:
     if difference <= LIMITS[precision]:
         return engines
     if precision != "fp32":
-        log.info(
+        log.warning(
             "On this processor %s differs from the run by up to %.2g of a score on the probe "
             "pictures, more than %.2g. Going on in fp32.",
             precision,
