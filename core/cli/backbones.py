@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from core import verbs
 from core.cli.shared import JSON, QUIET, guarded, say, show_json, table
 
 __all__ = ["register"]
@@ -24,9 +25,7 @@ def backbones(
     Example: resight backbones --family ResNeXt
     """
     with guarded(quiet=quiet, as_json=as_json):
-        from core.verbs.backbones import backbones as work  # noqa: PLC0415  (imports torch)
-
-        found = work(family)
+        found = verbs.backbones.backbones(family)
         if as_json:
             show_json(found)
             return

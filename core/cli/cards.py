@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from core import verbs
 from core.app import find_app
 from core.base.outputs import write_text
 from core.cli.own_options import AppCommand, own_options
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from core.cards.card import CardFile
 
-__all__ = ["markdown_table", "register"]
+__all__ = ["card_files", "markdown_table", "register"]
 
 # Between these lines of data_cards/README.md stands the generated table.
 BEGIN, END = "<!-- table: resight cards table -->", "<!-- end of table -->"
@@ -55,7 +56,7 @@ def search(
 def _list(words: Sequence[str], app: str | None, *, quiet: bool, as_json: bool) -> None:
     """Print the cards in which all words occur, as a table or for programs."""
     with guarded(quiet=quiet, as_json=as_json):
-        found = [f for f in _files(words) if app in {None, f.card.app}]
+        found = [f for f in card_files(words) if app in {None, f.card.app}]
         if as_json:
             show_json([file.card.model_dump() for file in found])
             return
@@ -122,13 +123,11 @@ def new(
 ) -> None:
     """Write a card for a folder of your own; questions only a person can answer are marked."""
     with guarded(quiet=quiet, as_json=as_json):
-        from core.verbs.cards import new_card  # noqa: PLC0415  (imports pandas)
-
         path = existing([data])[0]
         chosen = find_app(app)
         options = own_options(context)
         asked = {"task": task, "label": label, "group": group, "options": options}
-        place, n = new_card(chosen, path, out, title=title, **asked)
+        place, n = verbs.cards.new_card(chosen, path, out, title=title, **asked)
         if as_json:
             show_json({"out": str(place), "n_questions": n})
             return
@@ -157,7 +156,7 @@ def markdown_table() -> str:
         "| card | app | what | images | licence | weights may be released |",
         "|---|---|---|---:|---|---|",
     ]
-    for file in _files():
+    for file in card_files():
         card = file.card
         marks = [" *" if card.mark(field) else "" for field in ("counts.images", "licence")]
         release = card.weights_release + (" *" if card.mark("weights_release") else "")
@@ -168,7 +167,7 @@ def markdown_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _files(words: Sequence[str] = ()) -> list[CardFile]:
+def card_files(words: Sequence[str] = ()) -> list[CardFile]:
     """The cards in which all words occur."""
     from core.cards.card import find_cards  # noqa: PLC0415  (imports pydantic)
 
@@ -177,9 +176,7 @@ def _files(words: Sequence[str] = ()) -> list[CardFile]:
 
 def _text(name: str, form: Literal["page", "json", "croissant"]) -> str:
     """A card as text, by its name or its path."""
-    from core.verbs.cards import card_text  # noqa: PLC0415  (imports pydantic and pandas)
-
-    return card_text(name, form)
+    return verbs.cards.card_text(name, form)
 
 
 def _short_mark(file: CardFile, field: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from core import verbs
 from core.app import app_names
 from core.cli.complete import apps, cards
 from core.cli.own_options import AppCommand, own_options
@@ -97,8 +98,6 @@ def check(
         mistakes.tell()
         if not is_named:
             app = _proposed(places[0], quiet=quiet or as_json)
-        from core.verbs.check import check as run  # noqa: PLC0415
-
         options = data_options(
             own_options(context),
             {
@@ -110,7 +109,7 @@ def check(
                 "layer": layer,
             },
         )
-        result = run(
+        result = verbs.check.check(
             app,
             places[0],
             out,
@@ -140,9 +139,7 @@ def check(
 
 def _proposed(data: Path, *, quiet: bool) -> str:
     """The app that the data call for, told with its reason."""
-    from core.verbs.propose import propose  # noqa: PLC0415  (imports pandas)
-
-    proposal = propose(data)
+    proposal = verbs.propose.propose(data)
     if not quiet:
         say(f"app: {proposal.app} ({proposal.reason}); resight check APP {data} takes another.")
     return proposal.app
@@ -159,6 +156,4 @@ def _embedding(backbone: str, weights: str | None) -> Any:
     """The embedding of a frozen network, where one is named; torch is imported only then."""
     if not weights:
         return None
-    from core.verbs.embedding import embedding  # noqa: PLC0415
-
-    return embedding(backbone, weights)
+    return verbs.embedding.embedding(backbone, weights)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from core import verbs
 from core.cli.complete import runs
 from core.cli.own_options import AppCommand, own_options
 from core.cli.shared import (
@@ -68,9 +69,7 @@ def compare(
         mistakes.check(lambda: known_run(second))
         places = mistakes.check(lambda: existing([data] if data else [])) or []
         mistakes.tell()
-        from core.verbs.compare import compare as work  # noqa: PLC0415  (imports pandas)
-
-        result = work(
+        result = verbs.compare.compare(
             first,
             second,
             out,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.app import app_names
+from core.cli.cards import card_files
 
 __all__ = ["apps", "cards", "plans", "runs"]
 
@@ -19,9 +20,8 @@ def apps(incomplete: str) -> list[str]:
 
 def cards(incomplete: str) -> list[str]:
     """Data cards, and ``none``."""
-    from core.cards.card import all_cards  # noqa: PLC0415  (pydantic)
-
-    return [name for name in (*all_cards(), "none") if name.startswith(incomplete)]
+    names = [file.card.name for file in card_files()]
+    return [name for name in (*names, "none") if name.startswith(incomplete)]
 
 
 def runs(incomplete: str) -> list[str]:

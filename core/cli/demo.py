@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from core import verbs
 from core.cli.shared import JSON, QUIET, guarded, headline, say, show_json, table
 
 __all__ = ["register"]
@@ -29,15 +30,13 @@ def demo(
     Example: resight demo retinopathy
     """
     with guarded(as_json=as_json, quiet=True):
-        from core.verbs import demo as verb  # noqa: PLC0415  (imports torch)
-
         start = time.monotonic()
         place = out or Path("demo") / app
         is_silent = quiet or as_json
         if not is_silent:
-            say(verb.how_long(images))
+            say(verbs.demo.how_long(images))
         tell = (lambda _: None) if is_silent else say
-        result = verb.demo(app, place.absolute(), n_images=images, say=tell)
+        result = verbs.demo.demo(app, place.absolute(), n_images=images, say=tell)
         if as_json:
             show_json(result)
             return
@@ -50,6 +49,6 @@ def demo(
         say(f"from elsewhere: {headline(result['evaluate']['metrics'])}")
         say(f"predicted: {result['predict']['n_ok']} of {result['predict']['n_inputs']} images")
         say()
-        rows = verb.summary_rows(place)
+        rows = verbs.demo.summary_rows(place)
         say(table(rows.to_numpy().tolist(), list(rows.columns)))
         say(f"took {time.monotonic() - start:.0f} s")

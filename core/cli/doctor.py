@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from core import verbs
 from core.app import app_names
 from core.base.machine import cache_home, detect, free_disk, precision, total_memory
 from core.base.versions import versions
@@ -105,10 +106,8 @@ def doctor(
 
 def _check_kit(folder: Path, *, as_json: bool) -> None:
     """Say whether a kit is whole, and whether it can be installed here."""
-    from core.verbs.kit import fits_here, require_whole_kit  # noqa: PLC0415  (only here)
-
-    content = require_whole_kit(folder)
-    reason = fits_here(content)
+    content = verbs.kit.require_whole_kit(folder)
+    reason = verbs.kit.fits_here(content)
     if as_json:
         show_json({"kit": str(folder), "n_files": len(content["sha256"]), "unfit": reason})
         return

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from core import verbs
 from core.cli.shared import JSON, QUIET, guarded, say, say_result, show_json, table
 
 __all__ = ["register"]
@@ -32,9 +33,7 @@ def ensemble(
     Example: resight ensemble runs/a runs/b --out runs/both
     """
     with guarded(quiet=quiet, as_json=as_json):
-        from core.verbs.ensemble import ensemble as work  # noqa: PLC0415  (imports pandas)
-
-        result = work(runs, out, greedy=greedy)
+        result = verbs.ensemble.ensemble(runs, out, greedy=greedy)
         if as_json:
             show_json(result)
             return

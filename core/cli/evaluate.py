@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import typer
 
+from core import verbs
 from core.base.words import plural
 from core.cli.complete import apps, cards, runs
 from core.cli.own_options import AppCommand, own_options
@@ -213,10 +214,8 @@ def _of_run(
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Judge a run."""
-    from core.verbs.evaluate import evaluate as work  # noqa: PLC0415  (imports pandas)
-
     where = existing([data])[0] if data else None
-    return work(run, where, out, **settings)
+    return verbs.evaluate.evaluate(run, where, out, **settings)
 
 
 def _of_table(
@@ -227,12 +226,10 @@ def _of_table(
     seed: int,
 ) -> dict[str, Any]:
     """Judge a table made elsewhere."""
-    from core.verbs.from_table import evaluate_table  # noqa: PLC0415  (imports pandas)
-
     if run is not None:
         msg = f"{run}: a run and --predictions were both given. Pass one of them."
         raise ConfigError(msg)
-    return evaluate_table(existing([str(file)])[0], out, seed=seed, **settings)
+    return verbs.from_table.evaluate_table(existing([str(file)])[0], out, seed=seed, **settings)
 
 
 def _refuse(run: Path | None, only_table: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import typer
 
+from core import verbs
 from core.cli.shared import JSON, QUIET, guarded, say, show_json
 
 __all__ = ["register"]
@@ -44,9 +45,8 @@ def export(
     Example: resight export runs/leaves --out leaves-onnx
     """
     with guarded(quiet=quiet, as_json=as_json):
-        from core.verbs import export as verb  # noqa: PLC0415  (imports torch)
-
-        found = verb.export(run, out, verb.ExportSettings(engine, precision, data, form))
+        settings = verbs.export.ExportSettings(engine, precision, data, form)
+        found = verbs.export.export(run, out, settings)
         if as_json:
             show_json(found)
             return

@@ -9,6 +9,7 @@ from typing import Literal
 
 import typer
 
+from core import verbs
 from core.cli.shared import JSON, QUIET, existing, guarded, say, show_json
 
 __all__ = ["register"]
@@ -54,11 +55,9 @@ def kit(
     """
     with guarded(quiet=quiet, as_json=as_json):
         existing([str(path) for path in (model, weights, wheel, *requirements) if path])
-        from core.verbs import kit as verb  # noqa: PLC0415  (imports numpy)
-
-        wanted = verb.Kit(
+        wanted = verbs.kit.Kit(
             purpose,
-            system or verb.this_system(),
+            system or verbs.kit.this_system(),
             python or "{}.{}".format(*sys.version_info),
             model,
             weights,
@@ -66,7 +65,7 @@ def kit(
             tuple(requirements),
             wheel,
         )
-        found = verb.make_kit(wanted, out)
+        found = verbs.kit.make_kit(wanted, out)
         if as_json:
             show_json(found)
             return

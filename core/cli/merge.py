@@ -7,6 +7,7 @@ from typing import Literal
 
 import typer
 
+from core import verbs
 from core.cli.predict import tell
 from core.cli.shared import JSON, QUIET, existing, guarded
 
@@ -42,7 +43,5 @@ def merge(
     with guarded(quiet=quiet, as_json=as_json):
         places = existing(parts)
         again = existing(inputs) if inputs else []
-        from core.verbs import parts as verb  # noqa: PLC0415  (imports scipy)
-
-        result = verb.merge(places, out, run_path=run, inputs=again, device=device)
+        result = verbs.parts.merge(places, out, run_path=run, inputs=again, device=device)
         tell(result, out, quiet=quiet, as_json=as_json)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import typer
 
+from core import verbs
 from core.base.words import quantity
 from core.cli.complete import runs
 from core.cli.own_options import AppCommand, own_options
@@ -86,26 +87,23 @@ def predict(
         mistakes.check(lambda: known_run(run))
         paths = mistakes.check(lambda: existing(inputs)) or []
         mistakes.tell()
-        from core.verbs import parts  # noqa: PLC0415  (imports scipy)
-        from core.verbs import predict as verb  # noqa: PLC0415  (imports scipy)
-
         if ray:
-            verb.require_ray(ray, with_part=part)
-        which = parts.part_of(part) if part else None
-        begun = verb.begin(
+            verbs.predict.require_ray(ray, with_part=part)
+        which = verbs.parts.part_of(part) if part else None
+        begun = verbs.predict.begin(
             run,
             paths,
             out,
             allow_outside=allow_outside,
             options=own_options(context),
-            doubt=verb.DoubtRule(abstain=abstain, accept=accept_doubtful),
+            doubt=verbs.predict.DoubtRule(abstain=abstain, accept=accept_doubtful),
             similar=0 if which else similar,
         )
         if which:
-            found = parts.predict_part(begun, out, which, device=device, workers=workers)
+            found = verbs.parts.predict_part(begun, out, which, device=device, workers=workers)
             _say_part(found, as_json=as_json)
         else:
-            result = verb.complete(begun, out, device=device, workers=workers, ray=ray)
+            result = verbs.predict.complete(begun, out, device=device, workers=workers, ray=ray)
             tell(result, out, quiet=quiet, as_json=as_json)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 
+from core import verbs
 from core.cli.shared import JSON, QUIET, existing, guarded, say, show_json, table
 
 __all__ = ["register"]
@@ -41,9 +42,7 @@ def readers(
     """
     with guarded(quiet=quiet, as_json=as_json):
         where = existing([file])[0]
-        from core.verbs.readers import readers_of  # noqa: PLC0415  (imports pandas)
-
-        found = readers_of(
+        found = verbs.readers.readers_of(
             where,
             out,
             readers=reader,

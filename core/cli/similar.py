@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from core import verbs
 from core.cli.complete import runs
 from core.cli.shared import JSON, QUIET, existing, guarded, known_run, say, show_json, table
 
@@ -35,10 +36,8 @@ def similar(
     with guarded(quiet=quiet, as_json=as_json):
         known_run(run)
         places = existing(images)
-        from core.verbs.similar import similar as work  # noqa: PLC0415  (imports torch)
-
         place = (out or Path.cwd() / f"{places[0].stem}-similar").absolute()
-        result = work(run, places, place, k=k, device=device)
+        result = verbs.similar.similar(run, places, place, k=k, device=device)
         if as_json:
             show_json(result)
             return

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from core import verbs
 from core.cli.complete import apps
 from core.cli.shared import JSON, QUIET, existing, guarded, known_app, say, show_json, table
 
@@ -49,24 +50,23 @@ def depth(
     with guarded(quiet=quiet, as_json=as_json):
         known_app(app)
         places = existing([data])
-        from core.report.depth_page import error_table, short_answer  # noqa: PLC0415  (pandas)
-        from core.verbs.study_depth import DepthChoice, study_depth  # noqa: PLC0415  (torch)
+        from core.report import depth_page  # noqa: PLC0415  (imports pandas)
 
         place = (out or Path.cwd() / f"{places[0].stem}-depth").absolute()
-        choice = DepthChoice(
+        choice = verbs.study_depth.DepthChoice(
             seeds=seeds,
             steps=steps,
             minutes=minutes,
             weights_folder=weights_folder,
             full_size=full_size,
         )
-        result = study_depth(
+        result = verbs.study_depth.study_depth(
             app, places[0], place, task=task, label=label, group=group, choice=choice
         )
         if as_json:
             show_json(result)
             return
-        frame = error_table(result["courses"])
+        frame = depth_page.error_table(result["courses"])
         say(table(frame.to_numpy().tolist(), list(frame.columns)))
         for entry in result["probed"]:
             say(
@@ -76,5 +76,5 @@ def depth(
         if result["left_out"]:
             say(f"no weights on this machine: {', '.join(result['left_out'])}")
         say()
-        say(short_answer(result["courses"], result["chance"], result["probed"]))
+        say(depth_page.short_answer(result["courses"], result["chance"], result["probed"]))
         say(f"open {place / 'depth.html'}")

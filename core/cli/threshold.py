@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from core import verbs
 from core.cli.complete import runs
 from core.cli.shared import JSON, QUIET, guarded, say, show_json, table
 
@@ -43,9 +44,9 @@ def threshold(
     Example: resight threshold runs/dr --target sensitivity=0.95
     """
     with guarded(quiet=quiet, as_json=as_json):
-        from core.verbs.threshold import set_threshold  # noqa: PLC0415  (imports pandas)
-
-        result = set_threshold(run, target=target, unit=unit, off=off, prevalence=prevalence)
+        result = verbs.threshold.set_threshold(
+            run, target=target, unit=unit, off=off, prevalence=prevalence
+        )
         if as_json:
             show_json(result)
             return

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
+from core import verbs
 from core.cli.complete import apps, cards, plans
 from core.cli.own_options import AppCommand, own_options
 from core.cli.shared import (
@@ -144,8 +145,6 @@ def train(
         units = mistakes.check(lambda: pairs(rule, "--rule", "eye=max")) or {}
         flags = mistakes.check(lambda: _flags(context.params, settings)) or {}
         mistakes.tell()
-        from core.verbs.train import train as run  # noqa: PLC0415  (imports torch)
-
         options = data_options(
             own_options(context),
             {
@@ -157,7 +156,7 @@ def train(
                 "layer": layer,
             },
         )
-        result = run(
+        result = verbs.train.train(
             app,
             places[0] if places else None,
             out,
