@@ -25,6 +25,7 @@ from apps.crop_disease.field.phantom import Form as RasterForm
 from apps.crop_disease.field.phantom import plan_field, write_mosaic
 from apps.crop_disease.field.vector_file import open_vectors
 from core.app import Export, ExportContext, Source, Task, find_app
+from core.base.attempt import attempt
 from core.base.options import options_of, resolve_options
 from core.base.outputs import seal, write_json, write_text
 from core.base.regular_files import open_regular
@@ -32,7 +33,6 @@ from core.base.settings import TrainConfig, read_plan
 from core.cards.card import read_card
 from core.cli.main import build
 from core.cli.predict import tell
-from core.data.attempt import attempt
 from core.data.facts import measure_all
 from core.data.identity import Pseudonyms
 from core.data.input_files import absolute_rows, stamps_of, with_paths

@@ -10,8 +10,8 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from core.model.saliency import faithfulness, saliency_map
 from core.report.overlay import overlay
-from core.report.saliency import faithfulness, saliency_map
 
 
 class BrightOrDark(nn.Module):

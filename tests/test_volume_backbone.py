@@ -11,11 +11,11 @@ import torch
 from monai.networks.nets import resnet as monai_resnet
 from safetensors.torch import save_file
 
-from core.data.volumes import LEAST_SLICES, contact_sheet, visible
+from core.base.volumes import LEAST_SLICES, contact_sheet, visible
 from core.errors import ConfigError, WeightsError
 from core.model.backbone import create_backbone, require_weights, stage_of
 from core.model.checkpoint import build_network
-from core.report.saliency import saliency_map
+from core.model.saliency import saliency_map
 
 if TYPE_CHECKING:
     from pathlib import Path

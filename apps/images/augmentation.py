@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import albumentations as A  # noqa: N812  (as its documentation)
 import numpy as np
 
+from core.base.volumes import LEAST_SLICES
 from core.data.augmentation import Changes, Pose
 from core.data.framing import padding_for
 from core.data.prepared import resize_to
-from core.data.volumes import LEAST_SLICES
 
 if TYPE_CHECKING:
     import random

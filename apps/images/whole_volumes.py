@@ -28,8 +28,8 @@ from apps.images.volumes import (
     volumes_in,
     window_of,
 )
+from core.base.volumes import LEAST_SLICES, MOST_SLICES
 from core.data.dicom import is_dicom, numbers_in, open_dicom, refuse
-from core.data.volumes import LEAST_SLICES, MOST_SLICES
 from core.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from apps.mammography.headers import Header, read_header, side_and_view
 from apps.mammography.images import CLEAR_SIDE, find_breast, read
 from apps.mammography.layouts import LAYOUTS, birads_choice
 from apps.mammography.special_layouts import cbis_by_headers
-from core.data.attempt import attempt
+from core.base.attempt import attempt
 from core.data.dicom import DICOM_SUFFIXES, is_dicom, open_dicom
 from core.data.identity import Pseudonyms
 from core.data.manifest import EXTENSIONS as PHOTOS

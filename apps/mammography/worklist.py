@@ -21,7 +21,7 @@ import numpy as np
 
 from apps.mammography.overlay import LEVELS
 from core.app import Unit
-from core.base.outputs import write_text
+from core.base.outputs import csv_text, write_text
 from core.base.tables import POSITIVE
 from core.data.dicom import is_dicom, open_dicom, quiet
 from core.errors import ImageError
@@ -33,7 +33,6 @@ from core.evaluation.doubt_marks import (
     positive_alone,
     words_of,
 )
-from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from apps.retinopathy.exports import write_letters, write_overlays, write_worklist
 from apps.retinopathy.images import COLOURS, PREPARED_COLUMNS, augment, prepare, read
 from apps.retinopathy.index import COLUMNS, index
+from apps.retinopathy.letters import write_letters
 from apps.retinopathy.metrics import GRADES, METRICS
+from apps.retinopathy.overlays import write_overlays
 from apps.retinopathy.phantom import write_phantom
 from apps.retinopathy.report import cameras, referral_words, screening, ungradable, worst_errors
 from apps.retinopathy.screening import UNITS
+from apps.retinopathy.worklist import write_worklist
 from core.app import App, Domain, Export, Option, Section, Task
 
 __all__ = ["APP"]

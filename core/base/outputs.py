@@ -27,6 +27,8 @@ from core.errors import OutputError, ResightError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    import pandas as pd
+
 __all__ = [
     "MANIFEST_NAME",
     "atomic_file",
@@ -34,6 +36,7 @@ __all__ = [
     "claim",
     "copy_file",
     "csv_safe",
+    "csv_text",
     "explain",
     "is_complete",
     "json_bytes",
@@ -292,6 +295,17 @@ def csv_safe(value: Any) -> Any:
     if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"}:
         return "'" + value
     return value
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """A table as CSV: the same table is the same text, and no cell is executed by a spreadsheet."""
+    safe = table.copy()
+    safe.columns = [csv_safe(str(name)) for name in safe.columns]
+    for column in safe.columns:
+        if safe[column].dtype.kind == "O":
+            safe[column] = safe[column].map(csv_safe, na_action="ignore")
+    # Nine digits tell apart what the network can; more would be noise of its arithmetic.
+    return safe.to_csv(index=False, float_format="%.9g", lineterminator="\n")
 
 
 def _sync_directory(directory: Path) -> None:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.base.attempt import attempt
 from core.base.regular_files import open_regular
-from core.data.attempt import attempt
 from core.data.image_files import sniff
 from core.data.reading import in_threads, read_apart
 from core.data.resizing import resized

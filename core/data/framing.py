@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from core.base.volumes import LEAST_SLICES
 from core.data.resizing import resized
-from core.data.volumes import LEAST_SLICES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

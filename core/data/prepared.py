@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from core.base.attempt import attempt
 from core.base.machine import cache_home
 from core.base.options import pixel_options
 from core.base.outputs import atomic_file, check_space, write_json
 from core.base.progress import track
 from core.base.regular_files import open_regular
-from core.data.attempt import attempt
 from core.data.facts import grey_of
 from core.data.reading import in_threads, read_apart
 from core.data.resizing import resized

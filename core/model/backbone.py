@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from core.base.outputs import sha256_file
-from core.data.volumes import LEAST_SLICES
+from core.base.volumes import LEAST_SLICES
 from core.errors import ConfigError, WeightsError
 from core.model.volume_backbone import VolumeBackbone, inflated, is_volume_network, twin_of
 

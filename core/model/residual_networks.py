@@ -24,7 +24,7 @@ import timm
 import torch
 from torch import nn
 
-from core.data.volumes import MOST_SLICES
+from core.base.volumes import MOST_SLICES
 from core.model.volume_backbone import DEPTHS, VolumeBackbone, is_volume_network, twin_of
 
 if TYPE_CHECKING:

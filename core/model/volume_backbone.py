@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from core.base.machine import memory_format
-from core.data.volumes import LEAST_SLICES
+from core.base.volumes import LEAST_SLICES
 from core.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from core.base.machine import readers
+from core.base.volumes import LEAST_SLICES, visible
 from core.data.prepared import Preparation, prepare_one, resize_to, store_size
-from core.data.volumes import LEAST_SLICES, visible
 from core.evaluation.copies import CONTENT, PICTURE, compares_pictures, written
 from core.prediction.exported import open_members
 from core.prediction.journal import block_text, blocks_of

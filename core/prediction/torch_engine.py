@@ -9,8 +9,8 @@ import torch
 
 from core.base.machine import pick_device, scoring_batch, threads
 from core.model.inference import run_batch
+from core.model.saliency import saliency_map
 from core.prediction.engines import EngineResult
-from core.report.saliency import saliency_map
 from core.runs.networks import load_networks
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from core.base.tables import decided_classes, score_columns
+from core.base.volumes import LEAST_SLICES
 from core.blocks import Block, Fold, Pictures, Table, Text
-from core.data.volumes import LEAST_SLICES
 from core.report.numbers import count, number, quantity
 from core.report.overlay import overlay
 

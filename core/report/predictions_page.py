@@ -13,9 +13,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from core.base.attempt import attempt
 from core.base.outputs import write_bytes, write_text
 from core.base.tables import score_columns
-from core.data.attempt import attempt
 from core.evaluation.doubt_marks import says_nothing
 from core.report.html import clean, page_template
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from core.base.outputs import csv_safe
 from core.base.tables import attention_columns, logit_columns, logits_in, score_columns
 from core.evaluation.threshold_choice import choose_points
 from core.evaluation.units import class_names, left_out_of
@@ -21,11 +19,12 @@ from core.statistics.scores import decide, scores_from_logits
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
 
     from core.app import App, Task
 
-__all__ = ["csv_text", "final_split", "points_for_run", "predictions_of", "unit_columns"]
+__all__ = ["final_split", "points_for_run", "predictions_of", "unit_columns"]
 
 
 def unit_columns(app: App, present: Sequence[str]) -> list[str]:
@@ -181,17 +180,6 @@ def final_split(predictions: pd.DataFrame) -> str:
         if name in present:
             return name
     return "test"
-
-
-def csv_text(table: pd.DataFrame) -> str:
-    """A table as CSV: the same table is the same text, and no cell is executed by a spreadsheet."""
-    safe = table.copy()
-    safe.columns = [csv_safe(str(name)) for name in safe.columns]
-    for column in safe.columns:
-        if safe[column].dtype == object or pd.api.types.is_string_dtype(safe[column]):
-            safe[column] = safe[column].map(csv_safe, na_action="ignore")
-    # Nine digits tell apart what the network can; more would be noise of its arithmetic.
-    return safe.to_csv(index=False, float_format="%.9g", lineterminator="\n")
 
 
 def _names(

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from core.app import ReportContext
+from core.base.attempt import attempt
 from core.base.outputs import seal, write_json
 from core.base.progress import log
 from core.base.settings import read_plan_rows
-from core.data.attempt import attempt
 from core.evaluation.characteristics import characteristics_of
 from core.evaluation.delivered import delivered_rates
 from core.evaluation.verdicts import verdicts

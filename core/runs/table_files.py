@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.base import parsing
-from core.base.outputs import write_bytes, write_text
+from core.base.outputs import csv_text, write_bytes, write_text
 from core.base.tables import as_text
 from core.errors import RunError
-from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

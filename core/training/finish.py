@@ -23,12 +23,12 @@ from core.app import CONTRACT, App, Rule, Task, Unit, find_app
 from core.base.options import stored_options
 from core.base.outputs import is_complete, seal, sha256_file, write_json, write_text
 from core.base.versions import versions
+from core.base.volumes import visible
 from core.cards.licence_terms import joined_terms, terms_of_weights
 from core.data.prepared import resize_to
-from core.data.volumes import visible
 from core.errors import ConfigError
 from core.model.checkpoint import save_network
-from core.report.saliency import saliency_map
+from core.model.saliency import saliency_map
 from core.runs.predictions import final_split, points_for_run, predictions_of
 from core.runs.results import Look, write_evaluation
 from core.runs.run import SCHEMA, model_id_of, task_from_dict, task_to_dict

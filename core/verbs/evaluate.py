@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from core.base.attempt import attempt
 from core.base.jobs import Job, open_output
-from core.data.attempt import attempt
 from core.data.input_files import require_apart
 from core.errors import ConfigError
 from core.prediction.labelled import score_labelled

@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 
 from core.app import ExportContext, Manifest, Source, Unit
+from core.base.attempt import one_line
 from core.base.jobs import Job, open_output
 from core.base.machine import readers
 from core.base.options import of_value, plain_options, resolve_options
 from core.base.outputs import seal, write_json
 from core.base.tables import as_text
 from core.base.words import quantity
-from core.data.attempt import one_line
 from core.data.input_files import absolute_rows, require_apart, stamps_of, with_paths
 from core.errors import ImageError, ManifestError, ResightError
 from core.evaluation.copies import (

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.app import ReportContext
+from core.base.attempt import attempt
 from core.base.words import NOT_A_DEVICE, quantity
 from core.cards.licence_terms import summary_of_terms
-from core.data.attempt import attempt
 from core.evaluation.doubt import decides_nothing, prevailing_doubt, rule_of_decision
 from core.evaluation.doubt_marks import UNFAMILIAR, is_unfamiliar, says_nothing
 from core.report.verdict import NO_MEASURE, held_out_words, image_word

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 from apps.retinopathy import APP
-from apps.retinopathy.exports import write_letters, write_overlays, write_worklist
-from apps.retinopathy.exports.letters import FILES, languages
-from apps.retinopathy.exports.worklist import threshold_of
+from apps.retinopathy.letters import FILES, languages, write_letters
+from apps.retinopathy.overlays import write_overlays
 from apps.retinopathy.screening import UNITS
+from apps.retinopathy.worklist import threshold_of, write_worklist
 from core.app import ExportContext
 from core.errors import ConfigError
 from core.evaluation.doubt import DoubtRule, decide_all, prevailing_doubt

@@ -41,9 +41,9 @@ from apps.crop_disease.field.window import is_tile
 from apps.crop_disease.field.zone_tiles import for_files, n_tiles_of, tile_shapes, with_tiles
 from apps.crop_disease.field.zones import hot_spots, trace_zones, write_layer
 from core.app import Export
+from core.base.attempt import attempt
 from core.base.outputs import csv_safe, write_text
 from core.base.tables import POSITIVE, score_columns
-from core.data.attempt import attempt
 from core.errors import ConfigError, ManifestError
 from core.evaluation.doubt import prevailing_doubt, rule_of_decision
 from core.evaluation.doubt_marks import is_doubtful, words_of

@@ -22,7 +22,7 @@ from apps.crop_disease.field.mapping import NODATA
 from apps.crop_disease.field.notes import area_words
 from apps.crop_disease.field.raster import CACHE_BYTES, open_geotiff
 from apps.crop_disease.field.styles import DARK
-from core.data.attempt import attempt
+from core.base.attempt import attempt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.data.volumes import LEAST_SLICES, contact_sheet
+from core.base.volumes import LEAST_SLICES, contact_sheet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +40,7 @@ def saliency_map(
 
     Returns:
         (H, W) in [0, 1]; all zeros where no region raises the logit. For a volume a sheet as
-        ``core.data.volumes.contact_sheet`` makes it.
+        ``core.base.volumes.contact_sheet`` makes it.
     """
     import torch  # noqa: PLC0415  (slow; only for pictures)
     from monai.visualize.class_activation_maps import GradCAMpp  # noqa: PLC0415  (slow; only for pictures)

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from apps.retinopathy.disc import FALLBACKS, find_disc, to_eight_bits
-from apps.retinopathy.exports.worklist import decided, threshold_of
-from core.base.outputs import write_bytes, write_text
+from apps.retinopathy.worklist import decided, threshold_of
+from core.base.outputs import csv_text, write_bytes, write_text
 from core.base.words import apart
 from core.evaluation.doubt import rule_of_decision
 from core.report.overlay import is_strongest_outside, overlay, png_bytes, with_legend
-from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from apps.retinopathy.screening import URGENCY, Referrals, referrals
-from core.base.outputs import write_text
+from core.base.outputs import csv_text, write_text
 from core.evaluation.doubt import is_left_open, rule_of_decision
-from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,15 +18,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from apps.retinopathy.exports.worklist import decided
 from apps.retinopathy.metrics import GRADES
-from core.base.outputs import write_text
+from apps.retinopathy.worklist import decided
+from core.base.outputs import csv_text, write_text
 from core.base.parsing import parse_yaml
 from core.base.regular_files import read_regular
 from core.errors import ConfigError
 from core.evaluation.doubt import REFERRED
 from core.evaluation.doubt_marks import positive_alone
-from core.runs.predictions import csv_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
