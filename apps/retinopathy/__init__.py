@@ -1,24 +1,14 @@
-"""Diabetic retinopathy: from fundus photographs to grades, and from grades to referrals.
-
-The app is stated in ``app`` and imported when it is asked for: a process that reads
-images for it needs neither its metrics nor its reports.
-"""
+"""Diabetic retinopathy: from fundus photographs to grades, and from grades to referrals."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from core.base.late import app_when_named
 
 if TYPE_CHECKING:
     from apps.retinopathy.app import APP as APP
 
 __all__ = ["APP"]
 
-
-def __getattr__(name: str) -> Any:
-    """``APP``, on demand."""
-    if name != "APP":
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    from apps.retinopathy.app import APP  # noqa: PLC0415  (see the module)
-
-    return APP
+__getattr__ = app_when_named(__name__)

@@ -10,8 +10,9 @@ import typer
 from core import verbs
 from core.app import find_app
 from core.base.outputs import write_text
+from core.cli import shared
+from core.cli.complete import card_files
 from core.cli.own_options import AppCommand, own_options
-from core.cli.shared import JSON, QUIET, existing, guarded, say, show_json, table
 from core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from core.cards.card import CardFile
 
-__all__ = ["card_files", "markdown_table", "register"]
+__all__ = ["markdown_table", "register"]
 
 # Between these lines of data_cards/README.md stands the generated table.
 BEGIN, END = "<!-- table: resight cards table -->", "<!-- end of table -->"
@@ -37,7 +38,7 @@ def register(cli: typer.Typer) -> None:
     cli.add_typer(cards, name="cards")
 
 
-def listed(context: typer.Context, quiet: bool = QUIET, as_json: bool = JSON) -> None:
+def listed(context: typer.Context, quiet: bool = shared.QUIET, as_json: bool = shared.JSON) -> None:
     """List the data cards, or do what the word after it says."""
     if context.invoked_subcommand is None:
         _list((), None, quiet=quiet, as_json=as_json)
@@ -46,8 +47,8 @@ def listed(context: typer.Context, quiet: bool = QUIET, as_json: bool = JSON) ->
 def search(
     words: list[str] = typer.Argument(None, help="Words that all must occur in a card."),
     app: str = typer.Option(None, "--app", help="Only cards of this app."),
-    quiet: bool = QUIET,
-    as_json: bool = JSON,
+    quiet: bool = shared.QUIET,
+    as_json: bool = shared.JSON,
 ) -> None:
     """List the data cards in which all words occur."""
     _list(words or (), app, quiet=quiet, as_json=as_json)
@@ -55,13 +56,13 @@ def search(
 
 def _list(words: Sequence[str], app: str | None, *, quiet: bool, as_json: bool) -> None:
     """Print the cards in which all words occur, as a table or for programs."""
-    with guarded(quiet=quiet, as_json=as_json):
+    with shared.guarded(quiet=quiet, as_json=as_json):
         found = [f for f in card_files(words) if app in {None, f.card.app}]
         if as_json:
-            show_json([file.card.model_dump() for file in found])
+            shared.show_json([file.card.model_dump() for file in found])
             return
         if not found:
-            say("No data card holds all of these words. `resight cards` lists all.")
+            shared.say("No data card holds all of these words. `resight cards` lists all.")
             return
         rows = [
             (
@@ -73,28 +74,30 @@ def _list(words: Sequence[str], app: str | None, *, quiet: bool, as_json: bool) 
             )
             for file in found
         ]
-        say(table(rows, ("card", "app", "images", "weights may be released", "title")))
+        shared.say(
+            shared.table(rows, ("card", "app", "images", "weights may be released", "title"))
+        )
 
 
 def show(
     name: str = typer.Argument(help="Name of a card, or the path of a card file."),
-    quiet: bool = QUIET,
-    as_json: bool = JSON,
+    quiet: bool = shared.QUIET,
+    as_json: bool = shared.JSON,
 ) -> None:
     """Show all of one card; what was not checked against its source is marked."""
-    with guarded(quiet=quiet, as_json=as_json):
-        say(_text(name, "json" if as_json else "page").rstrip("\n"))
+    with shared.guarded(quiet=quiet, as_json=as_json):
+        shared.say(_text(name, "json" if as_json else "page").rstrip("\n"))
 
 
 def export(
     name: str = typer.Argument(help="Name of a card, or the path of a card file."),
     croissant: bool = typer.Option(False, "--croissant", help="As Croissant JSON-LD."),
     out: Path = typer.Option(None, "--out", "-o", help="File to write; printed without it."),
-    quiet: bool = QUIET,
-    as_json: bool = JSON,
+    quiet: bool = shared.QUIET,
+    as_json: bool = shared.JSON,
 ) -> None:
     """Write a card in another format."""
-    with guarded(quiet=quiet, as_json=as_json):
+    with shared.guarded(quiet=quiet, as_json=as_json):
         if not croissant:
             msg = "No format is named. Pass --croissant."
             raise ConfigError(msg)
@@ -104,9 +107,9 @@ def export(
         else:
             write_text(out, text)
             if as_json:
-                show_json({"out": str(out)})
+                shared.show_json({"out": str(out)})
             elif not quiet:
-                say(f"wrote {out}")
+                shared.say(f"wrote {out}")
 
 
 def new(
@@ -115,33 +118,33 @@ def new(
     data: str = typer.Argument(help="Folder or table of labelled images."),
     out: Path = typer.Option(None, "--out", "-o", help="File to write; default NAME.md here."),
     title: str = typer.Option(None, "--title", help="What the data are called."),
-    task: str = typer.Option(None, "--task", help="What to predict: a task of the app, or a kind."),
-    label: str = typer.Option(None, "--label", help="Column of the table that holds the label."),
+    task: str = shared.TASK,
+    label: str = shared.LABEL,
     group: str = typer.Option(None, "--group", help="What may never straddle a split."),
-    quiet: bool = QUIET,
-    as_json: bool = JSON,
+    quiet: bool = shared.QUIET,
+    as_json: bool = shared.JSON,
 ) -> None:
     """Write a card for a folder of your own; questions only a person can answer are marked."""
-    with guarded(quiet=quiet, as_json=as_json):
-        path = existing([data])[0]
+    with shared.guarded(quiet=quiet, as_json=as_json):
+        path = shared.existing([data])[0]
         chosen = find_app(app)
         options = own_options(context)
         asked = {"task": task, "label": label, "group": group, "options": options}
         place, n = verbs.cards.new_card(chosen, path, out, title=title, **asked)
         if as_json:
-            show_json({"out": str(place), "n_questions": n})
+            shared.show_json({"out": str(place), "n_questions": n})
             return
-        say(f"wrote {place}: {n} questions wait for a person (search for QUESTION:)")
-        say(f"use   resight train {app} {data} --card {place} --out RUN")
+        shared.say(f"wrote {place}: {n} questions wait for a person (search for QUESTION:)")
+        shared.say(f"use   resight train {app} {data} --card {place} --out RUN")
         stem = path.name if path.is_dir() else path.stem
-        say(f"or    put it into the folder as card.md, or as {stem}.md")
+        shared.say(f"or    put it into the folder as card.md, or as {stem}.md")
 
 
 def print_table(
     into: Path = typer.Option(None, "--into", help="README whose table is replaced."),
 ) -> None:
     """Print the table of all cards, or put it into data_cards/README.md."""
-    with guarded():
+    with shared.guarded():
         made = markdown_table()
         if into is None:
             typer.echo(made, nl=False)
@@ -165,13 +168,6 @@ def markdown_table() -> str:
             f"{_number(card.counts.images)}{marks[0]} | {card.licence}{marks[1]} | {release} |"
         )
     return "\n".join(lines) + "\n"
-
-
-def card_files(words: Sequence[str] = ()) -> list[CardFile]:
-    """The cards in which all words occur."""
-    from core.cards.card import find_cards  # noqa: PLC0415  (imports pydantic)
-
-    return find_cards(" ".join(words))
 
 
 def _text(name: str, form: Literal["page", "json", "croissant"]) -> str:

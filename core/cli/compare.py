@@ -7,19 +7,9 @@ from pathlib import Path
 import typer
 
 from core import verbs
+from core.cli import shared
 from core.cli.complete import runs
 from core.cli.own_options import AppCommand, own_options
-from core.cli.shared import (
-    JSON,
-    QUIET,
-    Mistakes,
-    existing,
-    guarded,
-    known_run,
-    say,
-    show_json,
-    table,
-)
 
 __all__ = ["register"]
 
@@ -43,7 +33,7 @@ def compare(
     data: str = typer.Option(
         None, "--data", help="A labelled folder that both score; without it, shared held-out cases."
     ),
-    label: str = typer.Option(None, "--label", help="Column of the table that holds the label."),
+    label: str = shared.LABEL,
     group: str = typer.Option(None, "--group", help="Column that identifies the group."),
     card: str = typer.Option(None, "--card", help="Data card to use, or none."),
     margin: float = typer.Option(
@@ -52,22 +42,20 @@ def compare(
         help="Greatest loss of the headline that does not matter, as 0.02: is the second run not "
         "worse by more?",
     ),
-    pdf: bool = typer.Option(False, "--pdf", help="Print the page to report.pdf as well."),
-    allow_outside: bool = typer.Option(
-        False, "--allow-outside", help="Let a table name files outside of its folder."
-    ),
-    quiet: bool = QUIET,
-    as_json: bool = JSON,
+    pdf: bool = shared.PDF,
+    allow_outside: bool = shared.ALLOW_OUTSIDE,
+    quiet: bool = shared.QUIET,
+    as_json: bool = shared.JSON,
 ) -> None:
     """Compare two runs on the same cases: paired tests, and what changed between them.
 
     Example: resight compare runs/a runs/b --out a-against-b
     """
-    with guarded(quiet=quiet, as_json=as_json):
-        mistakes = Mistakes()
-        mistakes.check(lambda: known_run(first))
-        mistakes.check(lambda: known_run(second))
-        places = mistakes.check(lambda: existing([data] if data else [])) or []
+    with shared.guarded(quiet=quiet, as_json=as_json):
+        mistakes = shared.Mistakes()
+        mistakes.check(lambda: shared.known_run(first))
+        mistakes.check(lambda: shared.known_run(second))
+        places = mistakes.check(lambda: shared.existing([data] if data else [])) or []
         mistakes.tell()
         result = verbs.compare.compare(
             first,
@@ -83,7 +71,7 @@ def compare(
             pdf=pdf,
         )
         if as_json:
-            show_json(result)
+            shared.show_json(result)
             return
         rows = []
         for row in result["rows"]:
@@ -95,11 +83,11 @@ def compare(
             )
             rows.append((row["title"], row["unit"], *numbers, between, row["verdict"]))
         header = ("metric", "unit", "first", "second", "difference, 95 % interval", "in words")
-        say(table(rows, header))
+        shared.say(shared.table(rows, header))
         for note in result["notes"]:
-            say(f"note: {note}")
-        say()
+            shared.say(f"note: {note}")
+        shared.say()
         if out is None:
-            say("add --out DIR for the page with plots, cases and what changed")
+            shared.say("add --out DIR for the page with plots, cases and what changed")
         else:
-            say(f"open {out / 'report.html'}")
+            shared.say(f"open {out / 'report.html'}")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.app import app_names
-from core.cli.cards import card_files
 
-__all__ = ["apps", "cards", "plans", "runs"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from core.cards.card import CardFile
+
+__all__ = ["apps", "card_files", "cards", "plans", "runs"]
 
 # Folders looked into for runs, from the current one down.
 _DEPTH = 3
@@ -16,6 +21,13 @@ _DEPTH = 3
 def apps(incomplete: str) -> list[str]:
     """Installed apps."""
     return [name for name in app_names() if name.startswith(incomplete)]
+
+
+def card_files(words: Sequence[str] = ()) -> list[CardFile]:
+    """The data cards in which all words occur."""
+    from core.cards.card import find_cards  # noqa: PLC0415  (imports pydantic)
+
+    return find_cards(" ".join(words))
 
 
 def cards(incomplete: str) -> list[str]:

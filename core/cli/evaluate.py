@@ -10,29 +10,9 @@ import typer
 
 from core import verbs
 from core.base.words import plural
-from core.cli.complete import apps, cards, runs
+from core.cli import shared
+from core.cli.complete import apps, runs
 from core.cli.own_options import AppCommand, own_options
-from core.cli.shared import (
-    GROUP_COLUMN,
-    ID_COLUMN,
-    JSON,
-    LABEL_COLUMN,
-    LABEL_MAP,
-    LAYER,
-    PATH_COLUMN,
-    QUIET,
-    SOME_FAILED,
-    SPLIT_COLUMN,
-    Mistakes,
-    data_options,
-    existing,
-    guarded,
-    known_app,
-    known_run,
-    pairs,
-    say_result,
-    show_json,
-)
 from core.errors import ConfigError
 
 __all__ = ["register"]
@@ -43,8 +23,10 @@ def register(cli: typer.Typer) -> None:
     cli.command("evaluate", cls=AppCommand)(evaluate)
 
 
+@shared.names_columns
 def evaluate(
     context: typer.Context,
+    *,
     run: Path = typer.Argument(None, help="A complete run.", autocompletion=runs),
     data: str = typer.Argument(None, help="A new labelled folder; without it, the held-out split."),
     out: Path = typer.Option(
@@ -58,14 +40,9 @@ def evaluate(
         "--predictions",
         help="In place of a run: a table made elsewhere with id, group, label and score_<class>.",
     ),
-    label: str = typer.Option(None, "--label", help="Column of the table that holds the label."),
+    label: str = shared.LABEL,
     group: str = typer.Option(None, "--group", help="Column that identifies the group."),
-    card: str = typer.Option(
-        None,
-        "--card",
-        help="Name of a data card, a card file, or none; see `resight cards`.",
-        autocompletion=cards,
-    ),
+    card: str = shared.CARD,
     design: Literal["cohort", "case-control"] = typer.Option(
         None,
         "--design",
@@ -84,17 +61,9 @@ def evaluate(
     exploratory: bool = typer.Option(
         False, "--exploratory", help="Choose --target on the judged cases; the page is marked."
     ),
-    pdf: bool = typer.Option(False, "--pdf", help="Print the page to report.pdf as well."),
-    allow_outside: bool = typer.Option(
-        False, "--allow-outside", help="Let a table name files outside of its folder."
-    ),
-    path_column: str = PATH_COLUMN,
-    label_column: str = LABEL_COLUMN,
-    group_column: str = GROUP_COLUMN,
-    split_column: str = SPLIT_COLUMN,
-    id_column: str = ID_COLUMN,
-    label_map: str = LABEL_MAP,
-    layer: str = LAYER,
+    pdf: bool = shared.PDF,
+    allow_outside: bool = shared.ALLOW_OUTSIDE,
+    columns: dict[str, str],
     app: str = typer.Option(
         None,
         "--app",
@@ -127,44 +96,37 @@ def evaluate(
         None, "--threshold", help="With --predictions: one that was set beforehand."
     ),
     seed: int = typer.Option(0, "--seed", help="With --predictions: of the bootstrap."),
-    quiet: bool = QUIET,
-    as_json: bool = JSON,
+    quiet: bool = shared.QUIET,
+    as_json: bool = shared.JSON,
 ) -> None:
     """Report on the held-out split of a run, on a new labelled folder, or on a table.
 
     Example: resight evaluate runs/leaves other_farm --out other_farm-report
     """
-    with guarded(quiet=quiet, as_json=as_json):
-        mistakes = Mistakes()
-        mistakes.check(lambda: known_app(app))
+    with shared.guarded(quiet=quiet, as_json=as_json):
+        mistakes = shared.Mistakes()
+        mistakes.check(lambda: shared.known_app(app))
         if run is not None:
-            mistakes.check(lambda: known_run(run))
+            mistakes.check(lambda: shared.known_run(run))
         named = [str(word) for word in (data, predictions) if word is not None]
-        mistakes.check(lambda: existing(named))
+        mistakes.check(lambda: shared.existing(named))
         mistakes.tell()
+        named_group = columns.pop("group-column", None)
         common: dict[str, Any] = {
-            "label": label or label_column,
-            "group": group or group_column,
+            "label": label or columns.get("label-column"),
+            "group": group or named_group,
             "prevalence": prevalence,
             "design": design,
             "targets": target,
             "exploratory": exploratory,
             "pdf": pdf,
         }
-        columns = {
-            "path-column": path_column,
-            "label-column": label_column,
-            "split-column": split_column,
-            "id-column": id_column,
-            "label-map": label_map,
-            "layer": layer,
-        }
         only_table: dict[str, Any] = {
             "app_name": app,
             "kind": task,
             "positive": [name.strip() for name in positive.split(",")] if positive else (),
-            "units": pairs(unit, "--unit", "patient=patient_id"),
-            "rules": pairs(rule, "--rule", "patient=max"),
+            "units": shared.pairs(unit, "--unit", "patient=patient_id"),
+            "rules": shared.pairs(rule, "--rule", "patient=max"),
             "subgroups": subgroup,
             "split": split,
             "threshold": threshold,
@@ -177,23 +139,23 @@ def evaluate(
             raise ConfigError(msg)
         if predictions is not None:
             columns["scores"] = only_table.pop("scores")
-            settings = {**common, **only_table, "columns": data_options({}, columns)}
+            settings = {**common, **only_table, "columns": columns}
             result = _of_table(predictions, run, out, settings, seed)
         else:
             _refuse(run, only_table)
-            extra = data_options(own_options(context), columns)
+            extra = {**own_options(context), **columns}
             common |= {"card": card, "allow_outside": allow_outside, "options": extra}
             result = _of_run(run, data, out, common)
         if as_json:
-            show_json(result)
+            shared.show_json(result)
         else:
             own = (result["metrics"].get("external") or {}).get("numbers") or []
             more = [beside_own_test(row) for row in own[:1]]
             if n_failed := result["n_failed"]:
                 more.append(f"{n_failed:,} {plural('image', n_failed)} failed; the report says why")
-            say_result(result["metrics"], out, *more)
+            shared.say_result(result["metrics"], out, *more)
         if result["n_failed"]:
-            raise typer.Exit(SOME_FAILED)
+            raise typer.Exit(shared.SOME_FAILED)
 
 
 def beside_own_test(row: Mapping[str, Any]) -> str:
@@ -214,7 +176,7 @@ def _of_run(
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Judge a run."""
-    where = existing([data])[0] if data else None
+    where = shared.existing([data])[0] if data else None
     return verbs.evaluate.evaluate(run, where, out, **settings)
 
 
@@ -229,7 +191,9 @@ def _of_table(
     if run is not None:
         msg = f"{run}: a run and --predictions were both given. Pass one of them."
         raise ConfigError(msg)
-    return verbs.from_table.evaluate_table(existing([str(file)])[0], out, seed=seed, **settings)
+    return verbs.from_table.evaluate_table(
+        shared.existing([str(file)])[0], out, seed=seed, **settings
+    )
 
 
 def _refuse(run: Path | None, only_table: Mapping[str, Any]) -> None:

@@ -10,20 +10,9 @@ import typer
 
 from core import verbs
 from core.base.words import quantity
+from core.cli import shared
 from core.cli.complete import runs
 from core.cli.own_options import AppCommand, own_options
-from core.cli.shared import (
-    JSON,
-    QUIET,
-    SOME_FAILED,
-    Mistakes,
-    existing,
-    guarded,
-    known_run,
-    say,
-    show_json,
-    table,
-)
 
 __all__ = ["register", "tell"]
 
@@ -48,9 +37,7 @@ def predict(
     workers: int = typer.Option(
         None, "--workers", min=1, help="Threads that decode; default one per core."
     ),
-    allow_outside: bool = typer.Option(
-        False, "--allow-outside", help="Let a table name files outside of its folder."
-    ),
+    allow_outside: bool = shared.ALLOW_OUTSIDE,
     abstain: bool = typer.Option(
         False, "--abstain", help="Refer what is in doubt (unlike the training, poor, incomplete)."
     ),
@@ -75,17 +62,17 @@ def predict(
         metavar="ADDRESS",
         help="Score on a Ray cluster: auto or HOST:PORT; `local` starts one on this machine.",
     ),
-    quiet: bool = QUIET,
-    as_json: bool = JSON,
+    quiet: bool = shared.QUIET,
+    as_json: bool = shared.JSON,
 ) -> None:
     """Score new images: one row per input, a page to look them through, the app's exports.
 
     Example: resight predict runs/leaves new_photos --out predictions
     """
-    with guarded(quiet=quiet, as_json=as_json):
-        mistakes = Mistakes()
-        mistakes.check(lambda: known_run(run))
-        paths = mistakes.check(lambda: existing(inputs)) or []
+    with shared.guarded(quiet=quiet, as_json=as_json):
+        mistakes = shared.Mistakes()
+        mistakes.check(lambda: shared.known_run(run))
+        paths = mistakes.check(lambda: shared.existing(inputs)) or []
         mistakes.tell()
         if ray:
             verbs.predict.require_ray(ray, with_part=part)
@@ -114,44 +101,46 @@ def tell(result: Mapping[str, Any], out: Path, *, quiet: bool, as_json: bool) ->
         typer.Exit: for the reasons that ``core.cli.shared.EXIT_CODES`` names.
     """
     if as_json:
-        show_json(result)
+        shared.show_json(result)
     else:
         if result["not_a_medical_device"]:
-            say(result["not_a_medical_device"])
-        say(
+            shared.say(result["not_a_medical_device"])
+        shared.say(
             f"{result['n_inputs']:,} inputs: {result['n_ok']:,} scored, "
             f"{result['n_failed']:,} failed, "
             f"{result['n_skipped']:,} skipped"
         )
         for reason, count in list(result["reasons"].items())[:5]:
-            say(f"  {count:,} x {reason}")
+            shared.say(f"  {count:,} x {reason}")
         if result["predicted"]:
-            say(table(list(result["predicted"].items()), ("predicted class", "images")))
+            shared.say(
+                shared.table(list(result["predicted"].items()), ("predicted class", "images"))
+            )
         if result["decisions"] != result["predicted"]:
-            say(table(list(result["decisions"].items()), ("decision", "images")))
+            shared.say(shared.table(list(result["decisions"].items()), ("decision", "images")))
         for note in [] if quiet else result["notes"]:
-            say(f"note: {note}")
+            shared.say(f"note: {note}")
         for line in _what_to_open(out, result["files"]):
-            say(line)
+            shared.say(line)
     # What is left out of the files, or should not be relied on, is said to whoever asks for less.
     for warning in result.get("warnings") or [] if quiet or as_json else []:
-        say(f"warning: {warning}", to_stderr=True)
+        shared.say(f"warning: {warning}", to_stderr=True)
     is_partial = result["n_failed"] or not result["n_ok"] or result.get("failed_exports")
     if is_partial or result["nothing_decided"]:
-        raise typer.Exit(SOME_FAILED)
+        raise typer.Exit(shared.SOME_FAILED)
 
 
 def _say_part(found: Mapping[str, Any], *, as_json: bool) -> None:
     """Say what one part holds, and how the parts are joined."""
     if as_json:
-        show_json(found)
+        shared.show_json(found)
         return
     failed = f", {found['n_failed']:,} failed" if found["n_failed"] else ""
-    say(
+    shared.say(
         f"part {found['part']} of {found['of']}: {found['n_inputs']:,} of "
         f"{found['n_all']:,} inputs{failed}"
     )
-    say("when all parts are there: resight merge PART PART ... --out PREDICTIONS")
+    shared.say("when all parts are there: resight merge PART PART ... --out PREDICTIONS")
 
 
 def _what_to_open(out: Path, files: Sequence[str]) -> list[str]:

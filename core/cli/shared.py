@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import logging
 import shlex
@@ -15,19 +17,21 @@ import typer
 from core.app import app_names, find_app
 from core.base.extras import advice_for
 from core.base.words import plural
+from core.cli.complete import cards
 from core.data.object_stores import fetch, is_remote
 from core.errors import ConfigError, ResightError
 
 __all__ = [
+    "COLUMNS",
     "EXIT_CODES",
     "JSON",
     "QUIET",
     "Mistakes",
-    "data_options",
     "existing",
     "guarded",
     "known_app",
     "known_run",
+    "names_columns",
     "pairs",
     "say",
     "say_result",
@@ -46,29 +50,35 @@ EXIT_CODES = (
     "130 stopped, can be resumed; 1 a fault of ours"
 )
 STOPPED = 130
-# The option that every command has, and the one of those that tell how far they are.
-# What names the parts of a table: the same words in every command that reads labelled data.
-PATH_COLUMN = typer.Option(
-    None, "--path-column", help="Column of the table that names the image files."
-)
-LABEL_COLUMN = typer.Option(
+# Options that are the same in every command that reads labelled data.
+TASK = typer.Option(None, "--task", help="What to predict: a task of the app, or a kind.")
+LABEL = typer.Option(None, "--label", help="Column of the table that holds the label.")
+GROUP = typer.Option(
     None,
-    "--label-column",
-    help="Column of the table or polygons with the class; folder or parent for folders.",
+    "--group",
+    help="What may never straddle a split: a column, image_id, parent or name:REGEX.",
 )
-GROUP_COLUMN = typer.Option(
-    None, "--group-column", help="Column of what may never straddle a split."
+CARD = typer.Option(
+    None,
+    "--card",
+    help="Name of a data card, a card file, or none; see `resight cards`.",
+    autocompletion=cards,
 )
-SPLIT_COLUMN = typer.Option(
-    None, "--split-column", help="Column that says train, val or test; none draws a split."
+ALLOW_OUTSIDE = typer.Option(
+    False, "--allow-outside", help="Let a table name files outside of its folder."
 )
-ID_COLUMN = typer.Option(
-    None, "--id-column", help="Column that names images by an id of file name or header."
-)
-LABEL_MAP = typer.Option(
-    None, "--label-map", help="RAW=CLASS, by commas, or a table of both; RAW= leaves out."
-)
-LAYER = typer.Option(None, "--layer", help="Layer of a GeoPackage with the polygons.")
+PDF = typer.Option(False, "--pdf", help="Print the page to report.pdf as well.")
+# What names the parts of a table, by the name that an app's options have.
+COLUMNS = {
+    "path-column": "Column of the table that names the image files.",
+    "label-column": "Column of the table or polygons with the class; folder or parent for folders.",
+    "group-column": "Column of what may never straddle a split.",
+    "split-column": "Column that says train, val or test; none draws a split.",
+    "id-column": "Column that names images by an id of file name or header.",
+    "label-map": "RAW=CLASS, by commas, or a table of both; RAW= leaves out.",
+    "layer": "Layer of a GeoPackage with the polygons.",
+}
+# Options that every command has.
 JSON = typer.Option(False, "--json", help="Print the result for programs.")
 QUIET = typer.Option(
     False,
@@ -339,12 +349,31 @@ def existing(paths: Sequence[str]) -> list[Path]:
     return found
 
 
-def data_options(options: dict[str, Any], given: Mapping[str, str | None]) -> dict[str, Any]:
-    """An app's options with what the user says of any data: which column is what, label map."""
-    return {**options, **{name: value for name, value in given.items() if value is not None}}
+def names_columns(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with an option for each of ``COLUMNS``; those given come as one dictionary.
 
+    They stand in the help where the parameter ``columns`` stands in the signature.
+    """
 
-Command = Callable[..., None]
+    def run(**given: Any) -> None:
+        named = {name: given.pop(name.replace("-", "_")) for name in COLUMNS}
+        command(columns={k: v for k, v in named.items() if v is not None}, **given)
+
+    signature = inspect.signature(command, eval_str=True)
+    parameters = []
+    for parameter in signature.parameters.values():
+        if parameter.name != "columns":
+            parameters.append(parameter)
+            continue
+        for name, words in COLUMNS.items():
+            option = typer.Option(None, f"--{name}", help=words)
+            parameters.append(
+                parameter.replace(name=name.replace("-", "_"), default=option, annotation=str)
+            )
+    functools.update_wrapper(run, command)
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
 
 
 def _value(text: str) -> Any:

@@ -7,8 +7,8 @@ from pathlib import Path
 import typer
 
 from core import verbs
+from core.cli import shared
 from core.cli.complete import apps
-from core.cli.shared import JSON, QUIET, existing, guarded, known_app, say, show_json, table
 
 __all__ = ["register"]
 
@@ -26,8 +26,8 @@ def depth(
     out: Path = typer.Option(
         None, "--out", "-o", help="Directory of depth.html; default DATA-depth."
     ),
-    task: str = typer.Option(None, "--task", help="What to predict: a task of the app, or a kind."),
-    label: str = typer.Option(None, "--label", help="Column of the table that holds the label."),
+    task: str = shared.TASK,
+    label: str = shared.LABEL,
     group: str = typer.Option(None, "--group", help="What may never straddle a fold."),
     minutes: float = typer.Option(5.0, "--minutes", help="That the small trainings may take."),
     steps: int = typer.Option(
@@ -40,16 +40,16 @@ def depth(
     full_size: bool = typer.Option(
         True, "--full-size/--small-only", help="Probe pretrained networks of rising depth."
     ),
-    quiet: bool = QUIET,
-    as_json: bool = JSON,
+    quiet: bool = shared.QUIET,
+    as_json: bool = shared.JSON,
 ) -> None:
     """Does depth help on these images? Residual against plain networks, then ResNet-18 to 101.
 
     Example: resight study depth crop_disease leaves --minutes 5
     """
-    with guarded(quiet=quiet, as_json=as_json):
-        known_app(app)
-        places = existing([data])
+    with shared.guarded(quiet=quiet, as_json=as_json):
+        shared.known_app(app)
+        places = shared.existing([data])
         from core.report import depth_page  # noqa: PLC0415  (imports pandas)
 
         place = (out or Path.cwd() / f"{places[0].stem}-depth").absolute()
@@ -64,17 +64,17 @@ def depth(
             app, places[0], place, task=task, label=label, group=group, choice=choice
         )
         if as_json:
-            show_json(result)
+            shared.show_json(result)
             return
         frame = depth_page.error_table(result["courses"])
-        say(table(frame.to_numpy().tolist(), list(frame.columns)))
+        shared.say(shared.table(frame.to_numpy().tolist(), list(frame.columns)))
         for entry in result["probed"]:
-            say(
+            shared.say(
                 f"{entry['name']}: probe {entry['accuracy']:.3f} [{entry['low']:.3f}, "
                 f"{entry['high']:.3f}], {1000 * entry['seconds_per_image']:.0f} ms per image"
             )
         if result["left_out"]:
-            say(f"no weights on this machine: {', '.join(result['left_out'])}")
-        say()
-        say(depth_page.short_answer(result["courses"], result["chance"], result["probed"]))
-        say(f"open {place / 'depth.html'}")
+            shared.say(f"no weights on this machine: {', '.join(result['left_out'])}")
+        shared.say()
+        shared.say(depth_page.short_answer(result["courses"], result["chance"], result["probed"]))
+        shared.say(f"open {place / 'depth.html'}")

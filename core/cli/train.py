@@ -9,31 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 from core import verbs
-from core.cli.complete import apps, cards, plans
+from core.cli import shared
+from core.cli.complete import apps, plans
 from core.cli.own_options import AppCommand, own_options
-from core.cli.shared import (
-    GROUP_COLUMN,
-    ID_COLUMN,
-    JSON,
-    LABEL_COLUMN,
-    LABEL_MAP,
-    LAYER,
-    PATH_COLUMN,
-    QUIET,
-    SOME_FAILED,
-    SPLIT_COLUMN,
-    Mistakes,
-    data_options,
-    existing,
-    guarded,
-    known_app,
-    pairs,
-    say,
-    say_result,
-    settings_of,
-    show_json,
-    table,
-)
 
 if TYPE_CHECKING:
     from core.base.settings import Plan
@@ -46,36 +24,21 @@ def register(cli: typer.Typer) -> None:
     cli.command("train", cls=AppCommand)(train)
 
 
+@shared.names_columns
 def train(
     context: typer.Context,
+    *,
     app: str = typer.Argument(
         None, help="Name of the app; see `resight apps`.", autocompletion=apps
     ),
     data: str = typer.Argument(None, help="Folder or table of labelled images."),
     out: Path = typer.Option(..., "--out", "-o", help="The run directory; resumed if incomplete."),
-    task: str = typer.Option(None, "--task", help="What to predict: a task of the app, or a kind."),
-    label: str = typer.Option(None, "--label", help="Column of the table that holds the label."),
-    group: str = typer.Option(
-        None,
-        "--group",
-        help="What may never straddle a split: a column, image_id, parent or name:REGEX.",
-    ),
-    card: str = typer.Option(
-        None,
-        "--card",
-        help="Name of a data card, a card file, or none; see `resight cards`.",
-        autocompletion=cards,
-    ),
-    allow_outside: bool = typer.Option(
-        False, "--allow-outside", help="Let a table name files outside of its folder."
-    ),
-    path_column: str = PATH_COLUMN,
-    label_column: str = LABEL_COLUMN,
-    group_column: str = GROUP_COLUMN,
-    split_column: str = SPLIT_COLUMN,
-    id_column: str = ID_COLUMN,
-    label_map: str = LABEL_MAP,
-    layer: str = LAYER,
+    task: str = shared.TASK,
+    label: str = shared.LABEL,
+    group: str = shared.GROUP,
+    card: str = shared.CARD,
+    allow_outside: bool = shared.ALLOW_OUTSIDE,
+    columns: dict[str, str],
     corrections: Path = typer.Option(
         None, "--corrections", help="Labels corrected by a person: predictions.html saves a table."
     ),
@@ -127,46 +90,36 @@ def train(
     settings: list[str] = typer.Option(
         [], "--set", help="Any other setting: NAME=VALUE. May be repeated."
     ),
-    quiet: bool = QUIET,
-    as_json: bool = JSON,
+    quiet: bool = shared.QUIET,
+    as_json: bool = shared.JSON,
 ) -> None:
     """Check, plan, fine-tune, calibrate, and evaluate what was held out.
 
     Example: resight train crop_disease leaves --out runs/leaves --preset fast
     """
-    with guarded(quiet=quiet, as_json=as_json):
-        mistakes = Mistakes()
-        mistakes.check(lambda: known_app(app))
-        places = mistakes.check(lambda: existing([data] if data else [])) or []
+    with shared.guarded(quiet=quiet, as_json=as_json):
+        mistakes = shared.Mistakes()
+        mistakes.check(lambda: shared.known_app(app))
+        places = mistakes.check(lambda: shared.existing([data] if data else [])) or []
         given = [str(file) for file in (plan, corrections) if file is not None]
-        mistakes.check(lambda: existing(given))
+        mistakes.check(lambda: shared.existing(given))
         if weights and weights not in {"hub", "none"}:
-            mistakes.check(lambda: existing([weights]))
-        units = mistakes.check(lambda: pairs(rule, "--rule", "eye=max")) or {}
+            mistakes.check(lambda: shared.existing([weights]))
+        units = mistakes.check(lambda: shared.pairs(rule, "--rule", "eye=max")) or {}
         flags = mistakes.check(lambda: _flags(context.params, settings)) or {}
         mistakes.tell()
-        options = data_options(
-            own_options(context),
-            {
-                "path-column": path_column,
-                "label-column": label_column,
-                "split-column": split_column,
-                "id-column": id_column,
-                "label-map": label_map,
-                "layer": layer,
-            },
-        )
+        named_group = columns.pop("group-column", None)
         result = verbs.train.train(
             app,
             places[0] if places else None,
             out,
             flags=flags,
             task=task,
-            label=label or label_column,
-            group=group or group_column,
+            label=label or columns.get("label-column"),
+            group=group or named_group,
             card=card,
             allow_outside=allow_outside,
-            options=options,
+            options={**own_options(context), **columns},
             rules=units,
             corrections=corrections,
             plan_file=plan,
@@ -175,11 +128,11 @@ def train(
         if not result:
             return  # in a process that only trained along
         if as_json:
-            show_json(result)
+            shared.show_json(result)
         else:
             _show_result(result, out)
         if result["n_failed"]:
-            raise typer.Exit(SOME_FAILED)
+            raise typer.Exit(shared.SOME_FAILED)
 
 
 # Options of the command that are settings of the training, and what these are called there.
@@ -194,32 +147,32 @@ def _flags(given: Mapping[str, Any], settings: list[str]) -> dict[str, Any]:
     from core.base.settings import check_settings  # noqa: PLC0415  (pydantic)
 
     own = {name: given[name] for name in _SETTINGS}
-    flags = settings_of(settings, {**own, "size_px": given["size"]})
+    flags = shared.settings_of(settings, {**own, "size_px": given["size"]})
     check_settings(flags, "command line")
     return flags
 
 
 def _show_plan(plan: Plan, words: Mapping[str, Any]) -> None:
     """Print what was found and what will be done, before it is done."""
-    say(words.get("class_rule", ""))
+    shared.say(words.get("class_rule", ""))
     for sentence in (
         words["group_rule"] or "No group is known: leakage cannot be checked.",
         words["split_rule"],
         *words["notes"],
     ):
         if sentence:
-            say(f"data: {sentence}")
+            shared.say(f"data: {sentence}")
     for check in words["audit"].get("checks", []):
         if check["verdict"] == "warning":
-            say(f"check: {check['title']}: {check['words']}")
-    say()
+            shared.say(f"check: {check['title']}: {check['words']}")
+    shared.say()
     rows = [row for row in plan.rows() if row[2] not in {"default", "core default"}]
-    say(table(rows, ("setting", "value", "because")))
-    say()
+    shared.say(shared.table(rows, ("setting", "value", "because")))
+    shared.say()
 
 
 def _show_result(result: Mapping[str, Any], out: Path) -> None:
     """Print what was reached, and what to do next."""
-    say_result(result["metrics"], out, use=str(out))
+    shared.say_result(result["metrics"], out, use=str(out))
     if result["n_failed"]:
-        say(f"note: {result['n_failed']:,} images failed; predictions.csv says why.")
+        shared.say(f"note: {result['n_failed']:,} images failed; predictions.csv says why.")

@@ -7,12 +7,11 @@ torch. This is the one place where that is done for the commands.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from types import ModuleType
+from core.base.late import modules_when_named
 
+if TYPE_CHECKING:
     from core.verbs import (
         backbones,
         cards,
@@ -57,14 +56,4 @@ __all__ = [
     "train",
 ]
 
-
-def __getattr__(name: str) -> ModuleType:
-    """Import a command's module when it is first named.
-
-    Raises:
-        AttributeError: no command has a module of this name.
-    """
-    if name not in __all__:
-        msg = f"module {__name__!r} has no attribute {name!r}"
-        raise AttributeError(msg)
-    return import_module(f"{__name__}.{name}")
+__getattr__ = modules_when_named(__name__, __all__)
