@@ -35,6 +35,7 @@ from core.evaluation.metric_specs import specs_of
 from core.evaluation.paired import compare_levels, hold_family
 from core.evaluation.paired_decisions import PairedCases
 from core.evaluation.unit_metrics import rows_of, values_of
+from core.statistics.resampling import Draws
 
 HEADLINES = {"binary": "auroc", "ordinal": "quadratic_kappa"}
 GRID = (
@@ -91,10 +92,12 @@ def in_ten_groups(level: Level) -> Level:
         level.cases,
         np.array([name[-1] for name in level.groups]),
         task=level.task,
-        confidence=level.confidence,
-        resamples=level.plan.resamples,
-        seed=level.plan.seed,
-        word=level.plan.word,
+        draws=Draws(
+            level=level.confidence,
+            resamples=level.plan.resamples,
+            seed=level.plan.seed,
+            word=level.plan.word,
+        ),
     )
 
 

@@ -17,6 +17,7 @@ from scipy.stats import norm
 
 from core.app import Cases, Task
 from core.evaluation.cases import Level
+from core.statistics.resampling import Draws
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -169,10 +170,7 @@ def levels_of(
             cases,
             groups,
             task=TASKS[study.kind],
-            confidence=0.95,
-            resamples=resamples,
-            seed=seed,
-            word="patient",
+            draws=Draws(resamples=resamples, seed=seed, word="patient"),
         )
         for cases in found
     ]

@@ -16,7 +16,7 @@ from core.evaluation.stored_thresholds import (
     likelihood_ratios,
     threshold_in_force,
 )
-from core.evaluation.summary import summarise
+from core.evaluation.summary import EvaluationPlan, summarise
 from core.evaluation.threshold_choice import choose_points, headline_unit
 from core.runs.run import task_to_dict
 from core.runs.run_metrics import against_probe
@@ -122,7 +122,8 @@ def test_out_of_fold_cases_are_judged_at_the_threshold_of_the_other_folds() -> N
     rows = table(folds=3)
     points = choose_points(rows, task=GRADES, targets=["sensitivity=0.9"])
     content, _ = summarise(
-        rows, task=GRADES, split="out-of-fold", operating_points=points, resamples=100
+        rows,
+        EvaluationPlan(task=GRADES, split="out-of-fold", operating_points=points, resamples=100),
     )
     (counted,) = content["operating_points"]
     score = (rows["score_1"] + rows["score_2"]).to_numpy()
@@ -153,7 +154,8 @@ def test_the_point_in_force_decides_out_of_fold_cases_by_fold() -> None:
     points = choose_points(rows, task=GRADES, targets=["sensitivity=0.9"])
     active = [{**points[0], "active": True}]
     _, tables = summarise(
-        rows, task=GRADES, split="out-of-fold", operating_points=active, resamples=100
+        rows,
+        EvaluationPlan(task=GRADES, split="out-of-fold", operating_points=active, resamples=100),
     )
     decided = tables["image"].set_index("unit_id").loc[rows["image_id"], "decision"]
     score = (rows["score_1"] + rows["score_2"]).to_numpy()

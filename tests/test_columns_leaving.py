@@ -7,7 +7,7 @@ import pandas as pd
 
 from apps.mammography import APP
 from core.app import Manifest
-from core.runs.predictions import predictions_of
+from core.runs.predictions import Scoring, predictions_of
 from core.training.fingerprint import named_by_app
 
 FILLED = {"image_id": "a", "path": "a.png", "label": "", "group": "p1", "split": "", "fold": ""}
@@ -25,13 +25,15 @@ def test_only_listed_columns_leave_the_manifest() -> None:
         rows,
         np.zeros((1, len(task.classes))),
         np.zeros(1),
-        app=APP,
-        task=task,
-        link="softmax",
-        temperature=1.0,
-        threshold=None,
-        unfamiliar_above=1.0,
-        model_id="m",
+        Scoring(
+            app=APP,
+            task=task,
+            link="softmax",
+            temperature=1.0,
+            threshold=None,
+            unfamiliar_above=1.0,
+            model_id="m",
+        ),
     )
     made = {"status", "reason", "quality", "predicted", "decision", "embedding_distance"}
     made |= {"unfamiliar", "model_id"}

@@ -31,6 +31,7 @@ from core.evaluation.unit_metrics import rows_of
 from core.statistics.delong import delong, delong_clustered, newcombe_auroc
 from core.statistics.discrimination import auroc
 from core.statistics.intervals import cluster_proportion, wilson
+from core.statistics.resampling import Draws
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -162,9 +163,9 @@ def test_a_macro_f1_of_a_rare_class_is_marked_with_what_such_intervals_cover() -
     y = np.repeat(np.arange(3), [40, 40, 2])
     decided = np.where(np.arange(82) % 4 == 0, (y + 1) % 3, y)
     cases = Cases(y, np.eye(3)[decided], decided, np.ones(82), ())
-    about = {"confidence": 0.95, "resamples": 50, "seed": 0, "word": "patient"}
+    draws = Draws(resamples=50, word="patient")
     task = Task(name="c", kind="multiclass", classes=("a", "b", "c"))
-    level = Level.of("image", cases, np.arange(82).astype(str), task=task, **about)
+    level = Level.of("image", cases, np.arange(82).astype(str), task=task, draws=draws)
     row = next(
         r for r in rows_of(level, specs_of(level, []), split="test") if r["name"] == "macro_f1"
     )
@@ -182,9 +183,9 @@ def test_a_macro_f1_is_marked_below_five_groups_of_a_class(n_groups: int, is_mar
     y = np.repeat(np.arange(3), [40, 40, n_groups])
     decided = np.where(np.arange(len(y)) % 4 == 0, (y + 1) % 3, y)
     cases = Cases(y, np.eye(3)[decided], decided, np.ones(len(y)), ())
-    about = {"confidence": 0.95, "resamples": 2, "seed": 0, "word": "patient"}
+    draws = Draws(resamples=2, word="patient")
     task = Task(name="c", kind="multiclass", classes=("a", "b", "c"))
-    level = Level.of("image", cases, np.arange(len(y)).astype(str), task=task, **about)
+    level = Level.of("image", cases, np.arange(len(y)).astype(str), task=task, draws=draws)
     (spec,) = [spec for spec in specs_of(level, []) if spec.name == "macro_f1"]
     (row,) = rows_of(level, [spec], split="test")
     assert ("approximate: a class is held by 4 patients" in row["reason"]) == is_marked
@@ -195,9 +196,9 @@ def test_a_high_share_at_a_sought_threshold_is_marked_with_what_such_intervals_c
     score = np.where(y == 1, 0.8, 0.2) + np.linspace(0, 0.01, 160)
     score[[2, 6, 10, 40]] = 0.05, 0.1, 0.15, 0.9
     cases = Cases(y, np.column_stack([1 - score, score]), (score > 0.5).astype(int), np.ones(160))
-    about = {"confidence": 0.95, "resamples": 200, "seed": 0, "word": "patient"}
+    draws = Draws(resamples=200, word="patient")
     groups = (np.arange(160) // 4).astype(str)
-    level = Level.of("image", cases, groups, task=TASKS["binary"], **about)
+    level = Level.of("image", cases, groups, task=TASKS["binary"], draws=draws)
     added = Metric(name="s", title="s", compute=OF_APPS["binary"]["sensitivity_at_specificity_90"])
     row = next(
         r for r in rows_of(level, specs_of(level, [added]), split="test") if r["name"] == "s"
@@ -226,10 +227,7 @@ def test_a_planted_difference_is_called() -> None:
                 cases,
                 groups,
                 task=TASKS["binary"],
-                confidence=0.95,
-                resamples=100,
-                seed=0,
-                word="patient",
+                draws=Draws(resamples=100, word="patient"),
             )
         )
     specs = [spec for spec in specs_of(found[0], []) if not spec.of]
@@ -289,9 +287,9 @@ def test_an_area_of_few_positive_groups_of_uneven_size_covers_where_delong_does_
             continue
         n += 1
         cases = Cases(y, np.column_stack([-score, score]), y, np.ones(len(y)), (1,))
-        about = {"confidence": 0.95, "resamples": 2, "seed": 0, "word": "patient"}
+        draws = Draws(resamples=2, word="patient")
         groups = np.char.add("p", index.astype(str))
-        level = Level.of("image", cases, groups, task=TASKS["binary"], **about)
+        level = Level.of("image", cases, groups, task=TASKS["binary"], draws=draws)
         spec = next(s for s in specs_of(level, []) if s.name == "auroc")
         low, high = interval_of(level, spec, auroc(y, score)).ends
         # Of a positive and a negative case, Phi(1.28 / sqrt(2)).

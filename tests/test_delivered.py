@@ -11,7 +11,7 @@ import pytest
 from core.app import ReportContext, Task
 from core.base.tables import score_columns
 from core.evaluation.delivered import delivered_rates
-from core.evaluation.summary import summarise
+from core.evaluation.summary import EvaluationPlan, summarise
 from core.evaluation.verdicts import verdicts
 from core.report.cautions import cautions
 
@@ -76,12 +76,14 @@ def scored(n_positive: int, n: int, groups: int) -> dict[str, Any]:
     table[score_columns(task.classes)] = np.stack([1 - score, score], axis=1)
     content, _ = summarise(
         table,
-        task=task,
-        metrics=(),
-        operating_points=[],
-        group_word="patient",
-        resamples=20,
-        split="test",
+        EvaluationPlan(
+            task=task,
+            metrics=(),
+            operating_points=[],
+            group_word="patient",
+            resamples=20,
+            split="test",
+        ),
     )
     return content
 

@@ -13,6 +13,7 @@ from core.evaluation.drift import input_drift, number_drift
 from core.evaluation.metric_specs import specs_of
 from core.statistics.recalibration import local_recalibration
 from core.statistics.reliability import log_loss
+from core.statistics.resampling import Draws
 
 TASK = Task(name="t", kind="binary", classes=("no", "yes"))
 
@@ -24,8 +25,8 @@ def level(n: int, strength: float, *, seed: int, shift: float = 0.0) -> Level:
     score = expit(strength * (y - 0.5) + shift + rng.normal(0, 1, n))
     cases = Cases(y, np.column_stack([1 - score, score]), (score >= 0.5).astype(int), np.ones(n))
     groups = np.array([f"g{i // 2}" for i in range(n)])
-    settings: dict[str, Any] = {"confidence": 0.95, "resamples": 400, "seed": seed, "word": "leaf"}
-    return Level.of("image", cases, groups, task=TASK, **settings)
+    draws = Draws(resamples=400, seed=seed, word="leaf")
+    return Level.of("image", cases, groups, task=TASK, draws=draws)
 
 
 def test_inputs_of_one_kind_are_as_in_training_and_shifted_ones_are_not() -> None:
@@ -88,7 +89,7 @@ def calibrated(n: int, offset: float, seed: int = 0) -> tuple[Any, Any, Any]:
 
 def test_local_cases_mend_a_shift_more_the_more_there_are() -> None:
     y, score, groups = calibrated(600, 1.5)
-    found = local_recalibration(y, score, groups, resamples=300)
+    found = local_recalibration(y, score, groups, draws=Draws(resamples=300))
     rows = found["rows"]
     assert [row["fitted_on"] for row in rows[:-1]] == pytest.approx([25, 50, 100, 200], abs=2)
     gains = [row["log_loss"]["change"] for row in rows]
@@ -103,7 +104,7 @@ def test_recalibration_is_judged_on_cases_it_was_not_fitted_on() -> None:
     changes = []
     for seed in range(2):
         y, score, groups = calibrated(160, 0.0, seed)
-        rows = local_recalibration(y, score, groups, resamples=100)["rows"]
+        rows = local_recalibration(y, score, groups, draws=Draws(resamples=100))["rows"]
         changes.append(rows[0]["log_loss"]["change"])
     assert np.mean(changes) > 0
 

@@ -40,7 +40,7 @@ PROGRAM = textwrap.dedent(
         from core.model.backbone import create_backbone
         from core.model.checkpoint import build_network
         from core.model.classifier import Classifier
-        from core.model.fitting import fit
+        from core.model.fitting import Fitting, fit
         from core.model.stopping import StoppedError
         from core.training.recipe import parameter_groups
 
@@ -101,9 +101,10 @@ PROGRAM = textwrap.dedent(
                 sampler = StepSampler(np.arange(n), batch=8, seed=0, weights=None,
                                       size_of=size_of, step=step)
                 return train_loader(images, sampler, workers=workers, pin=False)
-            done = fit(network, config, groups=parameter_groups(network, config), train=loader,
-                       val=DataLoader(Val(), batch_size=None), steps_per_epoch=4, folder=folder,
-                       start_log_loss=1e9, score=None, seconds=seconds)
+            done = fit(network, config, Fitting(
+                groups=parameter_groups(network, config), train=loader,
+                val=DataLoader(Val(), batch_size=None), steps_per_epoch=4, folder=folder,
+                start_log_loss=1e9, score=None, seconds=seconds))
             (root / f"did-{folder.name}.json").write_text(json.dumps(did))
             digest = hashlib.sha256(done.best.read_bytes()).hexdigest()
             return f"{digest} {len(done.log)} {done.stopped}".rstrip()

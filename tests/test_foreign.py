@@ -14,7 +14,7 @@ from core.base.outputs import is_complete
 from core.cli.main import build
 from core.data.scored_tables import read_foreign
 from core.errors import ConfigError, ManifestError
-from core.evaluation.summary import summarise
+from core.evaluation.summary import EvaluationPlan, summarise
 from core.verbs.from_table import evaluate_table, points_of
 
 
@@ -179,8 +179,7 @@ def test_a_threshold_comes_from_validation_rows_or_not_at_all(file: Path, tmp_pa
     (point,) = points_of(
         every.predictions,
         every.predictions,
-        "predictions",
-        task=every.task,
+        EvaluationPlan(task=every.task, split="predictions"),
         threshold=None,
         targets=["youden"],
         exploratory=True,
@@ -199,8 +198,7 @@ def test_a_threshold_comes_from_validation_rows_or_not_at_all(file: Path, tmp_pa
         found += points_of(
             read.predictions,
             judged,
-            "test",
-            task=read.task,
+            EvaluationPlan(task=read.task, split="test"),
             threshold=None,
             targets=["youden"],
             exploratory=False,
@@ -231,7 +229,9 @@ def test_rows_without_a_score_are_failures_and_counted(tmp_path: Path) -> None:
     rows.to_csv(tmp_path / "t.csv", index=False)
     read = read_foreign(tmp_path / "t.csv")
     assert list(read.predictions["status"][:3]) == ["failed", "failed", "ok"]
-    content, _ = summarise(read.predictions, task=read.task, split="predictions", resamples=50)
+    content, _ = summarise(
+        read.predictions, EvaluationPlan(task=read.task, split="predictions", resamples=50)
+    )
     steps = {step["step"]: step["n"] for step in content["flow"]}
     assert steps["Images given"] == 120
     assert steps["Failed: no score"] == 2

@@ -24,7 +24,7 @@ import core.training.fine_tuning
 from core.app import find_app
 from core.base.outputs import sha256_file
 from core.evaluation.units import decisions_of
-from core.runs.predictions import points_for_run, predictions_of
+from core.runs.predictions import Scoring, points_for_run, predictions_of
 from core.runs.run import task_to_dict
 from core.training.finish import _calibrate, _with_cuts
 from core.verbs.train import train
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.app import Task
+    from core.model.fitting import Fitting
 
 GRADES = find_app("retinopathy")
 TINY: dict[str, Any] = {
@@ -100,8 +101,8 @@ def runs(
     """Both trained; fine-tuning is kept, however good the probe is."""
     fit = core.training.fine_tuning.fit
 
-    def from_nothing(*args: Any, **more: Any) -> Any:
-        return fit(*args, **{**more, "start_log_loss": math.inf})
+    def from_nothing(network: Any, config: Any, fitting: Fitting) -> Any:
+        return fit(network, config, replace(fitting, start_log_loss=math.inf))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(core.training.fine_tuning, "fit", from_nothing)
@@ -198,13 +199,15 @@ def _judged(
         rows,
         own,
         distance,
-        app=GRADES,
-        task=task,
-        link=link,
-        temperature=heat,
-        threshold=None,
-        unfamiliar_above=1.0,
-        model_id="m",
+        Scoring(
+            app=GRADES,
+            task=task,
+            link=link,
+            temperature=heat,
+            threshold=None,
+            unfamiliar_above=1.0,
+            model_id="m",
+        ),
     )
     # Decisions are made anew from scores, and must not differ from the images' own column.
     decided = decisions_of(table, task=task)["image"]["predicted"]

@@ -33,8 +33,7 @@ def sampler(step: int, shard: int = 0, shards: int = 1) -> StepSampler:
         weights=None,
         size_of=lambda epoch: (32, 32) if epoch else (24, 24),
         step=lambda: step,
-        shard=shard,
-        shards=shards,
+        share=(shard, shards),
     )
 
 

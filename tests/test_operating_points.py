@@ -19,6 +19,7 @@ from core.statistics.operating_points import (
     predictive_values,
     two_by_two,
 )
+from core.statistics.resampling import Draws
 from core.statistics.scores import decide
 
 RNG = np.random.default_rng(0)
@@ -279,11 +280,7 @@ def test_gaps_between_subgroups_are_counted_at_the_threshold_in_force() -> None:
         cases,
         np.arange(200).astype(str),
         task=task,
-        confidence=0.95,
-        resamples=50,
-        seed=0,
-        word="patient",
-        within_classes=False,
+        draws=Draws(resamples=50, word="patient", within_classes=False),
     )
     called = scores[:, 1:].sum(axis=1) >= 0.3
     rows = subgroup_gaps(level, {"site": site}, called)

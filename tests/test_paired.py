@@ -22,6 +22,7 @@ from core.evaluation.paired_decisions import (
 )
 from core.statistics.delong import delong_paired
 from core.statistics.metrics import off_by_two, sensitivity_of_positive
+from core.statistics.resampling import Draws
 from core.verbs.compare import _decided, _same_rows
 
 TASK = Task(name="t", kind="binary", classes=("no", "yes"))
@@ -38,9 +39,9 @@ def levels(n: int, gain: float, *, group_size: int = 1, seed: int = 0) -> tuple[
         score = expit(strength * (2 * y - 1) + shared + rng.normal(0, 0.3, n))
         decided = (score >= 0.5).astype(int)
         cases = Cases(y, np.column_stack([1 - score, score]), decided, np.ones(n))
-        settings: dict[str, Any] = {"confidence": 0.95, "resamples": 400, "seed": 0, "word": "leaf"}
+        draws = Draws(resamples=400, word="leaf")
         names = np.array([f"g{g}" for g in group])
-        found.append(Level.of("image", cases, names, task=TASK, **settings))
+        found.append(Level.of("image", cases, names, task=TASK, draws=draws))
     return found[0], found[1]
 
 
@@ -114,14 +115,14 @@ def graded(at: tuple[float, float], moved: float = 0.0) -> PairedCases:
     y = rng.integers(0, 3, 200)
     scores = rng.dirichlet(np.ones(3), 200) * 0.6 + 0.4 * np.eye(3)[y]
     away = scores + moved * np.array([-1, 1, 0])
-    settings: dict[str, Any] = {"confidence": 0.95, "resamples": 200, "seed": 0, "word": "eye"}
+    draws = Draws(resamples=200, word="eye")
     found = [
         Level.of(
             "eye",
             Cases(y, one, one.argmax(axis=1), np.ones(200), positive=(1, 2)),
             np.arange(200).astype(str),
             task=GRADES,
-            **settings,
+            draws=draws,
         )
         for one in (scores, away)
     ]
@@ -186,9 +187,9 @@ def test_a_difference_reaches_no_further_than_its_number_can() -> None:
     for wrong in (np.arange(20) > 3, np.arange(20) < 2):
         decided = np.where(wrong, 1 - y, y)
         cases = Cases(y, np.eye(2)[decided], decided, np.ones(20))
-        settings: dict[str, Any] = {"confidence": 0.95, "resamples": 50, "seed": 0, "word": "leaf"}
+        draws = Draws(resamples=50, word="leaf")
         names = (np.arange(20) // 2).astype(str)
-        found.append(Level.of("image", cases, names, task=TASK, **settings))
+        found.append(Level.of("image", cases, names, task=TASK, draws=draws))
     rows = compared(*found)
     assert rows["macro_f1"]["high"] == 1.0
     assert rows["accuracy"]["high"] <= 1.0

@@ -12,9 +12,9 @@ from core.evaluation.attention_units import attend, learned_unit
 from core.evaluation.units import decisions_by_unit
 from core.model.attention_pooling import AttentionPool
 from core.model.heads import Head, loss_of
-from core.model.network import Network
-from core.runs.predictions import predictions_of
-from core.training.attention_fitting import _average, fit_pool, label_units
+from core.model.network import Network, PixelScale
+from core.runs.predictions import Scoring, predictions_of
+from core.training.attention_fitting import UnitImages, _average, fit_pool, label_units
 
 TASK = Task(name="cancer", kind="binary", classes=("no", "yes"))
 D = 12
@@ -27,7 +27,7 @@ def network(weight: float) -> Network:
     head = Head("softmax", D, 2)
     with torch.no_grad():
         head.weight[1, 2] = weight
-    return Network(backbone, head, pool="last", mean=(0.5,), std=(0.5,))
+    return Network(backbone, head, pool="last", scale=PixelScale((0.5,), (0.5,)))
 
 
 def breasts(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -48,12 +48,9 @@ def test_attention_learns_which_view_shows_it_and_needs_only_the_table() -> None
     pooled = fit_pool(
         network(1.0),
         TASK,
+        UnitImages(x, y, owner),
         unit="breast",
-        embeddings=x,
-        y=y,
-        owner=owner,
-        train=train,
-        val=val,
+        rows={"train": train, "val": val},
         seed=0,
     )
     assert pooled is not None
@@ -78,14 +75,16 @@ def test_attention_learns_which_view_shows_it_and_needs_only_the_table() -> None
         rows.assign(label=np.where(y == 1, "yes", "no")),
         logits.astype(np.float64),
         np.ones(len(x)),
-        app=_app(),
-        task=TASK,
-        link="softmax",
-        temperature=1.0,
-        threshold=None,
-        unfamiliar_above=2.0,
-        model_id="0" * 12,
-        attended=attended,
+        Scoring(
+            app=_app(),
+            task=TASK,
+            link="softmax",
+            temperature=1.0,
+            threshold=None,
+            unfamiliar_above=2.0,
+            model_id="0" * 12,
+        ),
+        attended,
     )
     right = {}
     for rule in ("mean", "attention"):
@@ -133,9 +132,13 @@ def test_noise_keeps_the_start() -> None:
     y = np.repeat(rng.integers(2, size=200), 2)
     owner = np.array([f"b{i // 2}" for i in range(400)], dtype=object)
     pooled = fit_pool(
-        network(0.0), TASK, unit="breast", embeddings=x, y=y, owner=owner,
-        train=np.arange(200), val=np.arange(200, 400), seed=0,
-    )  # fmt: skip
+        network(0.0),
+        TASK,
+        UnitImages(x, y, owner),
+        unit="breast",
+        rows={"train": np.arange(200), "val": np.arange(200, 400)},
+        seed=0,
+    )
     assert pooled is not None
     assert pooled.facts["val_log_loss"]["kept"] <= pooled.facts["val_log_loss"]["start"]
     assert loss_of("softmax", torch.zeros(1, 2), torch.tensor([0])) > 0

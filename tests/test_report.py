@@ -22,7 +22,7 @@ from core.base.tables import logit_columns, score_columns
 from core.blocks import Figure, Fold, Table, Text
 from core.errors import MetricError, OutputError
 from core.evaluation.delivered import delivered_rates
-from core.evaluation.summary import summarise
+from core.evaluation.summary import EvaluationPlan, summarise
 from core.evaluation.verdicts import verdicts
 from core.report import pdf
 from core.report.calibration_words import calibration_words, temperature_words
@@ -96,7 +96,7 @@ def evaluate(table: pd.DataFrame, task: Task = TASK, **more: Any) -> dict[str, A
         "prevalence": 0.05,
         **more,
     }
-    content, _ = summarise(table, task=task, **settings)
+    content, _ = summarise(table, EvaluationPlan(task=task, **settings))
     found: dict[str, Any] = json.loads(json.dumps(content, allow_nan=False))
     return found
 

@@ -21,7 +21,7 @@ from core.cli.main import build
 from core.data.scored_tables import read_foreign
 from core.errors import ConfigError, LeakageError, OutputError
 from core.evaluation.delivered import delivered_rates
-from core.evaluation.summary import summarise
+from core.evaluation.summary import EvaluationPlan, summarise
 from core.runs.run import load_run, task_from_dict
 from core.runs.run_metrics import compute_metrics
 from core.runs.table_files import write_table
@@ -379,9 +379,7 @@ def test_our_own_table_can_be_judged_without_the_run(place: Path) -> None:
     assert read.task.classes == ("no", "yes")
     content, _ = summarise(
         read.predictions[read.predictions["split"] == "test"],
-        task=read.task,
-        split="test",
-        resamples=50,
+        EvaluationPlan(task=read.task, split="test", resamples=50),
     )
     stored = json.loads((place / "run" / "metrics.json").read_text())
     values = [

@@ -17,7 +17,7 @@ from core.base.tables import METRICS
 from core.errors import MetricError
 from core.evaluation.failures import quality_words
 from core.evaluation.subgroups import values_in_words
-from core.evaluation.summary import summarise
+from core.evaluation.summary import EvaluationPlan, summarise
 from core.evaluation.verdicts import verdicts
 from core.statistics import metrics
 
@@ -84,7 +84,8 @@ def row_of(content: dict[str, Any], name: str, **wanted: str) -> dict[str, Any]:
 def test_content_is_plain_json_with_every_column_of_the_metrics_table(task: Task) -> None:
     link = "sigmoid" if task.kind == "multilabel" else "softmax"
     content, tables = summarise(
-        predictions(task), task=task, units=EYES, subgroups=["camera"], link=link, **FAST
+        predictions(task),
+        EvaluationPlan(task=task, units=EYES, subgroups=["camera"], link=link, **FAST),
     )
     json.dumps(content, allow_nan=False)
     wanted = [column.name for column in METRICS]
@@ -103,16 +104,17 @@ def test_content_is_plain_json_with_every_column_of_the_metrics_table(task: Task
 @pytest.mark.parametrize("task", [BINARY, GRADES, KINDS, LABELS], ids=lambda task: task.kind)
 def test_same_predictions_in_any_order_give_the_same_content(task: Task) -> None:
     table = predictions(task)
-    first, _ = summarise(table, task=task, units=EYES, subgroups=["camera"], **FAST)
+    first, _ = summarise(table, EvaluationPlan(task=task, units=EYES, subgroups=["camera"], **FAST))
     again, _ = summarise(
-        table.sample(frac=1, random_state=3), task=task, units=EYES, subgroups=["camera"], **FAST
+        table.sample(frac=1, random_state=3),
+        EvaluationPlan(task=task, units=EYES, subgroups=["camera"], **FAST),
     )
     assert json.dumps(first) == json.dumps(again)
 
 
 def test_numbers_recompute_with_sklearn() -> None:
     table = predictions(KINDS)
-    content, _ = summarise(table, task=KINDS, **FAST)
+    content, _ = summarise(table, EvaluationPlan(task=KINDS, **FAST))
     y = table["label"].map(KINDS.classes.index)
     scores = table[["score_a", "score_b", "score_c"]].to_numpy()
     decided = scores.argmax(axis=1)
@@ -139,8 +141,10 @@ def test_numbers_recompute_with_sklearn() -> None:
 
 def test_images_drawn_as_independent_give_narrower_intervals() -> None:
     table = predictions(KINDS, n=600)
-    by_patient, _ = summarise(table, task=KINDS, **FAST | {"resamples": 400})
-    by_image, _ = summarise(table.assign(group=""), task=KINDS, **FAST | {"resamples": 400})
+    by_patient, _ = summarise(table, EvaluationPlan(task=KINDS, **FAST | {"resamples": 400}))
+    by_image, _ = summarise(
+        table.assign(group=""), EvaluationPlan(task=KINDS, **FAST | {"resamples": 400})
+    )
     width = {}
     for name, content in (("patient", by_patient), ("image", by_image)):
         row = row_of(content, "macro_f1")
@@ -155,7 +159,9 @@ def test_the_apps_metric_comes_first_and_is_computed_once() -> None:
     metric = Metric(
         name="accuracy", title="Share right", compute=metrics.accuracy, unit="eye", percent=True
     )
-    content, _ = summarise(predictions(KINDS), task=KINDS, units=EYES, metrics=[metric], **FAST)
+    content, _ = summarise(
+        predictions(KINDS), EvaluationPlan(task=KINDS, units=EYES, metrics=[metric], **FAST)
+    )
     assert content["metrics"][0]["title"] == "Share right"
     assert content["about"]["headline"] == "accuracy"
     assert content["about"]["unit"] == "eye"
@@ -168,7 +174,9 @@ def test_a_metric_without_a_unit_is_of_the_highest_and_an_absent_unit_is_said() 
         Metric(name="f", title="F", compute=metrics.macro_f1),
         Metric(name="g", title="G", compute=metrics.macro_f1, unit="breast"),
     ]
-    content, _ = summarise(predictions(KINDS), task=KINDS, units=EYES, metrics=named, **FAST)
+    content, _ = summarise(
+        predictions(KINDS), EvaluationPlan(task=KINDS, units=EYES, metrics=named, **FAST)
+    )
     assert row_of(content, "f", unit="patient")["value"] is not None
     assert row_of(content, "g", unit="patient")["value"] is not None
     assert "G is given per patient, for there is no breast." in content["cautions"]
@@ -181,7 +189,7 @@ def always_undefined(cases: Cases) -> float:
 
 def test_an_undefined_number_is_null_with_the_reason_of_its_metric() -> None:
     metric = Metric(name="moon", title="Moon", compute=always_undefined)
-    content, _ = summarise(predictions(KINDS), task=KINDS, metrics=[metric], **FAST)
+    content, _ = summarise(predictions(KINDS), EvaluationPlan(task=KINDS, metrics=[metric], **FAST))
     row = content["metrics"][0]
     assert row["value"] is None
     assert row["low"] is None
@@ -191,7 +199,7 @@ def test_an_undefined_number_is_null_with_the_reason_of_its_metric() -> None:
 def test_one_class_alone_leaves_rankings_undefined_in_words() -> None:
     table = predictions(BINARY)
     table = table[table["label"] == "no"]
-    content, _ = summarise(table, task=BINARY, **FAST)
+    content, _ = summarise(table, EvaluationPlan(task=BINARY, **FAST))
     assert row_of(content, "auroc")["value"] is None
     assert "both needed" in row_of(content, "auroc")["reason"]
     assert row_of(content, "recall", of="yes")["value"] is None
@@ -204,7 +212,7 @@ def test_one_class_alone_leaves_rankings_undefined_in_words() -> None:
 def test_a_missing_class_is_named_never_shifted() -> None:
     table = predictions(GRADES)
     table = table[table["label"] != "1"]
-    content, _ = summarise(table, task=GRADES, **FAST)
+    content, _ = summarise(table, EvaluationPlan(task=GRADES, **FAST))
     counts = np.array(content["confusion"]["image"]["counts"])
     assert counts.shape == (4, 4)
     assert counts[1].sum() == 0
@@ -227,7 +235,7 @@ def test_a_perfect_result_never_has_an_interval_without_width() -> None:
     table["score_yes"] = np.where(yes, 0.9, 0.1)
     table["score_no"] = 1 - table["score_yes"]
     for group in (table["group"], ""):
-        content, _ = summarise(table.assign(group=group), task=BINARY, **FAST)
+        content, _ = summarise(table.assign(group=group), EvaluationPlan(task=BINARY, **FAST))
         for name in ("accuracy", "balanced_accuracy", "macro_f1", "auroc", "average_precision"):
             row = row_of(content, name)
             assert row["value"] == 1.0
@@ -236,13 +244,13 @@ def test_a_perfect_result_never_has_an_interval_without_width() -> None:
         for row in content["metrics"]:
             assert row["low"] is None or row["low"] < row["high"], row
         assert "reason" in content["calibration"]
-    grouped = row_of(summarise(table, task=BINARY, **FAST)[0], "accuracy")
+    grouped = row_of(summarise(table, EvaluationPlan(task=BINARY, **FAST))[0], "accuracy")
     assert grouped["low"] == pytest.approx(0.025 ** (1 / 80))
     assert "80 patients" in grouped["method"]
 
 
 def test_few_groups_withhold_intervals_but_keep_values() -> None:
-    content, _ = summarise(predictions(KINDS, n=12), task=KINDS, **FAST)
+    content, _ = summarise(predictions(KINDS, n=12), EvaluationPlan(task=KINDS, **FAST))
     row = row_of(content, "macro_f1")
     assert row["value"] is not None
     assert row["low"] is None
@@ -264,7 +272,7 @@ def with_failures() -> pd.DataFrame:
 
 
 def test_every_image_is_somewhere_in_the_flow() -> None:
-    content, tables = summarise(with_failures(), task=BINARY, units=EYES, **FAST)
+    content, tables = summarise(with_failures(), EvaluationPlan(task=BINARY, units=EYES, **FAST))
     n = {step["step"]: step["n"] for step in content["flow"]}
     assert n == {
         "Images given": 240,
@@ -284,7 +292,7 @@ def test_every_image_is_somewhere_in_the_flow() -> None:
 
 
 def test_failures_are_counted_both_ways() -> None:
-    content, _ = summarise(with_failures(), task=BINARY, **FAST)
+    content, _ = summarise(with_failures(), EvaluationPlan(task=BINARY, **FAST))
     found = content["failures"]
     # The skipped image has a label and no score, so it is one of them.
     assert (found["n"], found["n_total"]) == (3, 238)
@@ -297,13 +305,15 @@ def test_failures_are_counted_both_ways() -> None:
     assert rate["sensitivity", "as_positive"] == (caught + 2, positives + 2)
     cleared, negatives = rate["specificity", "excluded"]
     assert rate["specificity", "as_positive"] == (cleared, negatives + 1)
-    assert summarise(predictions(BINARY), task=BINARY, **FAST)[0]["failures"] is None
+    assert (
+        summarise(predictions(BINARY), EvaluationPlan(task=BINARY, **FAST))[0]["failures"] is None
+    )
 
 
 def test_images_of_poor_quality_are_shown_with_and_without() -> None:
     table = predictions(BINARY)
     table.loc[:9, "quality"] = "too dark"
-    content, _ = summarise(table, task=BINARY, **FAST)
+    content, _ = summarise(table, EvaluationPlan(task=BINARY, **FAST))
     assert content["failures"]["n_flagged"] == 10
     assert row_of(content, "accuracy")["n"] == 240
     n = {row["way"]: row["n"] for row in content["failures"]["rows"] if row["name"] == "accuracy"}
@@ -314,12 +324,12 @@ def test_images_of_poor_quality_are_shown_with_and_without() -> None:
 def test_nothing_to_evaluate_is_refused() -> None:
     table = predictions(BINARY).assign(label="")
     with pytest.raises(MetricError, match="None of 240 rows has both"):
-        summarise(table, task=BINARY, **FAST)
+        summarise(table, EvaluationPlan(task=BINARY, **FAST))
 
 
 def test_calibration_is_given_before_and_after_scaling() -> None:
     table = predictions(KINDS)
-    content, _ = summarise(table, task=KINDS, temperature=1.5, **FAST)
+    content, _ = summarise(table, EvaluationPlan(task=KINDS, temperature=1.5, **FAST))
     logits = table[["logit_0", "logit_1", "logit_2"]].to_numpy()
     scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     y = table["label"].map(KINDS.classes.index)
@@ -329,7 +339,7 @@ def test_calibration_is_given_before_and_after_scaling() -> None:
     bins = content["curves"]["reliability"]
     assert set(bins) == {"before", "after"}
     assert sum(one["n"] for one in bins["before"]) == 240
-    bare, _ = summarise(table.drop(columns="logit_0"), task=KINDS, **FAST)
+    bare, _ = summarise(table.drop(columns="logit_0"), EvaluationPlan(task=KINDS, **FAST))
     assert set(bare["curves"]["reliability"]) == {"after"}
 
 
@@ -339,7 +349,7 @@ def test_nothing_stands_before_a_temperature_of_one() -> None:
     scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     # As a file holds them.
     table[[f"score_{name}" for name in KINDS.classes]] = scores.astype(np.float32)
-    content, _ = summarise(table, task=KINDS, temperature=1.0, **FAST)
+    content, _ = summarise(table, EvaluationPlan(task=KINDS, temperature=1.0, **FAST))
     assert set(content["curves"]["reliability"]) == {"after"}
     assert not [row["name"] for row in content["metrics"] if row["name"].endswith("_before")]
 
@@ -349,7 +359,9 @@ POINT = {"name": "screening", "threshold": 0.3, "target": "sensitivity=0.95", "s
 
 def test_an_operating_point_is_counted_at_and_never_moved() -> None:
     table = predictions(BINARY)
-    content, _ = summarise(table, task=BINARY, operating_points=[POINT], prevalence=0.01, **FAST)
+    content, _ = summarise(
+        table, EvaluationPlan(task=BINARY, operating_points=[POINT], prevalence=0.01, **FAST)
+    )
     (point,) = content["operating_points"]
     assert {key: point[key] for key in POINT} == POINT
     called, yes = table["score_yes"] >= 0.3, table["label"] == "yes"
@@ -364,14 +376,14 @@ def test_an_operating_point_is_counted_at_and_never_moved() -> None:
     )
     assert at["per_1000"]["found"] + at["per_1000"]["missed"] == pytest.approx(10)
     shuffled = table.assign(label=table["label"].sample(frac=1, random_state=1).to_numpy())
-    other, _ = summarise(shuffled, task=BINARY, operating_points=[POINT], **FAST)
+    other, _ = summarise(shuffled, EvaluationPlan(task=BINARY, operating_points=[POINT], **FAST))
     assert other["operating_points"][0]["threshold"] == 0.3
 
 
 def test_the_point_in_force_makes_the_decisions() -> None:
     table = predictions(BINARY)
     content, tables = summarise(
-        table, task=BINARY, operating_points=[POINT | {"active": True}], **FAST
+        table, EvaluationPlan(task=BINARY, operating_points=[POINT | {"active": True}], **FAST)
     )
     decided = tables["image"].set_index("unit_id")["decision"] == "yes"
     assert (decided.to_numpy() == (table["score_yes"] >= 0.3).to_numpy()).all()
@@ -381,7 +393,9 @@ def test_the_point_in_force_makes_the_decisions() -> None:
 
 
 def test_a_point_of_a_task_without_positive_classes_says_so() -> None:
-    content, _ = summarise(predictions(KINDS), task=KINDS, operating_points=[POINT], **FAST)
+    content, _ = summarise(
+        predictions(KINDS), EvaluationPlan(task=KINDS, operating_points=[POINT], **FAST)
+    )
     assert "no positive classes" in content["operating_points"][0]["reason"]
     assert content["curves"]["decision"] is None
 
@@ -394,11 +408,7 @@ def test_subgroups_are_compared_with_the_rest_as_a_family() -> None:
     table["score_no"] = 1 - table["score_yes"]
     metric = Metric(name="accuracy", title="Accuracy", compute=metrics.accuracy)
     content, _ = summarise(
-        table,
-        task=BINARY,
-        metrics=[metric],
-        subgroups=["camera", "side"],
-        **FAST,
+        table, EvaluationPlan(task=BINARY, metrics=[metric], subgroups=["camera", "side"], **FAST)
     )
     found = {f"{one['column']}={one['subgroup']}": one for one in content["subgroups"]}
     assert set(found) == {"camera=x", "camera=y", "side=L", "side=R"}
@@ -420,7 +430,7 @@ def test_subgroups_are_compared_with_the_rest_as_a_family() -> None:
 def test_a_tiny_subgroup_is_too_few_to_judge() -> None:
     table = predictions(BINARY)
     table["camera"] = ["rare"] * 6 + ["usual"] * 234
-    content, _ = summarise(table, task=BINARY, subgroups=["camera"], **FAST)
+    content, _ = summarise(table, EvaluationPlan(task=BINARY, subgroups=["camera"], **FAST))
     rare = next(one for one in content["subgroups"] if one["subgroup"] == "rare")
     assert rare["verdict"] == "too few to judge: 6 cases"
     assert rare["p"] is None
@@ -438,7 +448,8 @@ def slow_share(cases: Cases) -> float:
 def test_a_metric_of_the_apps_own_has_an_interval_and_subgroups() -> None:
     metric = Metric(name="own", title="Own", compute=slow_share)
     content, _ = summarise(
-        predictions(BINARY), task=BINARY, metrics=[metric], subgroups=["camera"], **FAST
+        predictions(BINARY),
+        EvaluationPlan(task=BINARY, metrics=[metric], subgroups=["camera"], **FAST),
     )
     own, core = content["metrics"][0], row_of(content, "accuracy")
     # Of an undeclared function only the spread is known, so its interval is another, as wide.
@@ -452,14 +463,18 @@ def test_partials_of_named_metrics_work_as_headline() -> None:
         title="AUROC, referable",
         compute=partial(metrics.auroc_of_positive, positive=(2, 3)),
     )
-    content, _ = summarise(predictions(GRADES), task=GRADES, metrics=[metric], **FAST)
+    content, _ = summarise(
+        predictions(GRADES), EvaluationPlan(task=GRADES, metrics=[metric], **FAST)
+    )
     assert content["metrics"][0]["value"] == pytest.approx(
         row_of(content, "auroc_positive")["value"]
     )
 
 
 def test_curves_are_of_the_headline_unit_and_can_be_drawn() -> None:
-    content, tables = summarise(predictions(BINARY), task=BINARY, units=EYES, **FAST)
+    content, tables = summarise(
+        predictions(BINARY), EvaluationPlan(task=BINARY, units=EYES, **FAST)
+    )
     (roc,) = content["curves"]["roc"]
     assert roc["unit"] == "patient"
     assert roc["of"] == "yes"
@@ -485,7 +500,7 @@ def test_numbers_of_a_column_are_cut_into_thirds_and_words_kept() -> None:
 
 def test_no_interval_is_made_of_one_group() -> None:
     table = predictions(BINARY).assign(group="p")
-    content, _ = summarise(table, task=BINARY, operating_points=[POINT], **FAST)
+    content, _ = summarise(table, EvaluationPlan(task=BINARY, operating_points=[POINT], **FAST))
     for row in content["metrics"]:
         assert row["low"] is None or row["name"] in {"auroc"}, row
     assert any("Only 1 patient" in words for words in content["cautions"])
@@ -508,7 +523,7 @@ def test_an_apps_own_number_has_the_interval_of_the_kind_it_declares() -> None:
         Metric(name="own", title="A", compute=own_accuracy, percent=True, interval="proportion"),
         Metric(name="halved", title="B", compute=shifted_accuracy),
     ]
-    content, _ = summarise(rows, task=BINARY, metrics=own, **FAST)
+    content, _ = summarise(rows, EvaluationPlan(task=BINARY, metrics=own, **FAST))
     declared, core = row_of(content, "own"), row_of(content, "accuracy")
     assert declared["method"].startswith("Wilson")
     assert (declared["low"], declared["high"]) == (core["low"], core["high"])
@@ -516,7 +531,7 @@ def test_an_apps_own_number_has_the_interval_of_the_kind_it_declares() -> None:
     # Half an accuracy is no proportion of cases: to say so is an error, not an interval.
     wrong = [replace(own[1], interval="proportion")]
     with pytest.raises(MetricError, match="declared a proportion"):
-        summarise(rows, task=BINARY, metrics=wrong, **FAST)
+        summarise(rows, EvaluationPlan(task=BINARY, metrics=wrong, **FAST))
 
 
 def test_one_number_has_one_interval_wherever_it_stands() -> None:
@@ -526,7 +541,9 @@ def test_one_number_has_one_interval_wherever_it_stands() -> None:
     for groups in ("patient", None):
         table = predictions(BINARY)
         table["group"] = table[groups] if groups else ""
-        content, _ = summarise(table, task=BINARY, metrics=[own], operating_points=[point], **FAST)
+        content, _ = summarise(
+            table, EvaluationPlan(task=BINARY, metrics=[own], operating_points=[point], **FAST)
+        )
         same = [
             row_of(content, "found"),
             row_of(content, "recall", of="yes"),
@@ -538,7 +555,7 @@ def test_one_number_has_one_interval_wherever_it_stands() -> None:
 def test_a_share_that_strata_hold_still_has_the_interval_of_its_groups() -> None:
     # Every case is decided negative: each stratified resample has the same share of right ones.
     rows = predictions(BINARY).assign(score_no=0.9, score_yes=0.1)
-    content, _ = summarise(rows, task=BINARY, **FAST)
+    content, _ = summarise(rows, EvaluationPlan(task=BINARY, **FAST))
     row = row_of(content, "accuracy")
     assert row["low"] < row["value"] < row["high"]
     assert "design effect" in row["method"]
@@ -547,7 +564,7 @@ def test_a_share_that_strata_hold_still_has_the_interval_of_its_groups() -> None
 def test_a_case_control_design_holds_the_mix_of_classes_and_says_so() -> None:
     rows = predictions(BINARY)
     free, fixed = (
-        summarise(rows, task=BINARY, design=design, **FAST)[0]
+        summarise(rows, EvaluationPlan(task=BINARY, design=design, **FAST))[0]
         for design in ("cohort", "case-control")
     )
     one, other = row_of(free, "macro_f1"), row_of(fixed, "macro_f1")
@@ -566,7 +583,9 @@ def test_a_number_at_a_threshold_found_here_says_so_in_its_title() -> None:
         compute=partial(metrics.sensitivity_at_specificity, at_least=0.9),
         seeks=True,
     )
-    content, _ = summarise(predictions(BINARY), task=BINARY, metrics=[seeking], **FAST)
+    content, _ = summarise(
+        predictions(BINARY), EvaluationPlan(task=BINARY, metrics=[seeking], **FAST)
+    )
     row = row_of(content, "found")
     assert row["title"] == "Sensitivity at 90 % specificity, threshold found here"
     assert "chosen on these same cases" in row["reason"]
@@ -580,7 +599,8 @@ def test_the_rule_in_use_has_the_interval_of_the_headline(
     # A jackknife and a bootstrap: either depends on the strata, the second on the draws, too.
     metric = Metric(name="head", title="Head", compute=compute, unit="patient", percent=True)
     content, _ = summarise(
-        predictions(BINARY), task=BINARY, metrics=[metric], units=EYES, design=design, **FAST
+        predictions(BINARY),
+        EvaluationPlan(task=BINARY, metrics=[metric], units=EYES, design=design, **FAST),
     )
     row = row_of(content, "head", unit="patient")
     (used,) = (r for r in content["rules"] if r["unit"] == "patient" and r["in_force"])

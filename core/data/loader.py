@@ -106,7 +106,7 @@ class StepSampler(Sampler[list[Draw]]):
         step: returns the number of optimiser steps done so far.
         spread: (N,) bool, aligned with the sorted ``rows``: those of which every batch is to
             hold at least one; repeated where they are fewer than batches. None: no such rule.
-        shard, shards: this process and the number of processes that share the work.
+        share: this process, and how many processes share the work.
     """
 
     def __init__(
@@ -119,8 +119,7 @@ class StepSampler(Sampler[list[Draw]]):
         size_of: Callable[[int], tuple[int, int]],
         step: Callable[[], int],
         spread: NDArray[np.bool_] | None = None,
-        shard: int = 0,
-        shards: int = 1,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.rows = np.sort(rows)
         self.batch = batch
@@ -129,8 +128,7 @@ class StepSampler(Sampler[list[Draw]]):
         self.size_of = size_of
         self.step = step
         self.spread = spread
-        self.shard = shard
-        self.shards = shards
+        self.shard, self.shards = share
 
     def __len__(self) -> int:
         return max(1, len(self.rows) // (self.batch * self.shards))

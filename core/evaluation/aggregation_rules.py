@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from core.app import Metric, Task, Unit
+    from core.statistics.resampling import Draws
 
 __all__ = ["compare_rules"]
 
@@ -43,7 +44,7 @@ def compare_rules(
     units: Sequence[Unit],
     metric: Metric | None,
     threshold: float | Mapping[str, float] | None,
-    settings: Mapping[str, Any],
+    draws: Draws,
 ) -> list[dict[str, Any]]:
     """The headline by unit and rule, with its interval and the difference to the rule in use.
 
@@ -53,8 +54,8 @@ def compare_rules(
         units: the steps, with the rules in use.
         metric: the headline; None leaves everything out.
         threshold: of the operating point in use, or None; or one for each fold.
-        settings: of ``Level.of``, those of the other numbers of the page: the rule in use has
-            its number there, too, and one interval.
+        draws: those of the other numbers of the page: the rule in use has its number there,
+            too, and one interval.
 
     Returns:
         rows with unit, rule, in_force, title, value, low, high, n, n_several, and difference with
@@ -85,7 +86,8 @@ def compare_rules(
             n_several = int((table["n_images"] > 1).sum())
             if n_several < LEAST:
                 break
-            one = Level.of(unit.name, cases_of(table, task), groups_of(table), **settings)
+            cases, groups = cases_of(table, task), groups_of(table)
+            one = Level.of(unit.name, cases, groups, task=task, draws=draws)
             values[rule] = (one, specs_of(one, [metric])[0])
         if unit.rule not in values:
             continue

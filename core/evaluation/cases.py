@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.evaluation.labelled_rows import BARE
-from core.statistics.resampling import Resampling, resample_groups
+from core.statistics.resampling import resample_groups
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.app import Cases, Task
+    from core.statistics.resampling import Draws, Resampling
 
 __all__ = ["Level", "part_of"]
 
@@ -46,11 +47,7 @@ class Level:
         groups: NDArray[np.str_],
         *,
         task: Task,
-        confidence: float,
-        resamples: int,
-        seed: int,
-        word: str,
-        within_classes: bool = False,
+        draws: Draws,
     ) -> Level:
         """A level with its plan.
 
@@ -59,19 +56,18 @@ class Level:
             cases: scored and labelled.
             groups: (N,) of each case.
             task: with its class order.
-            confidence: level of the intervals.
-            resamples: how many.
-            seed: of the draws.
-            word: what a group is called. Where no case has one, each counts by itself, and is
-                called what it is.
-            within_classes: whether the design fixed how many cases of each class there are
-                (case-control); groups are then drawn within strata of their rarest class.
+            draws: of the groups. Where no case has one, each counts by itself, and is called
+                what it is.
         """
-        if np.char.startswith(groups.astype(str), BARE).all():
-            word = unit
-        outcome = _strata_of(cases) if within_classes else None
-        plan = resample_groups(groups, outcome=outcome, resamples=resamples, seed=seed, word=word)
-        return cls(unit, cases, groups, plan, task, confidence)
+        is_bare = np.char.startswith(groups.astype(str), BARE).all()
+        plan = resample_groups(
+            groups,
+            outcome=_strata_of(cases) if draws.within_classes else None,
+            resamples=draws.resamples,
+            seed=draws.seed,
+            word=unit if is_bare else draws.word,
+        )
+        return cls(unit, cases, groups, plan, task, draws.level)
 
     @property
     def n(self) -> int:

@@ -78,6 +78,74 @@ class Spec:
         return None
 
 
+ACCURACY = Spec(name="accuracy", title="Accuracy", key="accuracy", percent=True)
+# Means over the classes that occur.
+OVER_CLASSES = (
+    Spec(
+        name="balanced_accuracy",
+        title="Balanced accuracy",
+        key="balanced_accuracy",
+        percent=True,
+    ),
+    Spec(
+        name="macro_f1",
+        title="Macro-F1",
+        key="macro_f1",
+        why="no label occurs and none was decided",
+    ),
+)
+RANKING_OVER_CLASSES = (
+    Spec(
+        name="macro_auroc",
+        title="Macro AUROC, one versus rest",
+        key="macro_auroc",
+        why="a class has no case, or every case",
+    ),
+    Spec(
+        name="macro_average_precision",
+        title="Macro average precision",
+        key="macro_average_precision",
+        why="a class has no case",
+    ),
+)
+_ALONE = "all cases and decisions are of one class"
+ORDINAL = (
+    Spec(
+        name="quadratic_kappa",
+        title="Quadratic weighted kappa",
+        key="quadratic_kappa",
+        why=_ALONE,
+    ),
+    Spec(name="linear_kappa", title="Linear weighted kappa", key="linear_kappa", why=_ALONE),
+    Spec(
+        name="mean_absolute_error",
+        title="Mean absolute error (grades)",
+        key="mean_absolute_error",
+    ),
+    Spec(name="off_by_two", title="Two grades off or more", key="off_by_two", percent=True),
+)
+PROBABILITIES = (
+    Spec(name="log_loss", title="Log-loss", key="log_loss"),
+    Spec(name="brier", title="Brier score", key="brier"),
+    Spec(
+        name="brier_skill",
+        title="Brier skill score",
+        key="brier_skill",
+        why="all cases are of one class, so there is no score to compare with",
+    ),
+    Spec(
+        name="expected_calibration_error",
+        title="Expected calibration error (10 equal bins)",
+        key="expected_calibration_error",
+    ),
+    Spec(
+        name="adaptive_calibration_error",
+        title="Adaptive calibration error (10 bins of equal mass)",
+        key="adaptive_calibration_error",
+    ),
+)
+
+
 def part_of_spec(spec: Spec, inside: NDArray[np.bool_]) -> Spec:
     """The same number of some of the cases (N,)."""
     basis = spec.basis
@@ -145,96 +213,22 @@ def same_of(spec: Spec, level: Level) -> Spec:
 
 def _builtin(level: Level) -> list[Spec]:
     """The numbers every task has."""
-    task, cases = level.task, level.cases
-    k = len(task.classes)
-    held = [level.holds(i) for i in range(k)]
+    task, positive = level.task, level.task.positive_index
+    held = [level.holds(i) for i in range(len(task.classes))]
     groups_held = tuple(rows for rows in held if rows.any())
-    ranked = "a class has no case, or every case"
+    several = task.kind == "multilabel"
     specs = [
-        Spec(
-            name="accuracy",
-            title="Accuracy" if task.kind != "multilabel" else "All labels right",
-            key="accuracy",
-            percent=True,
-        ),
-        Spec(
-            name="balanced_accuracy",
-            title="Balanced accuracy",
-            key="balanced_accuracy",
-            percent=True,
-            parts=groups_held,
-        ),
-        Spec(
-            name="macro_f1",
-            title="Macro-F1",
-            key="macro_f1",
-            parts=groups_held,
-            why="no label occurs and none was decided",
-        ),
+        replace(ACCURACY, title="All labels right" if several else ACCURACY.title),
+        *(replace(spec, parts=groups_held) for spec in OVER_CLASSES),
     ]
     if task.kind == "ordinal":
-        alone = "all cases and decisions are of one class"
-        specs += [
-            Spec(
-                name="quadratic_kappa",
-                title="Quadratic weighted kappa",
-                key="quadratic_kappa",
-                why=alone,
-            ),
-            Spec(name="linear_kappa", title="Linear weighted kappa", key="linear_kappa", why=alone),
-            Spec(
-                name="mean_absolute_error",
-                title="Mean absolute error (grades)",
-                key="mean_absolute_error",
-            ),
-            Spec(
-                name="off_by_two",
-                title="Two grades off or more",
-                key="off_by_two",
-                percent=True,
-            ),
-        ]
-    if k > 2 or task.kind == "multilabel":
-        specs += [
-            Spec(
-                name="macro_auroc",
-                title="Macro AUROC, one versus rest",
-                key="macro_auroc",
-                parts=groups_held,
-                why=ranked,
-            ),
-            Spec(
-                name="macro_average_precision",
-                title="Macro average precision",
-                key="macro_average_precision",
-                parts=groups_held,
-                why="a class has no case",
-            ),
-        ]
-    positive = task.positive_index
-    if positive and task.kind != "multilabel":
+        specs += ORDINAL
+    if len(task.classes) > 2 or several:
+        specs += [replace(spec, parts=groups_held) for spec in RANKING_OVER_CLASSES]
+    if positive and not several:
         specs += _positive(level, positive)
-    specs += [
-        Spec(name="log_loss", title="Log-loss", key="log_loss"),
-        Spec(name="brier", title="Brier score", key="brier"),
-        Spec(
-            name="brier_skill",
-            title="Brier skill score",
-            key="brier_skill",
-            why="all cases are of one class, so there is no score to compare with",
-        ),
-        Spec(
-            name="expected_calibration_error",
-            title="Expected calibration error (10 equal bins)",
-            key="expected_calibration_error",
-        ),
-        Spec(
-            name="adaptive_calibration_error",
-            title="Adaptive calibration error (10 bins of equal mass)",
-            key="adaptive_calibration_error",
-        ),
-    ]
-    specs = [_computed(spec, positive, cases) for spec in specs]
+    specs += PROBABILITIES
+    specs = [_computed(spec, positive, level.cases) for spec in specs]
     for i, name in enumerate(task.classes):
         specs += _class_specs(level, i, name, held[i])
     return specs

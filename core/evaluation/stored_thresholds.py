@@ -87,31 +87,9 @@ def reached(
     )
     entry["counts"] = {"tp": table.tp, "fp": table.fp, "fn": table.fn, "tn": table.tn}
     content = table.as_dict()
-    rows = []
-    for name, title in NAMES.items():
-        rate = content[name]
-        entry[name] = rate
-        among = {"sensitivity": truth == 1, "specificity": truth == 0}.get(name)
-        rows.append(
-            {
-                "name": name,
-                "title": title,
-                "of": point["name"],
-                "unit": level.unit,
-                "split": split,
-                "subgroup": "",
-                "value": rate["value"],
-                "low": rate["low"],
-                "high": rate["high"],
-                "level": level.confidence,
-                "method": rate["method"],
-                "n": rate["n"],
-                "n_groups": level.plan.n_groups if among is None else level.groups_in(among),
-                "n_events": rate["x"],
-                "reason": rate["reason"],
-                "percent": True,
-            }
-        )
+    entry |= {name: content[name] for name in NAMES}
+    about = {"of": point["name"], "unit": level.unit, "split": split, "subgroup": ""}
+    rows = [_rate_row(name, content[name], level, truth == 1, about) for name in NAMES]
     entry["likelihood_ratios"] = likelihood_ratios(
         content["sensitivity"], content["specificity"], level.confidence
     )
@@ -121,6 +99,32 @@ def reached(
     if prevalence is not None:
         entry["at_prevalence"] = at_prevalence(content, prevalence, level.confidence)
     return entry, rows
+
+
+def _rate_row(
+    name: str,
+    rate: Mapping[str, Any],
+    level: Level,
+    positive: NDArray[np.bool_],
+    about: Mapping[str, Any],
+) -> dict[str, Any]:
+    """A rate as a row of ``core.base.tables.METRICS``."""
+    among = {"sensitivity": positive, "specificity": ~positive}.get(name)
+    return {
+        "name": name,
+        "title": NAMES[name],
+        **about,
+        "value": rate["value"],
+        "low": rate["low"],
+        "high": rate["high"],
+        "level": level.confidence,
+        "method": rate["method"],
+        "n": rate["n"],
+        "n_groups": level.plan.n_groups if among is None else level.groups_in(among),
+        "n_events": rate["x"],
+        "reason": rate["reason"],
+        "percent": True,
+    }
 
 
 def thresholds_of(point: Mapping[str, Any], split: str) -> float | dict[str, float]:

@@ -27,7 +27,7 @@ at. The same table in any order of rows gives the same content.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -56,14 +56,15 @@ from core.statistics import metrics as named
 from core.statistics.agreement import confusion_matrix
 from core.statistics.comparisons import precision_of
 from core.statistics.intervals import check_level
+from core.statistics.resampling import Draws
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from core.app import Metric, Task, Unit
+    from core.app import Cases, Metric, Task, Unit
 
-__all__ = ["summarise"]
+__all__ = ["EvaluationPlan", "summarise"]
 
 SCHEMA = 1
 # The headline where an app names none; of any other kind of task the macro-F1.
@@ -72,30 +73,11 @@ DEFAULT_HEADLINES = {"binary": "auroc", "ordinal": "quadratic_kappa"}
 IN_SUBGROUPS = ("accuracy", "auroc", "auroc_positive")
 
 
-def summarise(
-    predictions: pd.DataFrame,
-    *,
-    task: Task,
-    metrics: Sequence[Metric] = (),
-    units: Sequence[Unit] = (),
-    subgroups: Sequence[str] = (),
-    split: str,
-    operating_points: Sequence[Mapping[str, Any]] = (),
-    temperature: float = 1.0,
-    link: str = "softmax",
-    level: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-    group_word: str = "group",
-    prevalence: float | None = None,
-    design: str = "cohort",
-) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
-    """Everything a report says, and the decisions it is computed on.
+@dataclass(frozen=True, kw_only=True)
+class EvaluationPlan:
+    """What an evaluation computes, and how.
 
-    Args:
-        predictions: ``core.base.tables.PREDICTIONS`` with ``score_<class>`` (calibrated),
-            ``label``, and where known ``group``, ``logit_<i>``, ``quality`` and the columns
-            of units and subgroups. Every row is counted somewhere.
+    Attributes:
         task: with its class order.
         metrics: the app's; the first is the headline.
         units: the steps above the image.
@@ -112,6 +94,130 @@ def summarise(
         prevalence: of the positive classes where the model will be used.
         design: ``cohort``: how many cases of each class there are is a matter of chance;
             ``case-control``: it was fixed, and intervals hold within classes.
+    """
+
+    task: Task
+    metrics: Sequence[Metric] = ()
+    units: Sequence[Unit] = ()
+    subgroups: Sequence[str] = ()
+    split: str
+    operating_points: Sequence[Mapping[str, Any]] = ()
+    temperature: float = 1.0
+    link: str = "softmax"
+    level: float = 0.95
+    resamples: int = 2000
+    seed: int = 0
+    group_word: str = "group"
+    prevalence: float | None = None
+    design: str = "cohort"
+
+    @property
+    def draws(self) -> Draws:
+        """How groups are drawn for its intervals."""
+        return Draws(
+            level=self.level,
+            resamples=self.resamples,
+            seed=self.seed,
+            word=self.group_word,
+            within_classes=self.design == "case-control",
+        )
+
+    def wanted(self) -> list[Metric]:
+        """The app's metrics, at the prevalence of the place where the model will be used."""
+        return [_at_prevalence(metric, self.prevalence) for metric in self.metrics]
+
+    def points(self) -> list[dict[str, Any]]:
+        """Its operating points, with a name each."""
+        return _named(self.operating_points)
+
+    def active(self) -> Mapping[str, Any] | None:
+        """The operating point in use."""
+        used = (p for p in self.points() if p.get("active") and p["threshold"] is not None)
+        return next(used, None)
+
+    def threshold(self) -> float | None:
+        """That of the operating point in use."""
+        active = self.active()
+        return None if active is None else float(active["threshold"])
+
+    def headline(self) -> str:
+        """The name of the headline: the app's first metric, or what fits the task."""
+        default = DEFAULT_HEADLINES.get(self.task.kind, "macro_f1")
+        return self.metrics[0].name if self.metrics else default
+
+    def about(self) -> dict[str, Any]:
+        """What of it stands in ``metrics.json``, whatever was found."""
+        return {
+            "split": self.split,
+            "level": self.level,
+            "resamples": self.resamples,
+            "seed": self.seed,
+            "design": self.design,
+            "group": self.group_word,
+            "headline": self.headline(),
+        }
+
+
+@dataclass(frozen=True)
+class _Decided:
+    """What was decided on every image and unit.
+
+    Attributes:
+        threshold: of the operating point in use, or one for each fold.
+        keep: columns of subgroups that there are.
+        tables: unit name -> decisions on all images or units.
+        rows: unit name -> those of them with a score and a label.
+        notes: in words what was left out or assumed.
+    """
+
+    threshold: float | Mapping[str, float] | None
+    keep: Sequence[str]
+    tables: dict[str, pd.DataFrame]
+    rows: Mapping[str, pd.DataFrame]
+    notes: list[str]
+
+    def folds(self) -> dict[str, NDArray[np.str_]]:
+        """Unit name -> (N,) the fold each case was left out in, where that is known."""
+        return {
+            name: table["fold"].to_numpy().astype(str)
+            for name, table in self.rows.items()
+            if "fold" in table and len(table)
+        }
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The cases that are judged.
+
+    Attributes:
+        rows: unit name -> decisions with a score and a label.
+        levels: unit name -> their cases, where there are any.
+        main: the level of the headline.
+        before: the images before temperature scaling, or None without logits.
+    """
+
+    rows: Mapping[str, pd.DataFrame]
+    levels: dict[str, Level]
+    main: Level
+    before: Cases | None
+
+    def scaling(self) -> dict[str, Any] | None:
+        """What temperature scaling did to the log-loss, paired."""
+        if self.before is None:
+            return None
+        return effect_of_scaling(self.levels["image"], self.before)
+
+
+def summarise(
+    predictions: pd.DataFrame, plan: EvaluationPlan
+) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
+    """Everything a report says, and the decisions it is computed on.
+
+    Args:
+        predictions: ``core.base.tables.PREDICTIONS`` with ``score_<class>`` (calibrated),
+            ``label``, and where known ``group``, ``logit_<i>``, ``quality`` and the columns
+            of units and subgroups. Every row is counted somewhere.
+        plan: what is computed.
 
     Returns:
         the content of ``metrics.json`` (plain JSON types, None where undefined), and
@@ -121,158 +227,177 @@ def summarise(
         MetricError: no row has both a score and a label that is a class of the task.
         ManifestError: columns are absent or image ids repeat.
     """
-    check_level(level)
-    points = _named(operating_points)
-    active = next((p for p in points if p.get("active") and p["threshold"] is not None), None)
-    threshold = None if active is None else thresholds_of(active, split)
-    keep = [name for name in subgroups if name in predictions.columns]
+    check_level(plan.level)
+    task, split, metrics, word = plan.task, plan.split, plan.wanted(), plan.group_word
+    decided = _decided(predictions, plan)
+    tables, notes, folds = decided.tables, decided.notes, decided.folds()
+    if is_nothing_scored(predictions):
+        return nothing_scored(predictions, tables, decided.rows, task, plan.about()), tables
+    judged = _judged(predictions, plan, metrics, decided.rows)
+    levels, main, unit = judged.levels, judged.main, judged.main.unit
+    highest = list(levels)[-1]
+    by_unit = _metrics_by_unit(metrics, levels, highest, notes)
+    specs = {name: specs_of(levels[name], by_unit[name]) for name in reversed(levels)}
+    rows = [row for name in specs for row in rows_of(levels[name], specs[name], split=split)]
+    rows = _headline_first(rows, plan.headline(), unit)
+    if judged.before is not None:
+        rows += rows_before(levels["image"], judged.before, split)
+    chosen = _for_subgroups(specs[unit], plan.headline())
+    columns = _columns(decided.rows[unit], decided.rows["image"], decided.keep, notes)
+    by_subgroup, compared = subgroup_rows(main, chosen, columns, split=split)
+    counted = [
+        reached(point, levels, highest, prevalence=plan.prevalence, split=split, folds=folds)
+        for point in plan.points()
+    ]
+    rows += [row for _, some in counted for row in some]
+    rows += by_subgroup
+    flow, excluded = flow_of(predictions, tables, decided.rows, task, word)
+    content = {
+        "schema": SCHEMA,
+        "about": _about(predictions, plan, judged),
+        "prevalence": plan.prevalence,
+        "flow": flow,
+        "metrics": rows,
+        "confusion": _confusion(judged),
+        "curves": {
+            **curves.ranking_curves(main),
+            "reliability": _bins(judged),
+            "decision": curves.decision_of(main, plan.prevalence),
+            "risk_coverage": [curves.risk_coverage_of(main)],
+        },
+        "operating_points": [point for point, _ in counted],
+        "subgroups": compared,
+        "gaps": subgroup_gaps(main, columns, _called(decided.rows[unit], task)),
+        "calibration_by_subgroup": subgroup_calibration(main, columns),
+        "rules": compare_rules(
+            predictions,
+            task=task,
+            units=plan.units,
+            metric=metrics[0] if metrics else None,
+            threshold=decided.threshold,
+            draws=plan.draws,
+        ),
+        "precision": precision_of(rows[0], main.plan.word) if rows else None,
+        "scaling": judged.scaling(),
+        "folds": fold_spread(main, chosen, folds[unit]) if unit in folds else None,
+        "calibration": calibration_of(main),
+        "failures": failures_of(predictions, tables, unit, task, plan.level, word),
+        "cautions": cautions_of(main, decided.rows["image"], excluded, notes, word),
+    }
+    return _plain(content), tables
+
+
+# --------------------------------------------------------------------------- cases
+
+
+def _decided(predictions: pd.DataFrame, plan: EvaluationPlan) -> _Decided:
+    """Every image and unit decided, at the operating point in use where there is one."""
+    active = plan.active()
+    threshold = None if active is None else thresholds_of(active, plan.split)
+    keep = [name for name in plan.subgroups if name in predictions.columns]
     kept = [*keep, *(["fold"] if "fold" in predictions.columns else [])]
     tables, notes = decisions_by_unit(
-        predictions, task=task, units=units, threshold=threshold, keep=kept
+        predictions, task=plan.task, units=plan.units, threshold=threshold, keep=kept
     )
-    notes += _folds_note(predictions, split)
+    notes += _folds_note(predictions, plan.split)
     notes += [words] if (words := quality_words(predictions, "judged")) else []
-    metrics = [_at_prevalence(metric, prevalence) for metric in metrics]
-    judged = {name: judged_rows(table, task) for name, table in tables.items()}
-    if is_nothing_scored(predictions):
-        about = {"split": split, "level": level, "resamples": resamples, "seed": seed}
-        wanted = metrics[0].name if metrics else DEFAULT_HEADLINES.get(task.kind, "macro_f1")
-        about |= {"design": design, "group": group_word, "headline": wanted}
-        return nothing_scored(predictions, tables, judged, task, about), tables
-    if not any(len(table) for table in judged.values()):
+    notes += _design_note(plan)
+    rows = {name: judged_rows(table, plan.task) for name, table in tables.items()}
+    return _Decided(threshold, keep, tables, rows, notes)
+
+
+def _judged(
+    predictions: pd.DataFrame,
+    plan: EvaluationPlan,
+    metrics: Sequence[Metric],
+    rows: Mapping[str, pd.DataFrame],
+) -> _Judged:
+    """The cases of each level.
+
+    Raises:
+        MetricError: no row has both a score and a label that is a class of the task.
+    """
+    task = plan.task
+    levels = {
+        name: Level.of(name, cases_of(table, task), groups_of(table), task=task, draws=plan.draws)
+        for name, table in rows.items()
+        if len(table)
+    }
+    if not levels:
         msg = (
             f"None of {len(predictions):,} rows has both a score and a label of this task "
             f"({', '.join(task.classes[:6])}), so there is nothing to evaluate. "
             "Check the label column."
         )
         raise MetricError(msg)
-    settings: dict[str, Any] = {
-        "task": task,
-        "confidence": level,
-        "resamples": resamples,
-        "seed": seed,
-        "word": group_word,
-        "within_classes": design == "case-control",
+    main = levels[headline_unit(metrics, list(levels))]
+    before = None
+    if "image" in levels:
+        before = before_scaling(predictions, rows["image"], task, plan.link)
+    return _Judged(rows, levels, main, before)
+
+
+def _about(predictions: pd.DataFrame, plan: EvaluationPlan, judged: _Judged) -> dict[str, Any]:
+    """What ``metrics.json`` says of the task, the plan and the cases."""
+    levels, main, images, task = judged.levels, judged.main, judged.rows["image"], plan.task
+    return {
+        "task": task.name,
+        "kind": task.kind,
+        "classes": list(task.classes),
+        "positive": [task.classes[i] for i in task.positive_index],
+        **plan.about(),
+        "temperature": plan.temperature,
+        "threshold": plan.threshold(),
+        "unit": main.unit,
+        "units": list(levels),
+        "n_images": len(images),
+        "n_groups": levels.get("image", main).plan.n_groups,
+        "grouped": bool((images["group"] != "").any()),
+        "absent_classes": absent_classes(main),
+        "truth": _truths(predictions, main.task, [name for name in levels if name != "image"]),
     }
-    if design == "case-control":
-        notes.append(
-            "The number of cases of each class was fixed by the design (case-control): intervals "
-            "are resampled within classes, and predictive values, accuracy and calibration are "
-            "those of this mix alone. State --prevalence for those of a place of use."
-        )
-    levels = {
-        name: Level.of(name, cases_of(table, task), groups_of(table), **settings)
-        for name, table in judged.items()
-        if len(table)
-    }
-    highest = list(levels)[-1]
-    by_unit = _metrics_by_unit(metrics, levels, highest, notes)
-    headline, headline_unit = _headline(metrics, levels, highest)
-    rows: list[dict[str, Any]] = []
-    specs: dict[str, list[Spec]] = {}
-    for name in reversed(levels):
-        specs[name] = specs_of(levels[name], by_unit[name])
-        rows += rows_of(levels[name], specs[name], split=split)
-    rows = _headline_first(rows, headline, headline_unit)
-    main = levels[headline_unit]
-    before = before_scaling(predictions, judged["image"], task, link)
-    if before is not None and "image" in levels:
-        rows += rows_before(levels["image"], before, split)
-    chosen = [s for s in specs[headline_unit] if s.name == headline and not s.of]
-    chosen += [
-        s
-        for s in specs[headline_unit]
-        if s.name in IN_SUBGROUPS and s.name != headline and not s.of
-    ]
-    columns = _columns(judged[headline_unit], judged["image"], keep, notes)
-    by_subgroup, compared = subgroup_rows(main, chosen, columns, split=split)
-    folds = {
-        name: judged[name]["fold"].to_numpy().astype(str)
-        for name in levels
-        if "fold" in judged[name]
-    }
-    counted = [
-        reached(point, levels, highest, prevalence=prevalence, split=split, folds=folds)
-        for point in points
-    ]
-    rows += [row for _, some in counted for row in some]
-    rows += by_subgroup
+
+
+def _confusion(judged: _Judged) -> dict[str, Any]:
+    """Unit -> its classes and counts; rows are the true class."""
+    found = {}
+    for name, one in judged.levels.items():
+        if one.task.kind != "multilabel":
+            classes = one.task.classes
+            counts = confusion_matrix(one.cases.y, one.cases.decided, len(classes)).astype(int)
+            found[name] = {"classes": list(classes), "counts": counts}
+    return found
+
+
+def _bins(judged: _Judged) -> dict[str, Any]:
+    """Reliability of images before and after scaling, and at the headline's unit."""
+    levels, main = judged.levels, judged.main
     bins = {"after": curves.reliability_of(levels.get("image", main))}
-    if before is not None and "image" in levels:
-        bins = {"before": curves.reliability_of(levels["image"], before)} | bins
-    if headline_unit != "image":
-        bins[f"after, by {headline_unit}"] = curves.reliability_of(main)
-    flow, excluded = flow_of(predictions, tables, judged, task, group_word)
-    content = {
-        "schema": SCHEMA,
-        "about": {
-            "task": task.name,
-            "kind": task.kind,
-            "classes": list(task.classes),
-            "positive": [task.classes[i] for i in task.positive_index],
-            "split": split,
-            "level": level,
-            "resamples": resamples,
-            "seed": seed,
-            "design": design,
-            "group": group_word,
-            "temperature": temperature,
-            "threshold": None if active is None else float(active["threshold"]),
-            "headline": headline,
-            "unit": headline_unit,
-            "units": list(levels),
-            "n_images": len(judged["image"]),
-            "n_groups": levels["image"].plan.n_groups if "image" in levels else main.plan.n_groups,
-            "grouped": bool((judged["image"]["group"] != "").any()),
-            "absent_classes": absent_classes(main),
-            "truth": _truths(predictions, task, [name for name in levels if name != "image"]),
-        },
-        "prevalence": prevalence,
-        "flow": flow,
-        "metrics": rows,
-        "confusion": {
-            name: {
-                "classes": list(task.classes),
-                "counts": confusion_matrix(
-                    one.cases.y, one.cases.decided, len(task.classes)
-                ).astype(int),
-            }
-            for name, one in levels.items()
-            if task.kind != "multilabel"
-        },
-        "curves": {
-            **curves.ranking_curves(main),
-            "reliability": bins,
-            "decision": curves.decision_of(main, prevalence),
-            "risk_coverage": [curves.risk_coverage_of(main)],
-        },
-        "operating_points": [point for point, _ in counted],
-        "subgroups": compared,
-        "gaps": subgroup_gaps(main, columns, _called(judged[headline_unit], task)),
-        "calibration_by_subgroup": subgroup_calibration(main, columns),
-        "rules": compare_rules(
-            predictions,
-            task=task,
-            units=units,
-            metric=metrics[0] if metrics else None,
-            threshold=threshold,
-            settings=settings,
-        ),
-        "precision": precision_of(rows[0], main.plan.word) if rows else None,
-        "scaling": None
-        if before is None or "image" not in levels
-        else effect_of_scaling(levels["image"], before),
-        "folds": fold_spread(main, chosen, folds[headline_unit])
-        if headline_unit in folds
-        else None,
-        "calibration": calibration_of(main),
-        "failures": failures_of(predictions, tables, headline_unit, task, level, group_word),
-        "cautions": cautions_of(main, judged["image"], excluded, notes, group_word),
-    }
-    return _plain(content), tables
+    if judged.before is not None:
+        bins = {"before": curves.reliability_of(levels["image"], judged.before)} | bins
+    if main.unit != "image":
+        bins[f"after, by {main.unit}"] = curves.reliability_of(main)
+    return bins
 
 
-# --------------------------------------------------------------------------- cases
+def _for_subgroups(specs: Sequence[Spec], headline: str) -> list[Spec]:
+    """The headline, and what else is computed in subgroups."""
+    whole = [spec for spec in specs if not spec.of]
+    return [
+        *(spec for spec in whole if spec.name == headline),
+        *(spec for spec in whole if spec.name in IN_SUBGROUPS and spec.name != headline),
+    ]
+
+
+def _design_note(plan: EvaluationPlan) -> list[str]:
+    """What a fixed number of cases of each class means for the numbers."""
+    if plan.design != "case-control":
+        return []
+    return [
+        "The number of cases of each class was fixed by the design (case-control): intervals "
+        "are resampled within classes, and predictive values, accuracy and calibration are "
+        "those of this mix alone. State --prevalence for those of a place of use."
+    ]
 
 
 def _truths(predictions: pd.DataFrame, task: Task, names: Sequence[str]) -> dict[str, str]:
@@ -329,16 +454,6 @@ def _metrics_by_unit(
             unit = highest
         found[unit].append(metric)
     return found
-
-
-def _headline(
-    metrics: Sequence[Metric], levels: Mapping[str, Level], highest: str
-) -> tuple[str, str]:
-    """The name of the headline and its unit: the app's first metric, or what fits the task."""
-    unit = headline_unit(metrics, list(levels))
-    if metrics:
-        return metrics[0].name, unit
-    return DEFAULT_HEADLINES.get(levels[highest].task.kind, "macro_f1"), unit
 
 
 def _headline_first(rows: list[dict[str, Any]], headline: str, unit: str) -> list[dict[str, Any]]:

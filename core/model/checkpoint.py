@@ -19,7 +19,7 @@ from core.errors import ConfigError, RunError
 from core.model.attention_pooling import AttentionPool
 from core.model.backbone import create_backbone
 from core.model.heads import Head
-from core.model.network import Network, pool_width
+from core.model.network import Network, PixelScale, pool_width
 from core.model.out_of_distribution import Familiarity
 
 if TYPE_CHECKING:
@@ -55,9 +55,7 @@ def build_network(content: Mapping[str, Any], *, n_classes: int, backbone: Any =
         backbone,
         head,
         pool=content["pool"],
-        mean=tuple(content["mean"]),
-        std=tuple(content["std"]),
-        dtype=content["dtype"],
+        scale=PixelScale(tuple(content["mean"]), tuple(content["std"]), content["dtype"]),
         dropout=float(content.get("dropout", 0.0)),
         norms=content.get("norms", "frozen"),
         frozen_stages=int(content.get("frozen_stages", 0)),

@@ -11,7 +11,7 @@ import logging
 import math
 import time
 import warnings
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from core.model.stopping import StoppedError, StopSign
 from core.model.tracking import loggers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import numpy as np
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from core.base.settings import TrainConfig
     from core.model.network import Network
 
-__all__ = ["Fitted", "devices_of", "fit"]
+__all__ = ["Fitted", "Fitting", "devices_of", "fit"]
 
 
 @dataclass(frozen=True)
@@ -247,27 +247,11 @@ def devices_of(config: TrainConfig) -> str:
     return "1" if config.devices == "auto" else config.devices
 
 
-def fit(
-    network: Network,
-    config: TrainConfig,
-    *,
-    groups: list[dict[str, Any]],
-    train: Callable[[Callable[[], int]], DataLoader[Any]],
-    val: DataLoader[Any],
-    steps_per_epoch: int,
-    small_epochs: int = 0,
-    seconds: float = math.inf,
-    folder: Path,
-    start_log_loss: float,
-    score: Callable[[np.ndarray, np.ndarray], float] | None,
-    score_title: str = "score",
-    prior_shift: torch.Tensor | None = None,
-) -> Fitted:
-    """Train, or go on training from the newest resume point in ``folder``.
+@dataclass(frozen=True, kw_only=True)
+class Fitting:
+    """What a network is fitted to, and from where.
 
-    Args:
-        network: with the probe's head.
-        config: resolved settings; ``epochs`` at least 1.
+    Attributes:
         groups: for the optimiser.
         train: makes the loader; receives a function that tells the steps done.
         val: whole validation images.
@@ -279,78 +263,66 @@ def fit(
         score: the app's first metric, for people to look at.
         score_title: its words.
         prior_shift: see ``Classifier``.
+    """
+
+    groups: list[dict[str, Any]]
+    train: Callable[[Callable[[], int]], DataLoader[Any]]
+    val: DataLoader[Any]
+    steps_per_epoch: int
+    small_epochs: int = 0
+    seconds: float = math.inf
+    folder: Path
+    start_log_loss: float
+    score: Callable[[np.ndarray, np.ndarray], float] | None
+    score_title: str = "score"
+    prior_shift: torch.Tensor | None = None
+
+
+def fit(network: Network, config: TrainConfig, fitting: Fitting) -> Fitted:
+    """Train, or go on training from the newest resume point in the folder.
+
+    Args:
+        network: with the probe's head.
+        config: resolved settings; ``epochs`` at least 1.
+        fitting: batches, times, the starting point and the folder.
 
     Raises:
         StoppedError: the user stopped it; the folder holds a resume point.
         DivergedError: the loss stopped being a number.
     """
-    epochs = config.epochs or 1
+    folder, epochs = fitting.folder, config.epochs or 1
     folder.mkdir(parents=True, exist_ok=True)
     module = Classifier(
         network,
         config,
-        groups=groups,
-        total_steps=epochs * steps_per_epoch,
-        score=score,
-        prior_shift=prior_shift,
+        groups=fitting.groups,
+        total_steps=epochs * fitting.steps_per_epoch,
+        score=fitting.score,
+        prior_shift=fitting.prior_shift,
     )
     keeper = _Keeper(
         folder,
-        start=start_log_loss,
+        start=fitting.start_log_loss,
         every_s=60 * config.checkpoint_minutes,
-        patience=Patience.of(config, small_epochs),
-        seconds=seconds,
-        score_title=score_title,
+        patience=Patience.of(config, fitting.small_epochs),
+        seconds=fitting.seconds,
+        score_title=fitting.score_title,
         sign=StopSign(),
     )
-    for noisy in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
-    is_several = processes.size() > 1
-    trainer = pl.Trainer(
-        accelerator=config.device,
-        devices=devices_of(config),
-        strategy="ddp" if is_several else "auto",
-        num_nodes=config.num_nodes,
-        precision=config.precision or "32-true",  # type: ignore[arg-type]
-        max_epochs=epochs,
-        gradient_clip_val=config.clip,
-        callbacks=[keeper, _Bar(epochs * steps_per_epoch, score_title)],
-        plugins=[AtomicCheckpointIO(), *([processes.Joined()] if is_several else [])],
-        logger=loggers(config, folder),
-        log_every_n_steps=max(1, min(10, steps_per_epoch)),
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-        num_sanity_val_steps=0,
-        use_distributed_sampler=False,
-    )
+    trainer = _trainer(config, fitting, keeper)
     # Lightning trains each module in the mode it finds it in, and scoring left ours in
     # evaluation mode; the network itself keeps frozen statistics frozen.
     network.train()
     resume = processes.from_first(latest_resume_point(folder))
     if resume is not None:
         log.info("going on from %s", resume.name)
-    loader = train(lambda: trainer.global_step)
-    with keeper.sign, warnings.catch_warnings():
-        # Lightning suggests more workers; on a processor they would only compete.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*GPU available but not used.*")
-        # Frozen normalisation and the averaged network are meant to be in evaluation mode.
-        warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
-        # torch renamed a class that Lightning 2.6 still asks for by its old name.
-        warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
-        # The processes agree on what is kept; what is logged of a step is the first one's.
-        warnings.filterwarnings("ignore", message=".*sync_dist=True.*")
-        # A resumed training goes on in the folder of its steps; what counts is in our own log.
-        warnings.filterwarnings("ignore", message="Experiment logs directory .* is not empty")
-        warnings.filterwarnings(
-            "ignore", message=".*resuming from a checkpoint that ended before the epoch.*"
-        )
+    loader = fitting.train(lambda: trainer.global_step)
+    with keeper.sign, _quiet():
         try:
             trainer.fit(
                 module,
                 train_dataloaders=loader,
-                val_dataloaders=val,
+                val_dataloaders=fitting.val,
                 ckpt_path=str(resume) if resume else None,
                 weights_only=True,
             )
@@ -374,3 +346,51 @@ def fit(
         log.info("fine-tuning %s", stopped)
     best = keeper.best_file() if keeper.best_epoch else None
     return Fitted(best, keeper.best_epoch, table, stopped)
+
+
+def _trainer(config: TrainConfig, fitting: Fitting, keeper: _Keeper) -> pl.Trainer:
+    """Lightning's Trainer, told to keep, log and show nothing of its own."""
+    for noisy in ("pytorch_lightning", "lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    epochs, is_several = config.epochs or 1, processes.size() > 1
+    bar = _Bar(epochs * fitting.steps_per_epoch, fitting.score_title)
+    return pl.Trainer(
+        accelerator=config.device,
+        devices=devices_of(config),
+        strategy="ddp" if is_several else "auto",
+        num_nodes=config.num_nodes,
+        precision=config.precision or "32-true",  # type: ignore[arg-type]
+        max_epochs=epochs,
+        gradient_clip_val=config.clip,
+        callbacks=[keeper, bar],
+        plugins=[AtomicCheckpointIO(), *([processes.Joined()] if is_several else [])],
+        logger=loggers(config, fitting.folder),
+        log_every_n_steps=max(1, min(10, fitting.steps_per_epoch)),
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Lightning's advice on what is meant to be as it is."""
+    with warnings.catch_warnings():
+        for message in (
+            # More workers would, on a processor, only compete.
+            ".*does not have many workers.*",
+            ".*GPU available but not used.*",
+            # Frozen normalisation and the averaged network are meant to be in evaluation mode.
+            ".*in eval mode at the start of training.*",
+            # torch renamed a class that Lightning 2.6 still asks for by its old name.
+            ".*LeafSpec.*is deprecated.*",
+            # The processes agree on what is kept; what is logged of a step is the first one's.
+            ".*sync_dist=True.*",
+            # A resumed training goes on in the folder of its steps; what counts is in our own log.
+            "Experiment logs directory .* is not empty",
+            ".*resuming from a checkpoint that ended before the epoch.*",
+        ):
+            warnings.filterwarnings("ignore", message=message)
+        yield

@@ -7,6 +7,7 @@ the timm backbone, the pooling of its last stages, and the head.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from core.model.attention_pooling import AttentionPool
     from core.model.heads import Head
 
-__all__ = ["Network", "pool_width"]
+__all__ = ["Network", "PixelScale", "pool_width"]
 
 # Numbers that each pooling keeps of a feature map.
 POOLS = {"last": 1, "last_two": 1, "last_two_max": 2, "first_two": 1}
@@ -37,6 +38,18 @@ def pool_width(backbone: nn.Module, pool: str) -> int:
     return POOLS[pool] * sum(widths[stage] for stage in POOLED[pool])
 
 
+@dataclass(frozen=True)
+class PixelScale:
+    """Mean and spread per channel, for pixels scaled to [0, 1], and the dtype they are stored in.
+
+    ``dtype`` is uint8, uint16 or float32.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    dtype: str = "uint8"
+
+
 class Network(nn.Module):
     """Backbone, pooling and head, with the input scale and normalisation inside.
 
@@ -47,8 +60,7 @@ class Network(nn.Module):
             ``last_two_max``: their average and their maximum, for signs that fill little
             of the picture, as one spot on a leaf does; ``first_two``: the first stages, which
             see texture, and nothing after them is computed.
-        mean, std: per channel, for pixels scaled to [0, 1].
-        dtype: of the stored pixels: uint8, uint16 or float32.
+        scale: of the stored pixels.
         dropout: before the head, in training.
         norms: ``frozen`` (statistics stay as loaded) or ``train``.
         frozen_stages: stages whose weights stay as loaded: 1 is the stem, 2 the
@@ -61,9 +73,7 @@ class Network(nn.Module):
         head: Head,
         *,
         pool: str,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
-        dtype: str = "uint8",
+        scale: PixelScale,
         dropout: float = 0.0,
         norms: str = "frozen",
         frozen_stages: int = 0,
@@ -78,11 +88,10 @@ class Network(nn.Module):
         self.pool = pool
         self.dropout = nn.Dropout(dropout)
         self.norms = norms
-        scale = SCALES[dtype]
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1) * scale)
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1) * scale)
+        for name, values in (("mean", scale.mean), ("std", scale.std)):
+            self.register_buffer(name, torch.tensor(values).view(1, -1, 1, 1) * SCALES[scale.dtype])
         # Features are standardised before the head as they were for the probe, so that dropout
         # and the head's learning rate mean the same for every feature.
         self.feature_mean: Tensor

@@ -20,7 +20,7 @@ from core.data.prepared import Preparation, prepare_one, resize_to, store_size
 from core.evaluation.copies import CONTENT, PICTURE, compares_pictures, written
 from core.prediction.exported import open_members
 from core.prediction.journal import block_text, blocks_of
-from core.runs.predictions import predictions_of
+from core.runs.predictions import Scoring, predictions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -173,10 +173,16 @@ class Scorer:
         table["quality"] = [str(done.get("quality", "")) for done in found.prepared]
         for column in self.run.app.prepared_columns:
             table[column] = [done.get(column) for done in found.prepared]
-        made = predictions_of(
-            table,
-            scores,
-            away,
+        # Members average what they say of an image, then images are weighted once.
+        every = np.mean(attended, axis=0) if len(attended) == len(self.members) else None
+        made = predictions_of(table, scores, away, self.scoring(), every)
+        pictures = [written(done.get("grey")) for done in found.prepared]
+        hashes = [str(done.get("content", "")) for done in found.prepared]
+        return made.assign(**{CONTENT: hashes, PICTURE: pictures})
+
+    def scoring(self) -> Scoring:
+        """How logits of the run's members become scores and decisions."""
+        return Scoring(
             app=self.run.app,
             task=self.run.task,
             link=self.run.link,
@@ -184,12 +190,7 @@ class Scorer:
             threshold=self.run.threshold,
             unfamiliar_above=float(self.run.content["unfamiliar_above"]),
             model_id=self.run.model_id,
-            # Members average what they say of an image, then images are weighted once.
-            attended=np.mean(attended, axis=0) if len(attended) == len(self.members) else None,
         )
-        pictures = [written(done.get("grey")) for done in found.prepared]
-        hashes = [str(done.get("content", "")) for done in found.prepared]
-        return made.assign(**{CONTENT: hashes, PICTURE: pictures})
 
     def picture(self, row: Mapping[str, Any]) -> NDArray[Any]:
         """Prepared pixels (H, W, 3) uint8 of one input, for a person."""
@@ -254,13 +255,7 @@ class Scorer:
                     pd.DataFrame([shown(row) for row in rest]).assign(quality=""),
                     nothing,
                     nothing[:, 0],
-                    app=self.run.app,
-                    task=self.run.task,
-                    link=self.run.link,
-                    temperature=1.0,
-                    threshold=None,
-                    unfamiliar_above=1.0,
-                    model_id=self.run.model_id,
+                    self.scoring(),
                 ).assign(**{CONTENT: "", PICTURE: ""})
             )
         table = pd.concat(parts, ignore_index=True).set_index("image_id")

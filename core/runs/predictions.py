@@ -6,6 +6,7 @@ and for a batch of new images, so that a number means the same in all three.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from core.app import App, Task
 
-__all__ = ["final_split", "points_for_run", "predictions_of", "unit_columns"]
+__all__ = ["Scoring", "final_split", "points_for_run", "predictions_of", "unit_columns"]
 
 
 def unit_columns(app: App, present: Sequence[str]) -> list[str]:
@@ -34,18 +35,34 @@ def unit_columns(app: App, present: Sequence[str]) -> list[str]:
     return [column for column in dict.fromkeys(wanted) if column in present]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """How logits become scores and decisions.
+
+    Attributes:
+        app: names the columns that may leave the manifest.
+        task: with its class order.
+        link: of the head.
+        temperature: one for all, or (N,) one per row.
+        threshold: of the operating point in use, or None.
+        unfamiliar_above: embedding distance from which an image is called unfamiliar.
+        model_id: see ``core.runs.run.Run``.
+    """
+
+    app: App
+    task: Task
+    link: str
+    temperature: float | NDArray[np.float64] = 1.0
+    threshold: float | None = None
+    unfamiliar_above: float
+    model_id: str
+
+
 def predictions_of(
     rows: pd.DataFrame,
     logits: NDArray[np.float64],
     distance: NDArray[np.float64],
-    *,
-    app: App,
-    task: Task,
-    link: str,
-    temperature: float | NDArray[np.float64],
-    threshold: float | None,
-    unfamiliar_above: float,
-    model_id: str,
+    scoring: Scoring,
     attended: NDArray[np.float64] | None = None,
 ) -> pd.DataFrame:
     """Rows of ``core.base.tables.PREDICTIONS`` from logits.
@@ -55,17 +72,12 @@ def predictions_of(
             and the preparation know; only allow-listed columns are taken over.
         logits: (N, L); rows of NaN where there is no score.
         distance: (N,) embedding distances; NaN where there is no score.
-        app: names the columns that may leave the manifest.
-        task: with its class order.
-        link: of the head.
-        temperature: one for all, or (N,) one per row.
-        threshold: of the operating point in use, or None.
-        unfamiliar_above: embedding distance from which an image is called unfamiliar.
-        model_id: see ``core.runs.run.Run``.
+        scoring: how logits become scores and decisions.
         attended: (N, 1 + L) attention and logits of each image, where the run learned how
             much an image of a unit counts.
     """
     keep = ["image_id", "path", "label", "group", "split", "fold"]
+    app, task = scoring.app, scoring.task
     columns = [c for c in keep if c in rows.columns]
     columns += [c for c in unit_columns(app, list(rows.columns)) if c not in columns]
     columns += [c for c in app.prepared_columns if c in rows.columns and c not in columns]
@@ -76,14 +88,14 @@ def predictions_of(
     table["quality"] = rows["quality"].fillna("").to_numpy() if "quality" in rows else ""
     n_classes = len(task.classes)
     scores = np.full((len(rows), n_classes), np.nan)
-    heat = np.broadcast_to(np.asarray(temperature, dtype=np.float64), (len(rows),))
+    heat = np.broadcast_to(np.asarray(scoring.temperature, dtype=np.float64), (len(rows),))
     if scored.any():
         scores[scored] = scores_from_logits(
-            logits[scored] / heat[scored, None], link=link, temperature=1.0
+            logits[scored] / heat[scored, None], link=scoring.link, temperature=1.0
         )
     fold = left_out_of(rows)
     table["predicted"] = _names(scores, scored, task, None, fold)
-    table["decision"] = _names(scores, scored, task, threshold, fold)
+    table["decision"] = _names(scores, scored, task, scoring.threshold, fold)
     for name, column in zip(score_columns(task.classes), scores.T, strict=True):
         table[name] = column
     for name, column in zip(logit_columns(logits.shape[1]), logits.T, strict=True):
@@ -93,8 +105,8 @@ def predictions_of(
         for name, column in zip(names, attended.T, strict=True):
             table[name] = column
     table["embedding_distance"] = distance
-    table["unfamiliar"] = np.where(scored, distance > unfamiliar_above, False)
-    table["model_id"] = model_id
+    table["unfamiliar"] = np.where(scored, distance > scoring.unfamiliar_above, False)
+    table["model_id"] = scoring.model_id
     return table
 
 

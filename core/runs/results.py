@@ -6,7 +6,8 @@ of new data and a report on a table from elsewhere look the same on disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from core.app import App, Task
+    from core.app import ReportContext
 
 __all__ = [
     "Look",
@@ -41,63 +42,44 @@ Look = Callable[[str], "NDArray[Any]"]
 
 
 def write_evaluation(
-    out: Path,
-    evaluation: dict[str, Any],
-    decisions: Mapping[str, pd.DataFrame],
-    predictions: pd.DataFrame,
-    *,
-    app: App | None,
-    task: Task,
-    run: Mapping[str, Any],
-    manifest: pd.DataFrame,
-    picture: Look | None = None,
-    saliency: Look | None = None,
-    beside: Path | None = None,
-) -> None:
+    out: Path, context: ReportContext, *, beside: Path | None = None
+) -> dict[str, Any]:
     """Write metrics, decisions and the page.
 
     Args:
         out: an existing directory, held by the caller.
-        evaluation: the content of ``metrics.json``.
-        decisions: unit name -> decisions table.
-        predictions: rows of the split reported on.
-        app: gives title, intended use and sections; None for a table from elsewhere.
-        task: with its class order.
-        run: the content of ``run.json``, or what is known in its place.
-        manifest: with splits; empty where there is none.
-        picture: image_id -> pixels for a person.
-        saliency: image_id -> map.
-        beside: where audit, log and plan lie; None takes ``out``.
+        context: what the page is made from, but for audit, log and plan.
+        beside: where these lie; None takes ``out``.
+
+    Returns:
+        the content of ``metrics.json``: the evaluation with its verdicts.
     """
+    app, task, run = context.app, context.task, context.run
     kept = [member.get("kept") for member in run.get("members") or []]
     audit = read_json((beside or out) / "audit.json")
+    evaluation = dict(context.evaluation)
     evaluation["verdicts"] = verdicts(
         evaluation, task, audit, is_probe=bool(kept) and all(name == "probe" for name in kept)
     )
-    evaluation["delivered"] = delivered_rates(evaluation, decisions, task)
+    evaluation["delivered"] = delivered_rates(evaluation, context.decisions, task)
     evaluation["characteristics"] = characteristics_of(
-        manifest,
+        context.manifest,
         task,
         str((evaluation.get("about") or {}).get("group") or "group"),
         names={column for unit in (app.units if app else ()) for column in unit.columns},
         titles=app.characteristics if app else None,
     )
     write_json(out / "metrics.json", evaluation)
-    for unit, table in decisions.items():
+    for unit, table in context.decisions.items():
         if unit != "image":
             write_table(out / f"decisions_{unit}", table)
     source = beside or out
-    picture, saliency = decorations(picture, saliency)
+    picture, saliency = decorations(context.picture, context.saliency)
     write_report(
         out,
-        ReportContext(
-            app=app,
-            task=task,
+        replace(
+            context,
             evaluation=evaluation,
-            predictions=predictions,
-            decisions=decisions,
-            manifest=manifest,
-            run=run,
             audit=audit,
             log=_csv(source / "log.csv"),
             plan=read_plan_rows(source / "plan.yaml"),
@@ -105,6 +87,7 @@ def write_evaluation(
             saliency=saliency,
         ),
     )
+    return evaluation
 
 
 def decorations(picture: Look | None, saliency: Look | None) -> tuple[Look | None, Look | None]:

@@ -16,23 +16,30 @@ from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
 from core.evaluation.metric_specs import specs_of
 from core.evaluation.paired import compare_levels, hold_family
 from core.evaluation.paired_decisions import PairedCases
-from core.evaluation.summary import DEFAULT_HEADLINES, summarise
+from core.evaluation.summary import DEFAULT_HEADLINES, EvaluationPlan, summarise
 from core.evaluation.threshold_choice import explore_points, headline_unit
 from core.evaluation.units import decisions_by_unit
 from core.runs.run import task_from_dict, units_of_run
+from core.statistics.resampling import Draws
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import pandas as pd
 
     from core.app import Task
 
 __all__ = [
+    "BASELINE",
     "against_probe",
     "compute_metrics",
+    "draws_of",
     "headline_without_flagged",
 ]
+
+
+# What a baseline beside the headline goes without.
+BASELINE = ("units", "subgroups")
 
 
 def compute_metrics(
@@ -42,10 +49,9 @@ def compute_metrics(
     split: str,
     prevalence: float | None = None,
     design: str | None = None,
-    plain: bool = False,
     explore: Sequence[str] = (),
     resamples: int = 2000,
-    broken_down: bool = True,
+    without: Collection[str] = (),
 ) -> tuple[dict[str, Any], dict[str, pd.DataFrame]]:
     """Metrics and decisions of one split.
 
@@ -57,10 +63,9 @@ def compute_metrics(
         prevalence: see ``evaluate``.
         design: see ``core.evaluation.summary.summarise``; None takes that of the run's data,
             for its own held-out rows, and that of the app for any other.
-        plain: leave out subgroups and units, for a baseline beside the headline.
         explore: targets of operating points chosen on the judged rows, and marked so.
         resamples: of the bootstrap.
-        broken_down: whether to give subgroups and operating points.
+        without: what to leave out: ``units``, ``subgroups``, ``operating points``.
     """
     app = find_app(run["app"])
     task = task_from_dict(run["task"])
@@ -78,15 +83,15 @@ def compute_metrics(
             metrics=metrics,
             prevalence=prevalence,
         )
-    present = [name for name in app.subgroups if name in rows.columns]
-    content, decisions = summarise(
-        rows,
+    plan = EvaluationPlan(
         task=task,
         metrics=metrics,
-        units=[] if plain else units,
-        subgroups=present if broken_down and not plain else [],
+        units=[] if "units" in without else units,
+        subgroups=[
+            name for name in app.subgroups if name in rows.columns and "subgroups" not in without
+        ],
         split=split,
-        operating_points=points if broken_down else [],
+        operating_points=[] if "operating points" in without else points,
         temperature=float(run["temperature"]),
         link=run["members"][0]["network"]["link"],
         seed=int(run["seed"]),
@@ -95,6 +100,7 @@ def compute_metrics(
         design=design or (app.design if split == "new data" else run.get("design", app.design)),
         resamples=resamples,
     )
+    content, decisions = summarise(rows, plan)
     content["about"] |= _about_temperature(run, split)
     content["cautions"] += [*_of_average(run, split), *_of_cuts(task, split)]
     return content, decisions
@@ -150,6 +156,16 @@ def _of_cuts(task: Task, split: str) -> list[str]:
     ]
 
 
+def draws_of(run: Mapping[str, Any], *, resamples: int) -> Draws:
+    """How groups are drawn for numbers of a run, by the seed, group and design it stored."""
+    return Draws(
+        resamples=resamples,
+        seed=int(run["seed"]),
+        word=str(run["group"]),
+        within_classes=run.get("design") == "case-control",
+    )
+
+
 def against_probe(
     predictions: pd.DataFrame,
     probe: pd.DataFrame,
@@ -189,19 +205,11 @@ def against_probe(
     shared = parts[0].index.intersection(parts[1].index, sort=False)
     if not len(shared):
         return None
+    both = [part.loc[shared].reset_index(drop=True) for part in parts]
+    draws = draws_of(run, resamples=500)
     levels = [
-        Level.of(
-            unit,
-            cases_of(part.loc[shared].reset_index(drop=True), task),
-            groups_of(part.loc[shared].reset_index(drop=True)),
-            task=task,
-            confidence=0.95,
-            resamples=500,
-            seed=int(run["seed"]),
-            word=str(run["group"]),
-            within_classes=run.get("design") == "case-control",
-        )
-        for part in parts
+        Level.of(unit, cases_of(part, task), groups_of(part), task=task, draws=draws)
+        for part in both
     ]
     specs = [spec for spec in specs_of(levels[0], metrics) if not spec.of and spec.kind != "count"]
     wanted = metrics[0].name if metrics else DEFAULT_HEADLINES.get(task.kind, "macro_f1")
@@ -240,9 +248,8 @@ def headline_without_flagged(
         kept = rows[~rows["image_id"].isin(ids)]
         entry: dict[str, Any] = {"what": what, "title": title, "n": len(ids), "first": min(ids)}
         try:
-            content, _ = compute_metrics(
-                kept, run=run, split=split, resamples=500, broken_down=False
-            )
+            few: dict[str, Any] = {"resamples": 500, "without": ("subgroups", "operating points")}
+            content, _ = compute_metrics(kept, run=run, split=split, **few)
             entry["row"] = content["metrics"][0]
         except MetricError as error:
             entry["row"], entry["reason"] = None, str(error)

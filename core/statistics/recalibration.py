@@ -17,13 +17,15 @@ from core.errors import MetricError
 from core.statistics.calibration import fit_temperature, recalibrate
 from core.statistics.intervals import number_groups
 from core.statistics.reliability import brier_rows, expected_calibration_error, log_loss_rows
-from core.statistics.resampling import bootstrap_interval, resample_groups
+from core.statistics.resampling import Draws, bootstrap_interval, resample_groups
 from core.statistics.scores import scores_from_logits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+
+    from core.statistics.resampling import Resampling
 
     # Fit on some rows, give the scores of others.
     Method = Callable[[NDArray[np.bool_], NDArray[np.bool_]], NDArray[np.float64]]
@@ -45,10 +47,7 @@ def local_recalibration(
     *,
     logits: NDArray[np.float64] | None = None,
     link: str = "softmax",
-    level: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
-    word: str = "group",
+    draws: Draws | None = None,
 ) -> dict[str, Any]:
     """What recalibration on local cases gives on other local cases.
 
@@ -58,10 +57,8 @@ def local_recalibration(
         groups: (N,) the group of each case.
         logits: (N, L) for a temperature; None fits a shift or line.
         link: of the logits.
-        level: confidence level.
-        resamples: of the bootstrap of the cross-fitted numbers.
-        seed: of draws, folds and the bootstrap.
-        word: what a group is called.
+        draws: of the bootstrap of the cross-fitted numbers, 1,000 if not given; its seed is
+            also that of local cases and folds.
 
     Returns:
         ``method``, ``n``, ``n_events`` and ``rows``: ``fitted_on`` (cases, or ``all but a fifth, in
@@ -96,15 +93,16 @@ def local_recalibration(
         shift, slope, _ = recalibrate(y[fit], scores[fit])
         return np.asarray(expit(shift + slope * logit(np.clip(scores[use], 1e-12, 1 - 1e-12))))
 
-    rng = np.random.default_rng(seed)
+    draws = draws or Draws(resamples=1000)
+    rng = np.random.default_rng(draws.seed)
     rows = [
-        _drawn(size, y, scores, index, n_groups, method, rng, level)
+        _drawn(size, y, scores, index, n_groups, method, rng, draws.level)
         for size in SIZES
         if size <= len(y) // 2
     ]
-    rows.append(
-        _cross_fitted(y, scores, index, n_groups, method, rng, groups, level, resamples, seed, word)
-    )
+    plan = resample_groups(groups, resamples=draws.resamples, seed=draws.seed, word=draws.word)
+    fold = rng.permutation(np.arange(n_groups) % FOLDS)[index]
+    rows.append(_cross_fitted(y, scores, fold, method, plan, draws.level))
     return {**about, "rows": [row for row in rows if row is not None]}
 
 
@@ -156,18 +154,12 @@ def _drawn(
 def _cross_fitted(
     y: NDArray[np.int_],
     scores: NDArray[np.float64],
-    index: NDArray[np.int_],
-    n_groups: int,
+    fold: NDArray[np.int_],
     method: Method,
-    rng: np.random.Generator,
-    groups: NDArray[np.str_],
+    plan: Resampling,
     level: float,
-    resamples: int,
-    seed: int,
-    word: str,
 ) -> dict[str, Any] | None:
     """Each fifth of the groups recalibrated by the other four; the change with its interval."""
-    fold = rng.permutation(np.arange(n_groups) % FOLDS)[index]
     new = np.empty_like(scores)
     for number in range(FOLDS):
         use = fold == number
@@ -175,7 +167,6 @@ def _cross_fitted(
             new[use] = method(~use, use)
         except MetricError:
             return None
-    plan = resample_groups(groups, resamples=resamples, seed=seed, word=word)
     then, now = _numbers(y, scores), _numbers(y, new)
     row: dict[str, Any] = {"fitted_on": "all but a fifth, in turn", "draws": 1}
     for key, rows_of in (("log_loss", log_loss_rows), ("brier", brier_rows)):

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_UNDEFINED",
     "MIN_GROUPS",
+    "Draws",
     "Resampling",
     "bca_interval",
     "bootstrap",
@@ -58,6 +59,26 @@ MAX_UNDEFINED = 0.05
 BLOCK = 2_000_000
 # Groups are left out one by one up to this many, beyond it in as many blocks of them.
 MAX_LEFT_OUT = 400
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """How groups are drawn for the intervals of a page.
+
+    Attributes:
+        level: confidence level.
+        resamples: of the bootstrap.
+        seed: the same seed draws the same groups.
+        word: what a group is called.
+        within_classes: whether the design fixed how many cases of each class there are
+            (case-control); groups are then drawn within strata of their rarest class.
+    """
+
+    level: float = 0.95
+    resamples: int = 2000
+    seed: int = 0
+    word: str = "group"
+    within_classes: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,14 @@ from core.model.attention_pooling import AttentionPool
 from core.model.heads import loss_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from core.app import Task
     from core.model.network import Network
 
-__all__ = ["Pooled", "can_learn", "fit_pool", "label_units"]
+__all__ = ["Pooled", "UnitImages", "can_learn", "fit_pool", "label_units"]
 
 
 STEPS = 150
@@ -63,16 +65,56 @@ class Pooled:
     val_y: NDArray[np.int_]
 
 
+@dataclass(frozen=True)
+class UnitImages:
+    """Images of units, in the embedding of the kept backbone.
+
+    Attributes:
+        embeddings: (N, D).
+        y: (N,) class indices, or (N, K) zeros and ones.
+        owner: (N,) the unit of each image as text; an image without one is its own.
+    """
+
+    embeddings: NDArray[np.float32]
+    y: NDArray[np.int_]
+    owner: NDArray[np.object_]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The units of one split: (N, D) images, (N,) the unit of each, their number and truth."""
+
+    x: Tensor
+    index: Tensor
+    n_units: int
+    truth: Tensor
+
+    @classmethod
+    def of(cls, images: UnitImages, rows: NDArray[np.int_], task: Task) -> _Part:
+        """Those of some rows."""
+        index, n_units = _units(images.owner[rows])
+        label = label_units(images.y[rows], index, n_units, task)
+        x = torch.from_numpy(np.ascontiguousarray(images.embeddings[rows]))
+        return cls(x, torch.from_numpy(index), n_units, torch.from_numpy(label))
+
+    @property
+    def n_several(self) -> int:
+        """Units with several images."""
+        return int((self.index.bincount() > 1).sum())
+
+    def logits(self, pool: AttentionPool) -> Tensor:
+        """(U, L): those of its units."""
+        attention, logits = pool(self.x)
+        return _average(attention, logits, self.index, self.n_units)
+
+
 def fit_pool(
     network: Network,
     task: Task,
+    images: UnitImages,
     *,
     unit: str,
-    embeddings: NDArray[np.float32],
-    y: NDArray[np.int_],
-    owner: NDArray[np.object_],
-    train: NDArray[np.int_],
-    val: NDArray[np.int_],
+    rows: Mapping[str, NDArray[np.int_]],
     seed: int,
 ) -> Pooled | None:
     """Fit attention on units of training images, keep the step that is best on validation units.
@@ -80,39 +122,22 @@ def fit_pool(
     Args:
         network: the kept one; its head is the start.
         task: with its class order.
+        images: of both splits.
         unit: name, for the record.
-        embeddings: (N, D) of the kept backbone.
-        y: (N,) class indices, or (N, K) zeros and ones.
-        owner: (N,) the unit of each image as text; an image without one is its own.
-        train: rows of the training split.
-        val: rows of the validation split.
+        rows: train and val: their rows.
         seed: of the attention's first weights.
 
     Returns:
         None where too few units have several images to learn from.
     """
-    parts = {name: _units(owner[rows]) for name, rows in (("train", train), ("val", val))}
-    several = {name: int((np.bincount(index) > 1).sum()) for name, (index, _) in parts.items()}
-    if not can_learn(owner, train, val):
+    if not can_learn(images.owner, rows["train"], rows["val"]):
         return None
     torch.manual_seed(seed)
     pool = AttentionPool(network.head, network.feature_mean, network.feature_std).cpu()
-    rows_of = {"train": train, "val": val}
-    data = {}
-    for name, (index, n_units) in parts.items():
-        rows = rows_of[name]
-        label = label_units(y[rows], index, n_units, task)
-        data[name] = (
-            torch.from_numpy(np.ascontiguousarray(embeddings[rows])),
-            torch.from_numpy(index),
-            n_units,
-            torch.from_numpy(label),
-        )
+    parts = {name: _Part.of(images, rows[name], task) for name in ("train", "val")}
 
     def loss(name: str) -> Tensor:
-        x, index, n_units, truth = data[name]
-        attention, logits = pool(x)
-        return loss_of(pool.head.link, _average(attention, logits, index, n_units), truth)
+        return loss_of(pool.head.link, parts[name].logits(pool), parts[name].truth)
 
     with torch.no_grad():
         start = best = float(loss("val"))
@@ -137,19 +162,17 @@ def fit_pool(
             break
     pool.load_state_dict(state)
     with torch.no_grad():
-        x, of_image, n_val, truth = data["val"]
-        attention, logits = pool(x)
-        pooled = _average(attention, logits, of_image, n_val).double().numpy()
+        pooled = parts["val"].logits(pool).double().numpy()
     facts = {
         "unit": unit,
         "kept": "attention" if kept else "equal weights",
         "step": kept,
         "steps": step,
-        "n_units": {name: part[1] for name, part in parts.items()},
-        "n_several": several,
+        "n_units": {name: part.n_units for name, part in parts.items()},
+        "n_several": {name: part.n_several for name, part in parts.items()},
         "val_log_loss": {"start": round(start, 6), "kept": round(best, 6)},
     }
-    return Pooled(pool.eval(), facts, pooled, truth.numpy())
+    return Pooled(pool.eval(), facts, pooled, parts["val"].truth.numpy())
 
 
 def can_learn(owner: NDArray[np.object_], train: NDArray[np.int_], val: NDArray[np.int_]) -> bool:

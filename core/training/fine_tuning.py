@@ -20,7 +20,7 @@ from core.data.loader import StepSampler, TrainImages, eval_batches, train_loade
 from core.errors import ConfigError, MetricError
 from core.model import processes
 from core.model.checkpoint import build_network
-from core.model.fitting import fit
+from core.model.fitting import Fitting, fit
 from core.statistics.scores import decide, scores_from_logits
 from core.training.recipe import parameter_groups
 
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
     from core.app import App, Task
     from core.base.settings import TrainConfig
-    from core.data.prepared import Prepared
+    from core.data.prepared import Preparation, Prepared
     from core.model.fitting import Fitted
     from core.model.network import Network
 
-__all__ = ["EVAL_BATCH", "Data", "FineTuning"]
+__all__ = ["EVAL_BATCH", "Data", "FineTuning", "Training"]
 
 EVAL_BATCH = 16
 
@@ -58,6 +58,25 @@ class Data:
     groups: NDArray[np.object_]
     unit: str = ""
     owner: NDArray[np.object_] = field(default_factory=lambda: np.array([], dtype=object))
+
+
+@dataclass(frozen=True)
+class Training:
+    """What all networks of a run share.
+
+    Attributes:
+        app: gives the augmentation and the first metric.
+        task: with its class order.
+        config: resolved settings.
+        data: prepared images.
+        preparation: of the store.
+    """
+
+    app: App
+    task: Task
+    config: TrainConfig
+    data: Data
+    preparation: Preparation
 
 
 @dataclass(frozen=True)
@@ -113,9 +132,7 @@ class FineTuning:
             return train_loader(images, sampler(step), workers=config.workers or 0, pin=pin)
 
         whole = _Whole(data, rows["val"], self.size_px)
-        return fit(
-            network,
-            config,
+        fitting = Fitting(
             groups=parameter_groups(network, config),
             train=loader,
             val=DataLoader(whole, batch_size=None, sampler=processes.share_of(len(whole))),
@@ -128,6 +145,7 @@ class FineTuning:
             score_title=self.app.metrics[0].title if self.app.metrics else "score",
             prior_shift=shift,
         )
+        return fit(network, config, fitting)
 
     def _sampler_of(
         self, small_until: int, small: tuple[int, int]
@@ -160,8 +178,7 @@ class FineTuning:
                 size_of=lambda epoch: small if epoch < small_until else self.size_px,
                 step=step,
                 spread=spread,
-                shard=processes.rank(),
-                shards=shards,
+                share=(processes.rank(), shards),
             )
 
         return sampler, shift

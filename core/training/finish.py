@@ -11,7 +11,7 @@ import json
 import shutil
 import warnings
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from core.app import CONTRACT, App, Rule, Task, Unit, find_app
+from core.app import CONTRACT, App, ReportContext, Rule, Task, Unit, find_app
 from core.base.options import stored_options
 from core.base.outputs import is_complete, seal, sha256_file, write_json, write_text
 from core.base.versions import versions
@@ -29,10 +29,10 @@ from core.data.prepared import resize_to
 from core.errors import ConfigError
 from core.model.checkpoint import save_network
 from core.model.saliency import saliency_map
-from core.runs.predictions import final_split, points_for_run, predictions_of
+from core.runs.predictions import Scoring, final_split, points_for_run, predictions_of
 from core.runs.results import Look, write_evaluation
 from core.runs.run import SCHEMA, model_id_of, task_from_dict, task_to_dict
-from core.runs.run_metrics import against_probe, compute_metrics, headline_without_flagged
+from core.runs.run_metrics import BASELINE, against_probe, compute_metrics, headline_without_flagged
 from core.runs.table_files import read_json, write_table
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import link_of, scores_from_logits
@@ -48,34 +48,105 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.base.settings import Question, TrainConfig
-    from core.data.prepared import Preparation, Prepared
+    from core.data.prepared import Prepared
     from core.model.network import Network
-    from core.training.fine_tuning import Data
+    from core.training.fine_tuning import Data, Training
     from core.training.one_network import Trained
 
-__all__ = ["finish", "remove_resume_points", "units_for", "units_of"]
+__all__ = ["Given", "finish", "remove_resume_points", "units_for", "units_of"]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What was asked of a training, and what was found in the data.
+
+    Attributes:
+        question: as in ``plan.yaml``.
+        words: of the data; see ``core.training.fingerprint.look``.
+        manifest: with splits.
+        ok: the rows of the manifest that could be read when it was made, with what their
+            preparation said.
+    """
+
+    question: Question
+    words: Mapping[str, Any]
+    manifest: pd.DataFrame
+    ok: pd.DataFrame
 
 
 def finish(
-    app: App,
-    task: Task,
-    question: Question,
-    config: TrainConfig,
-    words: Mapping[str, Any],
-    out: Path,
-    manifest: pd.DataFrame,
-    ok: pd.DataFrame,
-    data: Data,
+    training: Training,
+    given: Given,
     parts: Sequence[Mapping[str, np.ndarray]],
     members: Sequence[Trained],
-    preparation: Preparation,
+    out: Path,
 ) -> None:
     """Calibrate, write the run, score what was held out, report, and declare it complete."""
-    link = link_of(task, config.head)
-    units = units_for(app, question)
-    if words.get("group_word"):
-        units = [unit for unit in units if unit.name != app.group]
+    app, plain, config, data = training.app, training.task, training.config, training.data
+    link = link_of(plain, config.head)
     members, vector = with_vector_scaling(members, data, parts)
+    entries = _entries(training, parts, members, out)
+    logits, distance, probe_logits, heat, average = _calibrate(data, parts, members, link)
+    task = _with_cuts(app, plain, config, data, parts, logits, heat, link)
+    # The probe beside it is decided at cuts of its own scores, not at those of the network.
+    alone = np.ones(len(probe_logits))
+    probe_task = task
+    if any(member.kept != "probe" for member in members):
+        probe_task = _with_cuts(app, plain, config, data, parts, probe_logits, alone, link)
+    run = {
+        **_about_run(replace(training, task=task), given, entries),
+        "start": members[0].weights.as_dict(),
+        "temperature": average["temperature"],
+        "average": average if len(members) > 1 else None,
+        "vector_scaling": vector,
+        "unfamiliar_above": float(np.median([m.unfamiliar_above for m in members])),
+    }
+    ok = _with_folds(given.ok, parts)
+    scoring = Scoring(
+        app=app,
+        task=task,
+        link=link,
+        temperature=heat,
+        unfamiliar_above=run["unfamiliar_above"],
+        model_id=run["model_id"],
+    )
+    predictions = predictions_of(ok, logits, distance, scoring, _attended(parts, members))
+    run["operating_points"] = points_for_run(
+        predictions,
+        run,
+        targets=app.targets,
+        units=_units_known(app, given),
+        metrics=app.metrics_for(task),
+    )
+    write_json(out / "run.json", run)
+    curves = pd.concat(
+        [m.log.assign(member=i) for i, m in enumerate(members) if len(m.log)] or [pd.DataFrame()],
+        ignore_index=True,
+    )
+    write_text(out / "log.csv", curves.to_csv(index=False, lineterminator="\n"))
+    of_probe = replace(scoring, temperature=1.0, task=probe_task)
+    report_run(
+        out,
+        predictions=_with_skipped(predictions, given.manifest),
+        probe=predictions_of(ok, probe_logits, distance, of_probe),
+        probe_task=probe_task,
+        manifest=given.manifest,
+        store=data.store,
+        network=members[0].network,
+    )
+    keep_tensorboard(out)
+    # Sealed first: without its resume points an unsealed run could never be ended.
+    seal(out, without=RESUMING)
+    remove_resume_points(out)
+
+
+def _entries(
+    training: Training,
+    parts: Sequence[Mapping[str, np.ndarray]],
+    members: Sequence[Trained],
+    out: Path,
+) -> list[dict[str, Any]]:
+    """The networks, written, and what ``run.json`` says of each."""
     entries: list[dict[str, Any]] = []
     for number, member in enumerate(members):
         name = "model.safetensors" if len(members) == 1 else f"member-{number}.safetensors"
@@ -85,7 +156,7 @@ def finish(
                 "weights": name,
                 "sha256": sha256_file(out / name),
                 "network": member.description,
-                "preparation": preparation.as_dict(),
+                "preparation": training.preparation.as_dict(),
                 "kept": member.kept,
                 "best_epoch": member.best_epoch,
                 "stopped": member.stopped,
@@ -95,94 +166,63 @@ def finish(
                 "attention": member.attention,
             }
         )
-    logits, distance, probe_logits, heat, average = _calibrate(data, parts, members, link)
-    temperature = average["temperature"]
-    plain = task
-    task = _with_cuts(app, plain, config, data, parts, logits, heat, link)
-    # The probe beside it is decided at cuts of its own scores, not at those of the network.
-    alone = np.ones(len(probe_logits))
-    probe_task = task
-    if any(member.kept != "probe" for member in members):
-        probe_task = _with_cuts(app, plain, config, data, parts, probe_logits, alone, link)
-    run = {
+    return entries
+
+
+def _units_known(app: App, given: Given) -> list[Unit]:
+    """The steps above the image; not that of the group, where the user named another."""
+    units = units_for(app, given.question)
+    if given.words.get("group_word"):
+        units = [unit for unit in units if unit.name != app.group]
+    return units
+
+
+def _about_run(training: Training, given: Given, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """What ``run.json`` says of the app, the data and the networks, before anything is chosen."""
+    app, config, words, ok = training.app, training.config, given.words, given.ok
+    data = given.manifest.drop(columns=["path"]).to_csv(index=False)
+    return {
         "schema": SCHEMA,
         "contract": CONTRACT,
         "app": app.name,
         "title": app.title,
         "intended_use": app.intended_use,
-        "task": task_to_dict(task),
+        "task": task_to_dict(training.task),
         "group": words.get("group_word") or app.group,
         "group_rule": words["group_rule"],
         "split_rule": words["split_rule"],
         "cards": words["cards"],
         "design": words.get("design") or app.design,
         "terms": joined_terms(words["terms"], terms_of_weights(str(config.weights))),
-        "options": stored_options(app, question.options),
+        "options": stored_options(app, given.question.options),
         "facts": words.get("facts", {}),
         "members": entries,
-        "start": members[0].weights.as_dict(),
-        "temperature": temperature,
-        "average": average if len(members) > 1 else None,
-        "vector_scaling": vector,
         "operating_point": None,
         "operating_points": [],
-        "unfamiliar_above": float(np.median([m.unfamiliar_above for m in members])),
-        "units": [{"name": u.name, "columns": list(u.columns), "rule": u.rule} for u in units],
+        "units": [
+            {"name": u.name, "columns": list(u.columns), "rule": u.rule}
+            for u in _units_known(app, given)
+        ],
         "seed": config.seed,
         "n_images": {
             split: int(((ok["split"] == split) & (ok["status"] == "ok")).sum())
             for split in ("train", "val", "test")
         },
-        "data_sha256": hashlib.sha256(
-            manifest.drop(columns=["path"]).to_csv(index=False).encode("utf-8", "surrogateescape")
-        ).hexdigest(),
+        "data_sha256": hashlib.sha256(data.encode("utf-8", "surrogateescape")).hexdigest(),
         "versions": versions(),
         "model_id": model_id_of([entry["sha256"] for entry in entries]),
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    if len(members) > 1:
-        ok = ok.assign(split=ok["split"].where(ok["split"] == "test", "out-of-fold"), fold="")
-        for number, part in enumerate(parts):
-            ok.loc[ok.index[part["fold"]], "fold"] = str(number)
-    score = {
-        "app": app,
-        "task": task,
-        "link": link,
-        "temperature": heat,
-        "threshold": None,
-        "unfamiliar_above": run["unfamiliar_above"],
-        "model_id": run["model_id"],
-    }
-    attended = _attended(parts, members)
-    predictions = predictions_of(ok, logits, distance, **score, attended=attended)
-    run["operating_points"] = points_for_run(
-        predictions,
-        run,
-        targets=app.targets,
-        units=units,
-        metrics=app.metrics_for(task),
-    )
-    write_json(out / "run.json", run)
-    curves = pd.concat(
-        [m.log.assign(member=i) for i, m in enumerate(members) if len(m.log)] or [pd.DataFrame()],
-        ignore_index=True,
-    )
-    write_text(out / "log.csv", curves.to_csv(index=False, lineterminator="\n"))
-    report_run(
-        out,
-        predictions=_with_skipped(predictions, manifest),
-        probe=predictions_of(
-            ok, probe_logits, distance, **{**score, "temperature": 1.0, "task": probe_task}
-        ),
-        probe_task=probe_task,
-        manifest=manifest,
-        store=data.store,
-        network=members[0].network,
-    )
-    keep_tensorboard(out)
-    # Sealed first: without its resume points an unsealed run could never be ended.
-    seal(out, without=RESUMING)
-    remove_resume_points(out)
+
+
+def _with_folds(ok: pd.DataFrame, parts: Sequence[Mapping[str, np.ndarray]]) -> pd.DataFrame:
+    """The rows with the fold that left each out, where there are folds."""
+    if len(parts) == 1:
+        return ok
+    ok = ok.assign(split=ok["split"].where(ok["split"] == "test", "out-of-fold"), fold="")
+    for number, part in enumerate(parts):
+        ok.loc[ok.index[part["fold"]], "fold"] = str(number)
+    return ok
 
 
 def remove_resume_points(out: Path) -> None:
@@ -390,7 +430,7 @@ def report_run(
     known = judged["image_id"][judged["split"] == split]
     beside = probe[probe["image_id"].isin(known)].reset_index(drop=True)
     of_probe = {**run, "temperature": 1.0, "task": task_to_dict(probe_task)}
-    baseline, _ = compute_metrics(beside, run=of_probe, split=split, plain=True)
+    baseline, _ = compute_metrics(beside, run=of_probe, split=split, without=BASELINE)
     evaluation["probe"] = baseline["metrics"]
     evaluation["against_probe"] = against_probe(
         judged, beside, run=run, split=split, probe_task=probe_task
@@ -399,19 +439,18 @@ def report_run(
         judged, manifest, read_json(out / "audit.json"), run, split
     )
     picture, saliency = _pictures(store, network, run)
-    write_evaluation(
-        out,
-        evaluation,
-        decisions,
-        judged[judged["split"] == split].reset_index(drop=True),
+    context = ReportContext(
         app=find_app(run["app"]),
         task=task_from_dict(run["task"]),
-        run=run,
+        evaluation=evaluation,
+        predictions=judged[judged["split"] == split].reset_index(drop=True),
+        decisions=decisions,
         manifest=manifest,
+        run=run,
         picture=picture,
         saliency=saliency,
     )
-    return evaluation
+    return write_evaluation(out, context)
 
 
 def _pictures(store: Prepared, network: Network, run: Mapping[str, Any]) -> tuple[Look, Look]:

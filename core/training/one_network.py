@@ -21,13 +21,14 @@ from core.base.progress import log, track
 from core.data.loader import eval_batches
 from core.model.backbone import LoadedWeights, create_backbone
 from core.model.checkpoint import build_network, load_weights, save_network
+from core.model.fitting import Fitted
 from core.model.heads import Head, Probe, fit_cuts, fit_probe, loss_of, recut
 from core.model.inference import run_batches
 from core.model.out_of_distribution import Familiarity, fit_familiarity
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import link_of
-from core.training.attention_fitting import fit_pool
-from core.training.fine_tuning import EVAL_BATCH, Data, FineTuning
+from core.training.attention_fitting import UnitImages, fit_pool
+from core.training.fine_tuning import EVAL_BATCH, Data, FineTuning, Training
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,13 +36,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from core.app import App, Task
     from core.base.settings import TrainConfig
-    from core.data.prepared import Preparation
     from core.model.network import Network
     from core.training.crew import Crew
 
 __all__ = ["Trained", "epochs_within", "train_member"]
+
+# The backbone and head that a training starts from.
+START = "start.safetensors"
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,8 @@ class Trained:
 
 
 def train_member(
-    app: App,
-    task: Task,
-    config: TrainConfig,
-    data: Data,
+    training: Training,
     *,
-    preparation: Preparation,
     rows: Mapping[str, NDArray[np.int_]],
     work: Path,
     crew: Crew,
@@ -98,28 +96,22 @@ def train_member(
     """Train on ``rows["train"]``, choose on ``rows["val"]``, score ``val`` and ``held``.
 
     Args:
-        app: gives the augmentation and the first metric.
-        task: with its class order.
-        config: resolved settings.
-        data: prepared images.
-        preparation: of the store.
+        training: what all networks of the run share.
         rows: train, val, held: row numbers without failures.
         work: folder of resume points; may hold those of a killed training.
         crew: the processes that fine-tune together.
     """
     began = time.monotonic()
     work.mkdir(parents=True, exist_ok=True)
-    size_px = preparation.size_px
-    network, description, weights = _new_network(task, config, preparation)
+    config, data, size_px = training.config, training.data, training.preparation.size_px
+    network, description, weights = _new_network(training)
     link = network.head.link
     if config.batchnorm == "recalibrate":
         _recalibrate(network, data, rows["train"], size_px)
     device = pick_device(config.device)
     scored = np.concatenate([rows["val"], rows["held"]])
     everything = np.concatenate([rows["train"], scored])
-    probe, embeddings = _probe(
-        network.to(device), task, config, data, rows, everything, work, size_px
-    )
+    probe, embeddings = _probe(network.to(device), training, rows, everything, work)
     n_train = len(rows["train"])
     with torch.no_grad():
         z = network.eval().classify(torch.from_numpy(embeddings).to(device)).double().cpu().numpy()
@@ -128,33 +120,16 @@ def train_member(
     start = float(
         loss_of(link, torch.from_numpy(probe_logits[rows["val"]]), torch.from_numpy(y_val))
     )
-    facts = {
-        "penalty": probe.penalty,
-        "cross_validated_log_loss": {f"{c:g}": round(v, 6) for c, v in probe.log_loss.items()},
-        "val_log_loss": start,
-    }
     log.info("probe on frozen features: validation log-loss %.4f", start)
-    kept, best_epoch, curve, stopped = "probe", 0, pd.DataFrame(), ""
+    fitted = Fitted(None, 0, pd.DataFrame(), "")
     if config.epochs:
-        if config.weights == "none":
-            # The probe of a random backbone knows features that will not stay; its large
-            # weights would only throw the first steps about.
-            network.start_from(*_blank(network))
         # All images are scored once more at the end, which takes as long as their frozen features.
         left = _share_of_time(config) - 2 * (time.monotonic() - began)
-        job = FineTuning(app, task, config, data, description, rows, work, size_px, start, left)
-        fitted = crew.fit(job, network)
-        curve, stopped = fitted.log, fitted.stopped
-        if fitted.best is not None:
-            kept, best_epoch = "fine-tuned", fitted.best_epoch
-            load_weights(fitted.best, network)
-            network.to(device)
-        else:
-            # No epoch beat the probe: the untouched backbone with the probe's head is kept.
-            log.info("fine-tuning did not lower the validation log-loss; the probe is kept")
-            _load_start(network, work)
-    network.eval()
-    if kept == "fine-tuned":
+        about = (training.app, training.task, config, data, description)
+        job = FineTuning(*about, rows, work, size_px, start, left)
+        fitted = _fine_tuned(network, job, crew)
+    network.to(device).eval()
+    if fitted.best is not None:
         batches = eval_batches(data.store, everything, size_px=size_px, batch=EVAL_BATCH)
         with track("scoring", len(everything)) as advance:
             z, embeddings = run_batches(network, batches, advance=advance)
@@ -167,7 +142,7 @@ def train_member(
         embeddings[:n_train], embeddings[n_train : n_train + len(rows["val"])]
     )
     distance = familiarity.distance(embeddings[n_train:])
-    attention, attended = _weigh(network.cpu(), task, config, data, rows, everything, embeddings)
+    attention, attended = _weigh(network.cpu(), training, rows, everything, embeddings)
     if attended is not None:
         description = {**description, "attention": data.unit}
     return Trained(
@@ -176,44 +151,52 @@ def train_member(
         weights=weights,
         familiarity=familiarity,
         unfamiliar_above=float(np.percentile(distance[: len(rows["val"])], 99)),
-        kept=kept,
-        best_epoch=best_epoch,
-        probe=facts,
+        kept="probe" if fitted.best is None else "fine-tuned",
+        best_epoch=fitted.best_epoch,
+        probe={
+            "penalty": probe.penalty,
+            "cross_validated_log_loss": {f"{c:g}": round(v, 6) for c, v in probe.log_loss.items()},
+            "val_log_loss": start,
+        },
         probe_logits=_scatter(len(data.y), scored, probe_logits[scored]),
         logits=_scatter(len(data.y), scored, z[n_train:]),
         distance=_scatter(len(data.y), scored, distance[:, None])[:, 0],
-        log=curve,
-        stopped=stopped,
+        log=fitted.log,
+        stopped=fitted.stopped,
         attended=None if attended is None else _scatter(len(data.y), scored, attended[n_train:]),
         attention=attention,
     )
 
 
+def _fine_tuned(network: Network, job: FineTuning, crew: Crew) -> Fitted:
+    """Fine-tune, and put the weights that are kept into the network."""
+    if job.config.weights == "none":
+        # The probe of a random backbone knows features that will not stay; its large
+        # weights would only throw the first steps about.
+        network.start_from(*_blank(network))
+    fitted = crew.fit(job, network)
+    if fitted.best is None:
+        # No epoch beat the probe: the untouched backbone with the probe's head is kept.
+        log.info("fine-tuning did not lower the validation log-loss; the probe is kept")
+    load_weights(fitted.best or job.work / START, network)
+    return fitted
+
+
 def _weigh(
     network: Network,
-    task: Task,
-    config: TrainConfig,
-    data: Data,
+    training: Training,
     rows: Mapping[str, NDArray[np.int_]],
     everything: NDArray[np.int_],
     embeddings: NDArray[np.float32],
 ) -> tuple[dict[str, Any], NDArray[np.float64] | None]:
     """Learn how much an image of a unit counts: what was learned, and (M, 1 + L) of each image."""
+    data, seed = training.data, training.config.seed
     if not data.unit:
         return {}, None
     whole = np.zeros((len(data.y), embeddings.shape[1]), dtype=np.float32)
     whole[everything] = embeddings
-    pooled = fit_pool(
-        network,
-        task,
-        unit=data.unit,
-        embeddings=whole,
-        y=data.y,
-        owner=data.owner,
-        train=rows["train"],
-        val=rows["val"],
-        seed=config.seed,
-    )
+    images = UnitImages(whole, data.y, data.owner)
+    pooled = fit_pool(network, training.task, images, unit=data.unit, rows=rows, seed=seed)
     if pooled is None:
         return {}, None
     network.attention = pooled.pool
@@ -228,35 +211,25 @@ def _share_of_time(config: TrainConfig) -> float:
     return math.inf if config.minutes is None else 60 * config.minutes / config.folds
 
 
-def epochs_within(
-    task: Task,
-    config: TrainConfig,
-    data: Data,
-    *,
-    preparation: Preparation,
-    rows: Mapping[str, NDArray[np.int_]],
-    members: int,
-) -> int:
+def epochs_within(training: Training, *, rows: Mapping[str, NDArray[np.int_]], members: int) -> int:
     """How many epochs fit into ``config.minutes``, measured on a few steps with the real network.
 
     The frozen features, one validation per epoch and the final scoring are
     counted in; the report, some tens of seconds, is not.
 
     Args:
-        task: with its class order.
-        config: resolved settings; ``minutes`` is the budget.
-        data: prepared images.
-        preparation: of the store.
+        training: what all networks of the run share; ``minutes`` of its settings is the budget.
         rows: train, val, held.
         members: networks that share the budget.
     """
-    network, _, _ = _new_network(task, config, preparation)
+    config, data, size_px = training.config, training.data, training.preparation.size_px
+    network, _, _ = _new_network(training)
     device = pick_device(config.device)
     network.to(device).train()
     batch = config.batch or 32
     few = rows["train"][: min(batch, len(rows["train"]))]
     y = torch.from_numpy(data.y[few]).to(device)
-    _, pixels = next(eval_batches(data.store, few, size_px=preparation.size_px, batch=len(few)))
+    _, pixels = next(eval_batches(data.store, few, size_px=size_px, batch=len(few)))
     seconds = {"step": 0.0, "score": 0.0}
     for _ in range(3):  # the first of each is a warm-up
         start = time.monotonic()
@@ -277,10 +250,9 @@ def epochs_within(
     return max(0, int(left / epoch))
 
 
-def _new_network(
-    task: Task, config: TrainConfig, preparation: Preparation
-) -> tuple[Network, dict[str, Any], LoadedWeights]:
+def _new_network(training: Training) -> tuple[Network, dict[str, Any], LoadedWeights]:
     """A network to be trained, its description for ``run.json``, and what it starts from."""
+    task, config, preparation = training.task, training.config, training.preparation
     torch.manual_seed(config.seed)
     backbone, weights = create_backbone(
         config.backbone, weights=config.weights, in_channels=preparation.form.channels
@@ -303,20 +275,18 @@ def _new_network(
 
 def _probe(
     network: Network,
-    task: Task,
-    config: TrainConfig,
-    data: Data,
+    training: Training,
     rows: Mapping[str, NDArray[np.int_]],
     everything: NDArray[np.int_],
     work: Path,
-    size_px: tuple[int, int],
 ) -> tuple[Probe, NDArray[np.float32]]:
     """Frozen features of every row, and the head fitted on the training rows alone.
 
     All members of a run begin with the same backbone, so they share its features,
     unless its statistics were taken from a member's own training rows.
     """
-    start = work / "start.safetensors"
+    config, data, size_px = training.config, training.data, training.preparation.size_px
+    start = work / START
     if start.is_file():
         load_weights(start, network)
     else:
@@ -339,11 +309,11 @@ def _probe(
         data.y[rows["train"]],
         data.groups[rows["train"]],
         link=network.head.link,
-        n_classes=len(task.classes),
+        n_classes=len(training.task.classes),
         seed=config.seed,
     )
     network.start_from(probe.head, torch.from_numpy(probe.mean), torch.from_numpy(probe.std))
-    save_network(work / "start.safetensors", network)
+    save_network(start, network)
     return probe, embeddings
 
 
@@ -367,11 +337,6 @@ def _blank(network: Network) -> tuple[Head, torch.Tensor, torch.Tensor]:
     width = network.head.weight.shape[1]
     head = Head(network.head.link, width, network.n_classes)
     return head, torch.zeros(width), torch.ones(width)
-
-
-def _load_start(network: Network, work: Path) -> None:
-    """Go back to the backbone and head that training started from."""
-    load_weights(work / "start.safetensors", network)
 
 
 def _scatter(n: int, rows: NDArray[np.int_], values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ other was trained on are left out and counted.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,7 @@ from core.prediction.labelled import score_labelled
 from core.report.comparison import write_comparison
 from core.runs.results import print_page
 from core.runs.run import load_run, units_of_run
+from core.runs.run_metrics import draws_of
 from core.runs.table_files import read_table, write_table
 from core.verbs.run_differences import changed, check_alike, facts_of
 
@@ -290,16 +292,9 @@ def _pair(
         a, b = a[same].reset_index(drop=True), b[same].reset_index(drop=True)
     if not len(a):
         return None, pd.DataFrame()
-    settings: dict[str, Any] = {
-        "task": first.task,
-        "confidence": 0.95,
-        "resamples": RESAMPLES,
-        "seed": int(first.content["seed"]),
-        "word": str(first.content["group"]),
-        "within_classes": fixed_mix,
-    }
-    groups = groups_of(a)
-    levels = tuple(Level.of(name, cases_of(t, first.task), groups, **settings) for t in (a, b))
+    draws = replace(draws_of(first.content, resamples=RESAMPLES), within_classes=fixed_mix)
+    about: dict[str, Any] = {"task": first.task, "draws": draws}
+    levels = [Level.of(name, cases_of(t, first.task), groups_of(a), **about) for t in (a, b)]
     side = a[["unit", "unit_id", "label", "group"]].copy()
     task, called = first.task, None
     if task.positive_index and task.kind != "multilabel":

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from core.app import ReportContext
 from core.base.jobs import Job, open_output
 from core.base.outputs import is_complete, sha256_file, write_json
 from core.base.tables import logits_in
@@ -26,10 +27,10 @@ from core.data.input_files import require_apart
 from core.errors import ConfigError, LeakageError
 from core.evaluation.threshold_choice import choose_points
 from core.evaluation.units import left_out_of
-from core.runs.predictions import final_split, predictions_of
+from core.runs.predictions import Scoring, final_split, predictions_of
 from core.runs.results import print_page, write_evaluation
 from core.runs.run import copy_sealed, load_run, task_from_dict, task_to_dict, units_of_run
-from core.runs.run_metrics import compute_metrics, headline_without_flagged
+from core.runs.run_metrics import BASELINE, compute_metrics, headline_without_flagged
 from core.runs.table_files import read_json, read_table, write_table
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import encode, scores_from_logits
@@ -104,22 +105,20 @@ def ensemble(run_paths: Sequence[Path], out: Path, *, greedy: bool = False) -> d
 def _join(runs: Sequence[Run], tables: Sequence[pd.DataFrame], out: Path) -> dict[str, Any]:
     """Write the ensemble, inside the claimed directory."""
     first = runs[0]
-    link = first.link
     rows, logits, distance = _combined(runs, tables)
     heat, temperature = _temperatures(rows, logits, first)
     task = _with_cuts(rows, logits, heat, first)
     entries = _copy_members(runs, out)
     digest = hashlib.sha256("".join(run.model_id for run in runs).encode())
-    score: dict[str, Any] = {
-        "app": first.app,
-        "task": task,
-        "link": link,
-        "temperature": heat,
-        "threshold": None,
-        "unfamiliar_above": float(np.median([r.content["unfamiliar_above"] for r in runs])),
-        "model_id": digest.hexdigest()[:12],
-    }
-    predictions = predictions_of(rows, logits, distance, **score)
+    scoring = Scoring(
+        app=first.app,
+        task=task,
+        link=first.link,
+        temperature=heat,
+        unfamiliar_above=float(np.median([r.content["unfamiliar_above"] for r in runs])),
+        model_id=digest.hexdigest()[:12],
+    )
+    predictions = predictions_of(rows, logits, distance, scoring)
     content: dict[str, Any] = {
         **first.content,
         "task": task_to_dict(task),
@@ -142,9 +141,9 @@ def _join(runs: Sequence[Run], tables: Sequence[pd.DataFrame], out: Path) -> dic
             units=units_of_run(first.content),
             metrics=first.app.metrics_for(task),
         ),
-        "unfamiliar_above": score["unfamiliar_above"],
+        "unfamiliar_above": scoring.unfamiliar_above,
         "versions": versions(),
-        "model_id": score["model_id"],
+        "model_id": scoring.model_id,
         "made": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     write_json(out / "run.json", content)
@@ -171,7 +170,7 @@ def _report(
     evaluation["members"] = []
     for run, table in zip(runs, tables, strict=True):
         same = table[table["image_id"].isin(judged["image_id"])]
-        found, _ = compute_metrics(same, run=run.content, split=split, plain=True)
+        found, _ = compute_metrics(same, run=run.content, split=split, without=BASELINE)
         backbones = dict.fromkeys(str(m.network["backbone"]) for m in run.members)
         title = f"{', '.join(backbones)} ({run.model_id})"
         evaluation["members"].append({"title": title, "metrics": found["metrics"]})
@@ -181,17 +180,16 @@ def _report(
         evaluation["without"] = headline_without_flagged(
             predictions, manifest, read_json(out / "audit.json"), content, split
         )
-    write_evaluation(
-        out,
-        evaluation,
-        decisions,
-        judged,
+    context = ReportContext(
         app=runs[0].app,
         task=task_from_dict(content["task"]),
-        run=content,
+        evaluation=evaluation,
+        predictions=judged,
+        decisions=decisions,
         manifest=manifest,
+        run=content,
     )
-    return evaluation
+    return write_evaluation(out, context)
 
 
 def _check_alike(runs: Sequence[Run]) -> None:

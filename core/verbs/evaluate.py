@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from core.app import ReportContext
 from core.base.attempt import attempt
 from core.base.jobs import Job, open_output
 from core.data.input_files import require_apart
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from core.prediction.labelled import Scored
+    from core.runs.run import Run
+
 __all__ = ["evaluate"]
+
+# What the rows of a labelled folder are called.
+NEW_DATA = "new data"
 
 
 def evaluate(
@@ -80,12 +87,10 @@ def evaluate(
         raise ConfigError(msg)
     require_apart(out, [run_path, *([data] if data else [])])
     run = load_run(run_path)
+    how = {"prevalence": prevalence, "design": design, "explore": targets}
     with open_output(out, Job("report", replaces=True)):
         if data is None:
-            predictions = read_table(run_path / "predictions")
-            split = final_split(predictions)
-            manifest = read_table(run_path / "manifest")
-            picture, saliency, notes = None, None, []
+            predictions, context = _held_out(run, how)
         else:
             scored = score_labelled(
                 run,
@@ -96,56 +101,65 @@ def evaluate(
                 allow_outside=allow_outside,
                 options=options or {},
             )
-            predictions, manifest, notes = scored.predictions, scored.manifest, scored.notes
-            picture, saliency = scored.picture, scored.saliency
-            split = "new data"
-            write_table(out / "predictions", predictions)
-        evaluation, decisions = compute_metrics(
-            predictions,
-            run=run.content,
-            split=split,
-            prevalence=prevalence,
-            design=design,
-            explore=targets,
-        )
-        evaluation["about"]["model_id"] = run.model_id
-        if data is None:
-            evaluation["without"] = headline_without_flagged(
-                predictions, manifest, read_json(run_path / "audit.json"), run.content, split
-            )
-        elif evaluation["metrics"]:
-            # What a run says of its training may make no sense; that costs the comparison alone.
-            found, reason = attempt(
-                lambda: compare_with_training(run, predictions, manifest, scored.root, evaluation)
-            )
-            if found is None:
-                notes = [
-                    *notes,
-                    f"What the run says of its training cannot be used: {reason}",
-                ]
-            else:
-                evaluation["external"] = found
-                notes = [*notes, *found["notes"]]
-        own = evaluation.get("cautions", [])
-        # Why there is no number comes before what is said of the data.
-        evaluation["cautions"] = [*notes, *own] if evaluation["metrics"] else [*own, *notes]
-        write_evaluation(
-            out,
-            evaluation,
-            decisions,
-            predictions[predictions["split"] == split].reset_index(drop=True),
-            app=run.app,
-            task=run.task,
-            run=run.content,
-            manifest=manifest,
-            picture=picture,
-            saliency=saliency,
-            beside=run_path,
-        )
+            write_table(out / "predictions", scored.predictions)
+            predictions, context = scored.predictions, _of_new_data(run, scored, how)
+        evaluation = write_evaluation(out, context, beside=run_path)
         print_page(out, pdf=pdf)
-    return {"out": str(out), "metrics": evaluation, "n_failed": _n_failed(predictions)}
+    n_failed = int((predictions["status"] == "failed").sum())
+    return {"out": str(out), "metrics": evaluation, "n_failed": n_failed}
 
 
-def _n_failed(predictions: pd.DataFrame) -> int:
-    """Inputs without a score that were not left out on purpose."""
-    return int((predictions["status"] == "failed").sum())
+def _held_out(run: Run, how: Mapping[str, Any]) -> tuple[pd.DataFrame, ReportContext]:
+    """The run's own predictions of every split, and those held out, judged."""
+    predictions, manifest = read_table(run.path / "predictions"), read_table(run.path / "manifest")
+    split = final_split(predictions)
+    evaluation, decisions = compute_metrics(predictions, run=run.content, split=split, **how)
+    evaluation["about"]["model_id"] = run.model_id
+    evaluation["without"] = headline_without_flagged(
+        predictions, manifest, read_json(run.path / "audit.json"), run.content, split
+    )
+    context = ReportContext(
+        app=run.app,
+        task=run.task,
+        evaluation=evaluation,
+        predictions=predictions[predictions["split"] == split].reset_index(drop=True),
+        decisions=decisions,
+        manifest=manifest,
+        run=run.content,
+    )
+    return predictions, context
+
+
+def _of_new_data(run: Run, scored: Scored, how: Mapping[str, Any]) -> ReportContext:
+    """Predictions of a labelled folder, judged, and beside them what the run was trained on."""
+    predictions, notes = scored.predictions, list(scored.notes)
+    evaluation, decisions = compute_metrics(predictions, run=run.content, split=NEW_DATA, **how)
+    evaluation["about"]["model_id"] = run.model_id
+    own = evaluation.get("cautions", [])
+    if evaluation["metrics"]:
+        # What a run says of its training may make no sense; that costs the comparison alone.
+        found, reason = attempt(
+            lambda: compare_with_training(
+                run, predictions, scored.manifest, scored.root, evaluation
+            )
+        )
+        if found is None:
+            notes.append(f"What the run says of its training cannot be used: {reason}")
+        else:
+            evaluation["external"] = found
+            notes += found["notes"]
+        evaluation["cautions"] = [*notes, *own]
+    else:
+        # Why there is no number comes before what is said of the data.
+        evaluation["cautions"] = [*own, *notes]
+    return ReportContext(
+        app=run.app,
+        task=run.task,
+        evaluation=evaluation,
+        predictions=predictions[predictions["split"] == NEW_DATA].reset_index(drop=True),
+        decisions=decisions,
+        manifest=scored.manifest,
+        run=run.content,
+        picture=scored.picture,
+        saliency=scored.saliency,
+    )

@@ -28,6 +28,7 @@ from core.evaluation.stored_thresholds import threshold_in_force
 from core.evaluation.units import decisions_by_unit, text_of
 from core.runs.predictions import final_split
 from core.runs.run import units_of_run
+from core.runs.run_metrics import draws_of
 from core.runs.table_files import read_json, read_table
 from core.statistics.recalibration import local_recalibration
 from core.statistics.weighted import positive_part
@@ -245,28 +246,20 @@ def _level(
     table = judged_rows(tables[unit], run.task) if unit in tables else None
     if table is None or not len(table):
         return None
-    return Level.of(
-        unit,
-        cases_of(table, run.task),
-        groups_of(table),
-        task=run.task,
-        confidence=0.95,
-        resamples=RESAMPLES,
-        seed=int(run.content["seed"]),
-        word=str(run.content["group"]),
-        within_classes=design == "case-control",
-    )
+    draws = draws_of({**run.content, "design": design}, resamples=RESAMPLES)
+    cases, groups = cases_of(table, run.task), groups_of(table)
+    return Level.of(unit, cases, groups, task=run.task, draws=draws)
 
 
 def _recalibration(run: Run, predictions: pd.DataFrame, now: Level) -> list[dict[str, Any]]:
     """A shift of the positive classes at the headline's unit, and a temperature of the images."""
-    seed, word = int(run.content["seed"]), str(run.content["group"])
+    draws = draws_of(run.content, resamples=1000)
     found = []
     positive = run.task.positive_index
     if positive and run.task.kind != "multilabel":
         truth, score, _ = positive_part(now.cases, positive)
         of = "+".join(run.task.classes[i] for i in positive)
-        done = local_recalibration(truth, score, now.groups, seed=seed, word=word)
+        done = local_recalibration(truth, score, now.groups, draws=draws)
         found.append({"of": of, "unit": now.unit, **done})
     ok = predictions[predictions["status"] == "ok"]
     tables, _ = decisions_by_unit(ok, task=run.task)
@@ -282,8 +275,7 @@ def _recalibration(run: Run, predictions: pd.DataFrame, now: Level) -> list[dict
             groups_of(rows),
             logits=logits,
             link=run.link,
-            seed=seed,
-            word=word,
+            draws=draws,
         )
         found.append({"of": "all classes", "unit": "image", **done})
     return found

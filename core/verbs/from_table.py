@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from core.app import Unit, find_app
+from core.app import ReportContext, Unit, find_app
 from core.base.jobs import Job, open_output
 from core.base.outputs import sha256_file
 from core.base.versions import versions
 from core.data.scored_tables import read_foreign
 from core.errors import ConfigError, ManifestError
 from core.evaluation.ranking_only import only_ranking
-from core.evaluation.summary import summarise
+from core.evaluation.summary import EvaluationPlan, summarise
 from core.evaluation.threshold_choice import MAY_CHOOSE, choose_points, explore_points
 from core.report.numbers import quantity
 from core.runs.results import print_page, write_evaluation
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from core.app import App
+    from core.data.scored_tables import Foreign
 
 __all__ = ["evaluate_table", "points_of"]
 
@@ -87,81 +88,87 @@ def evaluate_table(
     found = read_foreign(
         file, kind=kind, label=label, group=group, positive=positive, app=app, columns=columns
     )
-    task, table = found.task, found.predictions
-    steps = _units(app, units or {}, rules or {}, table)
-    broken_down = list(dict.fromkeys([*subgroups, *(app.subgroups if app else ())]))
-    absent = [name for name in subgroups if name not in table.columns]
-    if absent:
-        msg = f"{file}: has no column {', '.join(absent)} to break results down by."
-        raise ManifestError(msg)
-    if found.raw is not None and (threshold is not None or targets):
+    table = found.predictions
+    if threshold is not None or targets:
+        _require_probabilities(found, file)
+    judged, name = _judged(table, split, file)
+    plan = EvaluationPlan(
+        task=found.task,
+        metrics=app.metrics_for(found.task) if app else [],
+        units=_units(app, units or {}, rules or {}, table),
+        subgroups=_broken_down(app, subgroups, table, file),
+        split=name,
+        seed=seed,
+        group_word=app.group if app else (group or "group").removesuffix("_id").replace("_", " "),
+        prevalence=prevalence,
+        design=design or (app.design if app else "cohort"),
+    )
+    wanted: dict[str, Any] = {"targets": targets, "exploratory": exploratory}
+    points = points_of(table, judged, plan, threshold=threshold, **wanted)
+    with open_output(out, Job("report", replaces=True)):
+        context = _context(app, found, judged, replace(plan, operating_points=points), file)
+        raw = [] if found.raw is None else [found.raw]
+        write_table(out / "predictions", pd.concat([table, *raw], axis=1))
+        evaluation = write_evaluation(out, context)
+        print_page(out, pdf=pdf)
+    n_failed = int((judged["status"] == "failed").sum())
+    return {"out": str(out), "metrics": evaluation, "n_failed": n_failed}
+
+
+def _require_probabilities(found: Foreign, file: Path) -> None:
+    """Refuse a threshold on scores that only rank."""
+    if found.raw is not None:
         msg = (
             f"{file}: has scores outside of [0, 1], which are no probabilities and are judged for "
             "discrimination only, without a threshold. Leave --threshold and --target out, pass "
             "the outputs after softmax or sigmoid, or --scores logits if that is what they are."
         )
         raise ConfigError(msg)
-    judged, name = _judged(table, split, file)
-    metrics = app.metrics_for(task) if app else []
-    points = points_of(
-        table,
-        judged,
-        name,
-        task=task,
-        units=steps,
-        metrics=metrics,
-        threshold=threshold,
-        targets=targets,
-        exploratory=exploratory,
-        prevalence=prevalence,
+
+
+def _broken_down(
+    app: App | None, subgroups: Sequence[str], table: pd.DataFrame, file: Path
+) -> list[str]:
+    """The columns to break results down by: those named, and the app's where they exist."""
+    absent = [name for name in subgroups if name not in table.columns]
+    if absent:
+        msg = f"{file}: has no column {', '.join(absent)} to break results down by."
+        raise ManifestError(msg)
+    wanted = dict.fromkeys([*subgroups, *(app.subgroups if app else ())])
+    return [name for name in wanted if name in table.columns]
+
+
+def _context(
+    app: App | None, found: Foreign, judged: pd.DataFrame, plan: EvaluationPlan, file: Path
+) -> ReportContext:
+    """The judged rows, their numbers and what is known in place of a run."""
+    evaluation, decisions = summarise(judged, plan)
+    if found.raw is not None:
+        evaluation = only_ranking(evaluation, several=len(plan.task.classes) > 2)
+        decisions = {}
+    sharing = sharing_of(found.predictions, plan.split)
+    evaluation["cautions"] = [
+        *_shared_words(sharing, plan.split, plan.group_word),
+        *_upside_down(evaluation["metrics"]),
+        *found.notes,
+        *evaluation["cautions"],
+    ]
+    return ReportContext(
+        app=app,
+        task=plan.task,
+        evaluation=evaluation,
+        predictions=judged,
+        decisions=decisions,
+        manifest=pd.DataFrame(),
+        run={
+            "title": app.title if app else "Predictions made elsewhere",
+            "versions": {"resight": versions().get("resight", "")},
+            "predictions": file.name,
+            "predictions_sha256": sha256_file(file),
+            "sharing": sharing,
+            "seed": plan.seed,
+        },
     )
-    word = app.group if app else (group or "group").removesuffix("_id").replace("_", " ")
-    with open_output(out, Job("report", replaces=True)):
-        evaluation, decisions = summarise(
-            judged,
-            task=task,
-            metrics=metrics,
-            units=steps,
-            subgroups=[c for c in broken_down if c in table.columns],
-            split=name,
-            operating_points=points,
-            seed=seed,
-            group_word=word,
-            prevalence=prevalence,
-            design=design or (app.design if app else "cohort"),
-        )
-        if found.raw is not None:
-            evaluation = only_ranking(evaluation, several=len(task.classes) > 2)
-            table = pd.concat([table, found.raw], axis=1)
-            decisions = {}
-        sharing = sharing_of(table, name)
-        evaluation["cautions"] = [
-            *_shared_words(sharing, name, word),
-            *_upside_down(evaluation["metrics"]),
-            *found.notes,
-            *evaluation["cautions"],
-        ]
-        write_table(out / "predictions", table)
-        write_evaluation(
-            out,
-            evaluation,
-            decisions,
-            judged,
-            app=app,
-            task=task,
-            run={
-                "title": app.title if app else "Predictions made elsewhere",
-                "versions": {"resight": versions().get("resight", "")},
-                "predictions": file.name,
-                "predictions_sha256": sha256_file(file),
-                "sharing": sharing,
-                "seed": seed,
-            },
-            manifest=pd.DataFrame(),
-        )
-        print_page(out, pdf=pdf)
-    n_failed = int((judged["status"] == "failed").sum())
-    return {"out": str(out), "metrics": evaluation, "n_failed": n_failed}
 
 
 def sharing_of(table: pd.DataFrame, split: str) -> dict[str, Any] | None:
@@ -264,14 +271,19 @@ def _judged(table: pd.DataFrame, split: str | None, file: Path) -> tuple[pd.Data
 def points_of(
     table: pd.DataFrame,
     judged: pd.DataFrame,
-    split: str,
+    plan: EvaluationPlan,
     *,
     threshold: float | None,
     targets: Sequence[str],
     exploratory: bool,
-    **about: Any,
 ) -> list[dict[str, Any]]:
     """Operating points: given, chosen on validation rows, or looked for and marked."""
+    about: dict[str, Any] = {
+        "task": plan.task,
+        "units": plan.units,
+        "metrics": plan.metrics,
+        "prevalence": plan.prevalence,
+    }
     points: list[dict[str, Any]] = []
     if threshold is not None:
         given = {"name": f"threshold {threshold:g}", "threshold": float(threshold)}
@@ -279,8 +291,8 @@ def points_of(
     if not targets:
         return points
     if exploratory:
-        return points + explore_points(judged, targets=targets, split=split, **about)
-    may = [name for name in MAY_CHOOSE if (table["split"] == name).any() and name != split]
+        return points + explore_points(judged, targets=targets, split=plan.split, **about)
+    may = [name for name in MAY_CHOOSE if (table["split"] == name).any() and name != plan.split]
     if not may:
         msg = (
             f"--target {targets[0]}: the table has no validation rows (split = val), and a "

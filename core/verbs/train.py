@@ -39,7 +39,7 @@ from core.runs.table_files import read_json, read_table
 from core.statistics.scores import encode
 from core.training.attention_fitting import LEAST_UNITS, can_learn
 from core.training.crew import Crew
-from core.training.fine_tuning import Data
+from core.training.fine_tuning import Data, Training
 from core.training.fingerprint import (
     INPUTS,
     LOOKED,
@@ -48,7 +48,7 @@ from core.training.fingerprint import (
     read_manifest,
     require_same_data,
 )
-from core.training.finish import finish, remove_resume_points, units_for, units_of
+from core.training.finish import Given, finish, remove_resume_points, units_for, units_of
 from core.training.machine_check import check_machine
 from core.training.one_network import epochs_within, train_member
 from core.training.recipe import resolve
@@ -245,9 +245,10 @@ def _train(
     usable = (ok["status"] == "ok").to_numpy()
     parts = _parts(ok, usable, task, config)
     data = _with_owner(data, ok, units_for(app, question), parts)
+    training = Training(app, task, config, data, preparation)
     if config.minutes and "epochs" not in settings:
-        plan = _within_budget(plan, words, out, task, data, preparation, parts)
-        config = plan.config
+        plan = _within_budget(plan, words, out, training, parts)
+        training = replace(training, config=plan.config)
         on_plan(plan, words)
     members = []
     for number, part in enumerate(parts):
@@ -255,36 +256,21 @@ def _train(
             log.info("fold %d of %d", number + 1, len(parts))
         work = out / "checkpoints" / f"member-{number}"
         with freed_memory_kept():
-            members.append(
-                train_member(
-                    app,
-                    task,
-                    config,
-                    data,
-                    preparation=preparation,
-                    rows=part,
-                    work=work,
-                    crew=crew,
-                )
-            )
-    finish(app, task, question, config, words, out, manifest, ok, data, parts, members, preparation)
+            members.append(train_member(training, rows=part, work=work, crew=crew))
+    finish(training, Given(question, words, manifest, ok), parts, members, out)
 
 
 def _within_budget(
     plan: Plan,
     words: dict[str, Any],
     out: Path,
-    task: Task,
-    data: Data,
-    preparation: Preparation,
+    training: Training,
     parts: Sequence[Mapping[str, np.ndarray]],
 ) -> Plan:
     """The plan with as many epochs as fit the time given; measured once, then kept."""
     if "epochs" not in words:
         rule = plan.config.epochs or 0
-        fit = epochs_within(
-            task, plan.config, data, preparation=preparation, rows=parts[0], members=len(parts)
-        )
+        fit = epochs_within(training, rows=parts[0], members=len(parts))
         words["epochs"] = min(rule, fit)
         # A resumed training must not measure again: it would become another training.
         write_json(out / LOOKED, {k: v for k, v in words.items() if k != "audit"})

@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from apps.crop_disease.field.window import Window
     from core.app import Source
 
 __all__ = ["CHARACTERISTICS", "OUTPUT_COLUMNS", "index_field"]
@@ -209,19 +208,8 @@ def _add_raster(
     reasons = [
         f"less than {least:.0%} of it is valid" if value < least else "" for value in share.ravel()
     ]
-    rows_of = _rows(
-        facts,
-        flight,
-        root,
-        reading,
-        layout.windows,
-        share.ravel(),
-        reasons,
-        labels,
-        layout.blocks,
-        within,
-        whole=whole,
-    )
+    raster = _Raster(facts, _shown(facts.path, root), flight, reading, whole)
+    rows_of = _rows(raster, layout, share.ravel(), reasons, labels, within)
     # The ground of the raster, shared evenly by the tiles that are judged: tiles overlap.
     n_ok = max(1, sum(row["status"] == "ok" for row in rows_of))
     hectares = n_valid * facts.pixel_m**2 / 1e4 / n_ok
@@ -233,22 +221,29 @@ def _add_raster(
     found.rows += rows_of
 
 
+@dataclass(frozen=True)
+class _Raster:
+    """One raster: its facts, its path as the manifest has it, and whether it is one tile."""
+
+    facts: RasterFacts
+    path: str
+    flight: str
+    reading: Reading
+    whole: bool
+
+
 def _rows(
-    facts: RasterFacts,
-    flight: str,
-    root: Path,
-    reading: Reading,
-    windows: Sequence[Window],
+    raster: _Raster,
+    layout: Layout,
     share: NDArray[np.float64],
     reasons: Sequence[str],
     labels: Sequence[tuple[str, str]],
-    blocks: Sequence[str],
     within: Shapes | None,
-    *,
-    whole: bool,
 ) -> list[dict[str, Any]]:
     """Manifest rows of the tiles of one raster."""
-    text = _shown(facts.path, root)
+    facts, text, windows, blocks = raster.facts, raster.path, layout.windows, layout.blocks
+    # A tile that is a file of its own says neither field nor flight by its name.
+    field, flight = ("", "") if raster.whole else (Path(text).stem, raster.flight)
     ground = Ground.of(facts.crs, facts.transform)
     middle = np.array([(r + h / 2, c + w / 2) for r, c, h, w in windows])
     x, y = ground.xy(middle[:, 0], middle[:, 1])
@@ -268,9 +263,8 @@ def _rows(
                 "split": split if split and label else "",
                 "status": "skipped" if why else "ok",
                 "reason": why,
-                # A tile that is a file of its own says neither by its name.
-                "field": fields[i] or ("" if whole else Path(text).stem),
-                "flight": "" if whole else flight,
+                "field": fields[i] or field,
+                "flight": flight,
                 "block": f"{Path(text).stem}/{blocks[i]}" if blocks else "",
                 "row_off": window[0],
                 "col_off": window[1],
@@ -283,7 +277,7 @@ def _rows(
                 "lat": round(float(lat[i]), 8),
                 "gsd_m": round(facts.pixel_m, 6),
                 "tile_m": round(facts.pixel_m * (window[2] * window[3]) ** 0.5, 4),
-                "reading": str(reading),
+                "reading": str(raster.reading),
             }
         )
     return rows

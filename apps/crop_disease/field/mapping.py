@@ -145,7 +145,6 @@ def write_maps(
     for left in out.glob(".*.partial*"):
         left.unlink(missing_ok=True)
     key = _key(place, scores, classes, facts)
-    ground = Ground.of(facts.crs, facts.transform)
     pixels = facts.height * facts.width
     # Uncompressed, once blocked and once with its overviews: more than it can come to.
     check_space(out, int(pixels * (len(classes) + 2) * 0.5) + 10_000_000)
@@ -154,7 +153,7 @@ def write_maps(
     done = all(_read_key(file) == key for file in made)
     kept = json.loads(_tag(scores_file, "resight_areas") or "null") if done else None
     if kept is None:
-        kept = _write(place, scores, classes, facts, mask, ground, scores_file, decide, key)
+        kept = _write(place, scores, classes, facts, mask, scores_file, decide, key)
     areas: dict[str, float] = {name: float(kept["area_m2"][name]) for name in classes}
     return Maps(
         scores_file,
@@ -172,7 +171,6 @@ def _write(
     classes: Sequence[str],
     facts: RasterFacts,
     mask: Callable[[Window], NDArray[np.bool_]],
-    ground: Ground,
     scores_file: Path,
     decide: Decide | None,
     key: str,
@@ -180,6 +178,7 @@ def _write(
     """Stream blocks into files, then turn each into its final form."""
     import rasterio  # noqa: PLC0415  (an extra)
 
+    ground = Ground.of(facts.crs, facts.transform)
     area = np.zeros(len(classes))
     valid_m2 = unmapped_m2 = 0.0
     finals = [scores_file, *(scores_file.with_name(f"{n}.tif") for n in ("classes", "doubt"))]

@@ -36,7 +36,7 @@ from apps.crop_disease.field.rates import UNITS, Rate, read_rates
 from apps.crop_disease.field.spatial import read_shapes
 from apps.crop_disease.field.summary import cells, doubt_of_map, summarise, unlike
 from apps.crop_disease.field.tile_pixels import field_mask
-from apps.crop_disease.field.webmap import web_map
+from apps.crop_disease.field.webmap import Words, web_map
 from apps.crop_disease.field.window import is_tile
 from apps.crop_disease.field.zone_tiles import for_files, n_tiles_of, tile_shapes, with_tiles
 from apps.crop_disease.field.zones import hot_spots, trace_zones, write_layer
@@ -191,13 +191,11 @@ def _write_raster(
         )
     classes_file = maps.classes
     why = unlike(zones, tiles, accept=context.accept_doubtful)
-    page, reason = attempt(
-        lambda: web_map(
-            f"{facts.path.stem}: {task.name}",
+
+    def page_of_map() -> str:
+        words = Words(
+            title=f"{facts.path.stem}: {task.name}",
             intended_use=str(context.run.get("intended_use", "")),
-            raster=facts.path,
-            reading=reading,
-            maps=(classes_file, maps.doubt),
             classes=[task.title(name) for name in task.classes],
             colours=map_colours(task.classes),
             header=HEADER,
@@ -208,7 +206,10 @@ def _write_raster(
             trust=trust_words(context, tiles, unlike=why),
             applied=None if rates is None else applied_table(zones, rates, context, withheld),
         )
-    )
+        both = (classes_file, maps.doubt)
+        return web_map(words, raster=facts.path, reading=reading, maps=both)
+
+    page, reason = attempt(page_of_map)
     for name, frame in tables.items():
         write_text(folder / name, frame.map(csv_safe).to_csv(index=False, lineterminator="\n"))
     written = [write_layer(told, folder / "zones.geojson")]

@@ -11,6 +11,7 @@ import base64
 import html
 import io
 import json
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from apps.crop_disease.field.channels import Reading
     from core.blocks import Table
 
-__all__ = ["web_map"]
+__all__ = ["Words", "web_map"]
 
 # Longer side of the pictures: sharp on a screen, and a file that can be mailed.
 LONG_SIDE_PX = 1600
@@ -43,31 +44,13 @@ STRIPE_PX = 6
 STRIPES = "repeating-linear-gradient(135deg,rgb({},{},{}) 0 3px,#fff 3px 6px)".format(*DARK)
 
 
-def web_map(
-    title: str,
-    *,
-    intended_use: str,
-    raster: Path,
-    reading: Reading,
-    maps: tuple[Path, Path],
-    classes: Sequence[str],
-    colours: Sequence[tuple[int, int, int]],
-    rows: Sequence[tuple[str, ...]],
-    header: Sequence[str],
-    notes: Sequence[str],
-    spots: Any,
-    warning: str = "",
-    trust: Sequence[str] = (),
-    applied: Table | None = None,
-) -> str:
-    """The page.
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """What the page says around the map.
 
-    Args:
+    Attributes:
         title: heading.
         intended_use: the sentence above every result.
-        raster: the mosaic, shown below the classes.
-        reading: its first three bands are shown.
-        maps: class indices, and percent of ground in doubt, see ``mapping``.
         classes: words for the classes, in index order.
         colours: of the classes.
         rows: of the table below the map.
@@ -78,15 +61,39 @@ def web_map(
         trust: sentences above the map on how good the model is and where it was trained.
         applied: what the sprayer will apply; None without rates.
     """
+
+    title: str
+    intended_use: str
+    classes: Sequence[str]
+    colours: Sequence[tuple[int, int, int]]
+    rows: Sequence[tuple[str, ...]]
+    header: Sequence[str]
+    notes: Sequence[str]
+    spots: Any
+    warning: str = ""
+    trust: Sequence[str] = ()
+    applied: Table | None = None
+
+
+def web_map(words: Words, *, raster: Path, reading: Reading, maps: tuple[Path, Path]) -> str:
+    """The page.
+
+    Args:
+        words: around the map.
+        raster: the mosaic, shown below the classes.
+        reading: its first three bands are shown.
+        maps: class indices, and percent of ground in doubt, see ``mapping``.
+    """
+    colours, spots, warning, applied = words.colours, words.spots, words.warning, words.applied
     overlay, bounds, is_striped = _classes_picture(*maps, colours)
     backdrop, back_bounds, more = _below(raster, reading, bounds)
-    notes = [*notes, *more]
+    notes = [*words.notes, *more]
     content = {
         "overlay": overlay,
         "bounds": bounds,
         "backdrop": backdrop,
         "backBounds": back_bounds,
-        "legend": _legend(classes, colours, is_striped=is_striped),
+        "legend": _legend(words.classes, colours, is_striped=is_striped),
         "spots": [
             {
                 "lat": spot["lat"],
@@ -108,15 +115,15 @@ def web_map(
         css = css.replace(f"url({name})", "none")
     said = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
     return PAGE.format(
-        title=html.escape(title),
-        use=html.escape(intended_use),
+        title=html.escape(words.title),
+        use=html.escape(words.intended_use),
         css=css,
         leaflet=script,
         data=data,
-        areas=_table("Areas on the map", header, rows),
+        areas=_table("Areas on the map", words.header, words.rows),
         applied="" if applied is None else _applied(applied),
         places=_places(spots),
-        trust="".join(f"<p>{html.escape(sentence)}</p>" for sentence in trust),
+        trust="".join(f"<p>{html.escape(sentence)}</p>" for sentence in words.trust),
         notes=said,
         warning=f'<p class="warning" role="alert">{html.escape(warning)}</p>' if warning else "",
     )
