@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from core.app import find_app
 from core.base.settings import TrainConfig
-from core.data.prepared import Prepared
+from core.data.prepared import Form, Preparation, Prepared
 from core.errors import ConfigError
 from core.model.backbone import create_backbone
 from core.model.checkpoint import build_network
@@ -25,7 +25,7 @@ from core.model.fitting import Fitted
 from core.model.network import Network
 from core.model.stopping import StoppedError
 from core.training.crew import Crew, LostError
-from core.training.fine_tuning import Data, FineTuning
+from core.training.fine_tuning import Data, FineTuning, Training
 from core.training.machine_check import check_machine
 
 N, VAL = 52, 20
@@ -65,15 +65,18 @@ def job_in(folder: Path, **changed: Any) -> FineTuning:
         "norms": "frozen",
         "frozen_stages": 0,
     }
-    return FineTuning(
+    training = Training(
         app=app,
         task=app.tasks[0].with_classes(["healthy", "rust"]),
         config=TrainConfig(**{**CONFIG, **changed}),
         data=Data(store, y, np.arange(N).astype(object)),
+        preparation=Preparation(app.name, (32, 32), Form(3, "uint8"), (), ""),
+    )
+    return FineTuning(
+        training,
         description=description,
         rows={"train": np.arange(VAL, N), "val": np.arange(VAL)},
         work=folder,
-        size_px=(32, 32),
         start=1e9,
         seconds=1e9,
     )

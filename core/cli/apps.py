@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from core.app import app_names, find_app
 from core.cli.shared import JSON, QUIET, guarded, say, show_json, table
 
-if TYPE_CHECKING:
-    import typer
-
-__all__ = ["register"]
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command("apps")(apps)
+__all__ = ["apps"]
 
 
 def apps(

@@ -7,12 +7,7 @@ import typer
 from core import verbs
 from core.cli.shared import JSON, QUIET, guarded, say, show_json, table
 
-__all__ = ["register"]
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command("backbones")(backbones)
+__all__ = ["backbones"]
 
 
 def backbones(

@@ -12,14 +12,9 @@ from core import verbs
 from core.app import app_names
 from core.cli import shared
 from core.cli.complete import apps
-from core.cli.own_options import AppCommand, own_options
+from core.cli.own_options import own_options
 
-__all__ = ["register"]
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command("check", cls=AppCommand)(check)
+__all__ = ["check"]
 
 
 @shared.names_columns

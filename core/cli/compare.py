@@ -9,14 +9,9 @@ import typer
 from core import verbs
 from core.cli import shared
 from core.cli.complete import runs
-from core.cli.own_options import AppCommand, own_options
+from core.cli.own_options import own_options
 
-__all__ = ["register"]
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command("compare", cls=AppCommand)(compare)
+__all__ = ["compare"]
 
 
 def compare(

@@ -10,12 +10,7 @@ import typer
 from core import verbs
 from core.cli.shared import JSON, QUIET, guarded, headline, say, show_json, table
 
-__all__ = ["register"]
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command("demo")(demo)
+__all__ = ["demo"]
 
 
 def demo(

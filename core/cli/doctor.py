@@ -12,7 +12,7 @@ from core.base.machine import cache_home, detect, free_disk, precision, total_me
 from core.base.versions import versions
 from core.cli.shared import JSON, QUIET, guarded, say, show_json, table
 
-__all__ = ["register"]
+__all__ = ["doctor"]
 
 # What each extra is for, by a module it brings.
 EXTRAS = {
@@ -25,11 +25,6 @@ EXTRAS = {
     "cloud": ("obstore", "inputs in an object store"),
     "ray": ("ray", "one prediction on a Ray cluster"),
 }
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command("doctor")(doctor)
 
 
 def doctor(

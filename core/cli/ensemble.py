@@ -11,12 +11,7 @@ import typer
 from core import verbs
 from core.cli.shared import JSON, QUIET, guarded, say, say_result, show_json, table
 
-__all__ = ["register"]
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command("ensemble")(ensemble)
+__all__ = ["ensemble"]
 
 
 def ensemble(

@@ -12,15 +12,10 @@ from core import verbs
 from core.base.words import plural
 from core.cli import shared
 from core.cli.complete import apps, runs
-from core.cli.own_options import AppCommand, own_options
+from core.cli.own_options import own_options
 from core.errors import ConfigError
 
-__all__ = ["register"]
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command("evaluate", cls=AppCommand)(evaluate)
+__all__ = ["evaluate"]
 
 
 @shared.names_columns

@@ -11,12 +11,7 @@ import typer
 from core import verbs
 from core.cli.shared import JSON, QUIET, guarded, say, show_json
 
-__all__ = ["register"]
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command("export")(export)
+__all__ = ["export"]
 
 
 def export(

@@ -12,12 +12,7 @@ import typer
 from core import verbs
 from core.cli.shared import JSON, QUIET, existing, guarded, say, show_json
 
-__all__ = ["register"]
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command("kit")(kit)
+__all__ = ["kit"]
 
 
 def kit(

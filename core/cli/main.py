@@ -39,7 +39,7 @@ from core.cli import (
     threshold,
     train,
 )
-from core.cli.own_options import Command
+from core.cli.own_options import AppCommand, Command
 from core.cli.shared import EXIT_CODES
 
 __all__ = ["build", "main"]
@@ -50,6 +50,8 @@ HELP = (
     "medical device."
 )
 EPILOG = f"Exit codes: {EXIT_CODES}."
+# Commands to which an app adds options of its own.
+WITH_OWN_OPTIONS = {"check", "train", "evaluate", "compare", "predict"}
 # Columns from which help is set in boxes.
 BOXES_FROM = 70
 
@@ -78,31 +80,31 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     cli.callback(invoke_without_command=True)(root)
-    for module in (
-        apps,
-        backbones,
-        cards,
-        check,
-        train,
-        evaluate,
-        readers,
-        size,
-        threshold,
-        compare,
-        ensemble,
-        predict,
-        merge,
-        similar,
-        study,
-        export,
-        kit,
-        demo,
-        doctor,
-        page,
+    for group in (cards, study):
+        group.register(cli)
+    for command in (
+        apps.apps,
+        backbones.backbones,
+        check.check,
+        train.train,
+        evaluate.evaluate,
+        readers.readers,
+        size.size,
+        threshold.threshold,
+        compare.compare,
+        ensemble.ensemble,
+        predict.predict,
+        merge.merge,
+        similar.similar,
+        export.export,
+        kit.kit,
+        demo.demo,
+        doctor.doctor,
     ):
-        module.register(cli)
-    for info in cli.registered_commands:
-        info.cls = info.cls if info.cls not in {None, typer.core.TyperCommand} else Command
+        name = command.__name__
+        cli.command(name, cls=AppCommand if name in WITH_OWN_OPTIONS else Command)(command)
+    # For those who change resight, so it is not listed.
+    cli.command("page", hidden=True)(page.page)
     return cli
 
 

@@ -11,12 +11,7 @@ from core import verbs
 from core.cli.predict import tell
 from core.cli.shared import JSON, QUIET, existing, guarded
 
-__all__ = ["register"]
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command("merge")(merge)
+__all__ = ["merge"]
 
 
 def merge(

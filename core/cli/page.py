@@ -14,7 +14,7 @@ import typer.main
 
 from core.cli.shared import EXIT_CODES
 
-__all__ = ["page_of", "register"]
+__all__ = ["page", "page_of"]
 
 HEAD = """# Commands
 
@@ -23,11 +23,6 @@ words mean the same everywhere, and the same command again goes on where it stop
 options of its own to `check`, `train`, `evaluate` and `predict`: its README lists them.
 
 """
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command; it is for those who change resight, so it is not listed."""
-    cli.command("page", hidden=True)(page)
 
 
 def page(context: typer.Context) -> None:

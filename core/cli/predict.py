@@ -12,14 +12,9 @@ from core import verbs
 from core.base.words import quantity
 from core.cli import shared
 from core.cli.complete import runs
-from core.cli.own_options import AppCommand, own_options
+from core.cli.own_options import own_options
 
-__all__ = ["register", "tell"]
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command("predict", cls=AppCommand)(predict)
+__all__ = ["predict", "tell"]
 
 
 def predict(

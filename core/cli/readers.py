@@ -10,12 +10,7 @@ import typer
 from core import verbs
 from core.cli.shared import JSON, QUIET, existing, guarded, say, show_json, table
 
-__all__ = ["register"]
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command("readers")(readers)
+__all__ = ["readers"]
 
 
 def readers(

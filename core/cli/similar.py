@@ -10,12 +10,7 @@ from core import verbs
 from core.cli.complete import runs
 from core.cli.shared import JSON, QUIET, existing, guarded, known_run, say, show_json, table
 
-__all__ = ["register"]
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command("similar")(similar)
+__all__ = ["similar"]
 
 
 def similar(

@@ -9,12 +9,7 @@ import typer
 
 from core.cli.shared import JSON, QUIET, guarded, say, show_json
 
-__all__ = ["register"]
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command("size")(size)
+__all__ = ["size"]
 
 
 def size(

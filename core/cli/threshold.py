@@ -12,12 +12,7 @@ from core import verbs
 from core.cli.complete import runs
 from core.cli.shared import JSON, QUIET, guarded, say, show_json, table
 
-__all__ = ["register"]
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command("threshold")(threshold)
+__all__ = ["threshold"]
 
 
 def threshold(

@@ -11,17 +11,12 @@ import typer
 from core import verbs
 from core.cli import shared
 from core.cli.complete import apps, plans
-from core.cli.own_options import AppCommand, own_options
+from core.cli.own_options import own_options
 
 if TYPE_CHECKING:
     from core.base.settings import Plan
 
-__all__ = ["register"]
-
-
-def register(cli: typer.Typer) -> None:
-    """Add the command."""
-    cli.command("train", cls=AppCommand)(train)
+__all__ = ["train"]
 
 
 @shared.names_columns

@@ -263,11 +263,11 @@ def _meet(store: Any, rank: int, size: int, job: FineTuning) -> None:
     """Form the group whose members average their gradients."""
     if distributed.is_initialized():
         return
-    per_node = max(1, size // job.config.num_nodes)
+    per_node = max(1, size // job.training.config.num_nodes)
     torch.set_num_threads(max(1, threads() // per_node))
     distributed.init_process_group(
         # Pixels and gradients go between accelerators, decisions between processors.
-        "cpu:gloo,cuda:nccl" if pick_device(job.config.device).type == "cuda" else "gloo",
+        "cpu:gloo,cuda:nccl" if pick_device(job.training.config.device).type == "cuda" else "gloo",
         store=store,
         rank=rank,
         world_size=size,

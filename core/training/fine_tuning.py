@@ -84,26 +84,18 @@ class FineTuning:
     """One fine-tuning, as every process that takes part in it must know it.
 
     Attributes:
-        app: gives the augmentation and the first metric.
-        task: with its class order.
-        config: resolved settings.
-        data: prepared images.
+        training: what all networks of the run share.
         description: of the network, as in ``run.json``.
         rows: train and val: row numbers without failures.
         work: folder of resume points.
-        size_px: (H, W) of training.
         start: log-loss of the starting point on validation.
         seconds: that it may take.
     """
 
-    app: App
-    task: Task
-    config: TrainConfig
-    data: Data
+    training: Training
     description: Mapping[str, Any]
     rows: Mapping[str, NDArray[np.int_]]
     work: Path
-    size_px: tuple[int, int]
     start: float
     seconds: float
 
@@ -117,32 +109,33 @@ class FineTuning:
             ConfigError: there are fewer training images, or images in a batch, than processes.
         """
         if network is None:
-            network = build_network(self.description, n_classes=len(self.task.classes))
-        config, data, rows = self.config, self.data, self.rows
-        varied = self.app.with_symmetry(config.symmetry)
+            network = build_network(self.description, n_classes=len(self.training.task.classes))
+        app, config, data = self.training.app, self.training.config, self.training.data
+        size_px = self.training.preparation.size_px
+        varied = app.with_symmetry(config.symmetry)
         images = TrainImages(
             data.store, data.y, app=varied, augment=config.augment, seed=config.seed
         )
         small_until = round(config.small_share * (config.epochs or 0))
-        small = tuple(max(32, 32 * round(config.small_scale * side / 32)) for side in self.size_px)
+        small = tuple(max(32, 32 * round(config.small_scale * side / 32)) for side in size_px)
         sampler, shift = self._sampler_of(small_until, (small[0], small[1]))
 
         def loader(step: Callable[[], int]) -> DataLoader[Any]:
             pin = pick_device(config.device).type == "cuda"
             return train_loader(images, sampler(step), workers=config.workers or 0, pin=pin)
 
-        whole = _Whole(data, rows["val"], self.size_px)
+        whole = _Whole(data, self.rows["val"], size_px)
         fitting = Fitting(
             groups=parameter_groups(network, config),
             train=loader,
             val=DataLoader(whole, batch_size=None, sampler=processes.share_of(len(whole))),
             steps_per_epoch=len(sampler(lambda: 0)),
-            small_epochs=small_until if small != tuple(self.size_px) else 0,
+            small_epochs=small_until if small != tuple(size_px) else 0,
             seconds=self.seconds,
             folder=self.work,
             start_log_loss=self.start,
-            score=_first_metric(self.app, self.task, network.head.link),
-            score_title=self.app.metrics[0].title if self.app.metrics else "score",
+            score=_first_metric(app, self.training.task, network.head.link),
+            score_title=app.metrics[0].title if app.metrics else "score",
             prior_shift=shift,
         )
         return fit(network, config, fitting)
@@ -151,14 +144,15 @@ class FineTuning:
         self, small_until: int, small: tuple[int, int]
     ) -> tuple[Callable[[Callable[[], int]], StepSampler], torch.Tensor | None]:
         """What makes the batches of this process, and the shift of the priors they bring."""
-        config, train = self.config, self.rows["train"]
+        config, task, data = self.training.config, self.training.task, self.training.data
+        train, size_px = self.rows["train"], self.training.preparation.size_px
         batch, link = config.batch or 32, self.description["link"]
         weights, spread, shift = None, None, None
         if config.imbalance == "sqrt" and link == "softmax":
-            weights, shift = _draw_weights(self.data.y[np.sort(train)], len(self.task.classes))
+            weights, shift = _draw_weights(data.y[np.sort(train)], len(task.classes))
         if config.imbalance == "each_batch":
-            y_train = self.data.y[np.sort(train)]
-            spread, shift = _one_in_each(y_train, self.task, link, batch)
+            y_train = data.y[np.sort(train)]
+            spread, shift = _one_in_each(y_train, task, link, batch)
         shards = processes.size()
         # Together the processes take the batch that one would take alone.
         own = batch if shards == 1 else min(batch, len(train)) // shards
@@ -175,7 +169,7 @@ class FineTuning:
                 batch=own,
                 seed=config.seed,
                 weights=weights,
-                size_of=lambda epoch: small if epoch < small_until else self.size_px,
+                size_of=lambda epoch: small if epoch < small_until else size_px,
                 step=step,
                 spread=spread,
                 share=(processes.rank(), shards),

@@ -125,8 +125,7 @@ def train_member(
     if config.epochs:
         # All images are scored once more at the end, which takes as long as their frozen features.
         left = _share_of_time(config) - 2 * (time.monotonic() - began)
-        about = (training.app, training.task, config, data, description)
-        job = FineTuning(*about, rows, work, size_px, start, left)
+        job = FineTuning(training, description, rows, work, start, left)
         fitted = _fine_tuned(network, job, crew)
     network.to(device).eval()
     if fitted.best is not None:
@@ -170,7 +169,7 @@ def train_member(
 
 def _fine_tuned(network: Network, job: FineTuning, crew: Crew) -> Fitted:
     """Fine-tune, and put the weights that are kept into the network."""
-    if job.config.weights == "none":
+    if job.training.config.weights == "none":
         # The probe of a random backbone knows features that will not stay; its large
         # weights would only throw the first steps about.
         network.start_from(*_blank(network))

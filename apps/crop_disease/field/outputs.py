@@ -189,7 +189,7 @@ def _write_raster(
         tables["fields.csv"] = per_field(
             zones, within, facts, tiles, accept=context.accept_doubtful, withheld=no_areas
         )
-    classes_file = maps.classes
+    both = maps.classes, maps.doubt
     why = unlike(zones, tiles, accept=context.accept_doubtful)
 
     def page_of_map() -> str:
@@ -206,7 +206,6 @@ def _write_raster(
             trust=trust_words(context, tiles, unlike=why),
             applied=None if rates is None else applied_table(zones, rates, context, withheld),
         )
-        both = (classes_file, maps.doubt)
         return web_map(words, raster=facts.path, reading=reading, maps=both)
 
     page, reason = attempt(page_of_map)
