@@ -26,7 +26,7 @@ from core.base.outputs import sha256_file
 from core.evaluation.units import decisions_of
 from core.runs.predictions import Scoring, points_for_run, predictions_of
 from core.runs.run import task_to_dict
-from core.training.finish import _calibrate, _with_cuts
+from core.training.run_calibration import calibrate, with_cuts
 from core.verbs.train import train
 
 if TYPE_CHECKING:
@@ -191,8 +191,8 @@ def _judged(
     members: Any = [one] * 3
     config: Any = SimpleNamespace(decide=how)
     link = "cumulative"
-    own, distance, _, heat, average = _calibrate(data, parts, members, link)
-    task = _with_cuts(GRADES, task, config, data, parts, own, heat, link)
+    own, distance, _, heat, average = calibrate(data, parts, members, link)
+    task = with_cuts(GRADES, task, config, data, parts, own, heat, link)
     rows = pd.DataFrame({"image_id": [f"i{i:03}" for i in range(len(y))], "label": y.astype(str)})
     rows = rows.assign(status="ok", reason="", split="out-of-fold", fold=fold.astype(str), group="")
     table = predictions_of(

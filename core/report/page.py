@@ -30,13 +30,8 @@ from core.report.html import render_page
 from core.report.model_card import model_card
 from core.report.own_words import blocks_in_words, in_words
 from core.report.results import Results
-from core.report.thresholds_and_subgroups import (
-    failure_blocks,
-    operating_blocks,
-    rule_blocks,
-    subgroup_blocks,
-    use_blocks,
-)
+from core.report.subgroups import failure_blocks, subgroup_blocks
+from core.report.thresholds import operating_blocks, rule_blocks, use_blocks
 from core.report.trainings import fold_blocks, member_blocks
 from core.report.verdict import (
     group_of,

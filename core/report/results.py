@@ -3,7 +3,7 @@
 Nothing is computed here; a number that the file does not hold is not shown.
 Each row is handed out once, and a row that no section claims ends in the last
 table, so that none is lost. What is broken down further stands in
-``core.report.thresholds_and_subgroups``.
+``core.report.thresholds`` and ``core.report.subgroups``.
 """
 
 from __future__ import annotations
