@@ -80,35 +80,19 @@ def choose_points(
     return _chosen(rows, basis, metrics=metrics, prevalence=prevalence, **about)
 
 
-def explore_points(
-    predictions: pd.DataFrame,
-    *,
-    task: Task,
-    targets: Sequence[str],
-    split: str,
-    units: Sequence[Unit] = (),
-    metrics: Sequence[Metric] = (),
-    unit: str | None = None,
-    prevalence: float | None = None,
-) -> list[dict[str, Any]]:
+def explore_points(predictions: pd.DataFrame, *, split: str, **choice: Any) -> list[dict[str, Any]]:
     """Operating points chosen on the very cases that are judged: for looking, not for claims.
 
     Args:
         predictions: the judged rows, all of them.
-        task: with its class order.
-        targets: as in ``choose_points``.
         split: what these rows are called.
-        units: the steps above the image.
-        metrics: the app's.
-        unit: another unit to choose for.
-        prevalence: as in ``choose_points``.
+        choice: the other parameters of ``choose_points``.
 
     Returns:
         as ``choose_points``, each marked ``exploratory``.
     """
     rows = predictions.drop(columns=[c for c in ("fold",) if c in predictions])
-    about: dict[str, Any] = {"task": task, "targets": targets, "units": units, "unit": unit}
-    found = _chosen(rows, split, metrics=metrics, prevalence=prevalence, **about)
+    found = _chosen(rows, split, **choice)
     return [
         {**point, "name": f"{point['name']} (exploratory)", "exploratory": True} for point in found
     ]
@@ -120,10 +104,10 @@ def _chosen(
     *,
     task: Task,
     targets: Sequence[str],
-    units: Sequence[Unit],
-    metrics: Sequence[Metric],
-    unit: str | None,
-    prevalence: float | None,
+    units: Sequence[Unit] = (),
+    metrics: Sequence[Metric] = (),
+    unit: str | None = None,
+    prevalence: float | None = None,
 ) -> list[dict[str, Any]]:
     """Operating points from these rows."""
     for target in targets:

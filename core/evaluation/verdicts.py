@@ -46,7 +46,7 @@ def chance_of(name: str, n_classes: int) -> float | None:
 def verdicts(
     evaluation: Mapping[str, Any], task: Task, audit: Mapping[str, Any], *, is_probe: bool = False
 ) -> list[dict[str, Any]]:
-    """One answer for each question that can be asked of this evaluation.
+    """A verdict for each question that can be asked of this evaluation.
 
     Args:
         evaluation: the content of ``metrics.json``.
