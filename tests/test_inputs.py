@@ -390,7 +390,23 @@ FOLDERS = (
     Case(
         "crops above diseases of their own",
         folders("apple/scab", "apple/rot", "grape/esca", "grape/mould"),
-        says=("--label-column parent (the classes are esca, mould, rot, scab)",),
+        says=(
+            "several folders (esca, mould, rot, scab) lie below apple, grape",
+            "--label-column parent (the classes are esca, mould, rot, scab)",
+        ),
+    ),
+    Case(
+        "numbered folders of their own below each class",
+        folders(*(f"{c}/scan_{c[-1]}{k}" for c in ("thick", "thin") for k in range(3))),
+        {"thick": 6, "thin": 6},
+    ),
+    Case(
+        "folders below each class that could be classes, called groups",
+        folders("apple/anna", "apple/bert", "grape/carl", "grape/dora"),
+        {"apple": 4, "grape": 4},
+        ("4 groups of 8 images",),
+        groups=4,
+        group="parent",
     ),
     Case(
         "a flat folder beside one of class folders",
@@ -493,6 +509,35 @@ FOLDERS = (
             lambda root: _written(root / "train.txt", "0 .5 .5 .2 .2\n") and None,
         ),
         says=("no class folders lie in them",),
+    ),
+    Case(
+        "pictures and masks of the same names (Medical Segmentation Decathlon)",
+        folders("imagesTr", "labelsTr", "imagesTs"),
+        says=("imagesTr/ and labelsTr/: 2 images with a mask", "is segmentation"),
+    ),
+    Case(
+        "the same in folders of splits",
+        folders("train/images", "train/annotations", "val/images", "val/annotations"),
+        says=("train/images/ and train/annotations/: 4 images with a mask",),
+    ),
+    Case(
+        "the same, with channels numbered and masks named so (nnU-Net)",
+        lambda root: put(root, "img/a_0000.png", "img/b_0000.png", "masks/a_mask.png"),
+        says=("a mask per picture is segmentation, not classification",),
+    ),
+    Case(
+        "the same beside a table of classes",
+        lambda root: (
+            put(root, "images/0.png", "images/1.png", "masks/0.png", "masks/1.png")
+            and (root / "labels.csv").write_text("path,label\nimages/0.png,a\nimages/1.png,b\n")
+            and None
+        ),
+        {"a": 1, "b": 1},
+    ),
+    Case(
+        "films",
+        lambda root: [(root / f"{k}.mp4").write_bytes(b"film") for k in "12"] and None,
+        says=("first: 1.mp4, a film (.mp4); save its frames)", "WEBP, HEIC, AVIF, PPM)"),
     ),
     Case(
         "a flat folder without a table",
@@ -1426,7 +1471,8 @@ Read: JPEG, PNG, TIFF (one page, 8 or 16 bits), BMP, WEBP, PPM, AVIF, and HEIC w
 `heic`. Refused by name, as inputs that failed: raw files of cameras (DNG, NEF, CR2, CR3, ARW, PEF,
 ORF, RW2, RAF ...: only their preview could be read), JPEG XL, JPEG 2000, GIF, PDF, animated or cut
 files, web pages and pointers of Git LFS in their place. Passed over by name: layered pictures,
-drawings, slides, microscopy, films, volumes that are none of NIfTI, and photos that lie in iCloud.
+drawings, slides, microscopy, films, and photos that lie in iCloud. Volumes (NIfTI, DICOM of several
+frames and series, `.npy`, `.npz`) are read by the app for any images; NRRD, MHA and HDF5 by none.
 `check` warns where 16-bit images hold 12 bits, which look nearly black.
 
 ## DICOM

@@ -21,6 +21,7 @@ from core.data.folder_words import (
     is_unlabelled,
     same_name,
 )
+from core.data.mask_pairs import refuse_mask_pairs
 from core.data.passed_folders import is_passed_over
 from core.data.scan import is_system, readable
 from core.data.split_folders import refuse_glued, split_below, split_level
@@ -59,6 +60,7 @@ def label_by_folder(
     *,
     task: Task,
     wanted: str = "",
+    group: str = "",
     chosen: Mapping[str, str] | None = None,
     why: str = "",
 ) -> FolderAnswer:
@@ -70,6 +72,7 @@ def label_by_folder(
         images: what was found in it.
         task: its classes, where it has some, tell which level names them.
         wanted: ``folder`` or ``parent``: the user says which level it is.
+        group: ``--group``; if it is ``parent``, the folder of a file is no class.
         chosen: ``--label-map``; a name in it is a class.
         why: a sentence that explains why no table is used; may be empty.
 
@@ -80,9 +83,11 @@ def label_by_folder(
         entry.path: tuple(readable(p) for p in entry.path.relative_to(folder).parts[:-1])
         for entry in images
     }
-    level = Level(parts)
+    level = Level(parts, is_grouped=group == "parent")
     known = {same_name(name) for name in (*task.classes, *(chosen or {}))}
     answer = FolderAnswer()
+    if not wanted:
+        refuse_mask_pairs(folder, parts, known)
     _go_down(level, folder, known, wanted, answer)
     d = level.depth
     _masks_below(level)

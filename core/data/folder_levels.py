@@ -28,6 +28,7 @@ class Level:
 
     Attributes:
         depth: folders above the level that is looked at.
+        is_grouped: the user says that the folder of each file is a group, and so no class.
         parts: of each image still in, the folders above it.
         above: what the levels passed were taken for, in words.
         splits: of each image, the split its folders name.
@@ -37,6 +38,7 @@ class Level:
 
     parts: dict[Path, tuple[str, ...]]
     depth: int = 0
+    is_grouped: bool = False
     above: list[str] = field(default_factory=list)
     splits: dict[Path, str] = field(default_factory=dict)
     split_names: dict[str, str] = field(default_factory=dict)

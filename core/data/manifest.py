@@ -61,6 +61,10 @@ __all__ = ["EXTENSIONS", "GroupRule", "index_images", "locate"]
 # A list of files without headings often has this name; it counts where the user names it.
 _LISTS = frozenset({".txt", ".lst", ".dat"})
 
+# What is read, in words for a refusal: by every app, and by those that look for such files.
+_PICTURES = "JPEG, PNG, TIFF, BMP, WEBP, HEIC, AVIF, PPM"
+_FURTHER = {".dcm": "DICOM", ".nii": "NIfTI", ".npy": "NumPy's .npy and .npz"}
+
 
 @dataclass
 class _Look:
@@ -210,7 +214,7 @@ def _add_folder(look: _Look, folder: Path) -> None:
     if look.source.labelled or any(is_table(entry.path) for entry in found):
         tables = tables_of(folder, found, look.source, label_names=look.label_names, keys=look.keys)
     if not images and not tables.used:
-        raise ManifestError(_nothing_in(folder, found, tables.passed_over))
+        raise ManifestError(_nothing_in(look, folder, found, tables.passed_over))
     for entry in found:
         if entry.path not in tables.files:
             look.inputs.setdefault(entry.path, Input(entry.path, reason=entry.reason))
@@ -280,6 +284,7 @@ def _label_by_folders(look: _Look, folder: Path, images: Sequence[Found], tables
         images,
         task=look.source.task,
         wanted=wanted,
+        group=look.source.group or "",
         chosen=look.chosen,
         why=why,
     )
@@ -552,15 +557,19 @@ def _no_such(path: Path) -> str:
     return f"{shown}: there is no such file or folder.{hint} Check the path."
 
 
-def _nothing_in(folder: Path, found: list[Found], unfit: list[str]) -> str:
+def _nothing_in(look: _Look, folder: Path, found: list[Found], unfit: list[str]) -> str:
     """What to say of a folder without a single image."""
     what = "it is empty"
     if found:
         reasons = Counter(entry.reason for entry in found)
-        what = f"none of its {len(found):,} files is an image ({reasons.most_common(1)[0][0]}, ...)"
+        reason = reasons.most_common(1)[0][0]
+        first = next(entry.path for entry in found if entry.reason == reason)
+        shown = readable(first.relative_to(folder).as_posix())
+        what = f"none of its {len(found):,} files is an image (first: {shown}, {reason})"
+    more = [name for ending, name in _FURTHER.items() if ending in look.extensions]
     return (
-        f"{readable(str(folder))}: {what}.{_why(unfit)} Point at a folder that holds images (JPEG, "
-        "PNG, TIFF, BMP, WEBP, PPM), or at a table that lists them."
+        f"{readable(str(folder))}: {what}.{_why(unfit)} Point at a folder that holds images "
+        f"({', '.join((_PICTURES, *more))}), or at a table that lists them."
     )
 
 

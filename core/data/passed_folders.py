@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 __all__ = ["is_passed_over"]
 
+# Numbers behind these are of classes.
+_GRADES = r"class|grade|stage|level|type|score|categor|degree|severity"
+
 
 def is_passed_over(level: Level, folder: Path, names: Counter[str], known: set[str]) -> bool:
     """Whether a level names no class; stops where two levels could.
@@ -41,7 +45,7 @@ def is_passed_over(level: Level, folder: Path, names: Counter[str], known: set[s
     n_deep = sum(len(part) > d + 1 for part in level.parts.values())
     if shared and all(map(split_word, shared)) and (deeper := _beyond_splits(level)):
         if not all(is_neutral(name, with_codes=False) and "fold" not in name for name in names):
-            raise ManifestError(_two_levels(folder, sorted(names), deeper))
+            raise ManifestError(_two_levels(level, folder, deeper, deeper))
         _pass_over(level, names)
         return True
     if len(shared) < 2 or 2 * n_deep < len(level.parts):
@@ -51,7 +55,7 @@ def is_passed_over(level: Level, folder: Path, names: Counter[str], known: set[s
         if (is_place or is_people) and not level.tops and not known & set(map(same_name, names)):
             _refuse_neutral(folder, names)
         if _may_be_below(level, names, known):
-            raise ManifestError(_two_levels(folder, sorted(names), sorted(times)))
+            raise ManifestError(_two_levels(level, folder, sorted(times), shared))
         return False
     if all(is_version(name) for name in names):
         msg = (
@@ -62,9 +66,9 @@ def is_passed_over(level: Level, folder: Path, names: Counter[str], known: set[s
         )
         raise ManifestError(msg)
     if not _class_is_below(names, shared, len(times), known):
-        if _class_is_here(names, shared):
+        if _class_is_here(names, shared) or _are_groups_below(level):
             return False
-        raise ManifestError(_two_levels(folder, sorted(names), shared))
+        raise ManifestError(_two_levels(level, folder, shared, shared))
     _pass_over(level, names)
     return True
 
@@ -125,10 +129,32 @@ def _may_be_below(level: Level, names: Collection[str], known: set[str]) -> bool
     )
     if is_other or are_neutral(words) or any(is_neutral(w) for w in words):
         return False
+    if _are_groups_below(level) or _are_numbered(words):
+        return False
     is_here = any(map(is_class_word, names))
     if len(inner) == len(names):
         is_here &= not any(map(is_class_word, words))
     return bool(inner) and all(len(each) > 1 for each in inner) and not is_here
+
+
+def _are_groups_below(level: Level) -> bool:
+    """Whether the user calls the folders in those of this level groups, so that these are classes.
+
+    Of two levels above the groups either could still be the class.
+    """
+    return level.is_grouped and _lie_just_below(level)
+
+
+def _lie_just_below(level: Level) -> bool:
+    """Whether every file lies in a folder of a folder of this level, and no deeper."""
+    return {len(part) for part in level.parts.values()} == {level.depth + 2}
+
+
+def _are_numbered(words: Collection[str]) -> bool:
+    """Whether names are numbers of a few series, as scan_a0 to scan_a9, and so no classes."""
+    series = {re.sub(r"\d+", "#", word) for word in words}
+    is_grade = any(re.search(_GRADES, word.casefold()) for word in words)
+    return not is_grade and all("#" in one for one in series) and 3 * len(series) <= len(words)
 
 
 def _is_only_a_top(level: Level, only: str, known: set[str]) -> bool:
@@ -190,12 +216,29 @@ def _refuse_neutral(folder: Path, names: Collection[str]) -> None:
     raise ManifestError(msg)
 
 
-def _two_levels(folder: Path, names: Sequence[str], shared: Sequence[str]) -> str:
-    """What to say where two levels of folders could name the class."""
+def _two_levels(level: Level, folder: Path, below: Sequence[str], shared: Sequence[str]) -> str:
+    """What to say where two levels of folders could name the class.
+
+    Args:
+        level: the upper one.
+        folder: that was named.
+        below: names of the lower level.
+        shared: those that lie in several folders of the upper level.
+    """
+    names = sorted(level.names())
+    what = f"the same folders ({few_of(shared)}) lie below several of {few_of(names)}"
+    if not shared:
+        tops = [name for name in names if level.below(name)]
+        what = f"several folders ({few_of(below)}) lie below {few_of(tops)}"
+    group = (
+        "--group parent (the same, and the images of each folder below, as of one patient, stay "
+        "together), "
+        if _lie_just_below(level)
+        else ""
+    )
     return (
-        f"{readable(str(folder))}: the same folders ({few_of(shared)}) lie below several of "
-        f"{few_of(names)}, so either could be the class, and a model of the wrong one would be "
-        "trained without a word. Settle it with one of: --label-column parent (the classes are "
-        f"{few_of(shared)}), --label-column folder (the classes are {few_of(names)}), or a folder "
-        f"with one of them: {folder.joinpath(names[0])}."
+        f"{readable(str(folder))}: {what}, so either could be the class, and a model of the wrong "
+        "one would be trained without a word. Settle it with one of: --label-column parent (the "
+        f"classes are {few_of(below)}), --label-column folder (the classes are {few_of(names)}), "
+        f"{group}or a folder with one of them: {folder.joinpath(names[0])}."
     )

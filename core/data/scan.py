@@ -144,8 +144,8 @@ def _walk(folder: Path, extensions: frozenset[str], seen: set[tuple[int, int]]) 
         elif suffix in extensions or suffix in RAW_SUFFIXES or _is_image(path, extensions):
             yield Found(path)
         elif not _SIDE_FILES.fullmatch(entry.name):
-            what = NOT_READ.get(suffix, "not an image")
-            yield Found(path, f"{what} ({suffix or 'no extension'})")
+            what, mark, way_out = NOT_READ.get(suffix, "not an image").partition(";")
+            yield Found(path, f"{what} ({suffix or 'no extension'}){mark}{way_out}")
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
