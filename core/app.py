@@ -112,8 +112,8 @@ class Task:
         """This task with its class order fixed from the labels of a training manifest.
 
         Raises:
-            ManifestError: a label is not among the declared classes, or there
-                are too few classes for the kind.
+            ManifestError: a label is not among the declared classes, there are too few
+                classes for the kind, or nothing says the order of grades.
         """
         found = set()
         for label in labels:
@@ -135,6 +135,8 @@ class Task:
                 raise ManifestError(msg)
             return self
         classes = tuple(sorted(found, key=class_key))
+        if self.kind == "ordinal" and len(classes) > 2:
+            classes = _in_order(classes)
         if len(classes) < (1 if self.kind == "multilabel" else 2):
             only = f" ({classes[0]!r})" if classes else ""
             msg = (
@@ -182,7 +184,7 @@ class Task:
 # How a class is called in which nothing was found.
 _ABSENCE = re.compile(
     r"(?i)(normal|healthy|negative|neg|benign|no|none|not|non|without|absent|controls?|unaffected|"
-    r"uninfected|intact|false)(?:[\W_]|$)"
+    r"uninfected|uninjured|undamaged|intact|false|ok|okay|good|pass|passed)(?:[\W_]|$)"
 )
 
 
@@ -196,6 +198,44 @@ def _absence_first(classes: tuple[str, ...]) -> tuple[str, ...]:
     if len(classes) != 2 or len(absent) != 1:
         return classes
     return (absent[0], *(name for name in classes if name != absent[0]))
+
+
+# Words of grades, from the least to the most; those of one place mean the same.
+_GRADES = (
+    ("none", "no", "absent", "normal", "healthy", "negative"),
+    ("minimal", "trace", "doubtful"),
+    ("mild", "low", "slight", "light", "early", "small"),
+    ("moderate", "medium", "intermediate", "middle", "mid"),
+    ("severe", "high", "strong", "heavy", "advanced", "late", "large"),
+    ("extreme", "very severe", "very high", "proliferative"),
+)
+
+
+def _in_order(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Grades from the least to the most: by the number in each, or by words of degree.
+
+    >>> _in_order(("mild", "moderate", "none", "severe"))
+    ('none', 'mild', 'moderate', 'severe')
+    >>> _in_order(("grade10", "grade2", "grade1"))
+    ('grade1', 'grade2', 'grade10')
+    """
+    numbers = [re.findall(r"[0-9]+", name) for name in classes]
+    stems = {re.sub(r"[0-9]+", "#", name) for name in classes}
+    if all(class_key(name)[0] == 0 for name in classes):
+        return classes
+    if len(stems) == 1 and all(len(found) == 1 for found in numbers):
+        return tuple(sorted(classes, key=lambda name: int(re.findall(r"[0-9]+", name)[0])))
+    ranks = {word: rank for rank, words in enumerate(_GRADES) for word in words}
+    found = [ranks.get(re.sub(r"[\W_]+", " ", name).strip().lower()) for name in classes]
+    if None not in found and len(set(found)) == len(classes):
+        return tuple(sorted(classes, key=lambda name: found[classes.index(name)] or 0))
+    counted = ",".join(f"{name}={i}" for i, name in enumerate(classes[:4]))
+    msg = (
+        f"Nothing says in which order the classes {', '.join(classes[:6])} rise. Number them, "
+        f"least first, as in --label-map '{counted}', or pass --task "
+        "multiclass if they have no order."
+    )
+    raise ManifestError(msg)
 
 
 def class_key(label: str) -> tuple[int, float, str]:

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from apps.images import APP
-from core.app import Source
+from core.app import Source, Task
 from core.errors import ManifestError
 from core.testing import check_app
 
@@ -81,13 +81,23 @@ def test_the_most_similar_training_image_is_the_image_itself(
 
 @pytest.mark.parametrize(
     ("data", "app"),
-    [("cells", "images"), ("leaf_photos", "crop_disease"), ("fundus", "retinopathy")],
+    [
+        ("cells", "images"),
+        ("crops", "images"),
+        ("leaf_photos", "crop_disease"),
+        ("fundus", "retinopathy"),
+    ],
 )
 def test_data_propose_their_app(tmp_path: Path, data: str, app: str) -> None:
     from core.verbs.propose import propose  # noqa: PLC0415  (imports pandas)
 
     rng = np.random.default_rng(0)
-    names = {"cells": "ab", "leaf_photos": ("rust", "healthy"), "fundus": "01"}[data]
+    names = {
+        "cells": "ab",
+        "crops": ("tumor", "normal"),
+        "leaf_photos": ("rust", "healthy"),
+        "fundus": "01",
+    }[data]
     for name in names:
         for number in range(3):
             save(tmp_path / data / name / f"{number}.png", rng)
@@ -303,3 +313,13 @@ def test_class_names_that_tell_sides_forbid_flips() -> None:
 def test_of_two_classes_the_finding_is_positive(labels: tuple[str, str], positive: str) -> None:
     for name in ("binary", "class"):
         assert APP.task(name).with_classes(sorted(labels)).classes[1] == positive
+
+
+def test_grades_rise_by_number_or_by_words_and_else_are_asked_for() -> None:
+    task = Task(name="g", kind="ordinal")
+    words = ["severe", "mild", "none", "moderate"]
+    assert task.with_classes(words).classes == ("none", "mild", "moderate", "severe")
+    stages = ["stage 10", "stage 2", "stage 1"]
+    assert task.with_classes(stages).classes == ("stage 1", "stage 2", "stage 10")
+    with pytest.raises(ManifestError, match=r"--label-map 'apple=0,pear=1,plum=2'"):
+        task.with_classes(["pear", "plum", "apple"])

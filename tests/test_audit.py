@@ -391,7 +391,7 @@ def test_twelve_bits_in_sixteen_are_a_warning(tmp_path: Path) -> None:
         deep = {f"{top}-{i}": rng.integers(0, top, (96, 128)).astype(np.uint16) for i in range(3)}
         check = _forms(facts(deep, tmp_path))
         assert check.verdict == verdict
-        assert ("as values of 12 bits have: nearly black" in check.words) == (top == 4_096)
+        assert ("as values of 12 bits have. An app that stretches" in check.words) == (top == 4_096)
 
 
 def test_masks_that_count_as_images_are_a_warning(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from core.app import App, find_app
 from core.data import prepared
 from core.data.prepared import Form, Preparation, Prepared, prepare_table, store_size
-from core.errors import OutputError, RunError
+from core.errors import ImageError, OutputError, RunError
 
 SIZE = (32, 32)
 FORM = Form(3, "uint8")
@@ -203,3 +203,13 @@ def test_pixels_have_one_hash_whatever_their_file(tmp_path: Path) -> None:
     assert found["other"] not in {"", found["a"]}
     # Two black pictures are no two copies of one.
     assert found["black"] == ""
+
+
+def test_grey_saved_as_colour_serves_a_run_on_grey_pictures() -> None:
+    grey = np.random.default_rng(0).integers(0, 255, (6, 5, 1), dtype=np.uint8)
+    form = Form(1, "uint8")
+    assert np.array_equal(form.conform(np.repeat(grey, 3, axis=2)), grey)
+    red = np.repeat(grey, 3, axis=2)
+    red[2, 2] = (200, 10, 10)
+    with pytest.raises(ImageError, match="is in colour"):
+        form.conform(red)

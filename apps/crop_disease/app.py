@@ -83,7 +83,7 @@ APP = App(
     domain=Domain(
         words=(
             *("leaf", "leaves", "rust", "blight", "mildew", "miner", "leafspot", "blast", "phoma"),
-            *("cercospora", "septoria", "mosaic", "anthracnose", "wilt", "crop", "canker", "scab"),
+            *("cercospora", "septoria", "mosaic", "anthracnose", "wilt", "canker", "scab"),
         ),
         finds=raster_found,
     ),

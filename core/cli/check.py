@@ -13,6 +13,7 @@ from core.app import app_names
 from core.cli import shared
 from core.cli.complete import apps
 from core.cli.own_options import own_options
+from core.errors import ConfigError
 
 __all__ = ["check"]
 
@@ -49,8 +50,14 @@ def check(
     """
     with shared.guarded(quiet=quiet, as_json=as_json):
         mistakes = shared.Mistakes()
-        # One word that is no app is the data.
-        is_named = data is not None or app in app_names()
+        # One word is the data.
+        is_named = data is not None
+        if not is_named and app in app_names() and not Path(app).exists():
+            msg = (
+                f"{app} is an app, and no data are named. Name a folder or table after it: "
+                f"resight check {app} DATA"
+            )
+            raise ConfigError(msg)
         if is_named:
             mistakes.check(lambda: shared.known_app(app))
         places = mistakes.check(lambda: shared.existing([data if is_named else app])) or []
@@ -58,7 +65,14 @@ def check(
             mistakes.check(lambda: shared.existing([weights]))
         mistakes.tell()
         if not is_named:
-            app = _proposed(places[0], quiet=quiet or as_json)
+            proposal = verbs.propose.propose(
+                places[0], label=label or columns.get("label-column"), columns=columns
+            )
+            app = proposal.app
+            if not (quiet or as_json):
+                shared.say(
+                    f"app: {app} ({proposal.reason}); resight check APP {places[0]} takes another."
+                )
         named_group = columns.pop("group-column", None)
         result = verbs.check.check(
             app,
@@ -86,16 +100,6 @@ def check(
             shared.say(f"open {Path(result['out']) / 'audit.html'}")
         if result.get("n_failed"):
             raise typer.Exit(shared.SOME_FAILED)
-
-
-def _proposed(data: Path, *, quiet: bool) -> str:
-    """The app that the data call for, told with its reason."""
-    proposal = verbs.propose.propose(data)
-    if not quiet:
-        shared.say(
-            f"app: {proposal.app} ({proposal.reason}); resight check APP {data} takes another."
-        )
-    return proposal.app
 
 
 def _worst_first(checks: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:

@@ -39,20 +39,29 @@ def ensemble(
                 _interval(row),
                 f"{row['log_loss']:.4f}",
                 "yes" if row["kept"] else "no",
+                _interval(row["gain"], "difference") if "gain" in row else "",
             )
             for row in result["members"]
         ]
         title = result["members"][-1]["title"]
-        say(table(rows, ("run", "backbone", title, "log-loss (validation)", "averaged")))
+        heads = ("run", "backbone", title, "log-loss (validation)", "averaged", "average less it")
+        say(table(rows, heads))
         gain = result["gain"]
         if gain["difference"] is None:
             say(f"the gain cannot be tested: {gain['verdict']}")
         else:
             said = "a real gain" if gain["is_real"] else "no gain that these cases can show"
             say(
-                f"average less the best run on validation: {_interval(gain, 'difference')}, "
-                f"{gain['n']:,} cases, paired: {said}"
+                f"average less {gain['run']}, the best run on validation: "
+                f"{_interval(gain, 'difference')}, {gain['n']:,} cases, paired: {said}"
             )
+            not_over = [
+                row["run"]
+                for row in result["members"]
+                if "gain" in row and row["run"] != gain["run"] and not row["gain"]["is_real"]
+            ]
+            if gain["is_real"] and not_over:
+                say(f"not shown to be better than {', '.join(not_over)}")
         say()
         say_result(result["metrics"], out, use=str(out))
 
@@ -60,7 +69,7 @@ def ensemble(
 def _interval(row: Mapping[str, Any], name: str = "value") -> str:
     """A number with its interval."""
     if row[name] is None:
-        return "not averaged"
+        return "not averaged" if name == "value" else "not known"
     if row["low"] is None:
         return f"{row[name]:.3f} (no interval)"
     return f"{row[name]:.3f} [{row['low']:.3f}, {row['high']:.3f}]"

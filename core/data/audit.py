@@ -26,7 +26,7 @@ from core.data.duplicates import (
 )
 from core.data.facts import TINY_PX, Facts, measure_all
 from core.data.moved_copies import moved_copies
-from core.data.shortcuts import Shortcut, shortcuts
+from core.data.shortcuts import WORTH_A_WARNING, Shortcut, shortcuts
 from core.data.split import FEW_IMAGES, LEAST_GROUPS, merge_groups
 from core.data.symmetry import Symmetry, measure_symmetry
 from core.errors import LeakageError, ManifestError
@@ -420,8 +420,9 @@ def _forms(read: Sequence[Facts]) -> _Check:
         top = round(max(deep) * 65535)
         words = (
             f"{quantity(len(deep), '16-bit image')} with no value above {top:,} of 65,535, as "
-            f"values of {top.bit_length()} bits have: nearly black, unless the app stretches each "
-            f"image by itself. Scale them to the full range, or export them as 8 bits. {told}."
+            f"values of {top.bit_length()} bits have. An app that stretches each image by itself "
+            f"(as images does) reads them as they are; for others they are nearly black: scale "
+            f"them to the full range of 16 bits. {told}."
         )
         return _Check("forms", title, WARNING, words)
     if len(kinds) > 1:
@@ -451,13 +452,16 @@ def _shortcut(entry: Shortcut) -> _Check:
     if entry.value is None:
         return _Check(name, title, UNKNOWN, f"Not asked: {entry.reason}.")
     words = (
-        f"The label can be predicted from {SHORTCUTS[entry.name]} alone with a balanced accuracy "
-        f"of {percent(entry.value)} (95 % interval {percent(entry.low)} to {percent(entry.high)}; "
+        f"From {SHORTCUTS[entry.name]} alone it is predicted with a balanced accuracy of "
+        f"{percent(entry.value)} (95 % interval {percent(entry.low)} to {percent(entry.high)}; "
         f"chance is {percent(entry.chance)}; {entry.n:,} images, on groups not trained on)."
     )
     if entry.is_warning:
         return _Check(name, title, WARNING, f"{words} {_ADVICE[entry.name]}")
-    return _Check(name, title, PASSED, words)
+    above = entry.chance + WORTH_A_WARNING * (1 - entry.chance)
+    return _Check(
+        name, title, PASSED, f"{words} Warned of where all of it lies above {percent(above)}."
+    )
 
 
 def _conflicts(

@@ -71,7 +71,10 @@ class Form:
     dtype: str
 
     def conform(self, pixels: NDArray[Any]) -> NDArray[Any]:
-        """Pixels in this form, by one rule: grey is repeated, depth is rescaled linearly.
+        """Pixels in this form, by one rule.
+
+        Grey is repeated, and taken from colour in which all channels are alike; depth is
+        rescaled linearly.
 
         Raises:
             ImageError: no rule leads from what was read to this form.
@@ -81,8 +84,16 @@ class Form:
             raise ImageError(msg)
         if pixels.shape[2] == 1 and self.channels == 3:
             pixels = np.repeat(pixels, 3, axis=2)
+        elif pixels.shape[2] == 3 and self.channels == 1:
+            if _is_coloured(pixels):
+                msg = "is in colour, where grey pictures are expected. Save it as a grey picture"
+                raise ImageError(msg)
+            pixels = pixels[:, :, 1:2]
         if pixels.shape[2] != self.channels:
-            msg = f"has {pixels.shape[2]} channels where {self.channels} were expected"
+            msg = (
+                f"has {pixels.shape[2]} channels where {self.channels} were expected. Give "
+                "pictures with the channels of those that the network was trained on"
+            )
             raise ImageError(msg)
         have, want = pixels.dtype.name, self.dtype
         if have == want:
@@ -96,6 +107,13 @@ class Form:
             return pixels.astype(np.float32) / (255 if have == "uint8" else 65535)
         msg = f"holds {have} values where {want} were expected"
         raise ImageError(msg)
+
+
+def _is_coloured(pixels: NDArray[Any]) -> bool:
+    """Whether channels differ by more than the rounding of a JPEG."""
+    spread = pixels.max(axis=2).astype(np.float64) - pixels.min(axis=2)
+    full = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1.0
+    return bool(spread.max() > 3 / 255 * full)
 
 
 @dataclass(frozen=True)

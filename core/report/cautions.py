@@ -182,8 +182,10 @@ def _shortcut_words(context: ReportContext, checks: Sequence[Mapping[str, Any]])
     also = f" Above chance, too: {' and '.join(weaker)}." if weaker else ""
     return (
         f"The label can be predicted {' and '.join(parts)} (balanced accuracy; chance gives "
-        f"{number(chance or 0, percent=True)}).{also} The model may use the same cue: test it on "
-        "images from elsewhere."
+        f"{number(chance or 0, percent=True)}).{also} Something beside the subject differs with "
+        "the class: the place or machine that an image comes from, markers, collimation or "
+        "cropping, exposure. The model may use it too: look at images of each class side by "
+        "side, and test on images from elsewhere."
     )
 
 

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from torch import nn
 
     from core.model.backbone import LoadedWeights
 
@@ -99,7 +98,7 @@ def probe_depths(
 
 
 def _features(
-    backbone: nn.Module, pixels: NDArray[np.uint8], loaded: LoadedWeights
+    backbone: Any, pixels: NDArray[np.uint8], loaded: LoadedWeights
 ) -> tuple[NDArray[np.float32], float]:
     """(N, D) average of the last stage, and the seconds of computing it.
 

@@ -73,7 +73,8 @@ def ensemble(run_paths: Sequence[Path], out: Path, *, greedy: bool = False) -> d
 
     Returns:
         ``out``, ``run`` (the content of ``run.json``), ``metrics``, ``members`` (one row per run
-        and one for the average) and ``gain`` (over the best member, paired).
+        with the ``gain`` of the average over it, paired, and one for the average) and ``gain``
+        (over the run that is best on validation).
 
     Raises:
         ConfigError: the runs differ in what they answer, one is named twice, or no second
@@ -98,7 +99,12 @@ def ensemble(run_paths: Sequence[Path], out: Path, *, greedy: bool = False) -> d
         else:
             made = _join(chosen, [tables[i] for i in kept], out)
     made["members"] = member_table(runs, choice, list(kept), made["metrics"])
-    made["gain"] = gain_over(runs[choice.order[0]].path, out)
+    gains = [gain_over(run.path, out) for run in runs]
+    for row, gain in zip(made["members"], gains, strict=False):
+        row["gain"] = gain
+    # The best on validation is chosen without the cases that are judged.
+    best = choice.order[0]
+    made["gain"] = {**gains[best], "run": str(runs[best].path)}
     return made
 
 
@@ -210,7 +216,7 @@ def _check_alike(runs: Sequence[Run]) -> None:
             one, other = (_asked(each.content.get(key)) for each in (run, first))
             if one != other:
                 msg = (
-                    f"{run.path} and {first.path} differ in {words} ({one!r} and {other!r}). "
+                    f"{run.path} and {first.path} differ in {words}: {_unlike(one, other)}. "
                     "Only runs that answer the same question can be averaged."
                 )
                 raise ConfigError(msg)
@@ -220,6 +226,16 @@ def _check_alike(runs: Sequence[Run]) -> None:
                 f"({first.link}), so their outputs cannot be averaged. Train both with one --head."
             )
             raise ConfigError(msg)
+
+
+def _unlike(one: Any, other: Any) -> str:
+    """The first thing in which two values differ, in words."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted(one.keys() | other.keys()):
+            if one.get(key) != other.get(key):
+                return f"{key.replace('_', ' ')} is {_unlike(one.get(key), other.get(key))}"
+    shown = (", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in (one, other))
+    return " against ".join(text or "none" for text in shown)
 
 
 def _asked(value: Any) -> Any:

@@ -13,13 +13,16 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from core.app import Source, app_names, find_app
+from core.base.options import resolve_options
 from core.data.dicom import is_dicom, open_dicom
 from core.data.recognition import own_card
+from core.data.training_data import chosen_task
 from core.errors import AppError, ImageError, ResightError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+    from typing import Any
 
     from core.app import App, Manifest
 
@@ -39,11 +42,15 @@ class Proposal:
     reason: str
 
 
-def propose(data: Path) -> Proposal:
+def propose(
+    data: Path, *, label: str | None = None, columns: Mapping[str, Any] | None = None
+) -> Proposal:
     """The app that these data call for.
 
     Args:
         data: a folder or a table of labelled images.
+        label: the column of the class, where the user names it.
+        columns: options that name other columns of the user's table.
 
     Raises:
         AppError: no installed app takes any data, and none knows these.
@@ -75,7 +82,10 @@ def propose(data: Path) -> Proposal:
             "resight check APP DATA."
         )
         raise AppError(msg)
-    labels = _labels(_index(general, data))
+    task = chosen_task(general, None, label)
+    options = resolve_options(general, "check", columns or {})
+    source = Source(paths=(data,), labelled=True, task=task, options=options)
+    labels = _labels(general.index(source))
     for app in known:
         named = _named(labels, data.name, app.domain.words)
         if named:
