@@ -107,6 +107,62 @@ def test_what_is_no_volume_is_refused_with_a_reason(tmp_path: Path) -> None:
             read_slice({"slice": "1/2"}, tmp_path / name)
 
 
+def test_an_array_with_the_shape_of_a_picture_is_a_picture(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    grey = rng.normal(size=(40, 30))
+    colour = rng.integers(0, 255, (40, 30, 3), dtype=np.uint8)
+    for name, values in {"a/grey.npy": grey, "b/colour.npy": colour}.items():
+        (tmp_path / name).parent.mkdir()
+        np.save(tmp_path / name, values)
+    np.savez(tmp_path / "a" / "packed.npz", image=colour)
+    np.savez(tmp_path / "b" / "body.npz", image=rng.random((8, 20, 20)))
+    found = index(tmp_path)
+    table = found.table.set_index("image_id")
+    pictures = ["a/grey.npy", "a/packed.npz", "b/colour.npy"]
+    assert sorted(table.index[table["slice"] == ""]) == pictures
+    assert (table["volume"] == "b/body.npz").sum() == 4
+    assert "3 arrays are pictures by the shape" in " ".join(found.notes)
+    read = {name: APP.read({**table.loc[name], "path": tmp_path / name}) for name in pictures}
+    np.testing.assert_array_equal(read["a/packed.npz"], colour)
+    np.testing.assert_array_equal(read["b/colour.npy"], colour)
+    # The darkest value becomes 0, the brightest 65,535, and what lies between keeps its place.
+    expected = (grey - grey.min()) / (grey.max() - grey.min()) * 65535
+    np.testing.assert_allclose(read["a/grey.npy"][..., 0], expected, atol=0.5)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "told"),
+    [
+        ("time.nii.gz", (8, 8, 6, 5), "holds 5 volumes"),
+        ("vectors.nii.gz", (8, 8, 6, 1, 3), "holds 3 volumes"),
+        ("flat.nii.gz", (8, 8, 1), "Save a picture as PNG"),
+        ("time.npy", (5, 8, 8, 6), "nothing says which counts"),
+        ("two.npz", (8, 8, 8), r"holds 2 arrays \(image, mask\).*Save it alone"),
+    ],
+)
+def test_a_file_of_several_volumes_is_refused_with_the_way_out(
+    tmp_path: Path, name: str, shape: tuple[int, ...], told: str
+) -> None:
+    values = np.random.default_rng(0).random(shape).astype(np.float32)
+    file = tmp_path / name
+    if name.endswith(".npz"):
+        np.savez(file, image=values, mask=values)
+    elif name.endswith(".npy"):
+        np.save(file, values)
+    else:
+        save(file, values)
+    for read in (lambda: read_slice({"slice": "1/2"}, file), lambda: whole(file)):
+        with pytest.raises(ImageError, match=rf"{name}: .*{told}"):
+            read()
+
+
+def test_a_fourth_direction_of_one_is_none(tmp_path: Path) -> None:
+    values = ball((20, 18, 16), 5)
+    plain, longer = save(tmp_path / "a.nii", values), save(tmp_path / "b.nii", values[..., None])
+    for read in (lambda path: read_slice({"slice": "1/2"}, path), whole):
+        np.testing.assert_array_equal(read(plain), read(longer))
+
+
 def whole(path: Path, depth: int = 16, **asked: str) -> NDArray[np.uint8]:
     return read_whole({"depth": str(depth), **asked}, path)
 
@@ -137,6 +193,16 @@ def series(folder: Path, values: NDArray[np.float32], spacing: tuple[float, floa
         name = f"{(z * 7) % values.shape[2]:03d}.dcm"
         data.save_as(folder / name, enforce_file_format=True)
     return folder / "000.dcm"
+
+
+def test_a_series_is_told_and_counted(tmp_path: Path) -> None:
+    for name, depth in (("a/p1", 6), ("b/p2", 8)):
+        series(tmp_path / name / "ct", ball((12, 12, depth), 3), (1, 1, 2))
+    said = " ".join(index(tmp_path).notes)
+    assert "14 DICOM files are the slices of 2 series (6 to 8 files each)" in said
+    whole_too = " ".join(index(tmp_path, volumes="whole", slices=16).notes)
+    assert "2 series" in whole_too
+    assert "Pass --volumes whole" not in whole_too
 
 
 def test_a_series_and_a_nifti_of_one_body_are_read_alike(tmp_path: Path) -> None:

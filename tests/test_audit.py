@@ -122,6 +122,16 @@ def test_unreadable_files_are_named_and_the_others_still_audited(tmp_path: Path)
     assert len(content["images"]["image_id"]) == 24
 
 
+def test_where_nothing_can_be_read_no_check_has_passed(tmp_path: Path) -> None:
+    for name in ("a/1.png", "a/2.png", "b/1.png", "b/2.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("not a picture at all, only some words in a file")
+    content = audited(tmp_path)
+    assert "None of 4 images can be read" in words(content, "readable")
+    assert set(verdicts(content).values()) == {"warning", "cannot be checked"}
+    assert words(content, "forms") == "Not asked: no image can be read."
+
+
 def test_a_reader_that_fails_in_any_way_ends_no_audit(tmp_path: Path) -> None:
     from dataclasses import replace  # noqa: PLC0415
 

@@ -408,7 +408,26 @@ def test_the_user_outweighs_the_rule(tmp_path: Path) -> None:
     assert "there is no table here" in refusal(
         images(tmp_path / "d", "a/1.png", "b/2.png"), group="field"
     )
-    assert "no regular expression" in refusal(table, group="name:(")
+    told = refusal(table, group="name:(")
+    assert "no regular expression" in told
+    assert r"--group 'name:part\d+'" in told
+
+
+def test_folders_below_the_classes_are_offered_as_groups(tmp_path: Path) -> None:
+    names = {"benign": ("TCGA-AB-1234", "anna"), "malignant": ("TCGA-XX-9", "fritz")}
+    files = [f"{c}/{who}/{k}.png" for c, people in names.items() for who in people for k in "12"]
+    said = " ".join(index(images(tmp_path / "d", *files)).notes)
+    assert "4 folders of 2 images (benign/TCGA-AB-1234, benign/anna" in said
+    assert "--group parent: it makes 4 groups of 8 images" in said
+    assert "4 groups of 8 images" in index(tmp_path / "d", group="parent").group_rule
+    # A name below both classes may be one patient or two.
+    images(tmp_path / "d", "malignant/anna/1.png")
+    assert "1 of the names lie in several places (anna)" in " ".join(index(tmp_path / "d").notes)
+    # Nothing is offered where some images lie in the class folder, or the folders hold masks.
+    images(tmp_path / "d", "malignant/1.png")
+    assert "--group parent" not in " ".join(index(tmp_path / "d").notes)
+    kept = index(images(tmp_path / "e", *(f"{c}/images/{k}.png" for c in "ab" for k in "12")))
+    assert "--group parent" not in " ".join(kept.notes)
 
 
 def test_gaps_in_a_group_column_are_refused(tmp_path: Path) -> None:

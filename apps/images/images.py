@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from apps.images.arrays import ARRAY_SUFFIXES, read_array
 from apps.images.dicom import read_picture
 from apps.images.volumes import is_slice, read_slice
 from apps.images.whole_volumes import is_whole, read_whole
@@ -40,6 +41,8 @@ def read(row: Mapping[str, Any]) -> NDArray[Any]:
         return read_whole(row, path)
     if is_slice(row):
         return read_slice(row, path)
+    if path.suffix.lower() in ARRAY_SUFFIXES:
+        return read_array(path)
     if is_dicom(path):
         return read_picture(path)
     return read_image(path, at_least=row.get("at_least"))

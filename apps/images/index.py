@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from apps.images.arrays import ARRAY_SUFFIXES
 from apps.images.dicom import read_header
 from apps.images.not_classes import refuse_other_tasks
 from apps.images.volumes import SLICES, VOLUME_SUFFIXES, expand, window_of
@@ -89,6 +90,7 @@ def index(source: Source) -> Manifest:
         found = expand(found, slices=int(source.options.get("slices") or SLICES))
         if source.options.get("window") and "slice" in found.table:
             found = replace(found, table=found.table.assign(window=str(source.options["window"])))
+    found = replace(found, notes=(*found.notes, *_of_arrays(found.table)))
     if source.labelled:
         _require_classes(found)
         found = _hints(found, source)
@@ -109,7 +111,7 @@ def _by_header(found: Manifest, source: Source) -> Manifest:
     sided = "some are DICOM, in which left and right are told apart"
     found = replace(found, facts={**found.facts, "sided": sided})
     table = _with_series(table, {path: header.series for path, header in files.items()})
-    found = replace(found, table=table)
+    found = replace(found, table=table, notes=(*found.notes, *_of_series(table, source)))
     if found.group_rule or source.group == "image_id":
         return found
     names = Pseudonyms.load()
@@ -148,6 +150,31 @@ def _with_series(table: pd.DataFrame, series: Mapping[str, str]) -> pd.DataFrame
         number = numbers.setdefault(place, len(numbers) + 1)
         volume.append(f"{place.partition(chr(0))[0]}/series {number}")
     return table.assign(volume=volume) if numbers else table
+
+
+def _of_series(table: pd.DataFrame, source: Source) -> list[str]:
+    """A note on files that are slices of series, as those of CT and MR are."""
+    if "volume" not in table:
+        return []
+    sizes = table.loc[table["volume"] != table["image_id"], "volume"].value_counts()
+    least, most = int(sizes.min()), int(sizes.max())
+    each = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    is_whole = source.options.get("volumes") == "whole"
+    way = "" if is_whole else " Pass --volumes whole to let a 3-D network see each as one body."
+    return [
+        f"{int(sizes.sum()):,} DICOM files are the slices of {len(sizes):,} series ({each} files "
+        f"each): a series is a volume and is decided about as a whole.{way}"
+    ]
+
+
+def _of_arrays(table: pd.DataFrame) -> list[str]:
+    """A note on arrays that are pictures and no volumes."""
+    is_one = (table["status"] == "ok") & table["path"].str.lower().str.endswith(ARRAY_SUFFIXES)
+    for column in ("slice", "depth"):
+        is_one &= table[column].fillna("") == "" if column in table else True
+    n = int(is_one.sum())
+    what = "1 array is a picture" if n == 1 else f"{n:,} arrays are pictures"
+    return [f"{what} by the shape, (row, column) or (row, column, colour)."] if n else []
 
 
 def _require_classes(found: Manifest) -> None:

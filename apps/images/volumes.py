@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from apps.images.arrays import ARRAY_SUFFIXES, is_picture, load
 from apps.images.dicom import read_header
 from core.data.dicom import DICOM_SUFFIXES, is_dicom, number_in, open_dicom, quiet
 from core.data.scan import locate
@@ -41,6 +42,7 @@ __all__ = [
     "is_slice",
     "range_of",
     "read_slice",
+    "refuse_several",
     "refuse_unless_volume",
     "stored",
     "volumes_in",
@@ -61,10 +63,10 @@ FOREGROUND = 0.1
 
 
 def is_volume(path: Path) -> bool:
-    """Whether a file holds a volume by its name, or by a header that counts several frames."""
+    """Whether a file holds a volume by its name, or by the shape or number of frames it states."""
     name = path.name.lower()
-    if name.endswith((".nii", ".nii.gz", ".npy", ".npz")):
-        return True
+    if name.endswith((".nii", ".nii.gz", *ARRAY_SUFFIXES)):
+        return not is_picture(path)
     is_named = path.suffix.lower() in DICOM_SUFFIXES
     return is_named and is_dicom(path) and read_header(path).frames > 1
 
@@ -209,12 +211,38 @@ def refuse_unless_volume(file: Path, values: NDArray[Any]) -> None:
     Raises:
         ImageError: the file is named, and what it holds.
     """
-    if values.ndim != 3 or min(values.shape) < 2 or not np.isfinite(values).all():
-        what = "values that are no numbers" if values.ndim == 3 else f"the shape {values.shape}"
-        msg = f"{file.name}: a volume has three directions and numbers; this has {what}."
+    refuse_several(file, values.shape)
+    if values.ndim != 3 or min(values.shape) < 2:
+        msg = (
+            f"{file.name}: a volume has three directions; this has the shape {values.shape}. Save "
+            "a picture as PNG or TIFF, and a volume with two slices or more."
+        )
+        raise ImageError(msg)
+    if not np.isfinite(values).all():
+        msg = (
+            f"{file.name}: holds values that are no numbers (NaN or infinite). Replace them by "
+            "those of the background, and save it again."
+        )
         raise ImageError(msg)
     if values.size > MOST_VALUES:
         msg = f"{file.name}: holds more than {MOST_VALUES:,} values."
+        raise ImageError(msg)
+
+
+def refuse_several(file: Path, shape: tuple[int, ...]) -> None:
+    """Refuse a file of several volumes; a fourth direction of length 1 is none.
+
+    Raises:
+        ImageError: nothing says which of them counts.
+    """
+    n = int(np.prod(shape[3:], dtype=np.int64))
+    if n != 1:
+        msg = (
+            f"{file.name}: holds {n:,} volumes (its shape is {shape}), such as points in time, "
+            "directions or contrasts, and nothing says which counts. Save the one that does, or "
+            "their mean, as a file of three directions: nibabel's image.slicer[..., 0], or FSL's "
+            "fslroi or fslmaths -Tmean."
+        )
         raise ImageError(msg)
 
 
@@ -223,14 +251,8 @@ def stored(file: Path) -> NDArray[Any]:
     name = file.name.lower()
     if name.endswith((".nii", ".nii.gz")):
         return _nifti(file)
-    if name.endswith(".npy"):
-        return np.asarray(np.load(file, allow_pickle=False, mmap_mode="r"))
-    if name.endswith(".npz"):
-        with np.load(file, allow_pickle=False) as arrays:
-            if len(arrays.files) != 1:
-                msg = f"{file.name}: holds {len(arrays.files)} arrays; one is a volume."
-                raise ImageError(msg)
-            return np.asarray(arrays[arrays.files[0]])
+    if name.endswith(ARRAY_SUFFIXES):
+        return load(file)
     data = open_dicom(file)
     count = number_in(data, "NumberOfFrames", 1.0) * number_in(data, "Rows")
     if count * number_in(data, "Columns") > MOST_VALUES:
@@ -254,10 +276,13 @@ def _nifti(file: Path) -> NDArray[Any]:
     if int(np.prod(image.shape)) > MOST_VALUES:
         msg = f"{file.name}: holds more than {MOST_VALUES:,} values."
         raise ImageError(msg)
+    refuse_several(file, image.shape)
+    if len(image.shape) < 3:
+        refuse_unless_volume(file, np.broadcast_to(np.float32(0), image.shape))
     image = nib.as_closest_canonical(image)  # type: ignore[no-untyped-call]
     spacing = np.asarray(image.header.get_zooms()[:3], dtype=float)
     values = np.asarray(image.dataobj)
-    values = values.reshape((*values.shape[:3], -1))[..., 0]
+    values = values.reshape(values.shape[:3])
     axis = int(spacing.argmax())
     if spacing[axis] < COARSE * np.sort(spacing)[1]:
         axis = 2

@@ -23,6 +23,7 @@ from apps.images.volumes import (
     FOREGROUND,
     SIDED,
     range_of,
+    refuse_several,
     refuse_unless_volume,
     stored,
     volumes_in,
@@ -232,10 +233,11 @@ def _open(file: Path) -> tuple[Any, bool]:
         reader = NibabelReader()
         # The header alone: pixels are read once it is known that they fit.
         header: Any = reader.read(file)
+        refuse_several(file, header.shape)
         refuse_unless_volume(file, np.broadcast_to(np.float32(0), header.shape[:3]))
         values, meta = reader.get_data(header)
-        # Of several moments or directions the first, as slices are taken of it.
-        values = values.reshape((*values.shape[:3], -1))[..., 0].astype(np.float32)
+        # Further directions have the length 1.
+        values = values.reshape(header.shape[:3]).astype(np.float32)
         refuse_unless_volume(file, values)
         return MetaTensor(values[None], affine=meta["affine"]), True
     if not is_dicom(file):

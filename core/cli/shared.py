@@ -56,7 +56,7 @@ LABEL = typer.Option(None, "--label", help="Column of the table that holds the l
 GROUP = typer.Option(
     None,
     "--group",
-    help="What may never straddle a split: a column, image_id, parent or name:REGEX.",
+    help="What may never straddle a split: a column, image_id, parent, 'name:part\\d+' (REGEX).",
 )
 CARD = typer.Option(
     None,

@@ -11,7 +11,7 @@ This module changes no file and draws no split.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from core.base.progress import track
@@ -25,6 +25,7 @@ from core.data.duplicates import (
     of_whole_files,
 )
 from core.data.facts import TINY_PX, Facts, measure_all
+from core.data.groups import EXAMPLE
 from core.data.moved_copies import moved_copies
 from core.data.shortcuts import WORTH_A_WARNING, Shortcut, shortcuts
 from core.data.split import FEW_IMAGES, LEAST_GROUPS, merge_groups
@@ -135,6 +136,8 @@ def audit(
         *(_shortcut(entry) for entry in asked),
         *([_symmetry(symmetry)] if symmetry else []),
     ]
+    if bad and len(bad) == len(ok):
+        checks = [checks[0], *map(_not_asked, checks[1:])]
     return {
         "app": app.name,
         "task": task.name,
@@ -236,11 +239,19 @@ def _readable(n: int, bad: Sequence[Facts]) -> _Check:
     title = "Files can be read"
     if not bad:
         return _Check("readable", title, PASSED, f"All {n:,} images were decoded in full.")
+    told = f"{len(bad):,} of {quantity(n, 'image')} cannot be read"
+    if len(bad) == n:
+        told = f"None of {quantity(n, 'image')} can be read"
     words = (
-        f"{len(bad):,} of {quantity(n, 'image')} cannot be read (first: {bad[0].reason}) Such a "
+        f"{told} (first: {bad[0].reason}) Such a "
         "file stays in every table as failed and is used for nothing."
     )
     return _Check("readable", title, WARNING, words)
+
+
+def _not_asked(check: _Check) -> _Check:
+    """A check where there is nothing to look at."""
+    return replace(check, verdict=UNKNOWN, words="Not asked: no image can be read.")
 
 
 def _no_labels(name: str) -> _Check:
@@ -358,7 +369,9 @@ def _groups_across(rows: pd.DataFrame, manifest: Manifest, group: str) -> _Check
     if not len(known):
         words = (
             f"Nothing says which images show the same {group}. If some do, they may stand in "
-            "different splits and make the result look better than it is. Name a column: --group."
+            "different splits and make the result look better than it is. Say it by --group: a "
+            f"column of a table, parent (the folder of each file), or file names as in {EXAMPLE}; "
+            "image_id if every image stands for itself."
         )
         return _Check("groups_across", title, UNKNOWN, words)
     try:

@@ -95,7 +95,7 @@ def label_by_folder(
         raise ManifestError(_nothing_says(folder, len(images), level, why))
     for path, part in level.parts.items():
         entry = inputs[path]
-        entry.depth = d + 1
+        entry.depth = len(part) if wanted == "parent" else d + 1
         if len(part) <= d:
             entry.reason = "it lies outside of the class folders"
             continue

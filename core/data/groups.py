@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.base.tables import MANIFEST
+from core.data.group_folders import folders_below_classes
 from core.data.manifest_tables import (
     GROUP_NAMES,
     ID_NAMES,
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
 
     from core.app import Source
 
-__all__ = ["RESERVED", "GroupRule", "Input", "set_groups"]
+__all__ = ["EXAMPLE", "RESERVED", "GroupRule", "Input", "set_groups"]
 
+# How a group is read off file names, as a user writes it.
+EXAMPLE = r"--group 'name:part\d+'"
 # Columns with a meaning of their own; a table's column of that name becomes <name>_given.
 RESERVED = frozenset(column.name for column in MANIFEST)
 
@@ -180,10 +183,14 @@ def set_groups(
         return f"The group is {words}: {n_groups:,} groups of {len(found):,} images.{refuse}"
     if wish:
         msg = (
-            f"--group {wish}: it says nothing of most of the {len(usable):,} images. Correct it, "
-            "or pass --group image_id if every image stands for itself."
+            f"--group {wish}: it says nothing of most of the {len(usable):,} images. Correct it "
+            f"(parent is the folder of each file; file names are searched as in {EXAMPLE}), or "
+            "pass --group image_id if every image stands for itself."
         )
         raise ManifestError(msg)
+    if source.labelled:
+        files = [(entry.path, entry.depth, entry.label) for _, entry in usable]
+        notes.extend(folders_below_classes(files, root))
     return ""
 
 
@@ -239,8 +246,9 @@ def _wished(wish: str, listings: Sequence[Listing]) -> list[GroupRule]:
         return [GroupRule(words="the folder above the class folders, as asked", columns=(wish,))]
     if not listings:
         msg = (
-            f"--group {wish}: there is no table here, so no column. Give image_id, parent, or "
-            "name:REGULAR EXPRESSION, or add a table with this column."
+            f"--group {wish}: there is no table here, so no column. Give image_id, parent (the "
+            f"folder of each file), or a regular expression of file names as in {EXAMPLE}, or add "
+            "a table with this column."
         )
         raise ManifestError(msg)
     if not any(column_named(one.table.columns, wish) for one in listings):
@@ -263,7 +271,7 @@ def _finder(rule: GroupRule, columns: Collection[str], root: Path) -> Callable[[
         try:
             pattern = re.compile(rule.pattern)
         except re.error as error:
-            msg = f"{rule.pattern!r} is no regular expression ({error}). Correct --group."
+            msg = f"{rule.pattern!r} is no regular expression ({error}). Write it as in {EXAMPLE}."
             raise ManifestError(msg) from error
 
         def by_name(entry: Input) -> str:
