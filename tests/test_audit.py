@@ -544,3 +544,21 @@ def test_parts_that_look_alike_make_no_copy_of_their_files() -> None:
     whole = {name: name for name in many}
     assert of_whole_files([many], [], whole) == ([many], [])
     assert of_whole_files([many], [], {**whole, **file}) == ([many], [])
+
+
+@pytest.mark.parametrize(("differing", "kept"), [(1, 12), (6, 0)])
+def test_pairs_that_differ_in_class_as_any_two_images_do_are_no_copies(
+    differing: int, kept: int
+) -> None:
+    from core.data.audit import _trusted  # noqa: PLC0415
+
+    pairs = [NearPair(f"a{i}", f"b{i}", 0.9) for i in range(12)]
+    label = {f"a{i}": "p" for i in range(12)}
+    label |= {f"b{i}": "q" if i < differing else "p" for i in range(12)}
+    label |= {f"c{i}": "q" for i in range(12)}
+    near, told = _trusted(pairs, label)
+    assert len(near) == kept
+    assert (told is None) == (kept > 0)
+    if told:
+        assert "alike, and no copies" in told.words
+        assert "50 % of them are of different classes" in told.words.replace("\xa0", " ")
