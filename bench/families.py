@@ -33,7 +33,6 @@ NETWORKS = (
     "resnet18",
     "resnet18d",
     "resnet50",
-    "resnet50d",
     "resnext50_32x4d",
     "wide_resnet50_2",
 )
