@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import LeakageError, ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import pandas as pd
 
@@ -37,6 +37,7 @@ __all__ = [
     "attention_columns",
     "check_manifest",
     "check_splits",
+    "count_groups",
     "decided_classes",
     "logit_columns",
     "logits_in",
@@ -280,3 +281,14 @@ def check_splits(table: pd.DataFrame) -> None:
 def as_text(values: pd.Series[Any]) -> pd.Series[str]:
     """A column of any type as text; missing values become the empty string."""
     return values.astype("object").where(values.notna(), "").astype(str)
+
+
+def count_groups(groups: Iterable[str]) -> int:
+    """How many groups some images are of, each without one being its own; 0 if none is known.
+
+    >>> count_groups(["p1", "p1", "", ""]), count_groups(["", ""])
+    (3, 0)
+    """
+    names = list(groups)
+    known = set(names) - {""}
+    return len(known) + names.count("") if known else 0

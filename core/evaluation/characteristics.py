@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from core.base.tables import MANIFEST, SPLITS
+from core.base.tables import MANIFEST, SPLITS, count_groups
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -59,7 +59,7 @@ def characteristics_of(
     rows = [_row("images", "", {k: {"n": len(t), "of": None} for k, t in parts.items()})]
     group = {k: t["group"].fillna("") if "group" in t else pd.Series() for k, t in parts.items()}
     if any((values != "").any() for values in group.values()):
-        counts = {k: {"n": int(v[v != ""].nunique()), "of": None} for k, v in group.items()}
+        counts = {k: {"n": count_groups(v), "of": None} for k, v in group.items()}
         rows.append(_row(word, "", counts, is_group=True))
     rows += _classes(parts, task)
     for column in manifest.columns:

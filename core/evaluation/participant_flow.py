@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.base.tables import count_groups
 from core.base.words import plural
 from core.evaluation.labelled_rows import is_labelled
 from core.evaluation.units import text_of
@@ -52,8 +53,7 @@ def flow_of(
     unknown = ~bare & ~is_labelled(image, task).to_numpy()
 
     def step(words: str, rows: NDArray[np.bool_], **more: Any) -> dict[str, Any]:
-        groups = image["group"].to_numpy()[rows]
-        known = len(set(groups.tolist()) - {""})
+        known = count_groups(image["group"].to_numpy()[rows].tolist())
         return {"step": words, "n": int(rows.sum()), "groups": known or None, **more}
 
     everything = np.ones(len(image), dtype=bool)
@@ -71,7 +71,7 @@ def flow_of(
     found.append(step("Images evaluated", scored & ~bare & ~unknown, unit="image"))
     for name, table in judged.items():
         if name != "image":
-            known = len(set(table["group"].tolist()) - {""})
+            known = count_groups(table["group"].tolist())
             words = f"{plural(name).capitalize()} evaluated"
             found.append({"step": words, "n": len(table), "groups": known or None, "unit": name})
     return found, excluded

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from core.base.tables import SPLITS
+from core.base.tables import SPLITS, as_text, count_groups
 from core.base.words import SHORTCUTS
 from core.blocks import Block, Fold, Table, Text
 from core.cards.licence_terms import may_release, union_of_terms
@@ -88,8 +88,7 @@ def _whole(context: ReportContext, group: str) -> list[plots_data.FlowBox]:
     is_test = str((context.evaluation.get("about") or {}).get("split")) == "test"
     if not is_test or not {"split", "group"} <= set(table.columns):
         return []
-    known = table["group"].fillna("").astype(str)
-    n_groups = known[known != ""].nunique()
+    n_groups = count_groups(as_text(table["group"]))
     of = f" of {quantity(n_groups, group)}" if n_groups and n_groups != len(table) else ""
     detail = f"{quantity(len(table), 'image')}{of}"
     return [plots_data.FlowBox(title="Images of the data", detail=detail)]
