@@ -115,7 +115,7 @@ def _features(
     with track("features", len(pixels)) as advance, torch.inference_mode():
         for start in range(0, len(pixels), BATCH):
             block = torch.from_numpy(pixels[start : start + BATCH]).to(device).float()
-            maps = backbone.forward_features((block - middle) / spread)  # type: ignore[operator]
+            maps = backbone.forward_features((block - middle) / spread)
             parts.append(maps.mean(dim=(2, 3)).cpu().numpy())
             advance(len(block))
     return np.concatenate(parts), clock() - begun
