@@ -20,6 +20,7 @@ import torch
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from bench.datasets.__main__ import COST, Question, run
+from bench.datasets.page import whole_row, with_interval
 from core.base.outputs import is_complete
 from core.model.backbone import create_backbone
 from core.model.residual_networks import count, family_of
@@ -62,11 +63,8 @@ def row_of(name: str, out: Path, each_ms: float) -> dict[str, Any]:
     """What a run reached on its held-out cases, and what it cost."""
     content = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     cost = json.loads(out.with_name(f"{out.name}.{COST}").read_text(encoding="utf-8"))
-    whole = next(
-        row
-        for row in content["metrics"]
-        if row["name"] == content["about"]["headline"] and not (row["of"] or row["subgroup"])
-    )
+    about = content["about"]
+    whole = whole_row(content["metrics"], about["headline"], about["unit"]) or {}
     params = count(name)[0]
     return {
         "name": name,
@@ -129,8 +127,8 @@ def main() -> None:
         "| training, CPU s | scoring, CPU ms an image |",
         "|---|---|---:|---|---:|---:|",
         *(
-            f"| {row['name']} | {row['family']} | {row['params']:.1f} | {row['value']:.3f} "
-            f"[{row['low']:.3f}, {row['high']:.3f}] | {row['cpu_s']:,.0f} | {row['ms']:.1f} |"
+            f"| {row['name']} | {row['family']} | {row['params']:.1f} | {with_interval(row)} "
+            f"| {row['cpu_s']:,.0f} | {row['ms']:.1f} |"
             for row in rows
         ),
     ]

@@ -219,16 +219,15 @@ def _in_order(classes: tuple[str, ...]) -> tuple[str, ...]:
     >>> _in_order(("grade10", "grade2", "grade1"))
     ('grade1', 'grade2', 'grade10')
     """
-    numbers = [re.findall(r"[0-9]+", name) for name in classes]
-    stems = {re.sub(r"[0-9]+", "#", name) for name in classes}
     if all(class_key(name)[0] == 0 for name in classes):
         return classes
-    if len(stems) == 1 and all(len(found) == 1 for found in numbers):
-        return tuple(sorted(classes, key=lambda name: int(re.findall(r"[0-9]+", name)[0])))
+    parts = {name: re.split(r"([0-9]+)", name) for name in classes}
+    if len({(len(p), p[0], p[-1]) for p in parts.values()}) == 1 and len(parts[classes[0]]) == 3:
+        return tuple(sorted(classes, key=lambda name: int(parts[name][1])))
     ranks = {word: rank for rank, words in enumerate(_GRADES) for word in words}
-    found = [ranks.get(re.sub(r"[\W_]+", " ", name).strip().lower()) for name in classes]
-    if None not in found and len(set(found)) == len(classes):
-        return tuple(sorted(classes, key=lambda name: found[classes.index(name)] or 0))
+    ranked = {ranks.get(re.sub(r"[\W_]+", " ", name).strip().lower()): name for name in classes}
+    if None not in ranked and len(ranked) == len(classes):
+        return tuple(name for _, name in sorted(ranked.items()))
     counted = ",".join(f"{name}={i}" for i, name in enumerate(classes[:4]))
     msg = (
         f"Nothing says in which order the classes {', '.join(classes[:6])} rise. Number them, "

@@ -54,3 +54,21 @@ def test_characteristics_are_counts_shares_and_quartiles_of_each_partition() -> 
 
 def test_a_table_without_splits_has_no_partitions() -> None:
     assert characteristics_of(pd.DataFrame(), TASK, "patient") is None
+
+
+def test_images_without_a_group_are_groups_of_their_own_in_every_partition() -> None:
+    manifest = pd.DataFrame(
+        {
+            "image_id": list("abcdef"),
+            "group": ["p", "p", "", "", "", ""],
+            "split": ["train"] * 3 + ["test"] * 3,
+            "status": "ok",
+            "label": list("xyxyxy"),
+        }
+    )
+    found = characteristics_of(
+        manifest, Task(name="t", kind="binary", classes=("x", "y")), "patient"
+    )
+    assert found is not None
+    row = next(row for row in found["rows"] if row["what"] == "patient")
+    assert {part: cell["n"] for part, cell in row["cells"].items()} == {"train": 2, "test": 3}

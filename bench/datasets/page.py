@@ -91,7 +91,7 @@ def _rows(name: str, out: Path, notes: dict[str, int]) -> list[str]:
     what = " and ".join(kept) + (f", epoch {best} of {tried}" if tried else "")
     lines = []
     for measure in dict.fromkeys([about["headline"], *known]):
-        row = _row(metrics["metrics"], measure, about["unit"])
+        row = whole_row(metrics["metrics"], measure, about["unit"])
         if row is None:
             continue
         mark = ""
@@ -101,7 +101,10 @@ def _rows(name: str, out: Path, notes: dict[str, int]) -> list[str]:
             mark = f"{float(known[measure]['value']):.3f} ({number})"
         cells = [data, task, about["unit"], f"{row['n']:,} of {row['n_groups']:,} groups"]
         cells += [row["title"], mark]
-        cells += [_value(_row(metrics["probe"] or [], measure, about["unit"])), _value(row)]
+        cells += [
+            with_interval(whole_row(metrics["probe"] or [], measure, about["unit"])),
+            with_interval(row),
+        ]
         first = not lines
         part = " (last part of a resumed training)" if cost.get("is_resumed") else ""
         used = [f"{cost['cpu_s']:,.0f}{part}", f"{cost['memory_mb']:,.0f}"]
@@ -110,13 +113,13 @@ def _rows(name: str, out: Path, notes: dict[str, int]) -> list[str]:
     return lines
 
 
-def _row(rows: Sequence[Mapping[str, Any]], name: str, unit: str) -> Mapping[str, Any] | None:
+def whole_row(rows: Sequence[Mapping[str, Any]], name: str, unit: str) -> Mapping[str, Any] | None:
     """The row of a whole number of one unit; of the images where the unit has none."""
     whole = [row for row in rows if row["name"] == name and not (row["of"] or row["subgroup"])]
     return next(iter(sorted(whole, key=lambda row: row["unit"] != unit)), None)
 
 
-def _value(row: Mapping[str, Any] | None) -> str:
+def with_interval(row: Mapping[str, Any] | None) -> str:
     """A number with its interval."""
     if row is None or row["value"] is None:
         return ""

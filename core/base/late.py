@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
     from types import ModuleType
 
 __all__ = ["app_when_named", "modules_when_named"]
@@ -20,14 +21,7 @@ def app_when_named(package: str) -> Callable[[str], Any]:
     Args:
         package: ``__name__`` of the package.
     """
-
-    def getattr_of_package(name: str) -> Any:
-        if name != "APP":
-            msg = f"module {package!r} has no attribute {name!r}"
-            raise AttributeError(msg)
-        return import_module(f"{package}.app").APP
-
-    return getattr_of_package
+    return _when_named(package, {"APP": lambda: import_module(f"{package}.app").APP})
 
 
 def modules_when_named(package: str, names: Collection[str]) -> Callable[[str], ModuleType]:
@@ -37,11 +31,18 @@ def modules_when_named(package: str, names: Collection[str]) -> Callable[[str], 
         package: ``__name__`` of the package.
         names: of its modules.
     """
+    return _when_named(
+        package, {name: partial(import_module, f"{package}.{name}") for name in names}
+    )
 
-    def getattr_of_package(name: str) -> ModuleType:
-        if name not in names:
+
+def _when_named(package: str, known: Mapping[str, Callable[[], Any]]) -> Callable[[str], Any]:
+    """A ``__getattr__`` that gives what it knows and refuses other names as Python does."""
+
+    def getattr_of_package(name: str) -> Any:
+        if name not in known:
             msg = f"module {package!r} has no attribute {name!r}"
             raise AttributeError(msg)
-        return import_module(f"{package}.{name}")
+        return known[name]()
 
     return getattr_of_package

@@ -27,7 +27,7 @@ from core.data.duplicates import (
 from core.data.facts import TINY_PX, Facts, measure_all
 from core.data.groups import EXAMPLE
 from core.data.moved_copies import moved_copies
-from core.data.shortcuts import WORTH_A_WARNING, Shortcut, shortcuts
+from core.data.shortcuts import Shortcut, shortcuts
 from core.data.split import FEW_IMAGES, LEAST_GROUPS, merge_groups
 from core.data.symmetry import Symmetry, measure_symmetry
 from core.errors import LeakageError, ManifestError
@@ -60,6 +60,7 @@ _DARK = 0.26
 # From so many pairs on it is asked whether pairs that look alike are copies: those of real sets
 # differ in class at most 0.17 times as often as any two images, letters and masks 0.36 to 1.4.
 _ENOUGH_PAIRS, _UNLIKE_COPIES = 10, 0.25
+_NO_PICTURE_TWICE = "No picture twice"
 
 _FACT_COLUMNS = (
     *("image_id", "height", "width", "channels", "dtype", "bytes", "format"),
@@ -116,11 +117,8 @@ def audit(
     facts = {entry.image_id: entry for entry in measured}
     bad = [entry for entry in measured if entry.reason]
     rows = ok[~ok["image_id"].isin([entry.image_id for entry in bad])]
-    near, is_complete = _near_pairs(ok, measured, workers, embed)
-    file = dict(zip(ok["image_id"], ok["path"].astype(str), strict=True))
-    exact, near = of_whole_files(exact_copies(measured), near, file)
     label = dict(zip(rows["image_id"], rows["label"].fillna(""), strict=True))
-    near, alike = _trusted(near, label)
+    exact, near, near_check = _found_copies(ok, measured, label, workers, embed)
     conflicts, has_labels = _conflicts(exact, near, label), any(label.values())
     try:
         asked = shortcuts(rows, facts, task) if has_labels else _unasked(len(rows))
@@ -133,7 +131,7 @@ def audit(
         _classes(rows, task, word) if has_labels else _no_labels("classes"),
         _labels(conflicts, task) if has_labels else _no_labels("labels"),
         _exact(exact),
-        alike or _near(near, is_complete=is_complete, n_tiny=sum(map(is_tiny, measured))),
+        near_check,
         _copies_across(rows, exact, near),
         _groups_across(rows, manifest, word),
         _forms([entry for entry in measured if not entry.reason]),
@@ -167,6 +165,22 @@ def audit(
             for column in _FACT_COLUMNS
         },
     }
+
+
+def _found_copies(
+    ok: pd.DataFrame,
+    measured: Sequence[Facts],
+    label: Mapping[str, str],
+    workers: int,
+    embed: Embed | None,
+) -> tuple[list[list[str]], list[NearPair], _Check]:
+    """Sets of equal images, pairs of one picture, and what is said of these pairs."""
+    near, is_complete = _near_pairs(ok, measured, workers, embed)
+    file = dict(zip(ok["image_id"], ok["path"].astype(str), strict=True))
+    exact, near = of_whole_files(exact_copies(measured), near, file)
+    near, unlike = _trusted(near, label)
+    n_tiny = sum(map(is_tiny, measured))
+    return exact, near, unlike or _near(near, is_complete=is_complete, n_tiny=n_tiny)
 
 
 def _near_pairs(
@@ -347,11 +361,11 @@ def _trusted(
         "counted nor kept together. If there are copies among them, name what is the same by "
         "--group."
     )
-    return [], _Check("near", "No picture twice", UNKNOWN, words)
+    return [], _Check("near", _NO_PICTURE_TWICE, UNKNOWN, words)
 
 
 def _near(near: Sequence[NearPair], *, is_complete: bool, n_tiny: int) -> _Check:
-    title = "No picture twice"
+    title = _NO_PICTURE_TWICE
     limit = "" if is_complete else " Only the closest candidates were compared; there may be more."
     if n_tiny:
         limit += (
@@ -501,10 +515,8 @@ def _shortcut(entry: Shortcut) -> _Check:
     )
     if entry.is_warning:
         return _Check(name, title, WARNING, f"{words} {_ADVICE[entry.name]}")
-    above = entry.chance + WORTH_A_WARNING * (1 - entry.chance)
-    return _Check(
-        name, title, PASSED, f"{words} Warned of where all of it lies above {percent(above)}."
-    )
+    words += f" Warned of where all of it lies above {percent(entry.limit)}."
+    return _Check(name, title, PASSED, words)
 
 
 def _conflicts(

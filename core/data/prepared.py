@@ -112,8 +112,7 @@ class Form:
 def _is_coloured(pixels: NDArray[Any]) -> bool:
     """Whether channels differ by more than the rounding of a JPEG."""
     spread = pixels.max(axis=2).astype(np.float64) - pixels.min(axis=2)
-    full = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1.0
-    return bool(spread.max() > 3 / 255 * full)
+    return bool(spread.max() > 3 / 255 * full_scale(pixels.dtype.name))
 
 
 @dataclass(frozen=True)

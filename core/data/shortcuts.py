@@ -57,9 +57,14 @@ class Shortcut:
     reason: str = ""
 
     @property
+    def limit(self) -> float:
+        """Balanced accuracy above which the whole interval must lie to be warned of."""
+        return self.chance + WORTH_A_WARNING * (1 - self.chance)
+
+    @property
     def is_warning(self) -> bool:
         """Whether even the lower end of the interval is well above chance."""
-        return self.low is not None and self.low > self.chance + WORTH_A_WARNING * (1 - self.chance)
+        return self.low is not None and self.low > self.limit
 
 
 def shortcuts(

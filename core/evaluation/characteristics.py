@@ -59,7 +59,7 @@ def characteristics_of(
     rows = [_row("images", "", {k: {"n": len(t), "of": None} for k, t in parts.items()})]
     group = {k: t["group"].fillna("") if "group" in t else pd.Series() for k, t in parts.items()}
     if any((values != "").any() for values in group.values()):
-        counts = {k: {"n": count_groups(v), "of": None} for k, v in group.items()}
+        counts = {k: {"n": count_groups(v) or len(v), "of": None} for k, v in group.items()}
         rows.append(_row(word, "", counts, is_group=True))
     rows += _classes(parts, task)
     for column in manifest.columns:

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
-from scipy.special import expit, log_softmax, stdtrit
+from scipy.special import expit, log_softmax
 
 from core.errors import MetricError
-from core.statistics.intervals import Interval, check_level, number_groups, plural
+from core.statistics.intervals import Interval, check_level, number_groups, plural, student_quantile
 from core.statistics.reliability import log_loss, logits_of, truth_and_scores
 from core.statistics.scores import scores_from_logits
 
@@ -122,7 +122,7 @@ def calibration_line(
 
     def around(value: float, spread: tuple[float, float]) -> Interval:
         se, df = spread
-        reach = float(stdtrit(df, 0.5 + level / 2) if np.isfinite(df) else check_level(level)) * se
+        reach = (student_quantile(df, level) if np.isfinite(df) else check_level(level)) * se
         known = df if np.isfinite(df) else None
         return Interval(
             low=value - reach, high=value + reach, level=level, method=method, se=se, df=known

@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
-from scipy.special import expit, logit, stdtrit
+from scipy.special import expit, logit
 
 from core.errors import MetricError
 from core.statistics.discrimination import both_classes
-from core.statistics.intervals import Interval, check_level, number_groups, plural
+from core.statistics.intervals import Interval, check_level, number_groups, plural, student_quantile
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -131,7 +131,7 @@ def _area_interval(
     area: float, variance: float, level: float, scale: str, method: str, df: float | None = None
 ) -> Interval:
     """A normal interval of an area on either scale; Student's with degrees of freedom."""
-    z = check_level(level) if df is None else float(stdtrit(df, 0.5 + level / 2))
+    z = check_level(level) if df is None else student_quantile(df, level)
     se = float(np.sqrt(variance))
     if scale == "logit" and 0 < area < 1:
         half = z * se / (area * (1 - area))

@@ -23,10 +23,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import ndtr, stdtr, stdtrit
+from scipy.special import ndtr, stdtr
 
 from core.errors import MetricError
-from core.statistics.intervals import Interval, check_level, exact_on_groups, number_groups, plural
+from core.statistics.intervals import (
+    Interval,
+    check_level,
+    exact_on_groups,
+    number_groups,
+    plural,
+    student_quantile,
+)
 from core.statistics.resampling import MIN_GROUPS, few_groups
 from core.statistics.scales import AT_END, SCALES
 
@@ -135,7 +142,7 @@ def jackknife_interval(
     spread = se / slope
     if one.is_skewed and (left_out > AT_END).all():
         spread, df = spread_of(np.array([one.forward(v) for v in left_out]), plan)
-    reach = float(stdtrit(df, 0.5 + level / 2)) * spread
+    reach = student_quantile(df, level) * spread
     middle = one.forward(value)
     if one.is_skewed and reach > np.log(MOST_RISE):
         return withheld(f"a few {plural(word)} alone carry it, so its upper end is not known")
@@ -158,7 +165,7 @@ def student_difference(
     if se <= AT_END:
         reason = "interval withheld: the difference is the same whichever group is left out"
         return Interval(low=None, high=None, level=level, reason=reason), None
-    reach = float(stdtrit(df, 0.5 + level / 2)) * se
+    reach = student_quantile(df, level) * se
     found = Interval(
         low=value - reach, high=value + reach, level=level, method=method, se=se, df=df
     )

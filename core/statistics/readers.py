@@ -16,12 +16,12 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtr
 
 from core.errors import MetricError
 from core.statistics.agreement import confusion_matrices, from_confusion
 from core.statistics.discrimination import Ranking
-from core.statistics.intervals import Interval
+from core.statistics.intervals import Interval, student_quantile
 from core.statistics.jackknife import jackknife_interval
 from core.statistics.resampling import MIN_GROUPS, Resampling, few_groups, jackknife
 
@@ -196,7 +196,7 @@ def obuchowski_rockette(
     # Without any spread between readers the cases alone decide: no limit to the freedom.
     df = (n - 1) * (both / spread) ** 2 if spread > 0 else 1e9
     se, middle = float(np.sqrt(both / n)), float(differences.mean())
-    reach = float(stdtrit(df, 0.5 + level / 2)) * se
+    reach = student_quantile(df, level) * se
     method = f"Obuchowski and Rockette, {n} readers and the cases random, {df:.1f} df (Hillis)"
     found = Interval(
         low=middle - reach, high=middle + reach, level=level, method=method, se=se, df=df

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import ndtr, ndtri
 
 from core.errors import MetricError
 from core.statistics.intervals import (
@@ -28,6 +28,7 @@ from core.statistics.intervals import (
     exact_on_groups,
     number_groups,
     plural,
+    student_quantile,
 )
 from core.statistics.scales import AT_END, SCALES
 
@@ -379,7 +380,7 @@ def _student(
         low, high = percentile_interval(known, level=level)
         return min(low, value), max(high, value), "percentile"
     se = float(known.std(ddof=1)) * float(np.sqrt(n / (n - 1)))
-    reach = float(stdtrit(n - 1, 0.5 + level / 2)) * se / slope
+    reach = student_quantile(n - 1, level) * se / slope
     middle = one.forward(value)
     on = f" on the scale of {one.name}" if one.name else ""
     return one.back(middle - reach), one.back(middle + reach), f"Student's{on}"

@@ -41,6 +41,7 @@ from core.verbs.ensemble_choice import (
     member_table,
     require_several,
 )
+from core.verbs.run_differences import unlike
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -216,7 +217,7 @@ def _check_alike(runs: Sequence[Run]) -> None:
             one, other = (_asked(each.content.get(key)) for each in (run, first))
             if one != other:
                 msg = (
-                    f"{run.path} and {first.path} differ in {words}: {_unlike(one, other)}. "
+                    f"{run.path} and {first.path} differ in {words}: {unlike(one, other)}. "
                     "Only runs that answer the same question can be averaged."
                 )
                 raise ConfigError(msg)
@@ -226,16 +227,6 @@ def _check_alike(runs: Sequence[Run]) -> None:
                 f"({first.link}), so their outputs cannot be averaged. Train both with one --head."
             )
             raise ConfigError(msg)
-
-
-def _unlike(one: Any, other: Any) -> str:
-    """The first thing in which two values differ, in words."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        for key in sorted(one.keys() | other.keys()):
-            if one.get(key) != other.get(key):
-                return f"{key.replace('_', ' ')} is {_unlike(one.get(key), other.get(key))}"
-    shown = (", ".join(map(str, v)) if isinstance(v, list) else str(v) for v in (one, other))
-    return " against ".join(text or "none" for text in shown)
 
 
 def _asked(value: Any) -> Any:

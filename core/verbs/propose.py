@@ -82,10 +82,7 @@ def propose(
             "resight check APP DATA."
         )
         raise AppError(msg)
-    task = chosen_task(general, None, label)
-    options = resolve_options(general, "check", columns or {})
-    source = Source(paths=(data,), labelled=True, task=task, options=options)
-    labels = _labels(general.index(source))
+    labels = _labels(_index(general, data, label, columns))
     for app in known:
         named = _named(labels, data.name, app.domain.words)
         if named:
@@ -93,9 +90,13 @@ def propose(
     return Proposal(general.name, "no installed app knows these data by layout, header or name")
 
 
-def _index(app: App, data: Path) -> Manifest:
+def _index(
+    app: App, data: Path, label: str | None = None, columns: Mapping[str, Any] | None = None
+) -> Manifest:
     """The data as labelled images of an app."""
-    return app.index(Source(paths=(data,), labelled=True, task=app.task()))
+    task = chosen_task(app, None, label)
+    options = resolve_options(app, "check", columns or {})
+    return app.index(Source(paths=(data,), labelled=True, task=task, options=options))
 
 
 def _cards(app: App, data: Path) -> tuple[str, ...]:

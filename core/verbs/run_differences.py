@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from core.runs.run import Run
 
-__all__ = ["changed", "check_alike", "facts_of"]
+__all__ = ["changed", "check_alike", "facts_of", "unlike"]
 
 # Facts of a run that may differ beside the settings of its plan.
 FACTS = (
@@ -41,10 +41,22 @@ def check_alike(runs: tuple[Run, Run]) -> None:
     ):
         if one != other:
             msg = (
-                f"{first.path} and {second.path} differ in {words} ({one!r} and {other!r}), so "
+                f"{first.path} and {second.path} differ in {words} ({unlike(one, other)}), so "
                 "their numbers mean different things. Compare runs of one task."
             )
             raise ConfigError(msg)
+
+
+def unlike(one: Any, other: Any) -> str:
+    """The first thing in which two values differ, in words."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted(one.keys() | other.keys()):
+            if one.get(key) != other.get(key):
+                return f"{key.replace('_', ' ')} is {unlike(one.get(key), other.get(key))}"
+    shown = (
+        ", ".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for v in (one, other)
+    )
+    return " against ".join(text or "none" for text in shown)
 
 
 def facts_of(run: Run) -> dict[str, Any]:
