@@ -8,6 +8,8 @@ import time
 from itertools import count
 from pathlib import Path
 
+import pandas as pd
+import pyarrow
 import pytest
 
 from core.base import outputs
@@ -17,6 +19,7 @@ from core.base.outputs import (
     check_space,
     claim,
     csv_safe,
+    csv_text,
     is_complete,
     recorded_files,
     replace_sealed,
@@ -239,3 +242,10 @@ def test_a_file_that_cannot_be_read_ends_in_a_sentence(tmp_path: Path) -> None:
     # As a failing disk would; a run's weights are read before its output is opened.
     with pytest.raises(OutputError, match=r"cannot be read .* Look at its permissions"):
         sha256_file(tmp_path)
+
+
+@pytest.mark.parametrize("dtype", ["object", "string", "category", "string[pyarrow]", "arrow"])
+def test_text_of_any_kind_is_made_safe_in_a_table(dtype: str) -> None:
+    kind = pd.ArrowDtype(pyarrow.string()) if dtype == "arrow" else dtype
+    table = pd.DataFrame({"a": pd.Series(["=1+1", "b"], dtype=kind), "n": [1.0, -2.5]})
+    assert csv_text(table) == "a,n\n'=1+1,1\nb,-2.5\n"

@@ -302,7 +302,8 @@ def csv_text(table: pd.DataFrame) -> str:
     safe = table.copy()
     safe.columns = [csv_safe(str(name)) for name in safe.columns]
     for column in safe.columns:
-        if safe[column].dtype.kind == "O":
+        # Whatever is no number, truth value or time may be text: Arrow's strings are, too.
+        if safe[column].dtype.kind not in "biufcmM":
             safe[column] = safe[column].map(csv_safe, na_action="ignore")
     # Nine digits tell apart what the network can; more would be noise of its arithmetic.
     return safe.to_csv(index=False, float_format="%.9g", lineterminator="\n")
