@@ -149,6 +149,16 @@ def test_home_that_cannot_be_made_is_named(table: pd.DataFrame, tmp_path: Path) 
         Counting().prepare(table, tmp_path / "home")
 
 
+def test_index_that_a_failing_disk_does_not_give_back_is_named(
+    table: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prepared, "write_json", lambda path, _: path.write_text("{"))
+    with pytest.raises(OutputError, match="7 of 7 prepared images cannot be read back"):
+        Counting().prepare(table, tmp_path / "home")
+    monkeypatch.undo()
+    assert len(Counting().prepare(table, tmp_path / "home").table) == 7
+
+
 def test_preparation_that_changed_is_refused() -> None:
     app = find_app("crop_disease")
     made = Preparation.of(app, SIZE, FORM)

@@ -433,6 +433,13 @@ def _open(
     import pandas as pd  # noqa: PLC0415  (keeps the module light for workers)
 
     known = _read_index(folder)
+    lost = sum(key not in known for key in keys)
+    if lost:
+        msg = (
+            f"{folder}: {lost:,} of {len(keys):,} prepared images cannot be read back. Repeat the "
+            "command; where that does not help the disk fails, so set RESIGHT_HOME to another."
+        )
+        raise OutputError(msg)
     maps: list[NDArray[Any]] = []
     numbers: dict[str, int] = {}
     where = np.full((len(keys), 2), -1)
