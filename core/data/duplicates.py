@@ -59,6 +59,8 @@ _SHIFT_PX = 5
 _MOST_CANDIDATES = 300_000
 
 _BLOCK = 2048
+# Pairs of which the details are compared at a time.
+_PAIRS = 256
 # Files that share a part up to which it may say that they are copies.
 _MOST_FILES = 50
 
@@ -98,11 +100,11 @@ def near_copies(facts: Sequence[Facts]) -> tuple[list[NearPair], bool]:
         np.array([entry.phash for entry in kept], dtype=np.uint64),
         np.array([entry.dhash for entry in kept], dtype=np.uint64),
     )
-    spectra = _Spectra([entry.detail for entry in kept if entry.detail is not None])
+    details = [entry.detail for entry in kept if entry.detail is not None]
     pairs = small
-    for start in range(0, len(first), _BLOCK):
-        chosen = slice(start, start + _BLOCK)
-        score = spectra.agreement(first[chosen], second[chosen])
+    for start in range(0, len(first), _PAIRS):
+        chosen = slice(start, start + _PAIRS)
+        score = _agreement(details, first[chosen], second[chosen])
         for i in np.flatnonzero(score >= NEAR):
             a, b = sorted((kept[first[start + i]].image_id, kept[second[start + i]].image_id))
             pairs.append(NearPair(a, b, round(float(score[i]), 3)))
@@ -252,30 +254,18 @@ def _batches(count: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
         start, done = stop, int(ends[stop - 1])
 
 
-class _Spectra:
-    """Fourier transforms of detail maps, made when first asked for."""
-
-    def __init__(self, details: Sequence[NDArray[np.int8]]) -> None:
-        self._details = details
-        window = np.hanning(DETAIL_PX).astype(np.float32)
-        # The window lets a shift move the picture without its edges counting.
-        self._window = np.outer(window, window)
-        self._made: dict[int, NDArray[np.complex64]] = {}
-
-    def agreement(self, first: NDArray[np.int_], second: NDArray[np.int_]) -> NDArray[np.float64]:
-        """Correlation of the details of each pair (N,), at the best shift."""
-        shape = (DETAIL_PX, DETAIL_PX)
-        one = np.stack([self._spectrum(int(i)) for i in first])
-        two = np.stack([self._spectrum(int(i)) for i in second])
-        surface = np.fft.irfft2(one * two.conj(), s=shape)
-        near = np.r_[0 : _SHIFT_PX + 1, -_SHIFT_PX:0]
-        return np.asarray(surface[:, near][:, :, near].max(axis=(1, 2)))
-
-    def _spectrum(self, i: int) -> NDArray[np.complex64]:
-        if i not in self._made:
-            detail = self._details[i].astype(np.float32)
-            detail = (detail - detail.mean()) * self._window
-            norm = float(np.linalg.norm(detail))
-            scaled = detail / norm if norm > 0 else detail
-            self._made[i] = np.fft.rfft2(scaled).astype(np.complex64)
-        return self._made[i]
+def _agreement(
+    details: Sequence[NDArray[np.int8]], first: NDArray[np.int_], second: NDArray[np.int_]
+) -> NDArray[np.float64]:
+    """Correlation of the details of each pair (N,), at the best shift of a few pixels."""
+    asked, at = np.unique(np.concatenate([first, second]), return_inverse=True)
+    maps = np.stack([details[i] for i in asked]).astype(np.float32)
+    # The window lets a shift move the picture without its edges counting.
+    window = np.hanning(DETAIL_PX).astype(np.float32)
+    maps = (maps - maps.mean(axis=(1, 2), keepdims=True)) * np.outer(window, window)
+    norm = np.linalg.norm(maps, axis=(1, 2), keepdims=True)
+    spectra = np.fft.rfft2(maps / np.where(norm > 0, norm, 1)).astype(np.complex64)
+    one, two = spectra[at[: len(first)]], spectra[at[len(first) :]]
+    surface = np.fft.irfft2(one * two.conj(), s=(DETAIL_PX, DETAIL_PX))
+    near = np.r_[0 : _SHIFT_PX + 1, -_SHIFT_PX:0]
+    return np.asarray(surface[:, near][:, :, near].max(axis=(1, 2)))

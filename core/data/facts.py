@@ -48,7 +48,7 @@ TINY_PX = 40
 _RING = ([0, 0, 0, 0, 2, 2, 5, 5, 7, 7, 7, 7], [0, 2, 5, 7, 0, 7, 0, 7, 0, 2, 5, 7])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Facts:
     """One image. Brightness, contrast, highest value and colour: shares of the dtype's range.
 
