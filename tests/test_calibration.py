@@ -21,11 +21,9 @@ from core.statistics.calibration import (
 from core.statistics.operating_points import proportion
 from core.statistics.reliability import (
     bin_numbers,
-    brier,
-    brier_skill,
+    brier_rows,
     expected_calibration_error,
     log_loss,
-    maximum_calibration_error,
     reliability,
 )
 from core.statistics.scores import scores_from_logits
@@ -39,32 +37,23 @@ WEIGHT = RNG.integers(0, 4, 500).astype(float)
 
 @pytest.mark.parametrize("weight", [None, WEIGHT])
 def test_scoring_rules_agree_with_sklearn(weight: np.ndarray | None) -> None:
-    assert brier(Y, P, weight=weight) == pytest.approx(
-        sk.brier_score_loss(Y, P, sample_weight=weight)
-    )
+    brier = np.average(brier_rows(Y, P), weights=weight)
+    assert brier == pytest.approx(sk.brier_score_loss(Y, P, sample_weight=weight))
     assert log_loss(Y, P, weight=weight) == pytest.approx(sk.log_loss(Y, P, sample_weight=weight))
     labels, scores = RNG.integers(0, 3, 500), RNG.dirichlet(np.ones(3), 500)
     assert log_loss(labels, scores, weight=weight) == pytest.approx(
         sk.log_loss(labels, scores, sample_weight=weight)
     )
     spread = ((scores - np.eye(3)[labels]) ** 2).sum(axis=1)
-    assert brier(labels, scores, weight=weight) == pytest.approx(np.average(spread, weights=weight))
+    assert brier_rows(labels, scores) == pytest.approx(spread)
 
 
 def test_a_sure_error_costs_much_but_not_infinitely() -> None:
     assert log_loss([1], [0.0]) == pytest.approx(36.04, abs=0.01)
 
 
-def test_skill_is_measured_from_always_saying_the_class_shares() -> None:
-    y = np.array([0, 0, 0, 1])
-    assert brier_skill(y, np.full(4, 0.25)) == pytest.approx(0.0)
-    assert brier_skill(y, y.astype(float)) == 1.0
-    with pytest.raises(MetricError, match="one class"):
-        brier_skill([1, 1], [0.5, 0.5])
-
-
 def test_scores_that_are_no_probabilities_are_refused() -> None:
-    for function in (brier, log_loss, expected_calibration_error):
+    for function in (brier_rows, log_loss, expected_calibration_error):
         with pytest.raises(MetricError, match=r"1 score\(s\) are outside"):
             function([0, 1], [0.5, 1.1])
         with pytest.raises(MetricError, match="outside"):
@@ -84,7 +73,6 @@ def test_error_is_the_weighted_distance_over_bins() -> None:
     # Bin 0: mean .1, share 1/2, n 2; bin 9: mean .95, share 1, n 1 -> (2 * .4 + .05) / 3.
     y, p = [0, 1, 1], [0.05, 0.15, 0.95]
     assert expected_calibration_error(y, p, bins=5) == pytest.approx((0.8 + 0.05) / 3)
-    assert maximum_calibration_error(y, p, bins=5) == pytest.approx(0.4)
 
 
 def test_a_weight_of_two_is_a_row_twice() -> None:

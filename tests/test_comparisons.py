@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pytest
 from statsmodels.stats.contingency_tables import mcnemar as sm_mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from core.app import Cases
 from core.errors import MetricError
-from core.statistics import metrics
 from core.statistics.comparisons import (
     adjust,
-    bootstrap_p,
     cases_for_auroc,
     cases_to_halve,
     mcnemar,
     mcnemar_of,
-    paired_difference,
     power_of_auroc,
 )
 from core.statistics.jackknife import paired_proportions
-from core.statistics.resampling import resample_groups
 
 
 @pytest.mark.parametrize(("b", "c"), [(150, 86), (3, 9), (0, 5), (4, 4)])
@@ -74,60 +67,6 @@ def test_missing_p_values_do_not_count_in_the_family() -> None:
     assert adjust([]).tolist() == []
     with pytest.raises(MetricError, match=r"\[0, 1\]"):
         adjust([1.5])
-
-
-def two_models(same: bool) -> tuple[Cases, Cases, np.ndarray]:
-    rng = np.random.default_rng(0)
-    groups = np.repeat(np.arange(60), 3)
-    y = (np.arange(60) % 2)[groups]
-    first = np.clip(0.5 + 0.25 * (2 * y - 1) + 0.2 * rng.normal(size=180), 0.01, 0.99)
-    second = first if same else rng.random(180)
-    cases = []
-    for score in (first, second):
-        scores = np.column_stack([1 - score, score])
-        cases.append(Cases(y, scores, (score > 0.5).astype(int), np.ones(180)))
-    return cases[0], cases[1], groups
-
-
-def test_a_model_compared_with_itself_differs_by_0_with_p_1() -> None:
-    a, b, groups = two_models(same=True)
-    plan = resample_groups(groups, resamples=100)
-    found = paired_difference(
-        partial(metrics.over_weights, metrics.accuracy, a),
-        partial(metrics.over_weights, metrics.accuracy, b),
-        plan,
-    )
-    assert (found.value, found.p) == (0.0, 1.0)
-    assert "same in every resample" in found.interval.reason
-
-
-def test_a_clear_difference_is_found() -> None:
-    a, b, groups = two_models(same=False)
-    plan = resample_groups(groups, outcome=a.y, resamples=400, word="patient")
-    found = paired_difference(
-        partial(metrics.over_weights, metrics.auroc_of_positive, a),
-        partial(metrics.over_weights, metrics.auroc_of_positive, b),
-        plan,
-    )
-    assert found.interval.ends[0] > 0.2
-    assert found.p == pytest.approx(2 / 401)
-    assert "60 patients" in found.interval.method
-
-
-def test_an_undefined_metric_is_not_compared() -> None:
-    a, b, groups = two_models(same=False)
-    one_class = Cases(np.zeros(180, dtype=int), a.scores, a.decided, a.weight)
-    with pytest.raises(MetricError, match="first model"):
-        paired_difference(
-            partial(metrics.over_weights, metrics.auroc_of_positive, one_class),
-            partial(metrics.over_weights, metrics.auroc_of_positive, b),
-            resample_groups(groups, resamples=10),
-        )
-
-
-def test_p_of_resamples_is_never_0_and_never_above_1() -> None:
-    assert bootstrap_p(np.ones(99)) == 0.02
-    assert bootstrap_p(np.zeros(99)) == 1.0
 
 
 # Both right, the second alone, the first alone, neither; ends of Newcombe 1998, Table III.

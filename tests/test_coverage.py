@@ -29,7 +29,7 @@ from core.evaluation.paired_decisions import PairedCases
 from core.evaluation.unit_intervals import HIGH_SHARE_COVERS, MACRO_F1_COVERS, interval_of
 from core.evaluation.unit_metrics import rows_of
 from core.statistics.delong import delong, delong_clustered, newcombe_auroc
-from core.statistics.discrimination import auroc
+from core.statistics.discrimination import Ranking
 from core.statistics.intervals import cluster_proportion, wilson
 from core.statistics.resampling import Draws
 
@@ -253,6 +253,11 @@ def independent(
         low, high = interval(y, score)
         held += low <= 0.9 <= high
     return held / studies
+
+
+def auroc(y: NDArray[np.int_], score: NDArray[np.float64]) -> float:
+    """The area of cases that count once each."""
+    return float(Ranking(y, score).auroc(np.ones((1, len(y))))[0])
 
 
 def of_delong(y: NDArray[np.int_], score: NDArray[np.float64]) -> tuple[float, float]:

@@ -6,27 +6,11 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
+from core.app import Cases
 from core.errors import MetricError
-from core.statistics.delong import (
-    delong,
-    delong_clustered,
-    delong_paired,
-    delong_unpaired,
-    newcombe_auroc,
-)
-from core.statistics.discrimination import (
-    Ranking,
-    auroc,
-    average_precision,
-    average_precision_by_class,
-    macro_auroc,
-    micro_auroc,
-    one_vs_rest_auroc,
-    partial_auroc,
-    pr_points,
-    probabilistic_f1,
-    roc_points,
-)
+from core.statistics import metrics
+from core.statistics.delong import delong, delong_clustered, delong_paired, newcombe_auroc
+from core.statistics.discrimination import Ranking, pr_points, roc_points
 
 RNG = np.random.default_rng(0)
 Y = (RNG.random(200) < 0.3).astype(int)
@@ -35,73 +19,54 @@ TIED = np.round(RNG.normal(size=200) + Y, 1)
 WEIGHT = RNG.integers(0, 4, 200).astype(float)
 
 
-@pytest.mark.parametrize("weight", [None, WEIGHT])
-def test_areas_agree_with_sklearn_with_ties_and_weights(weight: np.ndarray | None) -> None:
-    assert auroc(Y, TIED, weight=weight) == pytest.approx(
-        sk.roc_auc_score(Y, TIED, sample_weight=weight)
-    )
-    assert average_precision(Y, TIED, weight=weight) == pytest.approx(
-        sk.average_precision_score(Y, TIED, sample_weight=weight)
-    )
+def test_areas_agree_with_sklearn_with_ties_and_weights() -> None:
+    weights = np.stack([np.ones(200), WEIGHT])
+    area, precision = Ranking(Y, TIED).both(weights)
+    assert area == pytest.approx([sk.roc_auc_score(Y, TIED, sample_weight=w) for w in weights])
+    expected = [sk.average_precision_score(Y, TIED, sample_weight=w) for w in weights]
+    assert precision == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("limit", [0.02, 0.1, 0.15, 0.5, 0.999])
 def test_partial_area_agrees_with_sklearn(limit: float) -> None:
-    expected = sk.roc_auc_score(Y, TIED, max_fpr=limit)
-    assert partial_auroc(Y, TIED, specificity=(1 - limit, 1)) == pytest.approx(expected)
     weights = np.stack([np.ones(200), WEIGHT])
-    many = Ranking(Y, TIED).partial_area(weights, 0.0, limit)
-    weighted = sk.roc_auc_score(Y, TIED, max_fpr=limit, sample_weight=WEIGHT)
-    assert many == pytest.approx([expected, weighted])
+    found = Ranking(Y, TIED).partial_area(weights, 0.0, limit)
+    expected = [sk.roc_auc_score(Y, TIED, max_fpr=limit, sample_weight=w) for w in weights]
+    assert found == pytest.approx(expected)
 
 
-def test_partial_area_over_sensitivity_is_that_of_the_mirrored_question() -> None:
-    # Swapping the classes and the sign of the score swaps sensitivity and specificity.
-    found = partial_auroc(Y, TIED, sensitivity=(0.8, 0.95))
-    assert found == pytest.approx(partial_auroc(1 - Y, -TIED, specificity=(0.8, 0.95)))
-
-
-def test_partial_areas_add_up_to_the_whole() -> None:
-    parts = [
-        partial_auroc(Y, TIED, specificity=s, standardised=False) for s in ((0, 0.3), (0.3, 1))
-    ]
-    assert sum(parts) == pytest.approx(auroc(Y, TIED))
-
-
-def test_a_range_that_is_none_is_refused() -> None:
-    with pytest.raises(MetricError, match="width"):
-        partial_auroc(Y, TIED, specificity=(0.9, 0.9))
-    with pytest.raises(ValueError, match="either"):
-        partial_auroc(Y, TIED)
+def test_the_partial_area_over_all_is_the_area() -> None:
+    ranking, ones = Ranking(Y, TIED), np.ones((1, 200))
+    assert ranking.partial_area(ones, 0.0, 1.0) == pytest.approx(ranking.auroc(ones))
 
 
 @pytest.mark.parametrize(("y", "absent"), [([1, 1], "negative"), ([0, 0], "positive")])
 def test_one_class_is_not_estimable_and_says_which(y: list[int], absent: str) -> None:
-    for function in (auroc, roc_points, delong):
+    for function in (roc_points, delong):
         with pytest.raises(MetricError, match=f"none of 2 cases is {absent}"):
             function(y, [0.1, 0.2])
 
 
 def test_no_case_at_all_is_not_estimable() -> None:
-    for function in (auroc, average_precision, pr_points):
+    for function in (roc_points, pr_points):
         with pytest.raises(MetricError, match="not estimable"):
             function([], [])
 
 
 def test_average_precision_without_a_positive_is_not_zero() -> None:
     with pytest.raises(MetricError, match="none of 2 cases is positive"):
-        average_precision([0, 0], [0.1, 0.2])
+        pr_points([0, 0], [0.1, 0.2])
 
 
 def test_a_class_whose_weights_are_all_zero_is_absent() -> None:
     with pytest.raises(MetricError, match="positive"):
-        auroc([0, 1], [0.1, 0.2], weight=[1.0, 0.0])
+        roc_points([0, 1], [0.1, 0.2], weight=[1.0, 0.0])
 
 
 def test_scores_need_not_be_probabilities_but_must_be_numbers() -> None:
-    assert auroc(Y, 1000 * TIED - 5) == auroc(Y, TIED)
+    assert delong(Y, 1000 * TIED - 5).ends == delong(Y, TIED).ends
     with pytest.raises(MetricError, match=r"1 score\(s\) are not finite"):
-        auroc([0, 1], [0.1, np.nan])
+        roc_points([0, 1], [0.1, np.nan])
 
 
 def test_curves_agree_with_sklearn() -> None:
@@ -122,14 +87,6 @@ def test_a_threshold_of_the_curve_reproduces_its_point() -> None:
         called = t <= TIED
         assert called[Y == 1].mean() == pytest.approx(y)
         assert called[Y == 0].mean() == pytest.approx(x)
-
-
-def test_many_resamples_at_once_equal_one_at_a_time() -> None:
-    weights = RNG.integers(0, 3, (20, 200)).astype(float)
-    found = Ranking(Y, TIED).both(weights)
-    for i, w in enumerate(weights):
-        assert found[0][i] == pytest.approx(auroc(Y, TIED, weight=w))
-        assert found[1][i] == pytest.approx(average_precision(Y, TIED, weight=w))
 
 
 def test_resamples_without_a_class_are_undefined_not_zero() -> None:
@@ -200,13 +157,14 @@ def test_clustered_delong_of_repeated_cases_is_that_of_the_cases() -> None:
 
 
 def test_clustered_delong_agrees_with_the_bootstrap() -> None:
-    from core.statistics.resampling import bootstrap, resample_groups  # noqa: PLC0415
+    from core.statistics.resampling import resample_groups  # noqa: PLC0415
 
     groups = np.repeat(np.arange(50), 4)
     effect = np.repeat(RNG.normal(size=50), 4)
     score = TIED + effect
     plan = resample_groups(groups, resamples=1500, seed=0)
-    spread = bootstrap(Ranking(Y, score).auroc, plan).std()
+    ranking = Ranking(Y, score)
+    spread = np.concatenate([ranking.auroc(block) for block in plan.weights()]).std()
     assert delong_clustered(Y, score, groups).se == pytest.approx(spread, rel=0.1)
 
 
@@ -220,8 +178,6 @@ def test_identical_scores_have_p_1_even_without_variance() -> None:
     assert (found.p, found.statistic, found.difference) == (1.0, 0.0, 0.0)
     # Another scale, the same order: the same areas.
     assert delong_paired(Y, TIED, np.exp(TIED)).p == 1.0
-    same = delong_unpaired([0, 0, 1, 1], [1, 2, 3, 4], [0, 0, 1, 1], [1, 2, 3, 4])
-    assert same.p == 1.0
 
 
 def test_a_difference_without_spread_cannot_be_tested() -> None:
@@ -242,33 +198,20 @@ def test_paired_test_is_antisymmetric() -> None:
 def test_several_classes_agree_with_sklearn() -> None:
     y = RNG.integers(0, 4, 300)
     scores = RNG.dirichlet(np.ones(4), 300)
-    weight = RNG.integers(1, 4, 300)
-    for w in (None, weight):
-        kwargs = {"sample_weight": w}
-        assert macro_auroc(y, scores, weight=w) == pytest.approx(
-            sk.roc_auc_score(y, scores, multi_class="ovr", average="macro", **kwargs)
+    for weight in (np.ones(300), RNG.integers(1, 4, 300).astype(float)):
+        cases, w = Cases(y, scores, scores.argmax(axis=1), weight), {"sample_weight": weight}
+        assert metrics.macro_auroc(cases) == pytest.approx(
+            sk.roc_auc_score(y, scores, multi_class="ovr", average="macro", **w)
         )
-        assert micro_auroc(y, scores, weight=w) == pytest.approx(
-            sk.roc_auc_score(y, scores, multi_class="ovr", average="micro", **kwargs)
+        assert metrics.micro_auroc(cases) == pytest.approx(
+            sk.roc_auc_score(y, scores, multi_class="ovr", average="micro", **w)
         )
-        expected = [sk.average_precision_score(y == k, scores[:, k], **kwargs) for k in range(4)]
-        assert average_precision_by_class(y, scores, weight=w) == pytest.approx(expected)
-
-
-def test_an_absent_class_is_undefined_alone_and_named_in_the_mean() -> None:
-    y = np.array([0, 1, 0, 1])
-    scores = np.array([[0.7, 0.2, 0.1], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1], [0.5, 0.4, 0.1]])
-    areas = one_vs_rest_auroc(y, scores)
-    assert np.isnan(areas).tolist() == [False, False, True]
-    with pytest.raises(MetricError, match=r"1 of 3 classes .* class 2"):
-        macro_auroc(y, scores)
+        each = [sk.average_precision_score(y == k, scores[:, k], **w) for k in range(4)]
+        assert metrics.macro_average_precision(cases) == pytest.approx(np.mean(each))
 
 
 def test_probabilistic_f1_of_decisions_is_f1() -> None:
     decided = (TIED > 0.5).astype(float)
-    assert probabilistic_f1(Y, decided) == pytest.approx(sk.f1_score(Y, decided))
-    assert probabilistic_f1([1, 0], [0.0, 0.5]) == 0.0
-    with pytest.raises(MetricError, match="no probability"):
-        probabilistic_f1([1, 0], [1.2, 0.5])
-    with pytest.raises(MetricError, match="positive"):
-        probabilistic_f1([0, 0], [0.2, 0.5])
+    scores = np.column_stack([1 - decided, decided])
+    cases = Cases(Y, scores, decided.astype(int), np.ones(200))
+    assert metrics.probabilistic_f1_of_positive(cases) == pytest.approx(sk.f1_score(Y, decided))

@@ -7,38 +7,32 @@ import numpy as np
 import pytest
 
 from core.errors import MetricError
-from core.statistics.agreement import accuracy, cohen_kappa, kappa_interval, matthews
+from core.statistics.agreement import confusion_matrix
 from core.statistics.calibration import calibration_line, fit_temperature, recalibrate
 from core.statistics.comparisons import adjust, mcnemar
 from core.statistics.decision_curves import decision_curve, risk_coverage
 from core.statistics.delong import delong, newcombe_auroc
-from core.statistics.discrimination import auroc, average_precision, macro_auroc
+from core.statistics.discrimination import pr_points, roc_points
 from core.statistics.intervals import clopper_pearson, cluster_proportion, wilson
 from core.statistics.operating_points import choose_threshold, predictive_values, two_by_two
-from core.statistics.reliability import brier, brier_skill, expected_calibration_error, log_loss
+from core.statistics.reliability import brier_rows, expected_calibration_error, log_loss
 
 NAN = float("nan")
 
 REFUSED: dict[str, Callable[[], Any]] = {
-    "area of nothing": lambda: auroc([], []),
-    "area of one case": lambda: auroc([1], [0.5]),
-    "area of one class": lambda: auroc([1, 1], [0.2, 0.9]),
-    "area of a score that is no number": lambda: auroc([0, 1], [NAN, 0.5]),
-    "area with a negative weight": lambda: auroc([0, 1], [0.1, 0.2], weight=[-1, 1]),
-    "area with a weight that is no number": lambda: auroc([0, 1], [0.1, 0.2], weight=[NAN, 1]),
-    "area with no weight at all": lambda: auroc([0, 1], [0.1, 0.2], weight=[0, 0]),
-    "area of other labels": lambda: auroc([0, 2], [0.1, 0.2]),
-    "area of an absent class": lambda: macro_auroc([0, 1, 1], np.eye(3)),
-    "precision without a positive": lambda: average_precision([0, 0], [0.1, 0.2]),
+    "curve of nothing": lambda: roc_points([], []),
+    "curve of one case": lambda: roc_points([1], [0.5]),
+    "curve of one class": lambda: roc_points([1, 1], [0.2, 0.9]),
+    "curve of a score that is no number": lambda: roc_points([0, 1], [NAN, 0.5]),
+    "curve with a negative weight": lambda: roc_points([0, 1], [0.1, 0.2], weight=[-1, 1]),
+    "curve with a weight of no number": lambda: roc_points([0, 1], [0.1, 0.2], weight=[NAN, 1]),
+    "curve with no weight at all": lambda: roc_points([0, 1], [0.1, 0.2], weight=[0, 0]),
+    "curve of other labels": lambda: roc_points([0, 2], [0.1, 0.2]),
+    "precision without a positive": lambda: pr_points([0, 0], [0.1, 0.2]),
     "DeLong with one positive": lambda: delong([0, 0, 1], [0.1, 0.2, 0.15]),
     "an area above 1": lambda: newcombe_auroc(1.2, 5, 5),
-    "kappa of nothing": lambda: cohen_kappa([], [], 5),
-    "kappa of one grade": lambda: cohen_kappa([0, 0], [0, 0], 5),
-    "kappa of an unknown grade": lambda: cohen_kappa([0, 5], [0, 1], 5),
-    "kappa of an empty table": lambda: kappa_interval(np.zeros((3, 3))),
-    "accuracy of nothing": lambda: accuracy([], [], 2),
-    "accuracy with a negative weight": lambda: accuracy([0, 1], [0, 1], 2, weight=[1, -1]),
-    "correlation with a constant": lambda: matthews([0, 0], [0, 1], 2),
+    "counts of an unknown grade": lambda: confusion_matrix([0, 5], [0, 1], 5),
+    "counts with a negative weight": lambda: confusion_matrix([0, 1], [0, 1], 2, weight=[1, -1]),
     "share of nothing": lambda: wilson(0, 0),
     "more successes than cases": lambda: clopper_pearson(3, 2),
     "share of one group": lambda: cluster_proportion([1, 0], ["a", "a"]),
@@ -50,9 +44,8 @@ REFUSED: dict[str, Callable[[], Any]] = {
     "slope of one score": lambda: calibration_line([0, 1, 0], [0.5, 0.5, 0.5]),
     "temperature of nothing": lambda: fit_temperature(np.zeros((0, 2)), []),
     "local shift of one class": lambda: recalibrate([1, 1], [0.2, 0.3]),
-    "Brier of nothing": lambda: brier([], []),
-    "Brier of a logit": lambda: brier([0, 1], [1.2, 0.5]),
-    "skill of one class": lambda: brier_skill([1, 1], [0.5, 0.6]),
+    "Brier of nothing": lambda: brier_rows([], []),
+    "Brier of a logit": lambda: brier_rows([0, 1], [1.2, 0.5]),
     "log-loss of no number": lambda: log_loss([0, 1], [NAN, 0.5]),
     "error in no bin": lambda: expected_calibration_error([1], [0.3], bins=0),
     "threshold of one class": lambda: choose_threshold([1, 1], [0.1, 0.2], target="youden"),
@@ -73,14 +66,9 @@ def test_what_is_undefined_is_refused_with_a_reason(compute: Callable[[], Any]) 
 
 
 def test_what_is_defined_at_the_edge_has_its_value() -> None:
-    assert auroc([0, 1, 0, 1], [0.5] * 4) == 0.5
-    assert auroc([0, 1, 1], [0.1, 0.2, 0.05], weight=[1, 2, 0]) == 1.0
-    assert average_precision([1, 1], [0.1, 0.2]) == 1.0
-    assert cohen_kappa([0], [1], 3) == 0.0
     assert wilson(0, 1).low == 0.0
     assert wilson(1, 1).high == 1.0
     assert delong([0] * 10 + [1] * 10, np.arange(20.0)).ends[0] < 1
-    assert kappa_interval(np.diag([3, 4, 5]))[1].reason
     assert mcnemar(0, 0).p_exact == 1.0
     assert expected_calibration_error([1], [0.3]) == pytest.approx(0.7)
     assert log_loss([1], [0.0]) < 40

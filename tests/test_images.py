@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, PngImagePlugin
 
-from core.data.images import image_facts, read_image, sniff
+from core.data.images import read_image, sniff
 from core.data.resizing import resized
 from core.errors import ConfigError, ImageError
 
@@ -183,8 +183,6 @@ def test_every_exif_orientation_comes_out_upright(tmp_path: Path, orientation: i
         read = read_image(path).astype(int)
         assert read.shape == upright.shape, name
         assert np.abs(read - upright).max() <= (8 if name == "a.jpg" else 0), name
-        facts = image_facts(path)
-        assert (facts.height, facts.width) == (48, 64), name
 
 
 def test_exif_behind_the_pixels_of_a_png_counts(tmp_path: Path) -> None:
@@ -211,7 +209,6 @@ def test_the_content_decides_and_not_the_extension(tmp_path: Path) -> None:
     wrong = tmp_path / "b.jpg"
     wrong.write_bytes(right.read_bytes())
     assert np.array_equal(read_image(wrong), read_image(right))
-    assert image_facts(wrong).format == "PNG"
 
 
 def test_a_large_jpeg_is_shrunk_but_never_below_what_is_needed(tmp_path: Path) -> None:
@@ -241,12 +238,6 @@ def test_a_reduced_copy_inside_a_tiff_is_no_second_page(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     Image.fromarray(picture()).save(path, save_all=True, append_images=[small])
     assert np.array_equal(read_image(path), picture())
-
-
-def test_facts_agree_with_the_decoded_image(tmp_path: Path) -> None:
-    path = saved(tmp_path / "a.png", Image.fromarray(np.zeros((5, 9), np.uint16)))
-    facts = image_facts(path)
-    assert (facts.height, facts.width, facts.format, facts.bits) == (5, 9, "PNG", 16)
 
 
 def test_many_threads_read_the_same_pixels_and_leave_no_trace(tmp_path: Path) -> None:
@@ -479,8 +470,8 @@ def test_real_photographs_are_read() -> None:
     paths += sorted((REAL / "mammo_film").glob("*.png"))[:5]
     for path in paths:
         pixels = read_image(path)
-        facts = image_facts(path)
-        assert pixels.shape[:2] == (facts.height, facts.width)
+        with Image.open(path) as stored:
+            assert sorted(pixels.shape[:2]) == sorted(stored.size)
         assert pixels.std() > 1
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from core.app import Cases
 from core.errors import MetricError
-from core.statistics import metrics, reliability
+from core.statistics import metrics
 from core.statistics.metrics import adaptive_calibration_error, brier_skill
+from core.statistics.reliability import expected_calibration_error
 
 RNG = np.random.default_rng(0)
 
@@ -145,19 +146,31 @@ def test_a_metric_of_the_apps_own_is_called_once_for_each_resample() -> None:
     assert not metrics.is_batched(own)
 
 
-def test_skill_and_adaptive_error_agree_with_the_plain_functions() -> None:
-    rng = np.random.default_rng(0)
-    scores = rng.dirichlet(np.ones(3), 50)
-    y = rng.integers(0, 3, 50)
-    weight = rng.integers(0, 3, 50).astype(float)
-    several = Cases(y, scores, scores.argmax(axis=1), weight)
-    assert brier_skill(several) == pytest.approx(reliability.brier_skill(y, scores, weight=weight))
-    p, one = scores[:, 0], (y == 0).astype(int)
-    both = np.column_stack([1 - p, p])
-    binary = Cases(one, both, one, weight)
-    assert brier_skill(binary) == pytest.approx(reliability.brier_skill(one, p, weight=weight))
-    plain = Cases(one, both, one, np.ones(50))
-    adaptive = reliability.expected_calibration_error(one, p, equal="mass")
-    assert adaptive_calibration_error(plain) == pytest.approx(adaptive)
+def test_skill_is_measured_from_always_saying_the_class_shares() -> None:
+    def skill(y: list[int], p: list[float]) -> float:
+        scores = np.column_stack([1 - np.array(p), p])
+        return brier_skill(Cases(np.array(y), scores, np.array(y), np.ones(len(y))))
+
+    assert skill([0, 0, 0, 1], [0.25] * 4) == pytest.approx(0.0)
+    assert skill([0, 0, 0, 1], [0.0, 0.0, 0.0, 1.0]) == 1.0
     with pytest.raises(MetricError, match="one class"):
-        brier_skill(Cases(np.ones(50, dtype=int), both, one, np.ones(50)))
+        skill([1, 1], [0.5, 0.5])
+    # Of three classes, weighted: errors summed over classes, against those of the shares.
+    scores, y = RNG.dirichlet(np.ones(3), 50), RNG.integers(0, 3, 50)
+    weight = RNG.integers(0, 3, 50).astype(float)
+    truth = np.eye(3)[y]
+    shares = np.average(truth, axis=0, weights=weight)
+
+    def of(p: np.ndarray) -> float:
+        return float(np.average(((p - truth) ** 2).sum(axis=1), weights=weight))
+
+    found = brier_skill(Cases(y, scores, scores.argmax(axis=1), weight))
+    assert found == pytest.approx(1 - of(scores) / of(shares))
+
+
+def test_the_adaptive_error_has_bins_of_equal_mass() -> None:
+    p = RNG.random(50)
+    y = (RNG.random(50) < p).astype(int)
+    cases = Cases(y, np.column_stack([1 - p, p]), y, np.ones(50))
+    expected = expected_calibration_error(y, p, equal="mass")
+    assert adaptive_calibration_error(cases) == pytest.approx(expected)

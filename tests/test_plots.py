@@ -50,7 +50,6 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "decision": lambda: plots.decision_curve([LINE, LINE]),
     "risk": lambda: plots.risk_coverage(LINE),
     "learning": lambda: plots_data.learning_curves(LOG),
-    "scores": lambda: plots_data.score_distribution([0, 0.5, 1], {HOSTILE: [1, 2]}, title="t"),
     "classes": lambda: plots_data.class_counts(
         pd.DataFrame({"train": [3, 0]}, index=[HOSTILE, "b"])
     ),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import timm
 import torch
 from torch import Tensor, nn
 
-from core.model.saliency import faithfulness, saliency_map
+from core.model.saliency import saliency_map
 from core.report.overlay import overlay
 
 
@@ -113,38 +111,3 @@ def test_overlay_does_not_change_its_picture() -> None:
     picture = np.full((8, 8, 3), 9, dtype=np.uint8)
     overlay(picture, np.eye(8))
     assert (picture == 9).all()
-
-
-def test_faithful_map_beats_its_opposite() -> None:
-    # The score is the brightness of the upper left quarter alone.
-    picture = np.zeros((32, 32, 3), dtype=np.uint8)
-    picture[:16, :16] = 255
-    true = np.zeros((32, 32))
-    true[:16, :16] = 1.0
-
-    def score(pictures: np.ndarray) -> np.ndarray:
-        return pictures[:, :16, :16].mean(axis=(1, 2, 3)) / 255
-
-    insertion, deletion = faithfulness(score, picture, true)
-    opposite_insertion, opposite_deletion = faithfulness(score, picture, 1 - true)
-    assert insertion > opposite_insertion
-    assert deletion < opposite_deletion
-    assert 0 <= deletion < insertion <= 1
-
-
-def test_insertion_starts_blurred_and_ends_whole() -> None:
-    seen: list[np.ndarray] = []
-    picture = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-
-    def score(pictures: np.ndarray) -> np.ndarray:
-        seen.append(pictures)
-        return np.zeros(len(pictures))
-
-    faithfulness(score, picture, np.arange(256).reshape(16, 16), steps=4)
-    inserted, deleted = seen
-    assert np.array_equal(inserted[-1], picture)
-    assert np.array_equal(deleted[0], picture)
-    assert np.array_equal(inserted[0], deleted[-1])
-    # A quarter of the 256 pixels comes back with each step.
-    kept = [(step == picture).all(axis=2).sum() for step in inserted]
-    assert all(b > a for a, b in pairwise(kept))

@@ -31,7 +31,6 @@ __all__ = [
     "POSITIVE",
     "PREDICTIONS",
     "SPLITS",
-    "STATUSES",
     "Column",
     "as_text",
     "attention_columns",
@@ -45,7 +44,6 @@ __all__ = [
 ]
 
 SPLITS = ("train", "val", "test")
-STATUSES = ("ok", "failed", "skipped")
 # What a threshold decides where the task has more classes than two: a side, never a class.
 POSITIVE, NEGATIVE = "positive", "negative"
 

@@ -31,7 +31,6 @@ from __future__ import annotations
 import re
 import struct
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,23 +61,9 @@ __all__ = [
     "EXTENSIONS",
     "MAX_BYTES",
     "MAX_PIXELS",
-    "ImageFacts",
-    "image_facts",
     "read_image",
     "sniff",
 ]
-
-
-@dataclass(frozen=True)
-class ImageFacts:
-    """What a file's header says. ``width`` and ``height`` are those of the upright image."""
-
-    width: int
-    height: int
-    format: str
-    mode: str
-    bits: int
-    orientation: int
 
 
 def read_image(
@@ -122,29 +107,6 @@ def read_image(
             # Pillow has turned a TIFF already.
             pixels = _upright(pixels, orientation)
         return np.ascontiguousarray(pixels)
-
-
-def image_facts(path: Path, *, max_pixels: int = MAX_PIXELS) -> ImageFacts:
-    """Size, format and mode of a file, without decoding its pixels.
-
-    Raises:
-        ImageError: the header cannot be read, or says what ``read_image`` refuses.
-    """
-    with _refusing(path):
-        data = read_file(path)
-        image = open_image(data, max_pixels)
-        orientation = _orientation(image)
-        # Pillow tells the size of a TIFF as it will be when it is upright.
-        is_across = orientation >= 5 and not isinstance(image, TiffImageFile)
-        width, height = image.size[::-1] if is_across else image.size
-        return ImageFacts(
-            width=width,
-            height=height,
-            format=str(image.format),
-            mode=image.mode,
-            bits=_bits(image, data),
-            orientation=orientation,
-        )
 
 
 @contextmanager

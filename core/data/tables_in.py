@@ -34,7 +34,6 @@ __all__ = [
     "EMPTY",
     "SUFFIXES",
     "Cells",
-    "column_number",
     "is_table",
     "is_western",
     "number",
@@ -207,16 +206,6 @@ def plain(name: object) -> str:
     ('risk_of_macular_edema', True)
     """
     return re.sub(r"[\s_-]+", "_", str(name).strip().casefold())
-
-
-def column_number(name: str) -> int:
-    """Which column a made-up heading names, counted from 1; 0 if it is none.
-
-    >>> column_number("column 2"), column_number("label")
-    (2, 0)
-    """
-    found = re.fullmatch(r"column (\d+)", name)
-    return int(found[1]) if found else 0
 
 
 def _from_text(file: Path, names: Sequence[str], *, strict: bool) -> Cells:

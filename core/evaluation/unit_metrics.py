@@ -13,8 +13,7 @@ import numpy as np
 from core.errors import MetricError
 from core.evaluation.unit_intervals import FEW_EVENTS, interval_of, needs_resamples
 from core.statistics import metrics as named
-from core.statistics import weighted as batches
-from core.statistics.agreement import confusion_matrices, from_confusion
+from core.statistics.agreement import confusion_matrices, from_confusion, ratio
 from core.statistics.discrimination import Ranking, indicator
 from core.statistics.intervals import Interval, plural
 from core.statistics.resampling import MIN_GROUPS
@@ -93,10 +92,10 @@ def _of_decisions(
         hits = weights @ (cases.y * cases.decided).astype(float)
         support, called = weights @ cases.y.astype(float), weights @ cases.decided.astype(float)
         numbers["precision"], numbers["recall"] = (
-            batches.ratio(hits, called),
-            batches.ratio(hits, support),
+            ratio(hits, called),
+            ratio(hits, support),
         )
-        numbers["f1"], numbers["support"] = batches.ratio(2 * hits, support + called), support
+        numbers["f1"], numbers["support"] = ratio(2 * hits, support + called), support
     for name, array in numbers.items():
         if array.ndim == 1:
             found[name] = array

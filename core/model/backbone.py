@@ -28,7 +28,6 @@ __all__ = ["LoadedWeights", "create_backbone", "require_weights", "stage_of"]
 
 # The files of timm whose networks are residual in every block.
 RESIDUAL = ("resnet", "resnetv2", "resnest", "res2net", "sknet", "regnet")
-STAGES = ("stem", "stage 1", "stage 2", "stage 3", "stage 4")
 HUB_TIMEOUT_S = 5.0
 
 

@@ -1,11 +1,9 @@
-"""Where a network looked: saliency maps, and how far to trust them.
+"""Where a network looked: saliency maps.
 
 A map says which regions raised a score, not why, and a convincing map can be
-wrong; ``faithfulness`` therefore measures whether the regions matter to the
-score at all. Coordinates are (row, col) of the prepared pixels.
+wrong. Coordinates are (row, col) of the prepared pixels.
 
-Sources: GradCAM++, Chattopadhay et al. 2018, arXiv:1710.11063, in MONAI's
-implementation; insertion and deletion, Petsiuk et al. 2018, arXiv:1806.07421.
+Source: GradCAM++, Chattopadhay et al. 2018, arXiv:1710.11063, in MONAI's implementation.
 """
 
 from __future__ import annotations
@@ -17,12 +15,10 @@ import numpy as np
 from core.base.volumes import LEAST_SLICES, contact_sheet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
-__all__ = ["faithfulness", "saliency_map"]
+__all__ = ["saliency_map"]
 
 
 def saliency_map(
@@ -101,47 +97,6 @@ def saliency_map(
             module.training = mode
     values = _unit_range(found.detach().float().cpu().numpy()[0, 0])
     return contact_sheet(values.transpose(1, 2, 0)) if is_volume else values
-
-
-def faithfulness(
-    score: Callable[[NDArray[np.uint8]], NDArray[np.floating]],
-    picture: NDArray[np.uint8],
-    saliency: NDArray[np.floating],
-    *,
-    steps: int = 16,
-) -> tuple[float, float]:
-    """Areas under the insertion and the deletion curve.
-
-    Insertion starts from a blurred picture and restores the most salient pixels
-    first; deletion blurs the most salient first. A map that shows what matters
-    has a high insertion and a low deletion; for a meaningless map they are equal
-    on average.
-
-    Args:
-        score: pictures (N, H, W, 3) -> (N,) score of the explained class in [0, 1].
-        picture: (H, W, 3).
-        saliency: (H, W).
-        steps: pictures scored on the way, each time.
-
-    Returns:
-        (insertion, deletion), both in [0, 1].
-    """
-    import cv2  # noqa: PLC0415  (slow; only for pictures)
-
-    blurred = cv2.GaussianBlur(picture, (0, 0), sigmaX=max(picture.shape[:2]) / 16)
-    # A stable sort, so that ties always fall the same way.
-    order = np.argsort(-np.asarray(saliency).ravel(), kind="stable")
-    flat = np.empty(order.size, dtype=np.int64)
-    flat[order] = np.arange(order.size)
-    rank = flat.reshape(saliency.shape)
-    share = np.linspace(0, 1, steps + 1)
-    first = [rank < round(part * order.size) for part in share]
-    inserted = np.stack([np.where(mask[..., None], picture, blurred) for mask in first])
-    deleted = np.stack([np.where(mask[..., None], blurred, picture) for mask in first])
-    return (
-        float(np.trapezoid(np.asarray(score(inserted), dtype=np.float64), share)),
-        float(np.trapezoid(np.asarray(score(deleted), dtype=np.float64), share)),
-    )
 
 
 def _unit_range(values: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -1,17 +1,15 @@
-"""The figures of what went in: the flow of cases, classes, scores, and the course of training.
+"""The figures of what went in: the flow of cases, classes, and the course of training.
 
 Nothing here computes a metric; how a figure looks is decided in ``core.report.drawing``.
 """
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from core.report.drawing import (
     HALF,
-    PAPER,
     SERIES,
     SOFT,
     TINT,
@@ -28,13 +26,13 @@ from core.report.drawing import (
 from core.report.html import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import pandas as pd
 
     from core.blocks import Figure
 
-__all__ = ["FlowBox", "class_counts", "flow", "learning_curves", "score_distribution"]
+__all__ = ["FlowBox", "class_counts", "flow", "learning_curves"]
 
 # Room between the boxes of a flow, in CSS pixels.
 _GAP = 22
@@ -95,45 +93,6 @@ def learning_curves(log: pd.DataFrame, *, title: str = "Learning curves", note: 
         axes[-1].set_xlim(float(log["epoch"].min()) - 0.5, float(log["epoch"].max()) + 0.5)
     shown = ["member"] if len(members) > 1 else []
     return finish(canvas, title, note, log[[*shown, "epoch", *losses, *scores]].round(4))
-
-
-@styled
-def score_distribution(
-    edges: Sequence[float],
-    counts: Mapping[str, Sequence[int]],
-    *,
-    title: str,
-    x: str = "Score",
-    note: str = "",
-) -> Figure:
-    """Histograms of scores, one panel per kind of case.
-
-    Args:
-        edges: (B + 1,) ends of the bins.
-        counts: name -> (B,) cases.
-        title: heading.
-        x: words for the axis.
-        note: what cases these are.
-    """
-    canvas, axes = stack_of(HALF, 70 + 95 * len(counts), (1,) * len(counts))
-    widths = [b - a for a, b in itertools.pairwise(edges)]
-    for i, (panel, (name, some)) in enumerate(zip(axes, counts.items(), strict=True)):
-        panel.bar(
-            edges[:-1],
-            some,
-            width=widths,
-            align="edge",
-            color=SERIES[i % 8],
-            edgecolor=PAPER,
-            linewidth=0.8,
-        )
-        panel.set_title(clean(name))
-        panel.grid(axis="y")
-    axes[-1].set_xlabel(x)
-    data = table_of(
-        list(zip(edges, edges[1:], *counts.values(), strict=False)), ["from", "to", *counts]
-    )
-    return finish(canvas, title, note, data)
 
 
 @styled

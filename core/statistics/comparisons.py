@@ -17,26 +17,21 @@ from scipy import stats
 from scipy.optimize import brentq
 
 from core.errors import MetricError
-from core.statistics.intervals import Interval, plural
-from core.statistics.resampling import bootstrap_interval
+from core.statistics.intervals import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import ArrayLike, NDArray
 
-    from core.statistics.resampling import Resampling
 
 __all__ = [
-    "Difference",
     "McNemar",
     "adjust",
-    "bootstrap_p",
     "cases_for_auroc",
     "cases_to_halve",
     "mcnemar",
     "mcnemar_of",
-    "paired_difference",
     "power_of_auroc",
     "precision_of",
 ]
@@ -117,81 +112,6 @@ def mcnemar_of(y: ArrayLike, first: ArrayLike, second: ArrayLike) -> McNemar:
     truth = np.asarray(y)
     a, b = np.asarray(first) == truth, np.asarray(second) == truth
     return mcnemar(int((a & ~b).sum()), int((~a & b).sum()))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """A difference between two values of one metric on the same cases.
-
-    Attributes:
-        first, second: the values.
-        value: first minus second.
-        interval: of the difference.
-        p: two-sided, from the resamples; 1 where nothing differs.
-    """
-
-    first: float
-    second: float
-    value: float
-    interval: Interval
-    p: float | None
-
-
-def paired_difference(
-    first: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    second: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    plan: Resampling,
-    *,
-    level: float = 0.95,
-) -> Difference:
-    """The difference of two statistics over the same resamples of groups.
-
-    Args:
-        first: weights (b, N) -> (b,) values of one model; ``over_weights`` of
-            ``core.statistics.metrics`` makes such a function.
-        second: of the other model, on the same N cases.
-        plan: see ``core.statistics.resampling.resample_groups``.
-        level: confidence level.
-
-    Raises:
-        MetricError: one of them is undefined on these cases.
-    """
-    ones = np.ones((1, len(plan.index)))
-    values = [float(np.asarray(statistic(ones))[0]) for statistic in (first, second)]
-    if not np.isfinite(values).all():
-        which = "first" if not np.isfinite(values[0]) else "second"
-        msg = f"not estimable: the metric is undefined for the {which} model on these cases"
-        raise MetricError(msg)
-    replicates = np.concatenate(
-        [np.asarray(first(block)) - np.asarray(second(block)) for block in plan.weights()]
-    )
-    value = values[0] - values[1]
-    if value == 0 and np.all(replicates == 0):
-        interval = Interval(
-            low=0.0,
-            high=0.0,
-            level=level,
-            method=f"bootstrap of {plan.words}, percentile",
-            reason="both give the same in every resample",
-        )
-        return Difference(first=values[0], second=values[1], value=0.0, interval=interval, p=1.0)
-    interval = bootstrap_interval(value, replicates, plan, level=level)
-    p = bootstrap_p(replicates) if interval.low is not None else None
-    return Difference(first=values[0], second=values[1], value=value, interval=interval, p=p)
-
-
-def bootstrap_p(replicates: NDArray[np.float64]) -> float:
-    """The two-sided p of a difference of 0: twice the smaller share on either side of it.
-
-    One is added to either count, so that p is never 0 and never below what the
-    number of resamples can show.
-
-    >>> round(bootstrap_p(np.array([0.1] * 97 + [-0.1] * 2)), 4)
-    0.06
-    """
-    known = replicates[np.isfinite(replicates)]
-    n_low, n_high = int((known <= 0).sum()), int((known >= 0).sum())
-    return min(1.0, 2 * (min(n_low, n_high) + 1) / (len(known) + 1))
 
 
 def adjust(p: ArrayLike, *, method: str = "holm") -> NDArray[np.float64]:

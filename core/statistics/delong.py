@@ -8,8 +8,7 @@ those of ``core.statistics.discrimination``.
 Sources: DeLong et al. 1988, doi:10.2307/2531595; Sun and Xu 2014,
 doi:10.1109/LSP.2014.2337313 (ranks in place of pairs); Obuchowski 1997,
 doi:10.2307/2533958 (clustered data); Newcombe 2006, doi:10.1002/sim.2324 (score
-interval); Robin et al. 2011, doi:10.1186/1471-2105-12-77 (pROC: degrees of freedom
-of the unpaired test).
+interval).
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ __all__ = [
     "delong_clustered",
     "delong_paired",
     "delong_several",
-    "delong_unpaired",
     "newcombe_auroc",
 ]
 
@@ -49,10 +47,8 @@ class AreaTest:
         difference: first minus second.
         low, high: interval of the difference.
         se: its standard error.
-        statistic: z of the paired test, t of the unpaired one.
+        statistic: z of the test.
         p: two-sided; 1 where the scores are the same.
-        df: degrees of freedom of the unpaired test.
-        covariance: of the two areas in the paired test.
         method: in words.
     """
 
@@ -65,8 +61,6 @@ class AreaTest:
     statistic: float
     p: float
     method: str
-    df: float | None = None
-    covariance: float | None = None
 
 
 def _placements(
@@ -282,8 +276,6 @@ def delong_paired(
     _, b, _ = both_classes(y, second)
     area_a, a_1, a_0 = _placements(truth, a)
     area_b, b_1, b_0 = _placements(truth, b)
-    variance_a, variance_b = _variance(a_1, a_0), _variance(b_1, b_0)
-    covariance = float(np.cov(a_1, b_1)[0, 1] / len(a_1) + np.cov(a_0, b_0)[0, 1] / len(a_0))
     # The differences' own variance: subtracting would leave rounding where it is 0.
     variance = _variance(a_1 - b_1, a_0 - b_0)
     difference = area_a - area_b
@@ -309,7 +301,6 @@ def delong_paired(
         se=se,
         statistic=statistic,
         p=p,
-        covariance=covariance if variance_a + variance_b else 0.0,
         method=f"DeLong, paired, {len(truth):,} independent cases",
     )
 
@@ -353,48 +344,3 @@ def delong_several(
     df = int(np.linalg.matrix_rank(spread, tol=1e-12, hermitian=True))
     chi2 = float(away @ np.linalg.pinv(spread, rcond=1e-9, hermitian=True) @ away)
     return chi2, df, float(stats.chi2.sf(chi2, df)) if df else 1.0
-
-
-def delong_unpaired(
-    y_first: ArrayLike,
-    first: ArrayLike,
-    y_second: ArrayLike,
-    second: ArrayLike,
-    *,
-    level: float = 0.95,
-) -> AreaTest:
-    """DeLong's test of two areas from different cases, with Welch's degrees of freedom as in pROC.
-
-    Raises:
-        MetricError: a class is absent or has one case in either set; or neither
-            area has any spread.
-    """
-    truth_a, a, _ = both_classes(y_first, first)
-    truth_b, b, _ = both_classes(y_second, second)
-    area_a, a_1, a_0 = _placements(truth_a, a)
-    area_b, b_1, b_0 = _placements(truth_b, b)
-    variance_a, variance_b = _variance(a_1, a_0), _variance(b_1, b_0)
-    variance = variance_a + variance_b
-    difference = area_a - area_b
-    if variance <= 1e-24:
-        if abs(difference) > 1e-12:
-            msg = "not estimable: neither area shows any spread, so they cannot be tested"
-            raise MetricError(msg)
-        statistic, p, df, reach = 0.0, 1.0, float(len(a) + len(b) - 2), 0.0
-    else:
-        df = variance**2 / (variance_a**2 / (len(a) - 1) + variance_b**2 / (len(b) - 1))
-        statistic = difference / float(np.sqrt(variance))
-        p = float(2 * stats.t.sf(abs(statistic), df))
-        reach = float(stats.t.ppf(0.5 + level / 2, df) * np.sqrt(variance))
-    return AreaTest(
-        first=area_a,
-        second=area_b,
-        difference=difference,
-        low=difference - reach,
-        high=difference + reach,
-        se=float(np.sqrt(variance)),
-        statistic=statistic,
-        p=p,
-        df=df,
-        method=f"DeLong, unpaired, {len(a):,} and {len(b):,} independent cases",
-    )

@@ -25,17 +25,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Curve",
     "Ranking",
-    "auroc",
-    "average_precision",
-    "average_precision_by_class",
     "both_classes",
     "indicator",
-    "macro_auroc",
-    "micro_auroc",
-    "one_vs_rest_auroc",
-    "partial_auroc",
     "pr_points",
-    "probabilistic_f1",
     "roc_points",
 ]
 
@@ -166,41 +158,6 @@ class Ranking:
         return np.asarray(np.divide(gained, total, out=found, where=total > 0))
 
 
-def auroc(y: ArrayLike, score: ArrayLike, *, weight: ArrayLike | None = None) -> float:
-    """The chance that a positive case scores above a negative one; ties count half.
-
-    Args:
-        y: (N,) zeros and ones.
-        score: (N,) finite numbers.
-        weight: (N,) how often a row counts; None counts each once.
-
-    Raises:
-        MetricError: one of the classes is absent.
-
-    >>> auroc([0, 0, 1, 1], [0.1, 0.4, 0.4, 0.8])
-    0.875
-    """
-    truth, value, weights = both_classes(y, score, weight)
-    return float(Ranking(truth, value).auroc(weights[None, :])[0])
-
-
-def average_precision(y: ArrayLike, score: ArrayLike, *, weight: ArrayLike | None = None) -> float:
-    """The area under the precision-recall curve as a step function; ties are never split.
-
-    Raises:
-        MetricError: no case is positive.
-
-    >>> round(average_precision([0, 1, 0, 1], [0.1, 0.4, 0.5, 0.8]), 4)
-    0.8333
-    """
-    truth, value, weights = _checked(y, score, weight)
-    found = float(Ranking(truth, value).average_precision(weights[None, :])[0]) if len(value) else 0
-    if not len(value) or np.isnan(found):
-        msg = f"not estimable: none of {len(value)} cases is positive"
-        raise MetricError(msg)
-    return found
-
-
 @dataclass(frozen=True)
 class Curve:
     """Points of a curve, each with the lowest score that is still called positive there."""
@@ -256,53 +213,6 @@ def _counts(
     return np.r_[np.inf, ordered[last]], np.r_[0.0, hits], np.r_[0.0, alarms]
 
 
-def partial_auroc(
-    y: ArrayLike,
-    score: ArrayLike,
-    *,
-    specificity: tuple[float, float] | None = None,
-    sensitivity: tuple[float, float] | None = None,
-    standardised: bool = True,
-    weight: ArrayLike | None = None,
-) -> float:
-    """The area over a range of specificity, or of sensitivity.
-
-    Args:
-        y: (N,) zeros and ones.
-        score: (N,) finite numbers.
-        specificity: range, such as (0.85, 1.0); exactly one range is given.
-        sensitivity: range, such as (0.9, 1.0).
-        standardised: McClish's scale: 0.5 is chance and 1 perfect within the range.
-        weight: (N,) how often a row counts.
-
-    Raises:
-        MetricError: a class is absent, or the range is not one.
-
-    >>> y, score = [0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8]
-    >>> partial_auroc(y, score, specificity=(0.0, 1.0)) == auroc(y, score)
-    True
-    """
-    if (specificity is None) == (sensitivity is None):
-        msg = "Give either a range of specificity or a range of sensitivity."
-        raise ValueError(msg)
-    low, high = sorted(specificity or sensitivity or (0.0, 1.0))
-    if not 0 <= low < high <= 1:
-        msg = f"The range {low:g} to {high:g} must lie in [0, 1] and have a width."
-        raise MetricError(msg)
-    curve = roc_points(y, score, weight=weight)
-    # Both ranges are areas above a stretch of an error rate: swap the axes for sensitivity.
-    if specificity is not None:
-        x, height = curve.x, curve.y
-    else:
-        x, height = (1 - curve.y)[::-1], (1 - curve.x)[::-1]
-    start, end = 1 - high, 1 - low
-    area = float((_area_to(x[None], height[None], end) - _area_to(x[None], height[None], start))[0])
-    if not standardised:
-        return area
-    chance = (end - start) * (end + start) / 2
-    return 0.5 * (1 + (area - chance) / (end - start - chance))
-
-
 def _area_to(
     x: NDArray[np.float64], height: NDArray[np.float64], end: float
 ) -> NDArray[np.float64]:
@@ -314,104 +224,8 @@ def _area_to(
     return np.asarray((width * (y_0 + (y_1 - y_0) * share / 2)).sum(axis=1))
 
 
-def one_vs_rest_auroc(
-    y: ArrayLike, scores: ArrayLike, *, weight: ArrayLike | None = None
-) -> NDArray[np.float64]:
-    """The area of each class against the rest: (K,), NaN where a class or its rest is absent.
-
-    Args:
-        y: (N,) class indices, or (N, K) zeros and ones.
-        scores: (N, K).
-        weight: (N,) how often a row counts.
-    """
-    return _by_class(y, scores, weight, "auroc")
-
-
-def average_precision_by_class(
-    y: ArrayLike, scores: ArrayLike, *, weight: ArrayLike | None = None
-) -> NDArray[np.float64]:
-    """The average precision of each class: (K,), NaN where a class is absent."""
-    return _by_class(y, scores, weight, "average_precision")
-
-
-def _by_class(
-    y: ArrayLike, scores: ArrayLike, weight: ArrayLike | None, which: str
-) -> NDArray[np.float64]:
-    """One number per class."""
-    values = np.asarray(scores, dtype=np.float64)
-    weights = np.ones(len(values)) if weight is None else np.asarray(weight, dtype=np.float64)
-    truth = indicator(np.asarray(y), values.shape[1])
-    found = np.full(values.shape[1], np.nan)
-    for k in range(values.shape[1]):
-        if len(values):
-            found[k] = getattr(Ranking(truth[:, k], values[:, k]), which)(weights[None, :])[0]
-    return found
-
-
 def indicator(y: NDArray[Any], n_classes: int) -> NDArray[np.int_]:
     """Class indices as (N, K) zeros and ones; such a table is returned as it is."""
     if y.ndim == 2:
         return np.asarray(y.astype(np.int_))
     return np.asarray((y[:, None] == np.arange(n_classes)).astype(np.int_))
-
-
-def macro_auroc(y: ArrayLike, scores: ArrayLike, *, weight: ArrayLike | None = None) -> float:
-    """The mean of the areas of each class against the rest.
-
-    Raises:
-        MetricError: a class has no case, or every case; naming how many.
-    """
-    areas = one_vs_rest_auroc(y, scores, weight=weight)
-    n_undefined = int(np.isnan(areas).sum())
-    if n_undefined:
-        msg = (
-            f"not estimable: {n_undefined} of {len(areas)} classes have no area (first: class "
-            f"{int(np.isnan(areas).argmax())}), for they have no case or every case"
-        )
-        raise MetricError(msg)
-    return float(areas.mean())
-
-
-def micro_auroc(y: ArrayLike, scores: ArrayLike, *, weight: ArrayLike | None = None) -> float:
-    """The area over all pairs of case and class pooled.
-
-    Raises:
-        MetricError: there is no case, or a single class.
-    """
-    values = np.asarray(scores, dtype=np.float64)
-    truth = indicator(np.asarray(y), values.shape[1])
-    weights = np.ones(len(values)) if weight is None else np.asarray(weight, dtype=np.float64)
-    return auroc(truth.ravel(), values.ravel(), weight=np.repeat(weights, values.shape[1]))
-
-
-def probabilistic_f1(
-    y: ArrayLike, score: ArrayLike, *, beta: float = 1.0, weight: ArrayLike | None = None
-) -> float:
-    """F1 with scores in place of decisions: depends on prevalence and on calibration.
-
-    Args:
-        y: (N,) zeros and ones.
-        score: (N,) probabilities of the positive class in [0, 1].
-        beta: weight of recall over precision.
-        weight: (N,) how often a row counts.
-
-    Raises:
-        MetricError: no case is positive, or a score is outside [0, 1].
-
-    >>> round(probabilistic_f1([1, 0, 1, 0], [0.8, 0.2, 0.6, 0.4]), 4)
-    0.7
-    """
-    truth, value, weights = _checked(y, score, weight)
-    if ((value < 0) | (value > 1)).any():
-        msg = "not estimable: a score is outside [0, 1], so it is no probability"
-        raise MetricError(msg)
-    n_positive = float(weights[truth].sum())
-    if n_positive == 0:
-        msg = f"not estimable: none of {len(value)} cases is positive"
-        raise MetricError(msg)
-    caught = float((weights * value)[truth].sum())
-    called = float((weights * value).sum())
-    if caught == 0:
-        return 0.0
-    precision, recall = caught / called, caught / n_positive
-    return (1 + beta**2) * precision * recall / (beta**2 * precision + recall)

@@ -4,7 +4,7 @@ A binary question has scores (N,) of the positive class; several classes have
 (N, K). Bins are stated wherever a number depends on them.
 
 Sources: Brier 1950, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2; Guo et al. 2017,
-arXiv:1706.04599 (expected and maximum calibration error).
+arXiv:1706.04599 (expected calibration error).
 """
 
 from __future__ import annotations
@@ -24,14 +24,11 @@ if TYPE_CHECKING:
 __all__ = [
     "ReliabilityBin",
     "bin_numbers",
-    "brier",
     "brier_rows",
-    "brier_skill",
     "expected_calibration_error",
     "log_loss",
     "log_loss_rows",
     "logits_of",
-    "maximum_calibration_error",
     "reliability",
     "top_label",
     "truth_and_scores",
@@ -87,47 +84,6 @@ def brier_rows(y: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
     truth, values = truth_and_scores(y, scores)
     square = (values - truth) ** 2
     return square if square.ndim == 1 else np.asarray(square.sum(axis=1))
-
-
-def brier(y: ArrayLike, scores: ArrayLike, *, weight: ArrayLike | None = None) -> float:
-    """The mean squared error of scores; 0 is best.
-
-    Args:
-        y: (N,) zeros and ones, or class indices.
-        scores: (N,) of the positive class, in [0, 1]; or (N, K), and then errors
-            are summed over classes, from 0 to 2.
-        weight: (N,) how often a row counts.
-
-    Raises:
-        MetricError: there is no case, or a score is no probability.
-
-    >>> round(brier([1, 0], [0.8, 0.4]), 6)
-    0.1
-    """
-    return _mean(brier_rows(y, scores), weight)
-
-
-def brier_skill(y: ArrayLike, scores: ArrayLike, *, weight: ArrayLike | None = None) -> float:
-    """One minus the Brier score over that of always saying the class shares; 1 is best, 0 no use.
-
-    Raises:
-        MetricError: as ``brier``; or all cases are of one class.
-
-    >>> brier_skill([1, 0], [0.5, 0.5])
-    0.0
-    """
-    truth, _ = truth_and_scores(y, scores)
-    weights = check_weights(weight, len(truth))
-    if not weights.sum() > 0:
-        msg = "not estimable: no case is left"
-        raise MetricError(msg)
-    shares = np.average(truth, axis=0, weights=weights)
-    square = (truth - shares) ** 2
-    reference = _mean(square if square.ndim == 1 else square.sum(axis=1), weights)
-    if reference <= 1e-15:
-        msg = "not estimable: all cases are of one class, so there is no score to compare with"
-        raise MetricError(msg)
-    return 1 - brier(y, scores, weight=weights) / reference
 
 
 def log_loss_rows(y: ArrayLike, scores: ArrayLike) -> NDArray[np.float64]:
@@ -293,19 +249,3 @@ def expected_calibration_error(
         msg = "not estimable: no case is left"
         raise MetricError(msg)
     return float(np.abs(gaps).sum() / weights.sum())
-
-
-def maximum_calibration_error(
-    y: ArrayLike, score: ArrayLike, *, bins: int = 10, equal: str = "width"
-) -> float:
-    """The largest distance between score and observed share over the bins that hold a case.
-
-    Raises:
-        MetricError: there is no case, or a score is no probability.
-    """
-    rows = reliability(y, score, bins=bins, equal=equal)
-    return max(
-        abs(row.score - row.share)
-        for row in rows
-        if row.score is not None and row.share is not None
-    )

@@ -43,7 +43,6 @@ __all__ = [
     "Draws",
     "Resampling",
     "bca_interval",
-    "bootstrap",
     "bootstrap_interval",
     "few_groups",
     "jackknife",
@@ -223,21 +222,6 @@ def outcome_strata(
     largest = numbers[sizes.argmax()]
     small = numbers[sizes < MIN_GROUPS]
     return np.asarray(np.where(np.isin(stratum, small), largest, stratum).astype(np.int_))
-
-
-def bootstrap(
-    statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]], plan: Resampling
-) -> NDArray[np.float64]:
-    """Values of a statistic over all resamples.
-
-    Args:
-        statistic: weights (b, N) -> (b,) or (b, M) values, NaN where undefined.
-        plan: see ``resample_groups``.
-
-    Returns:
-        (B,) or (B, M).
-    """
-    return np.concatenate([np.asarray(statistic(block)) for block in plan.weights()])
 
 
 def jackknife(

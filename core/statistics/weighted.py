@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.errors import MetricError
-from core.statistics.agreement import confusion_matrices, from_confusion
+from core.statistics.agreement import confusion_matrices, from_confusion, mean_of_defined, ratio
 from core.statistics.discrimination import Ranking, indicator
 from core.statistics.reliability import bin_numbers
 
@@ -41,7 +41,6 @@ __all__ = [
     "partial_areas_of_positive",
     "positive_part",
     "rates_of_positive",
-    "ratio",
     "right_of",
     "top_two",
     "top_two_of",
@@ -52,12 +51,6 @@ __all__ = [
 def weighted_means(values: NDArray[np.float64], weights: Weights) -> NDArray[np.float64]:
     """Means (b,) of rows (N,); NaN where no row has weight."""
     return ratio(weights @ values, weights.sum(axis=1))
-
-
-def ratio(above: NDArray[np.float64], below: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The ratio, NaN where the denominator is 0."""
-    found = np.full(np.shape(above), np.nan)
-    return np.asarray(np.divide(above, below, out=found, where=below > 0))
 
 
 def positive_part(
@@ -123,13 +116,7 @@ def numbers_of_labels(cases: Cases, weights: Weights) -> dict[str, NDArray[np.fl
     without = weights.sum(axis=1, keepdims=True) - support
     f1 = ratio(2 * hits, support + called)
     balanced = (ratio(hits, support) + ratio(cleared, without)) / 2
-    return {"macro_f1": _mean_of_defined(f1), "balanced_accuracy": _mean_of_defined(balanced)}
-
-
-def _mean_of_defined(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean over the last axis of what is defined."""
-    known = np.isfinite(values)
-    return ratio(np.where(known, values, 0.0).sum(axis=-1), known.sum(axis=-1).astype(float))
+    return {"macro_f1": mean_of_defined(f1), "balanced_accuracy": mean_of_defined(balanced)}
 
 
 def macro_areas(cases: Cases, weights: Weights, *, which: str) -> NDArray[np.float64]:

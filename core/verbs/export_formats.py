@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from core.model.network import Network
     from core.runs.run import Member, Run
 
-__all__ = ["FORMATS", "require_releasable", "write_hub", "write_timm"]
-
-FORMATS = ("onnx", "timm", "hf")
+__all__ = ["require_releasable", "write_hub", "write_timm"]
 
 
 def write_timm(run: Run, networks: Sequence[tuple[Member, Network, Any]], out: Path) -> list[str]:
