@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.base.outputs import write_text
+from core.base.settings import Question
 from core.cards.card import card_named, read_card
 from core.cards.croissant import croissant_text
 from core.cards.draft import card_name, new_card_text
@@ -52,7 +53,7 @@ def new_card(
         data: a folder or a table of labelled images.
         out: file to write; ``NAME.md`` in the current directory if it is not given.
         title: what the data are called.
-        asked: task, label, group and options as for ``core.verbs.check.look``.
+        asked: task, label, group and options, as for ``core.base.settings.Question``.
 
     Returns:
         the file, and how many questions stand in it.
@@ -69,7 +70,8 @@ def new_card(
             "remove it."
         )
         raise OutputError(msg)
-    seen = look(app, data, card="none", **asked)
+    question = Question(app=app.name, data=str(data.absolute()), card="none", **asked)
+    seen = look(app, question)
     text = new_card_text(app, seen.manifest, seen.audited, name=name, title=title or stem)
     write_text(place, text)
     return place, text.count("QUESTION:")

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.app import Source, find_app
+from core.app import find_app
 from core.base.jobs import Job, open_output
 from core.base.machine import cores
 from core.base.options import resolve_options
 from core.base.outputs import csv_safe, seal, write_json, write_text
+from core.base.settings import Question
 from core.base.tables import check_manifest
 from core.cards.licence_terms import terms_of
 from core.data.audit import audit
 from core.data.input_files import require_apart
-from core.data.recognition import index_with_cards
 from core.data.scan import locate
+from core.data.training_data import chosen_task, index_and_cards
 from core.report.check_page import check_html
 
 if TYPE_CHECKING:
@@ -87,16 +88,17 @@ def check(
     data = data.absolute()
     place = (out or Path.cwd() / f"{data.stem if data.is_file() else data.name}-check").absolute()
     require_apart(place, [data])
-    manifest, cards, chosen = _indexed(
-        app,
-        data,
+    question = Question(
+        app=app_name,
+        data=str(data),
         task=task,
         label=label,
         group=group,
         card=card,
         allow_outside=allow_outside,
-        options=options or {},
+        options=dict(options or {}),
     )
+    manifest, cards, chosen = _indexed(app, question)
     with open_output(place, Job("check", replaces=True)):
         n = workers or cores()
         audited = audit(manifest, app=app, task=chosen, progress=progress, workers=n, embed=embed)
@@ -127,56 +129,18 @@ class Looked:
     task: Task
 
 
-def look(
-    app: App,
-    data: Path,
-    *,
-    task: str | None = None,
-    label: str | None = None,
-    group: str | None = None,
-    card: str | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> Looked:
-    """Index and audit labelled data, and write nothing; arguments as for ``check``."""
-    manifest, _, chosen = _indexed(
-        app,
-        data.absolute(),
-        task=task,
-        label=label,
-        group=group,
-        card=card,
-        allow_outside=False,
-        options=options or {},
-    )
+def look(app: App, question: Question) -> Looked:
+    """Index and audit labelled data, and write nothing."""
+    manifest, _, chosen = _indexed(app, question)
     audited = audit(manifest, app=app, task=chosen, progress=True, workers=cores())
     return Looked(manifest, audited, chosen)
 
 
-def _indexed(
-    app: App,
-    data: Path,
-    *,
-    task: str | None,
-    label: str | None,
-    group: str | None,
-    card: str | None,
-    allow_outside: bool,
-    options: Mapping[str, Any],
-) -> tuple[Manifest, tuple[Card, ...], Task]:
+def _indexed(app: App, question: Question) -> tuple[Manifest, Sequence[Card], Task]:
     """The manifest, its cards, and the task with the classes that its labels name."""
-    chosen = app.task(task)
-    if label is not None:
-        chosen = replace(chosen, label=label)
-    source = Source(
-        paths=(data,),
-        labelled=True,
-        task=chosen,
-        label=label,
-        group=group,
-        allow_outside=allow_outside,
-        options=resolve_options(app, "check", options),
-    )
-    manifest, cards = index_with_cards(app, source, card)
+    chosen = chosen_task(app, question.task, question.label)
+    options = resolve_options(app, "check", question.options)
+    manifest, cards = index_and_cards(app, question, options)
     labels = set(manifest.table.loc[manifest.table["status"] == "ok", "label"].astype(str))
     # A public set whose table is not there has no label at all, and can still be looked at.
     has_labels = bool(labels - {""})
