@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from core.app import find_app
+from core.app import ReportContext, find_app
 from core.errors import MetricError
 from core.evaluation.cases import Level
 from core.evaluation.differences import verdict_of
@@ -34,7 +34,7 @@ __all__ = [
     "against_probe",
     "compute_metrics",
     "draws_of",
-    "headline_without_flagged",
+    "judge",
 ]
 
 
@@ -104,6 +104,40 @@ def compute_metrics(
     content["about"] |= _about_temperature(run, split)
     content["cautions"] += [*_of_average(run, split), *_of_cuts(task, split)]
     return content, decisions
+
+
+def judge(
+    run: Mapping[str, Any],
+    predictions: pd.DataFrame,
+    split: str,
+    *,
+    manifest: pd.DataFrame,
+    audit: Mapping[str, Any] | None = None,
+    **how: Any,
+) -> tuple[dict[str, Any], ReportContext]:
+    """The numbers of one split, to which more may be added, and the report that shows them.
+
+    Args:
+        run: the content of ``run.json``.
+        predictions: rows of any split.
+        split: whose rows are judged.
+        manifest: of the judged rows.
+        audit: the content of ``audit.json``: the headline is then also given without the images
+            that were found suspect.
+        how: see ``compute_metrics``.
+    """
+    evaluation, decisions = compute_metrics(predictions, run=run, split=split, **how)
+    if audit is not None:
+        evaluation["without"] = _without_flagged(predictions, manifest, audit, run, split)
+    return evaluation, ReportContext(
+        app=find_app(run["app"]),
+        task=task_from_dict(run["task"]),
+        evaluation=evaluation,
+        predictions=predictions[predictions["split"] == split].reset_index(drop=True),
+        decisions=decisions,
+        manifest=manifest,
+        run=run,
+    )
 
 
 def _of_average(run: Mapping[str, Any], split: str) -> list[str]:
@@ -222,7 +256,7 @@ def against_probe(
     return {key: value for key, value in row.items() if key not in {"mcnemar", "is_tested"}}
 
 
-def headline_without_flagged(
+def _without_flagged(
     predictions: pd.DataFrame,
     manifest: pd.DataFrame,
     audit: Mapping[str, Any],

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from core.app import ReportContext, Task, find_app
 from core.base.volumes import visible
 from core.data.prepared import resize_to
 from core.model.saliency import saliency_map
 from core.runs.predictions import final_split
 from core.runs.results import Look, write_evaluation
-from core.runs.run import task_from_dict, task_to_dict
-from core.runs.run_metrics import BASELINE, against_probe, compute_metrics, headline_without_flagged
+from core.runs.run import task_to_dict
+from core.runs.run_metrics import BASELINE, against_probe, compute_metrics, judge
 from core.runs.table_files import read_json, write_table
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from core.app import Task
     from core.data.prepared import Prepared
     from core.model.network import Network
 
@@ -60,7 +61,8 @@ def report_run(
     ]
     judged = judged.reset_index(drop=True)
     write_table(out / "predictions", judged)
-    evaluation, decisions = compute_metrics(judged, run=run, split=split)
+    audit = read_json(out / "audit.json")
+    evaluation, context = judge(run, judged, split, manifest=manifest, audit=audit)
     known = judged["image_id"][judged["split"] == split]
     beside = probe[probe["image_id"].isin(known)].reset_index(drop=True)
     of_probe = {**run, "temperature": 1.0, "task": task_to_dict(probe_task)}
@@ -69,22 +71,8 @@ def report_run(
     evaluation["against_probe"] = against_probe(
         judged, beside, run=run, split=split, probe_task=probe_task
     )
-    evaluation["without"] = headline_without_flagged(
-        judged, manifest, read_json(out / "audit.json"), run, split
-    )
     picture, saliency = _pictures(store, network, run)
-    context = ReportContext(
-        app=find_app(run["app"]),
-        task=task_from_dict(run["task"]),
-        evaluation=evaluation,
-        predictions=judged[judged["split"] == split].reset_index(drop=True),
-        decisions=decisions,
-        manifest=manifest,
-        run=run,
-        picture=picture,
-        saliency=saliency,
-    )
-    return write_evaluation(out, context)
+    return write_evaluation(out, replace(context, picture=picture, saliency=saliency))
 
 
 def _pictures(store: Prepared, network: Network, run: Mapping[str, Any]) -> tuple[Look, Look]:

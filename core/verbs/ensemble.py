@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from core.app import ReportContext
 from core.base.jobs import Job, open_output
 from core.base.outputs import is_complete, sha256_file, write_json
 from core.base.tables import logits_in
@@ -29,8 +28,8 @@ from core.evaluation.threshold_choice import choose_points
 from core.evaluation.units import left_out_of
 from core.runs.predictions import Scoring, final_split, predictions_of
 from core.runs.results import print_page, write_evaluation
-from core.runs.run import copy_sealed, load_run, task_from_dict, task_to_dict, units_of_run
-from core.runs.run_metrics import BASELINE, compute_metrics, headline_without_flagged
+from core.runs.run import copy_sealed, load_run, task_to_dict, units_of_run
+from core.runs.run_metrics import BASELINE, compute_metrics, judge
 from core.runs.table_files import read_json, read_table, write_table
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import encode, scores_from_logits
@@ -172,30 +171,18 @@ def _report(
 ) -> dict[str, Any]:
     """The numbers of the ensemble and, beside them, of each run on the same images."""
     split = final_split(predictions)
-    evaluation, decisions = compute_metrics(predictions, run=content, split=split)
-    judged = predictions[predictions["split"] == split].reset_index(drop=True)
+    about: dict[str, Any] = {"manifest": pd.DataFrame()}
+    if (out / "manifest.parquet").is_file():
+        about["manifest"] = read_table(out / "manifest")
+        about["audit"] = read_json(out / "audit.json")
+    evaluation, context = judge(content, predictions, split, **about)
     evaluation["members"] = []
     for run, table in zip(runs, tables, strict=True):
-        same = table[table["image_id"].isin(judged["image_id"])]
+        same = table[table["image_id"].isin(context.predictions["image_id"])]
         found, _ = compute_metrics(same, run=run.content, split=split, without=BASELINE)
         backbones = dict.fromkeys(str(m.network["backbone"]) for m in run.members)
         title = f"{', '.join(backbones)} ({run.model_id})"
         evaluation["members"].append({"title": title, "metrics": found["metrics"]})
-    manifest = pd.DataFrame()
-    if (out / "manifest.parquet").is_file():
-        manifest = read_table(out / "manifest")
-        evaluation["without"] = headline_without_flagged(
-            predictions, manifest, read_json(out / "audit.json"), content, split
-        )
-    context = ReportContext(
-        app=runs[0].app,
-        task=task_from_dict(content["task"]),
-        evaluation=evaluation,
-        predictions=judged,
-        decisions=decisions,
-        manifest=manifest,
-        run=content,
-    )
     return write_evaluation(out, context)
 
 

@@ -6,9 +6,9 @@ Thresholds and temperature are those stored in the run; nothing is chosen here.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from core.app import ReportContext
 from core.base.attempt import attempt
 from core.base.jobs import Job, open_output
 from core.data.input_files import require_apart
@@ -17,7 +17,7 @@ from core.prediction.labelled import score_labelled
 from core.runs.predictions import final_split
 from core.runs.results import print_page, write_evaluation
 from core.runs.run import load_run
-from core.runs.run_metrics import compute_metrics, headline_without_flagged
+from core.runs.run_metrics import judge
 from core.runs.table_files import read_json, read_table, write_table
 from core.verbs.external_validation import compare_with_training
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from core.app import ReportContext
     from core.prediction.labelled import Scored
     from core.runs.run import Run
 
@@ -113,27 +114,18 @@ def _held_out(run: Run, how: Mapping[str, Any]) -> tuple[pd.DataFrame, ReportCon
     """The run's own predictions of every split, and those held out, judged."""
     predictions, manifest = read_table(run.path / "predictions"), read_table(run.path / "manifest")
     split = final_split(predictions)
-    evaluation, decisions = compute_metrics(predictions, run=run.content, split=split, **how)
+    audit = read_json(run.path / "audit.json")
+    about: dict[str, Any] = {"manifest": manifest, "audit": audit, **how}
+    evaluation, context = judge(run.content, predictions, split, **about)
     evaluation["about"]["model_id"] = run.model_id
-    evaluation["without"] = headline_without_flagged(
-        predictions, manifest, read_json(run.path / "audit.json"), run.content, split
-    )
-    context = ReportContext(
-        app=run.app,
-        task=run.task,
-        evaluation=evaluation,
-        predictions=predictions[predictions["split"] == split].reset_index(drop=True),
-        decisions=decisions,
-        manifest=manifest,
-        run=run.content,
-    )
     return predictions, context
 
 
 def _of_new_data(run: Run, scored: Scored, how: Mapping[str, Any]) -> ReportContext:
     """Predictions of a labelled folder, judged, and beside them what the run was trained on."""
     predictions, notes = scored.predictions, list(scored.notes)
-    evaluation, decisions = compute_metrics(predictions, run=run.content, split=NEW_DATA, **how)
+    about = {"manifest": scored.manifest, **how}
+    evaluation, context = judge(run.content, predictions, NEW_DATA, **about)
     evaluation["about"]["model_id"] = run.model_id
     own = evaluation.get("cautions", [])
     if evaluation["metrics"]:
@@ -152,14 +144,4 @@ def _of_new_data(run: Run, scored: Scored, how: Mapping[str, Any]) -> ReportCont
     else:
         # Why there is no number comes before what is said of the data.
         evaluation["cautions"] = [*own, *notes]
-    return ReportContext(
-        app=run.app,
-        task=run.task,
-        evaluation=evaluation,
-        predictions=predictions[predictions["split"] == NEW_DATA].reset_index(drop=True),
-        decisions=decisions,
-        manifest=scored.manifest,
-        run=run.content,
-        picture=scored.picture,
-        saliency=scored.saliency,
-    )
+    return replace(context, picture=scored.picture, saliency=scored.saliency)

@@ -45,6 +45,8 @@ from core.runs.run import copy_sealed, load_run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from core.runs.run import Run
+
 __all__ = [
     "PLATFORMS",
     "Kit",
@@ -126,12 +128,12 @@ def make_kit(kit: Kit, out: Path) -> dict[str, Any]:
         RunError: the model is not complete, or is a run where an exported model is needed.
     """
     require_apart(out, [kit.model] if kit.model else [])
-    locks = _checked(kit)
+    locks, run = _checked(kit)
     asked = {
         "for": kit.purpose,
         "system": kit.system,
         "python": kit.python,
-        "model": load_run(kit.model).model_id if kit.model else None,
+        "model": run.model_id if run else None,
         "weights": sha256_file(kit.weights) if kit.weights else None,
         "requirements": [sha256_file(lock) for lock in locks],
     }
@@ -146,7 +148,7 @@ def make_kit(kit: Kit, out: Path) -> dict[str, Any]:
             pip = _pip(Path(work))
             _download(pip, kit, out)
             own = _own_wheel(pip, kit, out / "wheels")
-        _add_contents(kit, out)
+        _add_contents(kit, run, out)
         install = files("core.verbs") / "kit_install.txt"
         write_text(out / "install.py", install.read_text(encoding="utf-8"))
         content = {
@@ -167,8 +169,8 @@ def make_kit(kit: Kit, out: Path) -> dict[str, Any]:
     return {**content, "out": str(out)}
 
 
-def _checked(kit: Kit) -> list[Path]:
-    """The requirements of a kit.
+def _checked(kit: Kit) -> tuple[list[Path], Run | None]:
+    """The requirements of a kit, and the model in it.
 
     Raises:
         ConfigError, RunError: see ``make_kit``.
@@ -179,8 +181,9 @@ def _checked(kit: Kit) -> list[Path]:
     if not re.fullmatch(r"3\.1[1-3]", kit.python):
         msg = f"--python {kit.python}: resight runs on Python 3.11, 3.12 and 3.13. Name one."
         raise ConfigError(msg)
+    run = load_run(kit.model) if kit.model else None
     if kit.purpose == "predict":
-        if kit.model is None or "export" not in load_run(kit.model).content:
+        if run is None or "export" not in run.content:
             msg = (
                 f"{kit.model or 'no model'}: a kit that predicts holds an exported model, for its "
                 "environment has no torch. Make one with  resight export RUN --out MODEL  and pass "
@@ -190,13 +193,13 @@ def _checked(kit: Kit) -> list[Path]:
         lock = Path(str(files("core.prediction") / "requirements.txt"))
     else:
         lock = SOURCE / "requirements.lock"
-        if kit.weights is None and kit.model is None:
+        if kit.weights is None and run is None:
             msg = (
                 "A kit that trains holds the weights to start from, for it cannot fetch them. Pass "
                 "--weights FILE.safetensors, or --model RUN."
             )
             raise ConfigError(msg)
-    if kit.model is not None and not is_complete(kit.model):
+    if run is not None and not is_complete(run.path):
         msg = f"{kit.model}: is not complete. Make it to the end, then take it into a kit."
         raise RunError(msg)
     locks = [lock, *kit.requirements]
@@ -209,7 +212,7 @@ def _checked(kit: Kit) -> list[Path]:
                     "make this kit from a copy of them."
                 )
             raise ConfigError(msg)
-    return locks
+    return locks, run
 
 
 def requirements_for(text: str, system: str, python: str) -> str:
@@ -290,16 +293,16 @@ def _own_wheel(pip: Sequence[str], kit: Kit, folder: Path) -> str:
     return own
 
 
-def _add_contents(kit: Kit, out: Path) -> None:
+def _add_contents(kit: Kit, run: Run | None, out: Path) -> None:
     """The model, the weights and the data cards."""
     named: set[str] = set()
-    if kit.model is not None:
-        for name in recorded_files(kit.model):
+    if run is not None:
+        for name in recorded_files(run.path):
             target = out / "model" / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            copy_sealed(kit.model, name, target)
-        copy_file(kit.model / MANIFEST_NAME, out / "model" / MANIFEST_NAME)
-        named = set(load_run(kit.model).content.get("cards") or [])
+            copy_sealed(run.path, name, target)
+        copy_file(run.path / MANIFEST_NAME, out / "model" / MANIFEST_NAME)
+        named = set(run.content.get("cards") or [])
     if kit.weights is not None:
         (out / "weights").mkdir(exist_ok=True)
         copy_file(kit.weights, out / "weights" / kit.weights.name)
