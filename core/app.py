@@ -531,7 +531,7 @@ class Option:
     Attributes:
         name: without dashes, words joined by ``-``.
         help: one sentence.
-        verbs: the commands that take it: ``check``, ``train``, ``evaluate``, ``predict``.
+        verbs: the commands that take it; all that read images, unless some are named.
         type: ``bool`` for a flag, or ``str``, ``int``, ``float``, ``Path``.
         default: value when it is not given.
         choices: the values it may have, where they are few; shown in the help.
@@ -545,7 +545,7 @@ class Option:
 
     name: str
     help: str
-    verbs: tuple[str, ...]
+    verbs: tuple[str, ...] = ("check", "train", "evaluate", "predict")
     type: type = str
     default: Any = None
     scope: Literal["command", "run", "pixels"] = "run"

@@ -18,6 +18,7 @@ import core.verbs.kit
 from core.base.outputs import seal, write_json
 from core.cli.main import build
 from core.errors import ConfigError, OutputError, RunError
+from core.runs.run import load_run
 from core.verbs.kit import Kit, fits_here, make_kit, requirements_for
 
 OLD = Path(__file__).parent / "fixtures" / "run_of_0_1" / "run"
@@ -111,11 +112,11 @@ def test_a_kit_takes_nothing_from_outside_of_the_model(exported: Path, tmp_path:
     (exported / "notes.txt").unlink()
     (exported / "notes.txt").symlink_to(tmp_path / "secret")
     with pytest.raises(RunError, match=r"notes\.txt is not the file"):
-        core.verbs.kit._add_contents(kit, tmp_path / "out")
+        core.verbs.kit._add_contents(kit, load_run(exported), tmp_path / "out")
     for name in ("../secret", str(tmp_path / "secret"), "a/../../secret"):
         write_json(exported / "MANIFEST.json", {"files": {name: "0" * 64}})
         with pytest.raises(OutputError, match="which is not below it"):
-            core.verbs.kit._add_contents(kit, tmp_path / "out")
+            core.verbs.kit._add_contents(kit, load_run(exported), tmp_path / "out")
     assert not list((tmp_path / "out").rglob("*secret*"))
 
 

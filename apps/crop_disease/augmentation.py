@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import albumentations as A  # noqa: N812  (as its documentation)
 
-from core.data.augmentation import Changes, Pose
+from core.data.augmentation import Changes, Pose, soft_or_compressed
 from core.data.framing import padding_for
 
 __all__ = ["HUE_LIMIT", "leaf_changes"]
@@ -46,12 +46,6 @@ def leaf_changes(size_px: tuple[int, int]) -> Changes:
                 val_shift_limit=0,
                 p=0.3,
             ),
-            A.OneOf(
-                [
-                    A.GaussianBlur(blur_limit=0, sigma_limit=(0.3, 0.9), p=1),
-                    A.ImageCompression(quality_range=(60, 95), p=1),
-                ],
-                p=0.15,
-            ),
+            soft_or_compressed(sigma=0.9, quality=60, p=0.15),
         ]
     )

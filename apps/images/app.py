@@ -61,7 +61,6 @@ APP = App(
             name="volumes",
             help="How volumes are seen: slices, one by one by a network for pictures, or whole, "
             "by a 3-D network such as resnet18_3d.",
-            verbs=("check", "train", "evaluate", "predict"),
             default="slices",
             choices=("slices", "whole"),
             scope="pixels",
@@ -72,27 +71,23 @@ APP = App(
             name="slices",
             help=f"Slices taken of each volume (NIfTI, DICOM of several frames, NumPy): {SLICES}, "
             f"or {DEPTH} of a whole one.",
-            verbs=("check", "train", "evaluate", "predict"),
             type=int,
         ),
         Option(
             name="window",
             help="LOW,HIGH: values of a volume shown as black and white, as -1000,400 for lungs; "
             "without it each volume's own range.",
-            verbs=("check", "train", "evaluate", "predict"),
             scope="pixels",
         ),
         Option(
             name="spacing",
             help="Side of a voxel in mm that whole volumes are brought to, so that sizes can be "
             "compared; the middle of each is seen.",
-            verbs=("check", "train", "evaluate", "predict"),
             scope="pixels",
         ),
         Option(
             name="foreground",
             help="Cut off what is dark all around whole volumes; not where size is a sign.",
-            verbs=("check", "train", "evaluate", "predict"),
             type=bool,
             default=False,
             scope="pixels",

@@ -17,7 +17,7 @@ import albumentations as A  # noqa: N812  (as its documentation)
 import numpy as np
 
 from core.base.volumes import LEAST_SLICES
-from core.data.augmentation import Changes, Pose
+from core.data.augmentation import Changes, Pose, soft_or_compressed
 from core.data.framing import padding_for
 from core.data.prepared import resize_to
 
@@ -115,13 +115,7 @@ def changes(size_px: tuple[int, int], symmetry: str) -> PictureOrVolume:
             # In albumentations contrast multiplies and brightness adds: exposure, which keeps
             # the hue, and next to no offset.
             A.RandomBrightnessContrast(brightness_limit=0.03, contrast_limit=0.2, p=0.6),
-            A.OneOf(
-                [
-                    A.GaussianBlur(blur_limit=0, sigma_limit=(0.3, 0.9), p=1),
-                    A.ImageCompression(quality_range=(60, 95), p=1),
-                ],
-                p=0.15,
-            ),
+            soft_or_compressed(sigma=0.9, quality=60, p=0.15),
         ]
     )
     return PictureOrVolume(size_px, pictures)

@@ -10,13 +10,12 @@ Source: DICOM PS3.3 C.7.6.3 (pixels), C.11.1 (modality LUT), C.11.2 (window).
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.data.dicom import first_line, number_in, numbers_in, open_dicom, quiet, refuse
+from core.data.dicom import decoding, number_in, numbers_in, open_dicom, patient_in, quiet, refuse
 from core.data.image_files import MAX_PIXELS
 from core.errors import ImageError
 
@@ -47,12 +46,8 @@ def read_header(path: Path) -> Header:
     except ImageError:
         # Reading the pixels will say why.
         return Header()
-    patient = str(data.get("PatientID") or "").strip()
-    # Anonymisers leave 0000 or a word where the identifier was: that is nobody.
-    if not re.sub(r"[0\W_]+", "", patient) or re.fullmatch(r"(?i)anon\w*|unknown|none", patient):
-        patient = ""
     return Header(
-        patient=patient,
+        patient=patient_in(data),
         series=str(data.get("SeriesInstanceUID") or "").strip(),
         modality=str(data.get("Modality") or "").strip().upper(),
         frames=max(1, int(number_in(data, "NumberOfFrames", 1.0))),
@@ -65,7 +60,7 @@ def read_picture(path: Path) -> NDArray[Any]:
     Raises:
         ImageError: it holds several frames, no pixels, or cannot be decoded.
     """
-    try:
+    with decoding(path), quiet():
         data = open_dicom(path)
         frames = int(number_in(data, "NumberOfFrames", 1.0))
         rows, cols = int(number_in(data, "Rows")), int(number_in(data, "Columns"))
@@ -75,18 +70,7 @@ def read_picture(path: Path) -> NDArray[Any]:
             refuse(f"holds {frames} frames, so it is a volume or a film", "Export one of them.")
         if rows * cols > MAX_PIXELS:
             refuse(f"has {cols:,} x {rows:,} pixels, more than {MAX_PIXELS:,}")
-        with quiet():
-            return _picture(data)
-    except ImageError as error:
-        msg = f"{path.name}: {str(error).removeprefix(path.name + ': ')}"
-        raise ImageError(msg) from error
-    # pydicom and its decoders raise nearly every type there is on a damaged file.
-    except Exception as error:
-        msg = (
-            f"{path.name}: its DICOM pixels cannot be decoded ({first_line(error)}). Export it "
-            "again, or install the decoders: pip install 'resight[dicom]'."
-        )
-        raise ImageError(msg) from error
+        return _picture(data)
 
 
 def _picture(data: Any) -> NDArray[Any]:

@@ -42,19 +42,12 @@ METRICS = (
         compute=macro_average_precision,
         tasks=("multilabel",),
     ),
-    Metric(
-        name="sensitivity",
-        title="Sensitivity",
-        compute=sensitivity_of_positive,
-        percent=True,
-        tasks=("binary",),
-    ),
-    Metric(
-        name="specificity",
-        title="Specificity",
-        compute=specificity_of_positive,
-        percent=True,
-        tasks=("binary",),
+    *(
+        Metric(name=name, title=name.title(), compute=compute, percent=True, tasks=("binary",))
+        for name, compute in (
+            ("sensitivity", sensitivity_of_positive),
+            ("specificity", specificity_of_positive),
+        )
     ),
     QUADRATIC_KAPPA,
     MEAN_ABSOLUTE_ERROR,

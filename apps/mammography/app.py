@@ -28,7 +28,6 @@ from core.app import App, Domain, Export, Option, Section, Task, Unit
 
 __all__ = ["APP"]
 
-_ALL = ("check", "train", "evaluate", "predict")
 # Density is of the woman: the average of her images, not the densest of them. It is coarse
 # texture, which the first stages of a network see; what was measured on 322 films stands in
 # the README.
@@ -167,7 +166,6 @@ APP = App(
             name="voi",
             help="How DICOM values are shown: auto (LUT, else window, else range), lut, window, "
             "range.",
-            verbs=_ALL,
             default="auto",
             choices=("auto", "lut", "window", "range"),
             scope="pixels",
@@ -175,7 +173,6 @@ APP = App(
         Option(
             name="voi-index",
             help="Which of several LUTs or windows of a header, from 0.",
-            verbs=_ALL,
             type=int,
             default=0,
             scope="pixels",
@@ -184,7 +181,6 @@ APP = App(
             name="spacing-mm",
             help="Millimetres per pixel that images are brought to where theirs is known; 0 fits "
             "the breast into the picture instead.",
-            verbs=_ALL,
             type=float,
             default=0.0,
             scope="pixels",
@@ -192,7 +188,6 @@ APP = App(
         Option(
             name="crop",
             help="breast: cut out, the rest blackened, its greys spread; none: the whole picture.",
-            verbs=_ALL,
             default="breast",
             choices=("breast", "none"),
             scope="pixels",
@@ -201,7 +196,6 @@ APP = App(
             name="include-skipped",
             help="Use images that are readable but no standard mammogram: for processing, "
             "magnified, contrast, other modalities.",
-            verbs=_ALL,
             type=bool,
             default=False,
             scope="command",
@@ -209,7 +203,6 @@ APP = App(
         Option(
             name="keep-identifiers",
             help="Name patients and exams by the header's identifiers instead of keyed hashes.",
-            verbs=_ALL,
             type=bool,
             default=False,
             scope="command",
@@ -217,7 +210,6 @@ APP = App(
         Option(
             name="identity-key",
             help="File with the secret key of the hashes; default: your own, made on first use.",
-            verbs=_ALL,
             type=Path,
         ),
         Option(

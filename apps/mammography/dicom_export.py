@@ -248,7 +248,7 @@ def _segmentation(
 
     algorithm = hd.AlgorithmIdentificationSequence(
         name="resight mammography",
-        version=str(context.run.get("model_id") or "unknown"),
+        version=_model(context),
         family=codes.cid7162.ArtificialIntelligence,
     )
     segment = hd.seg.SegmentDescription(
@@ -268,10 +268,7 @@ def _segmentation(
         series_number=FIRST_SERIES + 1,
         sop_instance_uid=_uid(context, "seg", str(source.SOPInstanceUID)),
         instance_number=number,
-        manufacturer="resight",
-        manufacturer_model_name="mammography",
-        software_versions=_version(context),
-        device_serial_number=str(context.run.get("model_id") or "unknown"),
+        **_equipment(context),
         content_description="Where the model looked; no finding.",
     )
     data.PatientOrientation = list(_orientation(source) or ()) or ""
@@ -307,10 +304,7 @@ def _presentation(
         series_number=FIRST_SERIES + 3,
         sop_instance_uid=_uid(context, "pr", str(source.SOPInstanceUID)),
         instance_number=number,
-        manufacturer="resight",
-        manufacturer_model_name="mammography",
-        software_versions=_version(context),
-        device_serial_number=str(context.run.get("model_id") or "unknown"),
+        **_equipment(context),
         content_label="ATTENTION",
         content_description="Where the model looked; no finding.",
         graphic_layers=[layer],
@@ -341,9 +335,19 @@ def _voi_shown(source: Dataset, row: Mapping[str, Any]) -> str:
     return str(voi) if is_named else choose_voi(source)
 
 
-def _version(context: ExportContext) -> str:
-    """Of this program, as the run names it."""
-    return str((context.run.get("versions") or {}).get("resight") or "unknown")
+def _model(context: ExportContext) -> str:
+    """The model, as the run names it."""
+    return str(context.run.get("model_id") or "unknown")
+
+
+def _equipment(context: ExportContext) -> dict[str, Any]:
+    """What made an object: this program and the model, as the run names them."""
+    return {
+        "manufacturer": "resight",
+        "manufacturer_model_name": "mammography",
+        "software_versions": str((context.run.get("versions") or {}).get("resight") or "unknown"),
+        "device_serial_number": _model(context),
+    }
 
 
 def _report(members: Sequence[Member], context: ExportContext, number: int) -> Dataset:

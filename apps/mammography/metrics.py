@@ -33,63 +33,45 @@ SCREENING = (0.85, 1.0)
 ONE_CLASS = ("binary", "multiclass", "ordinal")
 
 METRICS = (
-    Metric(name="auroc", title="AUROC", compute=auroc_of_positive, tasks=ONE_CLASS),
-    Metric(
-        name="auroc_breast",
-        title="AUROC, by breast",
-        compute=auroc_of_positive,
-        unit="breast",
-        tasks=ONE_CLASS,
+    *(
+        Metric(name=name, title=title, compute=compute, unit=unit, tasks=ONE_CLASS)
+        for name, title, compute, unit in (
+            ("auroc", "AUROC", auroc_of_positive, ""),
+            ("auroc_breast", "AUROC, by breast", auroc_of_positive, "breast"),
+            ("auroc_image", "AUROC, by image", auroc_of_positive, "image"),
+            ("average_precision", "Average precision", average_precision_of_positive, ""),
+            (
+                "partial_auroc",
+                "Partial AUROC, specificity 85 % and more",
+                partial(partial_auroc_of_positive, specificity=SCREENING),
+                "",
+            ),
+            ("probabilistic_f1", "Probabilistic F1", probabilistic_f1_of_positive, ""),
+        )
     ),
-    Metric(
-        name="auroc_image",
-        title="AUROC, by image",
-        compute=auroc_of_positive,
-        unit="image",
-        tasks=ONE_CLASS,
-    ),
-    Metric(
-        name="average_precision",
-        title="Average precision",
-        compute=average_precision_of_positive,
-        tasks=ONE_CLASS,
-    ),
-    Metric(
-        name="partial_auroc",
-        title="Partial AUROC, specificity 85 % and more",
-        compute=partial(partial_auroc_of_positive, specificity=SCREENING),
-        tasks=ONE_CLASS,
-    ),
-    Metric(
-        name="probabilistic_f1",
-        title="Probabilistic F1",
-        compute=probabilistic_f1_of_positive,
-        tasks=ONE_CLASS,
-    ),
-    Metric(
-        name="sensitivity_at_specificity_90",
-        title="Sensitivity at 90 % specificity",
-        compute=partial(sensitivity_at_specificity, at_least=0.90),
-        percent=True,
-        tasks=ONE_CLASS,
-        seeks=True,
-    ),
-    Metric(
-        name="sensitivity_at_recall_10",
-        title="Sensitivity when 10 % are recalled",
-        compute=partial(sensitivity_at_recall_rate, limit=0.10),
-        percent=True,
-        # Nobody is recalled for a grade of density.
-        tasks=("binary", "multiclass"),
-        seeks=True,
-    ),
-    Metric(
-        name="specificity_at_sensitivity_90",
-        title="Specificity at 90 % sensitivity",
-        compute=partial(specificity_at_sensitivity, at_least=0.90),
-        percent=True,
-        tasks=ONE_CLASS,
-        seeks=True,
+    *(
+        Metric(name=name, title=title, compute=compute, percent=True, tasks=tasks, seeks=True)
+        for name, title, compute, tasks in (
+            (
+                "sensitivity_at_specificity_90",
+                "Sensitivity at 90 % specificity",
+                partial(sensitivity_at_specificity, at_least=0.90),
+                ONE_CLASS,
+            ),
+            (
+                "sensitivity_at_recall_10",
+                "Sensitivity when 10 % are recalled",
+                partial(sensitivity_at_recall_rate, limit=0.10),
+                # Nobody is recalled for a grade of density.
+                ("binary", "multiclass"),
+            ),
+            (
+                "specificity_at_sensitivity_90",
+                "Specificity at 90 % sensitivity",
+                partial(specificity_at_sensitivity, at_least=0.90),
+                ONE_CLASS,
+            ),
+        )
     ),
     QUADRATIC_KAPPA,
     Metric(

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import albumentations as A  # noqa: N812  (as its documentation)
 
-from core.data.augmentation import Changes, Pose
+from core.data.augmentation import Changes, Pose, soft_or_compressed
 
 __all__ = ["HUE_LIMIT", "fundus_changes"]
 
@@ -47,12 +47,6 @@ def fundus_changes(size_px: tuple[int, int]) -> Changes:
             A.HueSaturationValue(
                 hue_shift_limit=HUE_LIMIT, sat_shift_limit=15, val_shift_limit=0, p=0.3
             ),
-            A.OneOf(
-                [
-                    A.GaussianBlur(blur_limit=0, sigma_limit=(0.3, 1.2), p=1),
-                    A.ImageCompression(quality_range=(55, 95), p=1),
-                ],
-                p=0.2,
-            ),
+            soft_or_compressed(sigma=1.2, quality=55, p=0.2),
         ]
     )

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.data.dicom import is_dicom, number_in, open_dicom, quiet
+from core.data.dicom import decoding, is_dicom, number_in, open_dicom, patient_in, quiet
 from core.data.image_files import MAX_PIXELS
 from core.errors import ImageError
 
@@ -53,12 +53,8 @@ def read_header(path: Path) -> Header:
         # Reading the pixels will say why.
         return Header()
     side = str(data.get("ImageLaterality") or data.get("Laterality") or "").strip().upper()
-    patient = str(data.get("PatientID") or "").strip()
     camera = re.sub(r"[^\w.-]+", " ", str(data.get("Manufacturer") or "")).strip()[:32]
-    # Anonymisers leave 0000 or a word where the identifier was: that is nobody.
-    if not re.sub(r"[0\W_]+", "", patient) or re.fullmatch(r"(?i)anon\w*|unknown|none", patient):
-        patient = ""
-    return Header(patient, {"L": "left", "R": "right"}.get(side, ""), camera)
+    return Header(patient_in(data), {"L": "left", "R": "right"}.get(side, ""), camera)
 
 
 def read_pixels(path: Path) -> NDArray[Any]:
@@ -67,22 +63,10 @@ def read_pixels(path: Path) -> NDArray[Any]:
     Raises:
         ImageError: it is no single photograph, or its pixels cannot be decoded.
     """
-    try:
+    with decoding(path), quiet():
         data = open_dicom(path)
-        with quiet():
-            _refuse_unfit(path, data)
-            pixels = data.pixel_array
-    except ImageError as error:
-        msg = f"{path.name}: {str(error).removeprefix(path.name + ': ')}"
-        raise ImageError(msg) from error
-    # pydicom and its decoders raise nearly every type there is on a damaged file.
-    except Exception as error:
-        words = " ".join(str(error).split())[:160] or type(error).__name__
-        msg = (
-            f"{path.name}: its DICOM pixels cannot be decoded ({words}). Export it again, or "
-            "install the decoders: pip install 'resight[dicom]'."
-        )
-        raise ImageError(msg) from error
+        _refuse_unfit(path, data)
+        pixels = data.pixel_array
     if pixels.ndim != 2 and pixels.shape[2:] != (3,):
         msg = f"{path.name}: it holds {len(pixels):,} pictures, and its header speaks of one."
         raise ImageError(msg)

@@ -12,19 +12,18 @@ Source: Wilkinson et al. 2003, doi:10.1016/S0161-6420(03)00475-5 (the scale).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from core.app import Metric
 from core.statistics.metrics import (
-    accuracy,
     auroc_of_positive,
     average_precision_of_positive,
-    mean_absolute_error,
     off_by_two,
-    quadratic_kappa,
     sensitivity_of_positive,
     specificity_of_positive,
 )
+from core.statistics.standard_metrics import ACCURACY, MEAN_ABSOLUTE_ERROR, QUADRATIC_KAPPA
 
 __all__ = ["GRADES", "METRICS", "REFERABLE", "VISION_THREATENING"]
 
@@ -36,27 +35,9 @@ VISION_THREATENING = (3, 4)
 
 
 METRICS = (
-    Metric(
-        name="quadratic_kappa",
-        title="Quadratic weighted kappa",
-        compute=quadratic_kappa,
-        unit="eye",
-    ),
-    Metric(
-        name="accuracy",
-        title="Accuracy",
-        compute=accuracy,
-        unit="eye",
-        percent=True,
-        interval="proportion",
-    ),
-    Metric(
-        name="mean_absolute_error",
-        title="Mean absolute error, in grades",
-        compute=mean_absolute_error,
-        unit="eye",
-        higher_is_better=False,
-    ),
+    replace(QUADRATIC_KAPPA, unit="eye", tasks=()),
+    replace(ACCURACY, unit="eye"),
+    replace(MEAN_ABSOLUTE_ERROR, unit="eye", tasks=()),
     Metric(
         name="off_by_two",
         title="Two grades or more off",

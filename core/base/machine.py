@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Machine",
     "cache_home",
+    "config_home",
     "cores",
     "detect",
     "free_disk",
@@ -294,11 +295,21 @@ def total_memory() -> int:
 
 def cache_home() -> Path:
     """Where prepared pixels are kept: ``RESIGHT_HOME``, or the user's cache folder."""
+    return _home("XDG_CACHE_HOME", "LOCALAPPDATA", ".cache")
+
+
+def config_home() -> Path:
+    """Where the user's own settings are kept: not with the caches, which may be emptied."""
+    return _home("XDG_CONFIG_HOME", "APPDATA", ".config")
+
+
+def _home(variable: str, on_windows: str, name: str) -> Path:
+    """``RESIGHT_HOME``, or a folder of resight's in one of the user's."""
     given = os.environ.get("RESIGHT_HOME")
     if given:
         return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(base) if base else Path.home() / ".cache") / "resight"
+    base = os.environ.get(variable) or os.environ.get(on_windows)
+    return (Path(base) if base else Path.home() / name) / "resight"
 
 
 def free_disk(folder: Path) -> int:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Changes", "Pose"]
+__all__ = ["Changes", "Pose", "soft_or_compressed"]
 
 
 class Pose(A.Affine):  # type: ignore[misc]
@@ -118,3 +118,20 @@ class Changes(A.Compose):  # type: ignore[misc]
 def _scaling(by_col: float, by_row: float) -> NDArray[np.float64]:
     """Matrix (3, 3) on (col, row, 1) that scales a picture; pixel centres stay centres."""
     return np.array([[by_col, 0, (by_col - 1) / 2], [0, by_row, (by_row - 1) / 2], [0, 0, 1]])
+
+
+def soft_or_compressed(*, sigma: float, quality: int, p: float) -> A.OneOf:
+    """A lens a little out of focus, or a file that was compressed again.
+
+    Args:
+        sigma: of the strongest blur, in pixels.
+        quality: of the strongest compression, of 100.
+        p: how often one of the two is done.
+    """
+    return A.OneOf(
+        [
+            A.GaussianBlur(blur_limit=0, sigma_limit=(0.3, sigma), p=1),
+            A.ImageCompression(quality_range=(quality, 95), p=1),
+        ],
+        p=p,
+    )

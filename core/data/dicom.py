@@ -10,6 +10,7 @@ Source: DICOM PS3.10 (files), PS3.5 (transfer syntaxes).
 
 from __future__ import annotations
 
+import re
 import threading
 import warnings
 import zlib
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
 __all__ = [
     "DECODERS",
     "DICOM_SUFFIXES",
+    "decoding",
     "first_line",
     "is_dicom",
     "is_jpeg",
     "number_in",
     "numbers_in",
     "open_dicom",
+    "patient_in",
     "quiet",
     "refuse",
     "stored_values",
@@ -275,6 +278,31 @@ def first_line(error: BaseException | None) -> str:
     if len(lines) > 1 and lines[0].endswith(":"):
         lines = lines[1:]
     return lines[0][:160] if lines else "no reason given"
+
+
+def patient_in(data: Any) -> str:
+    """The patient's identifier of a header; empty where it has none or an anonymiser's word."""
+    patient = str(data.get("PatientID") or "").strip()
+    # Anonymisers leave 0000 or a word where the identifier was: that is nobody.
+    is_nobody = not re.sub(r"[0\W_]+", "", patient)
+    return "" if is_nobody or re.fullmatch(r"(?i)anon\w*|unknown|none", patient) else patient
+
+
+@contextmanager
+def decoding(path: Path) -> Iterator[None]:
+    """Turn whatever goes wrong inside, of any type, into an ``ImageError`` that names the file."""
+    try:
+        yield
+    except ImageError as error:
+        msg = f"{path.name}: {str(error).removeprefix(path.name + ': ')}"
+        raise ImageError(msg) from error
+    # pydicom and its decoders raise nearly every type there is on a damaged file.
+    except Exception as error:
+        msg = (
+            f"{path.name}: its DICOM pixels cannot be decoded ({first_line(error)}). Export it "
+            "again, or install the decoders: pip install 'resight[dicom]'."
+        )
+        raise ImageError(msg) from error
 
 
 def refuse(reason: str, advice: str = "Leave the file out, or convert it.") -> NoReturn:

@@ -17,10 +17,14 @@ import hmac
 import os
 import secrets
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from core.base.machine import config_home
 from core.base.regular_files import read_regular
 from core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Pseudonyms"]
 
@@ -55,7 +59,7 @@ class Pseudonyms:
             return cls(None, "Identifiers of the headers are kept as they are, as asked.")
         if key_file is not None:
             return cls(_given_key(key_file))
-        path = _config_home() / KEY_NAME
+        path = config_home() / KEY_NAME
         try:
             return cls(_own_key(path))
         except OSError as error:
@@ -122,12 +126,3 @@ def _given_key(path: Path) -> bytes:
         )
         raise ConfigError(msg)
     return key
-
-
-def _config_home() -> Path:
-    """Where the user's own settings are kept: not with the caches, which may be emptied."""
-    given = os.environ.get("RESIGHT_HOME")
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CONFIG_HOME") or os.environ.get("APPDATA")
-    return (Path(base) if base else Path.home() / ".config") / "resight"

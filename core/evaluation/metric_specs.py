@@ -279,23 +279,20 @@ def _class_specs(level: Level, i: int, name: str, held: NDArray[np.bool_]) -> li
     none = "no case is of this class"
     common: dict[str, Any] = {"of": name, "events": held}
     specs = [
-        Spec(
-            name="precision",
-            title="Precision",
-            key=f"precision:{i}",
-            percent=True,
-            basis=Basis("proportion", (Share(held, decided),)),
-            why="no case was decided for this class",
-            **common,
-        ),
-        Spec(
-            name="recall",
-            title="Recall",
-            key=f"recall:{i}",
-            percent=True,
-            basis=Basis("proportion", (Share(decided, held),)),
-            why=none,
-            **common,
+        *(
+            Spec(
+                name=share,
+                title=share.title(),
+                key=f"{share}:{i}",
+                percent=True,
+                basis=Basis("proportion", (Share(*of),)),
+                why=why,
+                **common,
+            )
+            for share, of, why in (
+                ("precision", (held, decided), "no case was decided for this class"),
+                ("recall", (decided, held), none),
+            )
         ),
         Spec(
             name="f1",

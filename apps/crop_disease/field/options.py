@@ -8,36 +8,31 @@ from core.app import Option
 
 __all__ = ["OPTIONS"]
 
-EVERY = ("check", "train", "evaluate", "predict")
 LABELLED = ("check", "train", "evaluate")
 OPTIONS = (
-    Option(name="tile", help="Side of a tile: 224px or 10m.", verbs=EVERY),
+    Option(name="tile", help="Side of a tile: 224px or 10m."),
     Option(
         name="overlap",
         help="Of neighbouring tiles: 25%, 56px or 2m; default 25% for a map, none for training.",
-        verbs=EVERY,
         # Tiles of a map overlap and those of a training do not.
         scope="command",
     ),
-    Option(name="bands", help="The file's bands in order: RGBN, RGNRe, R,G,B,-.", verbs=EVERY),
-    Option(name="indices", help="Vegetation indices as further channels: NDVI,ExG.", verbs=EVERY),
+    Option(name="bands", help="The file's bands in order: RGBN, RGNRe, R,G,B,-."),
+    Option(name="indices", help="Vegetation indices as further channels: NDVI,ExG."),
     Option(
         name="full-scale",
         help="The stored value that stands for 1, such as 10000.",
-        verbs=EVERY,
         type=float,
     ),
     Option(
         name="crs",
         help="System of a raster that names none: EPSG:32615.",
-        verbs=EVERY,
         scope="command",
     ),
-    Option(name="within", help="Polygons of the field: only there.", verbs=EVERY, type=Path),
+    Option(name="within", help="Polygons of the field: only there.", type=Path),
     Option(
         name="least-valid",
         help="Share of a tile that must hold a measurement; default 0.5.",
-        verbs=EVERY,
         type=float,
     ),
     Option(name="labels", help="Polygons or points with classes.", verbs=LABELLED, type=Path),
