@@ -101,9 +101,13 @@ def test_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     assert (tmp_path / LOCK_NAME).exists()
     (tmp_path / ".run.json.123.partial").write_text("half")
+    # A library that writes several files at once was given a folder.
+    folder = tmp_path / "maps" / ".zones.gpkg.x7mx.partial"
+    folder.mkdir(parents=True)
+    (folder / "zones.gpkg-journal").write_text("half")
     with claim(tmp_path):
         # What the dead process left half written goes with its lock.
-        assert not (tmp_path / ".run.json.123.partial").exists()
+        assert {f.name for f in tmp_path.rglob("*")} == {"maps", LOCK_NAME}
     assert not (tmp_path / LOCK_NAME).exists()
 
 

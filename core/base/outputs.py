@@ -225,8 +225,12 @@ def is_complete(directory: Path) -> bool:
 
 def remove_partial(directory: Path) -> None:
     """Remove what a killed process left half written. Call only while holding the claim."""
-    for file in directory.rglob(f".*{_PARTIAL}"):
-        file.unlink(missing_ok=True)
+    for left in list(directory.rglob(f".*{_PARTIAL}")):
+        # Some libraries write several files before there is one: theirs is a folder.
+        if left.is_dir() and not left.is_symlink():
+            shutil.rmtree(left)
+        else:
+            left.unlink(missing_ok=True)
 
 
 @contextmanager
