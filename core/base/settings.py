@@ -61,7 +61,9 @@ class TrainConfig(BaseModel):
         None, description="stages whose average (and maximum) feeds the head"
     )
     epochs: int | None = Field(None, ge=0, le=10_000, description="passes over the training images")
-    minutes: float | None = Field(None, gt=0, description="time budget that the epochs must fit")
+    minutes: float | None = Field(
+        None, gt=0, description="time that all may take; as many epochs as fit"
+    )
     batch: int | None = Field(None, ge=1, le=4096, description="images per optimiser step")
     # The head starts from the probe's solution and sees thousands of features at once: with
     # AdamW's equal steps 5e-4 undid that solution within 30 steps on 1,180 leaf photos.

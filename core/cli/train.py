@@ -55,7 +55,9 @@ def train(
         None, "--head", help="What the last layer predicts."
     ),
     epochs: int = typer.Option(None, "--epochs", help="Passes over the training images."),
-    minutes: float = typer.Option(None, "--minutes", help="Time budget that the epochs must fit."),
+    minutes: float = typer.Option(
+        None, "--minutes", help="Time that all may take; as many epochs as fit."
+    ),
     batch: int = typer.Option(None, "--batch", help="Images per optimiser step."),
     folds: int = typer.Option(None, "--folds", help="Cross-validate with this many grouped folds."),
     seed: int = typer.Option(None, "--seed", help="Of every random choice."),

@@ -105,6 +105,8 @@ class _Keeper(Callback):
         self.best_epoch = state_dict["best_epoch"]
         self.best_loss = state_dict["best_loss"]
         self.rows = list(state_dict["rows"])
+        # The time given is that of the command that goes on.
+        self.seconds += sum(row["seconds"] for row in self.rows)
         self.is_out_of_time = state_dict.get("is_out_of_time", False)
         self.loss_sum, self.batches = state_dict["loss_sum"], state_dict["batches"]
 

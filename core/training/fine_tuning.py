@@ -70,6 +70,7 @@ class Training:
         config: resolved settings.
         data: prepared images.
         preparation: of the store.
+        until: when all should be done, on the clock of ``time.monotonic``.
     """
 
     app: App
@@ -77,6 +78,7 @@ class Training:
     config: TrainConfig
     data: Data
     preparation: Preparation
+    until: float = math.inf
 
 
 @dataclass(frozen=True)

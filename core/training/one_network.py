@@ -6,7 +6,6 @@ is judged on are never seen here except to be scored at the end.
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -36,12 +35,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from core.base.settings import TrainConfig
     from core.model.network import Network
     from core.training.crew import Crew
 
 __all__ = ["Trained", "epochs_within", "train_member"]
 
+# Seconds kept for calibration, evaluation and the report, which follow the last network.
+REPORT_S = 20.0
 # The backbone and head that a training starts from.
 START = "start.safetensors"
 
@@ -92,6 +92,7 @@ def train_member(
     rows: Mapping[str, NDArray[np.int_]],
     work: Path,
     crew: Crew,
+    left: int = 1,
 ) -> Trained:
     """Train on ``rows["train"]``, choose on ``rows["val"]``, score ``val`` and ``held``.
 
@@ -100,8 +101,10 @@ def train_member(
         rows: train, val, held: row numbers without failures.
         work: folder of resume points; may hold those of a killed training.
         crew: the processes that fine-tune together.
+        left: networks still to be trained, this one included; they share the time.
     """
     began = time.monotonic()
+    given = _seconds_each(training, left)
     work.mkdir(parents=True, exist_ok=True)
     config, data, size_px = training.config, training.data, training.preparation.size_px
     network, description, weights = _new_network(training)
@@ -124,8 +127,8 @@ def train_member(
     fitted = Fitted(None, 0, pd.DataFrame(), "")
     if config.epochs:
         # All images are scored once more at the end, which takes as long as their frozen features.
-        left = _share_of_time(config) - 2 * (time.monotonic() - began)
-        job = FineTuning(training, description, rows, work, start, left)
+        seconds = given - 2 * (time.monotonic() - began)
+        job = FineTuning(training, description, rows, work, start, seconds)
         fitted = _fine_tuned(network, job, crew)
     network.to(device).eval()
     if fitted.best is not None:
@@ -133,9 +136,7 @@ def train_member(
         with track("scoring", len(everything)) as advance:
             z, embeddings = run_batches(network, batches, advance=advance)
     if link == "regression":
-        cuts = fit_cuts(z[n_train : n_train + len(y_val)], y_val)
-        network.head.cuts.copy_(torch.from_numpy(cuts))
-        z = recut(z, cuts)
+        z = recut(z, _set_cuts(network, z[n_train : n_train + len(y_val)], y_val))
         probe_logits = recut(probe_logits, fit_cuts(probe_logits[rows["val"]], y_val))
     familiarity = fit_familiarity(
         embeddings[:n_train], embeddings[n_train : n_train + len(rows["val"])]
@@ -205,19 +206,26 @@ def _weigh(
     return pooled.facts, pooled.pool.of_images(embeddings)
 
 
-def _share_of_time(config: TrainConfig) -> float:
-    """Seconds that one member may take; infinity without a budget."""
-    return math.inf if config.minutes is None else 60 * config.minutes / config.folds
+def _set_cuts(network: Network, z: NDArray[np.float64], y: NDArray[np.int_]) -> NDArray[np.float64]:
+    """Give a regression's head the cuts between grades that suit validation."""
+    cuts = fit_cuts(z, y)
+    network.head.cuts.copy_(torch.from_numpy(cuts))
+    return cuts
+
+
+def _seconds_each(training: Training, networks: int) -> float:
+    """Seconds that each of so many networks may take from now on; infinity without a budget."""
+    return (training.until - time.monotonic() - REPORT_S) / networks
 
 
 def epochs_within(training: Training, *, rows: Mapping[str, NDArray[np.int_]], members: int) -> int:
-    """How many epochs fit into ``config.minutes``, measured on a few steps with the real network.
+    """How many epochs fit into the time left, measured on a few steps with the real network.
 
-    The frozen features, one validation per epoch and the final scoring are
-    counted in; the report, some tens of seconds, is not.
+    The frozen features, one validation per epoch, the final scoring and the report are
+    counted in.
 
     Args:
-        training: what all networks of the run share; ``minutes`` of its settings is the budget.
+        training: what all networks of the run share, and until when they may take.
         rows: train, val, held.
         members: networks that share the budget.
     """
@@ -245,7 +253,7 @@ def epochs_within(training: Training, *, rows: Mapping[str, NDArray[np.int_]], m
     # size takes less by the pixels.
     saved = config.small_share * (1 - config.small_scale**2)
     epoch = 1.1 * n_train * seconds["step"] * (1 - saved) + n_val * seconds["score"]
-    left = 60.0 * (config.minutes or 0.0) / members - fixed
+    left = _seconds_each(training, members) - fixed
     return max(0, int(left / epoch))
 
 

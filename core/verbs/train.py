@@ -7,6 +7,8 @@ the same command after a kill goes on with the step that was not finished.
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -205,6 +207,7 @@ def _train(
     crew: Crew,
 ) -> None:
     """The steps, inside the claimed directory."""
+    began = time.monotonic()
     domain = _domain_settings(app, question, options)
     wanted = {**domain, **planned, **settings}
     start = {**TrainConfig().model_dump(include={"backbone", "weights"}), **wanted}
@@ -245,7 +248,8 @@ def _train(
     usable = (ok["status"] == "ok").to_numpy()
     parts = _parts(ok, usable, task, config)
     data = _with_owner(data, ok, units_for(app, question), parts)
-    training = Training(app, task, config, data, preparation)
+    until = began + 60 * (config.minutes or math.inf)
+    training = Training(app, task, config, data, preparation, until)
     if config.minutes and "epochs" not in settings:
         plan = _within_budget(plan, words, out, training, parts)
         training = replace(training, config=plan.config)
@@ -256,7 +260,8 @@ def _train(
             log.info("fold %d of %d", number + 1, len(parts))
         work = out / "checkpoints" / f"member-{number}"
         with freed_memory_kept():
-            members.append(train_member(training, rows=part, work=work, crew=crew))
+            left = len(parts) - number
+            members.append(train_member(training, rows=part, work=work, crew=crew, left=left))
     finish(training, Given(question, words, manifest, ok), parts, members, out)
 
 
