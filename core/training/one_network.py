@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Trained", "epochs_within", "train_member"]
 
-# Seconds kept for calibration, evaluation and the report, which follow the last network.
+# Seconds of a core kept for calibration, evaluation and the report, which follow the last network.
 REPORT_S = 20.0
 # The backbone and head that a training starts from.
 START = "start.safetensors"
@@ -103,8 +103,7 @@ def train_member(
         crew: the processes that fine-tune together.
         left: networks still to be trained, this one included; they share the time.
     """
-    began = time.monotonic()
-    given = _seconds_each(training, left)
+    began = _Clock()
     work.mkdir(parents=True, exist_ok=True)
     config, data, size_px = training.config, training.data, training.preparation.size_px
     network, description, weights = _new_network(training)
@@ -127,7 +126,7 @@ def train_member(
     fitted = Fitted(None, 0, pd.DataFrame(), "")
     if config.epochs:
         # All images are scored once more at the end, which takes as long as their frozen features.
-        seconds = given - 2 * (time.monotonic() - began)
+        seconds = began.seconds_each(training, left) - began.spent()
         job = FineTuning(training, description, rows, work, start, seconds)
         fitted = _fine_tuned(network, job, crew)
     network.to(device).eval()
@@ -213,9 +212,20 @@ def _set_cuts(network: Network, z: NDArray[np.float64], y: NDArray[np.int_]) -> 
     return cuts
 
 
-def _seconds_each(training: Training, networks: int) -> float:
-    """Seconds that each of so many networks may take from now on; infinity without a budget."""
-    return (training.until - time.monotonic() - REPORT_S) / networks
+class _Clock:
+    """Time since now, and how much of a core other programs left of it."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.monotonic(), time.process_time()
+
+    def spent(self) -> float:
+        """Seconds since it was started."""
+        return time.monotonic() - self._wall
+
+    def seconds_each(self, training: Training, networks: int) -> float:
+        """Seconds left for each of so many networks; infinity without a budget."""
+        load = max(1.0, self.spent() / max(time.process_time() - self._cpu, 1e-3))
+        return (training.until - time.monotonic() - load * REPORT_S) / networks
 
 
 def epochs_within(training: Training, *, rows: Mapping[str, NDArray[np.int_]], members: int) -> int:
@@ -229,6 +239,7 @@ def epochs_within(training: Training, *, rows: Mapping[str, NDArray[np.int_]], m
         rows: train, val, held.
         members: networks that share the budget.
     """
+    clock = _Clock()
     config, data, size_px = training.config, training.data, training.preparation.size_px
     network, _, _ = _new_network(training)
     device = pick_device(config.device)
@@ -253,7 +264,7 @@ def epochs_within(training: Training, *, rows: Mapping[str, NDArray[np.int_]], m
     # size takes less by the pixels.
     saved = config.small_share * (1 - config.small_scale**2)
     epoch = 1.1 * n_train * seconds["step"] * (1 - saved) + n_val * seconds["score"]
-    left = _seconds_each(training, members) - fixed
+    left = clock.seconds_each(training, members) - fixed
     return max(0, int(left / epoch))
 
 
