@@ -15,6 +15,7 @@ from core.cli.own_options import own_options
 
 if TYPE_CHECKING:
     from core.base.settings import Plan
+    from core.training.fingerprint import Fingerprint
 
 __all__ = ["train"]
 
@@ -120,7 +121,7 @@ def train(
             rules=units,
             corrections=corrections,
             plan_file=plan,
-            on_plan=(lambda _plan, _words: None) if as_json or quiet else _show_plan,
+            on_plan=(lambda _plan, _found: None) if as_json or quiet else _show_plan,
         )
         if not result:
             return  # in a process that only trained along
@@ -149,17 +150,17 @@ def _flags(given: Mapping[str, Any], settings: list[str]) -> dict[str, Any]:
     return flags
 
 
-def _show_plan(plan: Plan, words: Mapping[str, Any]) -> None:
+def _show_plan(plan: Plan, found: Fingerprint) -> None:
     """Print what was found and what will be done, before it is done."""
-    shared.say(words.get("class_rule", ""))
+    shared.say(found.class_rule)
     for sentence in (
-        words["group_rule"] or "No group is known: leakage cannot be checked.",
-        words["split_rule"],
-        *words["notes"],
+        found.group_rule or "No group is known: leakage cannot be checked.",
+        found.split_rule,
+        *found.notes,
     ):
         if sentence:
             shared.say(f"data: {sentence}")
-    for check in words["audit"].get("checks", []):
+    for check in found.audit.get("checks", []):
         if check["verdict"] == "warning":
             shared.say(f"check: {check['title']}: {check['words']}")
     shared.say()

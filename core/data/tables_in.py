@@ -90,7 +90,6 @@ class Cells:
         columns: headings, trimmed, in order.
         rows: cells, trimmed, as long as ``columns`` each; empty where nothing is known.
         notes: what was assumed of its form, in sentences.
-        has_header: whether the headings stood in the file.
         repeated: headings that stood there twice with other cells below.
     """
 
@@ -98,7 +97,6 @@ class Cells:
     columns: list[str]
     rows: list[list[str]]
     notes: list[str] = field(default_factory=list)
-    has_header: bool = True
     repeated: tuple[str, ...] = ()
 
 
@@ -243,10 +241,9 @@ def _from_text(file: Path, names: Sequence[str], *, strict: bool) -> Cells:
     if not rows:
         msg = "it is empty"
         raise ValueError(msg)
-    has_header = not names and not _is_data(rows[0])
     if names:
         heading = list(names)
-    elif has_header:
+    elif not _is_data(rows[0]):
         heading, rows = rows[0], rows[1:]
     else:
         heading = _headings(rows)
@@ -254,9 +251,7 @@ def _from_text(file: Path, names: Sequence[str], *, strict: bool) -> Cells:
             f"{file.name} has no row of headings: its first row names a file. Its columns are "
             f"taken for {', '.join(heading)}."
         )
-    cells = _squared(file, heading, rows, notes, strict=strict)
-    cells.has_header = has_header
-    return cells
+    return _squared(file, heading, rows, notes, strict=strict)
 
 
 def _unquoted(rows: list[list[str]]) -> list[list[str]]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from core.base.machine import cores, detect, threads
 from core.base.outputs import write_bytes, write_json
@@ -42,7 +43,9 @@ __all__ = [
     "INPUTS",
     "LOOKED",
     "RESUMING",
+    "Fingerprint",
     "facts_of",
+    "keep",
     "look",
     "named_by_app",
     "read_manifest",
@@ -56,6 +59,70 @@ LOOKED = "words.json"
 INPUTS = "inputs.json"
 # What only an incomplete run needs.
 RESUMING = ("checkpoints", LOOKED)
+
+
+class Fingerprint(BaseModel):
+    """What was found in the data of a training, as a killed one finds it again.
+
+    Attributes:
+        task: as in ``run.json``, with its classes.
+        class_rule, group_rule, split_rule: sentences on where these come from; may be empty.
+        notes: further sentences for the user.
+        cards, terms: names of the data cards, and the terms of each.
+        design: of the data; see ``core.evaluation.summary.summarise``.
+        group_word: what the group is called in these data, where that is not as the app says.
+        facts: what the run remembers of the data; see ``core.app.Manifest``.
+        settings: what the data need instead of the app's own defaults.
+        root: the folder that paths of the manifest start from.
+        form: channels and dtype of the prepared images.
+        threads: sums of several depend on how many, so a resumed training needs as many.
+        epochs: that fit the time given; None where none was given, or none measured yet.
+        audit: the content of ``audit.json``, which is kept in that file.
+    """
+
+    model_config = ConfigDict(frozen=True, defer_build=True)
+
+    task: dict[str, Any]
+    class_rule: str = ""
+    group_rule: str
+    split_rule: str
+    notes: list[str]
+    cards: list[str]
+    terms: list[dict[str, Any]]
+    design: str = ""
+    group_word: str = ""
+    facts: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+    root: str
+    form: tuple[int, str]
+    threads: int = Field(default_factory=threads)
+    epochs: int | None = None
+    audit: dict[str, Any] = Field(default_factory=dict, exclude=True)
+
+
+def keep(fingerprint: Fingerprint, out: Path) -> None:
+    """Keep a fingerprint in a run for a training that goes on."""
+    write_json(out / LOOKED, fingerprint.model_dump())
+
+
+def _kept(out: Path) -> Fingerprint:
+    """The fingerprint that a killed training left.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    try:
+        return Fingerprint.model_validate(
+            {**read_json(out / LOOKED), "audit": read_json(out / "audit.json")}
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        msg = (
+            f"{out / LOOKED}: is damaged ({where}: {first['msg'].lower()}). Remove {out} and train "
+            "again."
+        )
+        raise RunError(msg) from error
 
 
 def named_by_app(app: App, found: Manifest) -> Manifest:
@@ -76,8 +143,8 @@ def look(
     wanted: Mapping[str, Any],
     out: Path,
     embed: Embed | None = None,
-) -> tuple[pd.DataFrame, Task, dict[str, Any]]:
-    """Manifest with splits, and the audit: new, or as a killed training left them.
+) -> tuple[pd.DataFrame, Task, Fingerprint]:
+    """Manifest with splits, and what was found: new, or as a killed training left them.
 
     ``embed`` gives embeddings by which copies are found as well; see ``audit``.
     """
@@ -89,11 +156,9 @@ def look(
     if (out / LOOKED).is_file():
         table = read_manifest(out)
         require_same_data(app, found, table, out)
-        words = read_json(out / LOOKED)
-        words["audit"] = read_json(out / "audit.json")
         # The data may have been moved since.
-        words["root"] = str(found.root)
-        return table, task_from_dict(words["task"]), words
+        kept = _kept(out).model_copy(update={"root": str(found.root)})
+        return table, task_from_dict(kept.task), kept
     labels = found.table.loc[found.table["status"] == "ok", "label"]
     task = task.with_classes(sorted(set(labels.astype(str))))
     audited = audit(found, app=app, task=task, progress=True, workers=cores(), embed=embed)
@@ -123,31 +188,30 @@ def look(
             f"{share:.0%} of the other folds chose that network's epoch.",
         )
     check_splits(table)
-    words = {
-        "task": task_to_dict(task),
-        "class_rule": found.class_rule,
-        "group_rule": found.group_rule,
-        "split_rule": " ".join(part for part in (found.split_rule, *sentences) if part),
-        "notes": [*found.notes, *([joined] if joined else [])],
-        "cards": list(found.cards),
-        "terms": terms_of(cards),
-        "design": next((c.design for c in cards if c.design != "cohort"), app.design),
-        "group_word": found.group_word,
-        "facts": dict(found.facts),
-        "settings": dict(found.settings),
-        "root": str(found.root),
-        "form": list(_form(audited)),
-        # Sums of several threads depend on how many, so a resumed training needs as many.
-        "threads": threads(),
-    }
+    fingerprint = Fingerprint(
+        task=task_to_dict(task),
+        class_rule=found.class_rule,
+        group_rule=found.group_rule,
+        split_rule=" ".join(part for part in (found.split_rule, *sentences) if part),
+        notes=[*found.notes, *([joined] if joined else [])],
+        cards=list(found.cards),
+        terms=terms_of(cards),
+        design=next((c.design for c in cards if c.design != "cohort"), app.design),
+        group_word=found.group_word,
+        facts=dict(found.facts),
+        settings=dict(found.settings),
+        root=str(found.root),
+        form=_form(audited),
+        audit=audited,
+    )
     write_json(out / "audit.json", audited)
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     write_bytes(out / "manifest.parquet", buffer.getvalue())
     write_json(out / INPUTS, stamps_of(absolute_rows(found)))
     # Written last: with it the look at the data is finished.
-    write_json(out / LOOKED, words)
-    return table, task, {**words, "audit": audited}
+    keep(fingerprint, out)
+    return table, task, fingerprint
 
 
 def without_unreadable(table: pd.DataFrame, audited: Mapping[str, Any], task: Task) -> pd.DataFrame:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from core.base.settings import Question
     from core.training.fine_tuning import Training
+    from core.training.fingerprint import Fingerprint
     from core.training.one_network import Trained
 
 __all__ = ["Given", "finish", "remove_resume_points", "units_for", "units_of"]
@@ -49,14 +50,14 @@ class Given:
 
     Attributes:
         question: as in ``plan.yaml``.
-        words: of the data; see ``core.training.fingerprint.look``.
+        found: in the data.
         manifest: with splits.
         ok: the rows of the manifest that could be read when it was made, with what their
             preparation said.
     """
 
     question: Question
-    words: Mapping[str, Any]
+    found: Fingerprint
     manifest: pd.DataFrame
     ok: pd.DataFrame
 
@@ -159,14 +160,14 @@ def _entries(
 def _units_known(app: App, given: Given) -> list[Unit]:
     """The steps above the image; not that of the group, where the user named another."""
     units = units_for(app, given.question)
-    if given.words.get("group_word"):
+    if given.found.group_word:
         units = [unit for unit in units if unit.name != app.group]
     return units
 
 
 def _about_run(training: Training, given: Given, entries: list[dict[str, Any]]) -> dict[str, Any]:
     """What ``run.json`` says of the app, the data and the networks, before anything is chosen."""
-    app, config, words, ok = training.app, training.config, given.words, given.ok
+    app, config, found, ok = training.app, training.config, given.found, given.ok
     data = given.manifest.drop(columns=["path"]).to_csv(index=False)
     return {
         "schema": SCHEMA,
@@ -175,14 +176,14 @@ def _about_run(training: Training, given: Given, entries: list[dict[str, Any]]) 
         "title": app.title,
         "intended_use": app.intended_use,
         "task": task_to_dict(training.task),
-        "group": words.get("group_word") or app.group,
-        "group_rule": words["group_rule"],
-        "split_rule": words["split_rule"],
-        "cards": words["cards"],
-        "design": words.get("design") or app.design,
-        "terms": joined_terms(words["terms"], terms_of_weights(str(config.weights))),
+        "group": found.group_word or app.group,
+        "group_rule": found.group_rule,
+        "split_rule": found.split_rule,
+        "cards": found.cards,
+        "design": found.design or app.design,
+        "terms": joined_terms(found.terms, terms_of_weights(str(config.weights))),
         "options": stored_options(app, given.question.options),
-        "facts": words.get("facts", {}),
+        "facts": found.facts,
         "members": entries,
         "operating_point": None,
         "operating_points": [],

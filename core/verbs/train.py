@@ -19,9 +19,9 @@ import torch
 
 from core.app import App, Manifest, Task, Unit, find_app
 from core.base.jobs import Job, open_output
-from core.base.machine import cores, freed_memory_kept, threads
+from core.base.machine import cores, freed_memory_kept
 from core.base.options import LABEL_MAP, of_value, plain_options, resolve_options
-from core.base.outputs import write_json, write_text
+from core.base.outputs import write_text
 from core.base.progress import log
 from core.base.settings import Plan, Question, TrainConfig, check_settings, read_plan, write_plan
 from core.data.input_files import absolute_rows, require_apart, with_paths
@@ -45,7 +45,9 @@ from core.training.fine_tuning import Data, Training
 from core.training.fingerprint import (
     INPUTS,
     LOOKED,
+    Fingerprint,
     facts_of,
+    keep,
     look,
     read_manifest,
     require_same_data,
@@ -63,7 +65,7 @@ __all__ = ["train"]
 # Settings that change how fast a training is and nothing else.
 NO_DIFFERENCE = {"workers", "checkpoint_minutes", "mlflow"}
 
-Plans = Callable[[Plan, Mapping[str, Any]], None]
+Plans = Callable[[Plan, Fingerprint], None]
 
 
 def train(
@@ -81,7 +83,7 @@ def train(
     options: Mapping[str, Any] | None = None,
     rules: Mapping[str, str] | None = None,
     plan_file: Path | None = None,
-    on_plan: Plans = lambda _plan, _words: None,
+    on_plan: Plans = lambda _plan, _found: None,
 ) -> dict[str, Any]:
     """Fine-tune a network on a labelled folder or table, and judge it on what was held out.
 
@@ -99,7 +101,7 @@ def train(
         options: the app's own.
         rules: unit -> rule of its step, where it is not the app's: mean, max or noisy_or.
         plan_file: a ``plan.yaml`` to run again.
-        on_plan: called with the plan and the words about the data before training starts.
+        on_plan: called with the plan and what was found in the data before training starts.
 
     Returns:
         the run's ``run.json`` content with ``headline`` and ``files`` added; nothing in a process
@@ -216,20 +218,20 @@ def _train(
     # Random weights see no likeness that the audit itself does not, and 3-D ones no pictures.
     sees_pictures = weights != "none" and ".medicalnet" not in backbone
     embed = frozen_embedding(backbone, weights) if sees_pictures else None
-    manifest, task, words = look(app, question, options, wanted, out, embed)
-    torch.set_num_threads(int(words.get("threads", threads())))
-    facts = facts_of(manifest, words["audit"], task, wanted)
+    manifest, task, found = look(app, question, options, wanted, out, embed)
+    torch.set_num_threads(found.threads)
+    facts = facts_of(manifest, found.audit, task, wanted)
     # What the data call for stands above the app's own defaults.
-    defaults = {**domain, **words.get("settings", {})}
+    defaults = {**domain, **found.settings}
     plan = resolve(question, facts, app_defaults=defaults, plan=planned, flags=settings)
     config = plan.config
     require_guard(config.workers or 0)
     write_text(out / "plan.yaml", write_plan(plan))
-    on_plan(plan, words)
+    on_plan(plan, found)
 
-    form = Form(*words["form"])
+    form = Form(*found.form)
     preparation = Preparation.of(app, config.size_px or (224, 224), form, options)
-    where = absolute_rows(Manifest(table=manifest, root=Path(words["root"])))
+    where = absolute_rows(Manifest(table=manifest, root=Path(found.root)))
     rows = with_paths(manifest, where)
     store = prepare_table(rows, app=app, preparation=preparation, workers=cores())
     ok = manifest[manifest["status"] == "ok"].reset_index(drop=True)
@@ -251,9 +253,9 @@ def _train(
     until = began + 60 * (config.minutes or math.inf)
     training = Training(app, task, config, data, preparation, until)
     if config.minutes and "epochs" not in settings:
-        plan = _within_budget(plan, words, out, training, parts)
+        plan = _within_budget(plan, found, out, training, parts)
         training = replace(training, config=plan.config)
-        on_plan(plan, words)
+        on_plan(plan, found)
     members = []
     for number, part in enumerate(parts):
         if len(parts) > 1:
@@ -262,26 +264,23 @@ def _train(
         with freed_memory_kept():
             left = len(parts) - number
             members.append(train_member(training, rows=part, work=work, crew=crew, left=left))
-    finish(training, Given(question, words, manifest, ok), parts, members, out)
+    finish(training, Given(question, found, manifest, ok), parts, members, out)
 
 
 def _within_budget(
     plan: Plan,
-    words: dict[str, Any],
+    found: Fingerprint,
     out: Path,
     training: Training,
     parts: Sequence[Mapping[str, np.ndarray]],
 ) -> Plan:
     """The plan with as many epochs as fit the time given; measured once, then kept."""
-    if "epochs" not in words:
-        rule = plan.config.epochs or 0
-        fit = epochs_within(training, rows=parts[0], members=len(parts))
-        words["epochs"] = min(rule, fit)
+    rule, epochs = plan.config.epochs or 0, found.epochs
+    if epochs is None:
+        epochs = min(rule, epochs_within(training, rows=parts[0], members=len(parts)))
         # A resumed training must not measure again: it would become another training.
-        write_json(out / LOOKED, {k: v for k, v in words.items() if k != "audit"})
-    epochs = words["epochs"]
+        keep(found.model_copy(update={"epochs": epochs}), out)
     reason = f"what fits into {plan.config.minutes:g} minutes on this machine"
-    rule = plan.config.epochs or 0
     if not epochs:
         reason = (
             f"{plan.config.minutes:g} minutes hold the probe alone on this machine, and no epoch "
