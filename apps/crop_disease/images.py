@@ -19,6 +19,7 @@ import numpy as np
 from apps.crop_disease.field.window import is_tile
 from core.data.framing import FitInside, PadAround
 from core.data.images import read_image
+from core.data.resizing import shrunk
 from core.data.steps import Steps
 
 if TYPE_CHECKING:
@@ -102,11 +103,7 @@ def _faults(image: NDArray[Any]) -> list[str]:
     short = min(image.shape[:2])
     if short < LEAST_SHORT_SIDE_PX:
         faults.append(f"too small ({short} px on its short side, {LEAST_SHORT_SIDE_PX} needed)")
-    grey: NDArray[Any] = _grey(image)
-    scale = JUDGED_AT_PX / max(grey.shape)
-    if scale < 1:
-        size = (max(1, round(grey.shape[1] * scale)), max(1, round(grey.shape[0] * scale)))
-        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    grey = shrunk(_grey(image), JUDGED_AT_PX)
     if np.percentile(grey, 95) < LEAST_WHITE:
         # Whether it is sharp cannot be seen in the dark.
         faults.append("too dark")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.app import class_key
-from core.base.tables import decided_classes
+from core.base.tables import decided_classes, groups_or_own
 from core.blocks import Fold, Pictures, Table, Text
 from core.report.numbers import count, estimate, number, plural
 from core.statistics.operating_points import proportion
@@ -295,11 +295,7 @@ def _told(rate: Rate) -> str:
 
 def _rate(hit: pd.Series[bool], rows: pd.DataFrame) -> Rate:
     """A share over groups; a photo without a group is one of its own."""
-    group = rows["image_id"].astype(str)
-    if "group" in rows:
-        given = rows["group"].fillna("").astype(str)
-        group = given.where(given != "", group)
-    return proportion(hit.to_numpy(bool), group.to_numpy())
+    return proportion(hit.to_numpy(bool), groups_or_own(rows).to_numpy())
 
 
 def _png(pixels: np.ndarray[Any, Any]) -> bytes:

@@ -21,6 +21,7 @@ import numpy as np
 
 from apps.images.arrays import ARRAY_SUFFIXES, is_picture, load
 from apps.images.dicom import read_header
+from core.base.tables import groups_or_own
 from core.data.dicom import DICOM_SUFFIXES, is_dicom, number_in, open_dicom, quiet
 from core.data.scan import locate
 from core.errors import ConfigError, ImageError
@@ -107,12 +108,11 @@ def expand(found: Manifest, *, slices: int) -> Manifest:
     many = of.loc[of.index.repeat(slices)].reset_index(drop=True)
     number = np.tile(np.arange(slices), len(of))
     owner = many["image_id"].astype(str)
-    group = many["group"].fillna("").astype(str)
     many = many.assign(
         volume=owner,
         slice=[f"{n + 1}/{slices}" for n in number],
         image_id=[f"{name}#{n + 1:02d}" for name, n in zip(owner, number, strict=True)],
-        group=group.where(group != "", owner),
+        group=groups_or_own(many),
     )
     # What is no volume is decided about alone.
     rest = table[~is_one].assign(slice="")

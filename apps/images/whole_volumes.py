@@ -29,6 +29,7 @@ from apps.images.volumes import (
     volumes_in,
     window_of,
 )
+from core.base.tables import groups_or_own
 from core.base.volumes import LEAST_SLICES, MOST_SLICES
 from core.data.dicom import is_dicom, numbers_in, open_dicom, refuse
 from core.errors import ConfigError, ImageError
@@ -88,7 +89,6 @@ def as_bodies(found: Manifest, options: Mapping[str, Any]) -> Manifest:
         **{name: _as_text(options.get(name)) for name in READING},
     )
     table = table[~(is_one & ok & table["volume"].duplicated().to_numpy())].reset_index(drop=True)
-    group = table["group"].fillna("").astype(str)
     n = int(((table["status"] == "ok") & (table["depth"] != "")).sum())
     note = (
         f"{n:,} volumes are read whole, as {depth} slices each (--slices), for a network of three "
@@ -96,7 +96,7 @@ def as_bodies(found: Manifest, options: Mapping[str, Any]) -> Manifest:
     )
     return replace(
         found,
-        table=table.assign(group=group.where(group != "", table["volume"])),
+        table=table.assign(group=groups_or_own(table, "volume")),
         group_rule=found.group_rule or "The group is the volume.",
         group_word=found.group_word or ("" if found.group_rule else "volume"),
         facts={**found.facts, "sided": SIDED},

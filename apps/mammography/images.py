@@ -20,6 +20,7 @@ import numpy as np
 from apps.mammography.dicom import read_dicom
 from core.data.dicom import DICOM_SUFFIXES, is_dicom
 from core.data.images import read_image
+from core.data.resizing import shrunk
 from core.data.steps import Steps
 
 if TYPE_CHECKING:
@@ -103,14 +104,10 @@ def find_breast(pixels: NDArray[Any]) -> BreastMask:
     edges, frames of a scanner) fall to a morphological opening, separate ones
     (lead markers, labels) are not the largest piece.
     """
-    import cv2  # noqa: PLC0415  (0.1 s to import)
-
     height, width = pixels.shape[:2]
     scale = min(1.0, SEARCH_PX / max(height, width))
-    small = (max(1, round(width * scale)), max(1, round(height * scale)))
-    grey = pixels if pixels.shape[2] == 1 else pixels.mean(axis=2, dtype=np.float32)
-    grey = cv2.resize(np.ascontiguousarray(grey), small, interpolation=cv2.INTER_AREA)
-    grey = grey.astype(np.float32).reshape(small[::-1])
+    grey = pixels[..., 0] if pixels.shape[2] == 1 else pixels.mean(axis=2, dtype=np.float32)
+    grey = shrunk(grey, SEARCH_PX).astype(np.float32)
     mask = _largest_piece(_above_ground(grey))
     fraction = float(mask.mean())
     if not fraction:
@@ -368,12 +365,8 @@ def _sharpness(pixels: NDArray[Any], breast: BreastMask) -> float:
     """Variance of the Laplacian within the breast, its outline left out; infinite if too small."""
     import cv2  # noqa: PLC0415  (0.1 s to import)
 
-    height, width = pixels.shape[:2]
-    scale = min(1.0, SHARP_PX / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    grey = np.ascontiguousarray(pixels[..., 0])
-    if scale < 1:
-        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    grey = shrunk(np.ascontiguousarray(pixels[..., 0]), SHARP_PX)
+    size = grey.shape[1], grey.shape[0]
     mask = cv2.resize(breast.mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     inside = cv2.erode(mask, np.ones((15, 15), np.uint8)).astype(bool)
     if inside.sum() < LEAST_JUDGED_PX:

@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from core.data.resizing import shrunk
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -96,13 +98,8 @@ def find_disc(image: NDArray[Any]) -> Disc:
     """
     pixels = to_eight_bits(image)
     height, width = pixels.shape[:2]
-    scale = min(1.0, SEARCH_PX / max(height, width))
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-        pixels = np.asarray(small, np.uint8).reshape(size[1], size[0], -1)
     # The red of a dim retina is all there is of it, so the brightest channel counts.
-    light = cv2.GaussianBlur(brightest(pixels), (3, 3), 0)
+    light = cv2.GaussianBlur(brightest(shrunk(pixels, SEARCH_PX)), (3, 3), 0)
     found = _search(np.asarray(light, np.uint8))
     # Centres of pixels: (r + 0.5) / scale - 0.5.
     by_row, by_col = height / light.shape[0], width / light.shape[1]

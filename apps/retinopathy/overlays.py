@@ -10,6 +10,7 @@ from apps.retinopathy.disc import FALLBACKS, find_disc, to_eight_bits
 from apps.retinopathy.worklist import decided, threshold_of
 from core.base.outputs import csv_text, write_bytes, write_text
 from core.base.words import apart
+from core.data.resizing import shrunk
 from core.evaluation.doubt import rule_of_decision
 from core.report.overlay import is_strongest_outside, overlay, png_bytes, with_legend
 
@@ -64,7 +65,7 @@ def write_overlays(context: ExportContext) -> Sequence[Path]:
     for number, image_id in enumerate(images["image_id"], start=1):
         path = folder / f"overlay-{number:04d}.png"
         source = context.read(str(image_id))
-        picture = _shrunk(to_eight_bits(source))
+        picture = shrunk(to_eight_bits(source), SIDE_PX)
         heat, inside = context.saliency(str(image_id)), inside_disc(source)
         lines = _lines(by_id[image_id], by_eye[image_id], context)
         if is_strongest_outside(heat, inside):
@@ -111,17 +112,6 @@ def _lines(row: Mapping[Any, Any], eye: Mapping[Any, Any], context: ExportContex
 def _overlay(picture: NDArray[np.uint8], heat: NDArray[np.float32]) -> NDArray[np.uint8]:
     """The photograph as it is, and beside it the map over it."""
     return np.concatenate([picture, overlay(picture, heat)], axis=1)
-
-
-def _shrunk(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture of at most ``SIDE_PX``."""
-    import cv2  # noqa: PLC0415  (as the other imports of pixels)
-
-    scale = SIDE_PX / max(picture.shape[:2])
-    if scale >= 1:
-        return picture
-    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _shrunk_map(heat: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]:

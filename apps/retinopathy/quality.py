@@ -29,6 +29,7 @@ import cv2
 import numpy as np
 
 from apps.retinopathy.disc import FALLBACKS, Disc, brightest, to_eight_bits
+from core.data.resizing import shrunk
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -133,9 +134,8 @@ def beside(image: NDArray[Any], disc: Disc) -> float:
         return 0.0
     height, width = pixels.shape[:2]
     scale = min(1.0, BESIDE_PX / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.int16)
-    rows, cols = np.ogrid[: size[1], : size[0]]
+    small = shrunk(pixels, BESIDE_PX).astype(np.int16)
+    rows, cols = np.ogrid[: small.shape[0], : small.shape[1]]
     away = np.hypot(rows - disc.row * scale, cols - disc.col * scale)
     red, green, blue = np.moveaxis(small, -1, 0)
     lit = (small.max(axis=2) >= BESIDE_LIT) & (red >= green - 6) & (red >= blue - 2)

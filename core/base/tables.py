@@ -38,6 +38,7 @@ __all__ = [
     "check_splits",
     "count_groups",
     "decided_classes",
+    "groups_or_own",
     "logit_columns",
     "logits_in",
     "score_columns",
@@ -279,6 +280,13 @@ def check_splits(table: pd.DataFrame) -> None:
 def as_text(values: pd.Series[Any]) -> pd.Series[str]:
     """A column of any type as text; missing values become the empty string."""
     return values.astype("object").where(values.notna(), "").astype(str)
+
+
+def groups_or_own(table: pd.DataFrame, own: str = "image_id") -> pd.Series[str]:
+    """The group of each row; a row without one is a group of its own, named by a column."""
+    names = table[own].astype(str)
+    group = as_text(table["group"]) if "group" in table else names
+    return group.where(group != "", names)
 
 
 def count_groups(groups: Iterable[str]) -> int:

@@ -20,6 +20,7 @@ from core.data.folder_words import (
     is_mask_folder,
     is_unlabelled,
     same_name,
+    spelled_alike,
 )
 from core.data.mask_pairs import refuse_mask_pairs
 from core.data.passed_folders import is_passed_over
@@ -221,13 +222,8 @@ def check_class_names(usable: Sequence[Input], task: Task, root: Path) -> None:
     for entry in usable:
         is_many = task.kind == "multilabel"
         counts.update(entry.label.split(task.label_separator) if is_many else [entry.label])
-    spelled: dict[str, list[str]] = {}
-    for name in sorted(counts):
-        spelled.setdefault(_without_copy_marks(name), []).append(name)
-    twice = [names for names in spelled.values() if len(names) > 1]
-    if twice:
-        names = sorted(twice[0], key=lambda name: -counts[name])
-        shown = ", ".join(f"{name!r} ({counts[name]:,} images)" for name in names)
+    if twice := spelled_alike(counts, "images", _without_copy_marks):
+        names, shown = twice[0]
         msg = (
             f"{readable(str(root))}: {len(twice)} class name(s) are spelled in several ways "
             f"(first: {shown}). They would count as different classes. Did you mean {names[0]!r} "

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import TYPE_CHECKING
 
 from core.base.words import without_marks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 __all__ = [
     "SPLIT_NAMES",
@@ -25,6 +29,7 @@ __all__ = [
     "is_version",
     "mask_base",
     "same_name",
+    "spelled_alike",
     "split_word",
 ]
 
@@ -128,6 +133,21 @@ def same_name(name: str) -> str:
     text = unicodedata.normalize("NFC", without_marks(name))
     plain = re.sub(r"[\s_-]+", " ", text.strip().casefold())
     return str(int(plain)) if re.fullmatch(r"\d+", plain) and plain.isascii() else plain
+
+
+def spelled_alike(
+    counts: Mapping[str, int], what: str, compared: Callable[[str], str] = same_name
+) -> list[tuple[list[str], str]]:
+    """Names that are one name in several spellings: each set, the most frequent first, in words.
+
+    >>> spelled_alike({"rust": 2, "Rust": 9, "blight": 1}, "images")
+    [(['Rust', 'rust'], "'Rust' (9 images), 'rust' (2 images)")]
+    """
+    spelled: dict[str, list[str]] = {}
+    for name in sorted(counts):
+        spelled.setdefault(compared(name), []).append(name)
+    several = [sorted(s, key=lambda n: -counts[n]) for s in spelled.values() if len(s) > 1]
+    return [(s, ", ".join(f"{name!r} ({counts[name]:,} {what})" for name in s)) for s in several]
 
 
 def split_word(name: str) -> str:

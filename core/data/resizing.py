@@ -13,7 +13,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["resized"]
+__all__ = ["resized", "shrunk"]
 
 # Channels that OpenCV takes at a time.
 _AT_ONCE = 4
@@ -44,3 +44,20 @@ def resized(image: NDArray[Any], size_px: tuple[int, int], how: int) -> NDArray[
     ]
     whole = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
     return whole if solid.ndim == 3 else whole[..., 0]
+
+
+def shrunk(image: NDArray[Any], longest_px: int) -> NDArray[Any]:
+    """The image with no side longer than this, in proportion; as it is where none is.
+
+    Args:
+        image: (H, W, C) or (H, W).
+        longest_px: of the longer side.
+    """
+    import cv2  # noqa: PLC0415  (see above)
+
+    height, width = image.shape[:2]
+    scale = longest_px / max(height, width)
+    if scale >= 1:
+        return image
+    size_px = (max(1, round(height * scale)), max(1, round(width * scale)))
+    return resized(image, size_px, cv2.INTER_AREA)

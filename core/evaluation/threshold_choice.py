@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from core.base.tables import as_text
 from core.errors import ConfigError, MetricError
 from core.evaluation.labelled_rows import cases_of, judged_rows
 from core.evaluation.units import decisions_by_unit
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from core.app import Metric, Task, Unit
 
-__all__ = ["MAY_CHOOSE", "choose_points", "explore_points", "headline_unit"]
+__all__ = ["MAY_CHOOSE", "choose_points", "headline_unit"]
 
 # Splits that a threshold may be chosen on, the better basis first.
 MAY_CHOOSE = ("out-of-fold", "val")
@@ -50,6 +51,7 @@ def choose_points(
     metrics: Sequence[Metric] = (),
     unit: str | None = None,
     prevalence: float | None = None,
+    exploratory: str = "",
 ) -> list[dict[str, Any]]:
     """Operating points for ``run.json``, chosen on out-of-fold or validation rows.
 
@@ -62,6 +64,8 @@ def choose_points(
         metrics: the app's; the first says which unit is meant.
         unit: another unit to choose for.
         prevalence: of the positive classes where the model will be used, for recall rates.
+        exploratory: what the rows are called where all of them are the very cases that are
+            judged: for looking, not for claims. Such points are marked.
 
     Returns:
         for each target ``name``, ``target``, ``unit``, ``threshold``, ``active`` (False) and
@@ -73,43 +77,12 @@ def choose_points(
     Raises:
         ConfigError: a target is none, or no unit is called so.
     """
-    split = predictions["split"].fillna("").astype(str)
-    basis = next((name for name in MAY_CHOOSE if (split == name).any()), MAY_CHOOSE[-1])
-    rows = predictions[split == basis].reset_index(drop=True)
-    about: dict[str, Any] = {"task": task, "targets": targets, "units": units, "unit": unit}
-    return _chosen(rows, basis, metrics=metrics, prevalence=prevalence, **about)
-
-
-def explore_points(predictions: pd.DataFrame, *, split: str, **choice: Any) -> list[dict[str, Any]]:
-    """Operating points chosen on the very cases that are judged: for looking, not for claims.
-
-    Args:
-        predictions: the judged rows, all of them.
-        split: what these rows are called.
-        choice: the other parameters of ``choose_points``.
-
-    Returns:
-        as ``choose_points``, each marked ``exploratory``.
-    """
-    rows = predictions.drop(columns=[c for c in ("fold",) if c in predictions])
-    found = _chosen(rows, split, **choice)
-    return [
-        {**point, "name": f"{point['name']} (exploratory)", "exploratory": True} for point in found
-    ]
-
-
-def _chosen(
-    rows: pd.DataFrame,
-    basis: str,
-    *,
-    task: Task,
-    targets: Sequence[str],
-    units: Sequence[Unit] = (),
-    metrics: Sequence[Metric] = (),
-    unit: str | None = None,
-    prevalence: float | None = None,
-) -> list[dict[str, Any]]:
-    """Operating points from these rows."""
+    if exploratory:
+        basis, rows = exploratory, predictions.drop(columns="fold", errors="ignore")
+    else:
+        split = as_text(predictions["split"])
+        basis = next((name for name in MAY_CHOOSE if (split == name).any()), MAY_CHOOSE[-1])
+        rows = predictions[split == basis].reset_index(drop=True)
     for target in targets:
         parse_target(target)
     if not task.positive_index or task.kind == "multilabel" or not targets:
@@ -123,7 +96,11 @@ def _chosen(
     truth, score, _ = positive_part(cases_of(table, task), task.positive_index)
     fold = table["fold"].to_numpy().astype(str) if "fold" in table else None
     about = {"unit": where, "split": basis, "active": False}
-    return [{**_point(target, truth, score, fold, prevalence), **about} for target in targets]
+    points = [{**_point(target, truth, score, fold, prevalence), **about} for target in targets]
+    if not exploratory:
+        return points
+    marked = {"exploratory": True}
+    return [{**point, "name": f"{point['name']} (exploratory)", **marked} for point in points]
 
 
 def _point(

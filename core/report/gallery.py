@@ -15,6 +15,7 @@ import pandas as pd
 from core.base.tables import decided_classes, score_columns
 from core.base.volumes import LEAST_SLICES
 from core.blocks import Block, Fold, Pictures, Table, Text
+from core.data.resizing import shrunk
 from core.report.numbers import count, number, quantity
 from core.report.overlay import overlay
 
@@ -128,10 +129,10 @@ def _pictures(title: str, rows: pd.DataFrame, context: ReportContext) -> Picture
     pictures = []
     for row in rows.itertuples():
         image_id = str(row.image_id)
-        shown = [_small(context.picture(image_id))]
+        shown = [shrunk(context.picture(image_id), SIDE_PX)]
         if context.saliency is not None:
             picture = context.picture(image_id)
-            shown.append(_small(overlay(picture, context.saliency(image_id))))
+            shown.append(shrunk(overlay(picture, context.saliency(image_id)), SIDE_PX))
         pictures.append((_jpeg(shown), _caption(row, context.task)))
     return Pictures(title, pictures)
 
@@ -148,17 +149,6 @@ def _table(title: str, rows: pd.DataFrame, task: Task) -> Table:
         }
     )
     return Table(frame, title=title, numeric=("Score of predicted", "Score of true"))
-
-
-def _small(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture of at most ``SIDE_PX``; never enlarged."""
-    import cv2  # noqa: PLC0415  (only for pictures)
-
-    scale = SIDE_PX / max(picture.shape[:2])
-    if scale >= 1:
-        return picture
-    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _jpeg(pictures: list[NDArray[np.uint8]]) -> bytes:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from core.base.attempt import attempt
 from core.base.outputs import write_bytes, write_text
 from core.base.tables import score_columns
+from core.data.resizing import shrunk
 from core.evaluation.doubt_marks import says_nothing
 from core.report.html import clean, page_template
 
@@ -114,9 +115,7 @@ def _small_jpeg(pixels: NDArray[np.uint8]) -> bytes:
     """The picture (H, W, 3) as a small JPEG."""
     import cv2  # noqa: PLC0415  (only for pictures)
 
-    scale = min(1.0, SIDE_PX / max(pixels.shape[:2]))
-    size = (max(1, round(pixels.shape[1] * scale)), max(1, round(pixels.shape[0] * scale)))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    small = shrunk(pixels, SIDE_PX)
     _, data = cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 78])
     return bytes(data.tobytes())
 

@@ -17,7 +17,7 @@ from core.evaluation.metric_specs import specs_of
 from core.evaluation.paired import compare_levels, hold_family
 from core.evaluation.paired_decisions import PairedCases
 from core.evaluation.summary import DEFAULT_HEADLINES, EvaluationPlan, summarise
-from core.evaluation.threshold_choice import explore_points, headline_unit
+from core.evaluation.threshold_choice import choose_points, headline_unit
 from core.evaluation.units import decisions_by_unit
 from core.runs.run import task_from_dict, units_of_run
 from core.statistics.resampling import Draws
@@ -74,14 +74,14 @@ def compute_metrics(
     metrics = app.metrics_for(task)
     points = list(run["operating_points"])
     if explore:
-        points += explore_points(
+        points += choose_points(
             rows,
             task=task,
             targets=explore,
-            split=split,
             units=units,
             metrics=metrics,
             prevalence=prevalence,
+            exploratory=split,
         )
     plan = EvaluationPlan(
         task=task,

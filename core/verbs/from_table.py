@@ -20,7 +20,7 @@ from core.data.scored_tables import read_foreign
 from core.errors import ConfigError, ManifestError
 from core.evaluation.ranking_only import only_ranking
 from core.evaluation.summary import EvaluationPlan, summarise
-from core.evaluation.threshold_choice import MAY_CHOOSE, choose_points, explore_points
+from core.evaluation.threshold_choice import MAY_CHOOSE, choose_points
 from core.report.numbers import quantity
 from core.runs.results import print_page, write_evaluation
 from core.runs.table_files import write_table
@@ -291,7 +291,7 @@ def points_of(
     if not targets:
         return points
     if exploratory:
-        return points + explore_points(judged, targets=targets, split=plan.split, **about)
+        return points + choose_points(judged, targets=targets, exploratory=plan.split, **about)
     may = [name for name in MAY_CHOOSE if (table["split"] == name).any() and name != plan.split]
     if not may:
         msg = (

@@ -16,6 +16,7 @@ from core.base.options import resolve_options
 from core.base.outputs import csv_safe, seal, write_json, write_text
 from core.blocks import Pictures, Table, Text
 from core.data.input_files import absolute_rows, require_apart
+from core.data.resizing import shrunk
 from core.errors import ManifestError
 from core.prediction.scorer import Scorer
 from core.report.html import render_page
@@ -137,9 +138,7 @@ def _pictures(
 
 def _jpeg(picture: NDArray[np.uint8]) -> bytes:
     """(H, W, 3) RGB as a small JPEG."""
-    scale = min(1.0, _PICTURE_PX / max(picture.shape[:2]))
-    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    small = shrunk(picture, _PICTURE_PX)
     return bytes(cv2.imencode(".jpg", small[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])[1])
 
 

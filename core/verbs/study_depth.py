@@ -19,6 +19,7 @@ from core.base.machine import cores, threads
 from core.base.options import resolve_options
 from core.base.outputs import seal, write_json, write_text
 from core.base.settings import Question
+from core.base.tables import groups_or_own
 from core.data.input_files import absolute_rows, require_apart, with_paths
 from core.data.prepared import Form, Preparation, prepare_table, resize_to
 from core.data.training_data import chosen_task, index_for
@@ -153,11 +154,10 @@ def _studied(found: _Data, choice: DepthChoice) -> dict[str, Any]:
     left_out: list[str] = []
     if choice.full_size:
         large, of_large = found.pixels(_size(found.shape, LARGE_PX, 32), MOST_LARGE)
-        groups = of_large["group"].fillna("").astype(str)
         probed, left_out = probe_depths(
             large,
             found.classes(of_large),
-            groups.where(groups != "", of_large["image_id"]).to_numpy(dtype=object),
+            groups_or_own(of_large).to_numpy(dtype=object),
             n_classes=n_classes,
             folder=choice.weights_folder,
         )

@@ -13,7 +13,7 @@ import numpy as np
 
 from apps.crop_disease.field.areas import wilson_ends
 from apps.crop_disease.field.notes import area_words
-from core.base.tables import decided_classes, score_columns
+from core.base.tables import decided_classes, groups_or_own, score_columns
 from core.blocks import Table, Text
 from core.errors import MetricError
 from core.report.numbers import UNDEFINED, count, estimate, number
@@ -139,7 +139,7 @@ def _areas(context: ReportContext, rows: pd.DataFrame) -> list[Block]:
     label = np.array([place[name] for name in rows["label"].astype(str)], np.int64)
     decided = np.array([place[name] for name in called], np.int64)
     hectares = (rows["tile_m"] ** 2 * rows["valid_fraction"] / 1e4).to_numpy(float)
-    group = _groups(rows)
+    group = groups_or_own(rows).to_numpy(dtype=str)
     k = len(classes)
     cells = by_area(label, decided, hectares, k)
     right = decided == label
@@ -186,7 +186,7 @@ def _severity(context: ReportContext, rows: pd.DataFrame) -> list[Block]:
     place = {name: i for i, name in enumerate(context.task.classes)}
     given = rows["label"].astype(str).map(place).to_numpy(float)
     found = rows[columns].to_numpy() @ np.arange(len(columns))
-    group = _groups(rows)
+    group = groups_or_own(rows).to_numpy(dtype=str)
     table = pd.DataFrame({"group": group, "given": given, "found": found})
     means = table.groupby("group", sort=True).mean()
     if len(means) < LEAST_GROUPS:
@@ -228,13 +228,6 @@ def _severity(context: ReportContext, rows: pd.DataFrame) -> list[Block]:
             numeric=("value (95 % interval)",),
         )
     ]
-
-
-def _groups(rows: pd.DataFrame) -> NDArray[Any]:
-    """The group of each tile; a tile without one is one of its own."""
-    own = rows["image_id"].astype(str)
-    group = rows["group"].fillna("").astype(str) if "group" in rows else own
-    return np.asarray(group.where(group != "", own), dtype=str)
 
 
 def _ends(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from apps.crop_disease.field.vector_file import open_vectors
-from core.data.folder_words import same_name
+from core.data.folder_words import spelled_alike
 from core.data.tables_in import EMPTY, whole_number
 from core.errors import ManifestError
 
@@ -249,13 +249,8 @@ def _in_pixels(frame: Any, facts: RasterFacts) -> NDArray[Any]:
 def _refuse_spellings(values: Sequence[str], path: Path, what: str) -> None:
     """Refuse one class that is spelled in two ways."""
     counts = Counter(value for value in values if value)
-    spelled: dict[str, list[str]] = {}
-    for value in counts:
-        spelled.setdefault(same_name(value), []).append(value)
-    twice = next((names for names in spelled.values() if len(names) > 1), None)
-    if twice:
-        names = sorted(twice, key=lambda name: -counts[name])
-        shown = ", ".join(f"{name!r} ({counts[name]:,} shapes)" for name in names)
+    if twice := spelled_alike(counts, "shapes"):
+        names, shown = twice[0]
         msg = (
             f"{what} {path}: one class is spelled in several ways ({shown}). They would count as "
             f"different classes. Did you mean {names[0]!r} for all of them? Correct the others, or "
