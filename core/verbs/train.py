@@ -24,6 +24,7 @@ from core.base.options import LABEL_MAP, of_value, plain_options, resolve_option
 from core.base.outputs import write_text
 from core.base.progress import log
 from core.base.settings import Plan, Question, TrainConfig, check_settings, read_plan, write_plan
+from core.base.tables import groups_or_own
 from core.data.input_files import absolute_rows, require_apart, with_paths
 from core.data.label_map import in_words
 from core.data.loader import require_guard
@@ -239,11 +240,10 @@ def _train(
         store.table.drop(columns=["status", "reason", "affine"]), on="image_id", validate="1:1"
     )
     ok["status"], ok["reason"] = store.table["status"], store.table["reason"]
-    group = ok["group"].fillna("").astype(str)
     data = Data(
         store=store,
         y=encode(list(ok["label"].astype(str)), task),
-        groups=group.where(group != "", ok["image_id"]).to_numpy(dtype=object),
+        groups=groups_or_own(ok).to_numpy(dtype=object),
     )
     if flagged := quality_words(ok, "trained on"):
         log.warning("%s", flagged)
