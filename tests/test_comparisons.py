@@ -46,18 +46,9 @@ def test_decisions_are_compared_on_being_right() -> None:
     assert (found.first_only, found.second_only) == (1, 1)
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        ("holm", "holm"),
-        ("hochberg", "simes-hochberg"),
-        ("bonferroni", "bonferroni"),
-        ("bh", "fdr_bh"),
-    ],
-)
-def test_adjusted_p_agrees_with_statsmodels(ours: str, theirs: str) -> None:
+def test_adjusted_p_agrees_with_statsmodels() -> None:
     p = np.random.default_rng(0).random(12) ** 3
-    assert adjust(p, method=ours) == pytest.approx(multipletests(p, method=theirs)[1])
+    assert adjust(p) == pytest.approx(multipletests(p, method="holm")[1])
 
 
 def test_missing_p_values_do_not_count_in_the_family() -> None:
@@ -95,9 +86,8 @@ def test_ends_of_a_paired_difference_are_where_its_score_test_begins_to_reject(
 
 
 def test_power_and_size_are_inverse() -> None:
-    for sides in (1, 2):
-        cases, controls = cases_for_auroc(0.8, power=0.85, ratio=2.5, sides=sides)
-        assert power_of_auroc(0.8, cases, controls, sides=sides) == pytest.approx(0.85)
+    cases, controls = cases_for_auroc(0.8, power=0.85, ratio=2.5)
+    assert power_of_auroc(0.8, cases, controls) == pytest.approx(0.85)
     with pytest.raises(MetricError, match=r"0\.5 and 1"):
         power_of_auroc(0.5, 10, 10)
 

@@ -12,12 +12,11 @@ from core.statistics.intervals import (
     all_successes_limit,
     clopper_pearson,
     cluster_proportion,
+    exact_on_groups,
     wilson,
 )
 from core.statistics.resampling import (
-    bca_interval,
     bootstrap_interval,
-    jackknife,
     outcome_strata,
     percentile_interval,
     resample_groups,
@@ -162,21 +161,6 @@ def test_bootstrap_of_a_mean_has_the_standard_error_of_a_mean() -> None:
     assert drawn.std() == pytest.approx(values.std() / np.sqrt(80), rel=0.04)
 
 
-def test_bca_agrees_with_scipy() -> None:
-    from scipy.stats import bootstrap as scipy_bootstrap  # noqa: PLC0415
-
-    values = np.random.default_rng(2).exponential(size=40)
-    plan = resample_groups(None, n=40, resamples=9999, seed=0)
-
-    def mean(w: np.ndarray) -> np.ndarray:
-        return (w @ values) / w.sum(axis=1)
-
-    drawn = np.concatenate([mean(w) for w in plan.weights()])
-    found = bca_interval(values.mean(), drawn, jackknife(mean, plan))
-    expected = scipy_bootstrap((values,), np.mean, method="BCa", n_resamples=9999, rng=0)
-    assert found == pytest.approx(tuple(expected.confidence_interval), abs=0.02)
-
-
 def plan_of(n: int) -> object:
     return resample_groups(None, n=n, resamples=100, word="patient")
 
@@ -201,10 +185,10 @@ def test_many_undefined_resamples_withhold_the_interval() -> None:
 
 def test_equal_resamples_never_give_an_interval_without_width() -> None:
     plan = plan_of(30)
-    with_limit = bootstrap_interval(1.0, np.ones(100), plan, groups_of=[30])  # type: ignore[arg-type]
+    with_limit = exact_on_groups(1.0, [30], level=0.95, word="patient")
     assert with_limit.ends == pytest.approx((0.025 ** (1 / 30), 1.0))
     assert "exact" in with_limit.method
-    none_seen = bootstrap_interval(0.0, np.zeros(100), plan, groups_of=[30])  # type: ignore[arg-type]
+    none_seen = exact_on_groups(0.0, [30], level=0.95, word="patient")
     assert none_seen.ends == pytest.approx((0.0, 1 - 0.025 ** (1 / 30)))
     without = bootstrap_interval(1.0, np.ones(100), plan)  # type: ignore[arg-type]
     assert without.low is None

@@ -97,7 +97,9 @@ def test_paired_areas_are_told_apart_as_often_as_promised(
     # The correlation of the areas, which is less than that of the scores.
     y, (one, two) = two_scores(rng, areas, 4000, ratio)
     test, own = delong_paired(y, one, two), [delong(y, score).se for score in (one, two)]
-    correlation = float((test.covariance or 0) / ((own[0] or 1) * (own[1] or 1)))
+    first, second = own[0] or 1.0, own[1] or 1.0
+    # Of a difference the variance is the sum of both without twice their covariance.
+    correlation = (first**2 + second**2 - test.se**2) / (2 * first * second)
     n = cases_for_better_area(*areas, ratio, correlation=correlation, power=0.8)
     called = 0
     for _ in range(300):

@@ -212,16 +212,13 @@ def label_texts(values: pd.Series[Any]) -> list[str]:
     return texts
 
 
-def several_labels(
-    labels: Sequence[str], classes: Sequence[str], notes: list[str], mark: str = "|"
-) -> list[str]:
-    """Cells that name several known classes, written with ``mark``; other cells as they are.
+def several_labels(labels: Sequence[str], classes: Sequence[str], notes: list[str]) -> list[str]:
+    """Cells that name several known classes, written with ``|``; other cells as they are.
 
     Args:
         labels: cells, of which each may be written in its own way.
         classes: the names there are; a cell is parted only where all its parts are among them.
         notes: receives how they are written.
-        mark: what stands between classes here.
 
     >>> several_labels(["a;b", "b, a", "a", "c/d"], ["a", "b"], [])
     ['a|b', 'b|a', 'a', 'c/d']
@@ -236,15 +233,15 @@ def several_labels(
             parts = [_bare(part).casefold() for part in inner.split(between)]
             if text.casefold() not in known and len(parts) > 1 and known.keys() >= set(parts):
                 seen[word] += 1
-                text = mark.join(dict.fromkeys(known[part] for part in parts))
+                text = "|".join(dict.fromkeys(known[part] for part in parts))
                 break
         found.append(text)
     notes += [f"Labels of {n:,} rows are several, separated by {word}." for word, n in seen.items()]
     nothing = [label for label in found if label.casefold() in _NOTHING - set(known)]
-    if nothing and any(mark in label for label in found):
+    if nothing and any("|" in label for label in found):
         notes.append(
             f"Only rows whose label is a class count: {len(nothing):,} say {nothing[0]!r}, which "
-            f"is none. If it means that none is there, pass --label-map '{nothing[0]}={mark}'."
+            f"is none. If it means that none is there, pass --label-map '{nothing[0]}=|'."
         )
     return found
 

@@ -121,9 +121,9 @@ def brief(row: Mapping[str, Any]) -> str:
     return estimate(row).replace(f"{NBSP}%", "")
 
 
-def level_words(rows: Sequence[Mapping[str, Any]], default: float = 0.95) -> str:
+def level_words(rows: Sequence[Mapping[str, Any]]) -> str:
     """What the intervals of these rows are called: ``95 % interval``."""
-    level = next((row["level"] for row in rows if row.get("level")), default)
+    level = next((row["level"] for row in rows if row.get("level")), 0.95)
     return f"{100 * float(level):g}{NBSP}% interval"
 
 

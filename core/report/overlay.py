@@ -86,15 +86,12 @@ def _colours() -> NDArray[np.float32]:
     return np.asarray(colormaps["viridis"](np.arange(256))[:, :3] * 255, dtype=np.float32)
 
 
-def with_legend(
-    picture: NDArray[np.uint8], lines: Sequence[str], *, legend: bool = True
-) -> NDArray[np.uint8]:
-    """The picture with a strip of words below it.
+def with_legend(picture: NDArray[np.uint8], lines: Sequence[str]) -> NDArray[np.uint8]:
+    """The picture with a strip of words below it, which explains the colours.
 
     Args:
         picture: (H, W, 3).
         lines: what stands there: name, side, score, decision, doubt.
-        legend: whether the colours are explained.
 
     Returns:
         (H + h, W, 3); rows 0 to H are the picture.
@@ -104,18 +101,17 @@ def with_legend(
     width = picture.shape[1]
     size = max(9, min(40, width // 45))
     font = ImageFont.load_default(size)
-    words = [*lines, *([LEGEND] if legend else []), RESEARCH]
+    words = [*lines, LEGEND, RESEARCH]
     wrapped = [part for line in words for part in _wrapped(line, font, width - size)]
     high = round(size * 1.35)
-    strip = Image.new("RGB", (width, high * len(wrapped) + size + (high if legend else 0)))
+    strip = Image.new("RGB", (width, high * len(wrapped) + size + high))
     draw = ImageDraw.Draw(strip)
     for number, line in enumerate(wrapped):
         draw.text((size // 2, size // 2 + number * high), line, fill=(255, 255, 255), font=font)
     drawn = np.asarray(strip).copy()
-    if legend:
-        bar = _colours()[np.linspace(0, 255, min(width - size, 20 * size)).round().astype(int)]
-        top = size // 2 + len(wrapped) * high
-        drawn[top : top + high // 2, size // 2 : size // 2 + len(bar)] = bar.astype(np.uint8)
+    bar = _colours()[np.linspace(0, 255, min(width - size, 20 * size)).round().astype(int)]
+    top = size // 2 + len(wrapped) * high
+    drawn[top : top + high // 2, size // 2 : size // 2 + len(bar)] = bar.astype(np.uint8)
     return np.concatenate([picture, drawn], axis=0)
 
 

@@ -340,16 +340,14 @@ def fit_vector_scaling(
     return factor, shift - shift.mean()
 
 
-def recalibrate(
-    y: ArrayLike, score: ArrayLike, *, kind: str = "auto"
-) -> tuple[float, float, dict[str, Any]]:
+def recalibrate(y: ArrayLike, score: ArrayLike) -> tuple[float, float, dict[str, Any]]:
     """Shift and slope that make scores right on local cases: sigmoid(shift + slope * logit(score)).
+
+    A line from 100 events and 100 non-events on, else a shift (slope 1).
 
     Args:
         y: (N,) zeros and ones of local cases.
         score: (N,) in [0, 1].
-        kind: ``shift`` (slope 1), ``line``, or ``auto``: a line from 100 events and
-            100 non-events on, else a shift.
 
     Returns:
         shift, slope, and what was done: ``kind``, ``n``, ``n_events``, ``words``.
@@ -363,16 +361,11 @@ def recalibrate(
     """
     truth, values = truth_and_scores(y, score)
     n, events = len(truth), int(truth.sum())
-    if kind not in {"auto", "shift", "line"}:
-        msg = f"The kind is {kind!r}; choose 'auto', 'shift' or 'line'."
-        raise ValueError(msg)
-    chosen = kind
-    if kind == "auto":
-        chosen = "line" if min(events, n - events) >= 100 else "shift"
-    if chosen == "line":
+    kind = "line" if min(events, n - events) >= 100 else "shift"
+    if kind == "line":
         line = calibration_line(truth, values)
         shift, slope = line.intercept, line.slope
     else:
         shift, slope = calibration_in_the_large(truth, values), 1.0
-    words = f"{chosen} fitted on {n:,} local cases with {events:,} events"
-    return shift, slope, {"kind": chosen, "n": n, "n_events": events, "words": words}
+    words = f"{kind} fitted on {n:,} local cases with {events:,} events"
+    return shift, slope, {"kind": kind, "n": n, "n_events": events, "words": words}

@@ -331,14 +331,12 @@ def cluster_proportion(
     )
 
 
-def exact_on_groups(
-    value: float, n_groups: Sequence[int], *, level: float, word: str, words: str = ""
-) -> Interval:
+def exact_on_groups(value: float, n_groups: Sequence[int], *, level: float, word: str) -> Interval:
     """The exact limit where every group is a success (value 1) or none is (value 0)."""
     limit = all_successes_limit(n_groups, level=level)
     total = sum(n_groups)
     low, high = (limit, 1.0) if value == 1.0 else (0.0, 1.0 - limit)
-    what = words or ("no failure was seen" if value == 1.0 else "none was seen")
+    what = "no failure was seen" if value == 1.0 else "none was seen"
     return Interval(
         low=low,
         high=high,

@@ -6,11 +6,8 @@ group was drawn); no row is ever copied, and every metric is a function of rows
 and weights.
 
 An interval is never invented: where too few groups, or too many resamples
-without a value, leave nothing to stand on, it is withheld with the reason; where
-every resample gives the same value (a perfect result), an exact limit on the
-number of groups takes its place, and the method says so.
-
-Source: Efron 1987, doi:10.1080/01621459.1987.10478410 (BCa).
+without a value, or resamples that are all the same leave nothing to stand on, it is
+withheld with the reason.
 """
 
 from __future__ import annotations
@@ -19,13 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from core.errors import MetricError
 from core.statistics.intervals import (
     Interval,
     check_level,
-    exact_on_groups,
     number_groups,
     plural,
     student_quantile,
@@ -33,7 +28,7 @@ from core.statistics.intervals import (
 from core.statistics.scales import AT_END, SCALES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -42,7 +37,6 @@ __all__ = [
     "MIN_GROUPS",
     "Draws",
     "Resampling",
-    "bca_interval",
     "bootstrap_interval",
     "few_groups",
     "jackknife",
@@ -245,40 +239,6 @@ def percentile_interval(
     return float(low), float(high)
 
 
-def bca_interval(
-    value: float,
-    replicates: NDArray[np.float64],
-    jackknifed: NDArray[np.float64],
-    *,
-    level: float = 0.95,
-) -> tuple[float, float]:
-    """Efron's bias-corrected and accelerated interval.
-
-    Args:
-        value: of the data themselves.
-        replicates: (B,) bootstrap values.
-        jackknifed: (G,) values without each group.
-        level: confidence level.
-    """
-    known = np.sort(replicates[np.isfinite(replicates)])
-    z = check_level(level)
-    # Ties with the value count half, or a coarse statistic would look biased.
-    below = ((known < value).mean() + (known <= value).mean()) / 2
-    bias = float(ndtri(np.clip(below, 0.5 / len(known), 1 - 0.5 / len(known))))
-    left = jackknifed[np.isfinite(jackknifed)]
-    away = left.mean() - left if len(left) else np.zeros(1)
-    square = float((away**2).sum())
-    # Where no group matters there is nothing to accelerate.
-    push = float((away**3).sum()) / (6 * square**1.5) if square > 1e-300 else 0.0
-    ends = []
-    for side in (-z, z):
-        moved = bias + side
-        bend = 1 - push * moved
-        at = float(ndtr(bias + moved / bend)) if bend > 0 else (1.0 if side > 0 else 0.0)
-        ends.append(float(np.quantile(known, at)))
-    return ends[0], ends[1]
-
-
 def few_groups(plan: Resampling, level: float) -> Interval:
     """No interval, for there are fewer than ``MIN_GROUPS`` groups."""
     few = plural(plan.word, plan.n_groups)
@@ -296,21 +256,15 @@ def bootstrap_interval(
     plan: Resampling,
     *,
     level: float = 0.95,
-    jackknifed: NDArray[np.float64] | None = None,
-    groups_of: Sequence[int] | None = None,
     scale: str | None = None,
 ) -> Interval:
     """The interval of a value from its replicates, or why there is none.
 
     Args:
         value: of the data themselves.
-        replicates: (B,) from ``bootstrap``; NaN where undefined.
+        replicates: (B,) values of the resamples; NaN where undefined.
         plan: what was drawn.
         level: confidence level.
-        jackknifed: (G,) from ``jackknife`` for BCa; None gives percentiles.
-        groups_of: for a metric whose ends are 0 and 1: numbers of groups behind
-            each of the proportions it averages. Where every resample gives the
-            same 0 or 1 an exact limit on them is used.
         scale: of ``core.statistics.scales.SCALES``: Student's interval on it, from the spread
             of the replicates, in place of their percentiles.
     """
@@ -326,20 +280,15 @@ def bootstrap_interval(
         )
         return Interval(low=None, high=None, level=level, reason=reason)
     if float(known.max() - known.min()) <= 1e-12 * max(1.0, abs(value)):
-        if groups_of and max(groups_of) > 0 and min(abs(value), abs(value - 1)) < 1e-12:
-            return exact_on_groups(round(value), groups_of, level=level, word=plan.word)
         reason = (
             f"interval withheld: every resample gives {value:.4g}, so there is no spread to measure"
         )
         return Interval(low=None, high=None, level=level, reason=reason)
     if scale is not None:
         low, high, kind = _student(value, known, plan, level, scale)
-    elif jackknifed is None:
+    else:
         low, high = percentile_interval(known, level=level)
         kind = "percentile"
-    else:
-        low, high = bca_interval(value, known, jackknifed, level=level)
-        kind = "BCa"
     reason = f"{n_undefined:,} resamples without a value are left out" if n_undefined else ""
     return Interval(
         low=low,

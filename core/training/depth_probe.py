@@ -21,7 +21,6 @@ from core.model.network import SCALES
 from core.statistics.intervals import cluster_proportion
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -42,9 +41,7 @@ def probe_depths(
     groups: NDArray[np.object_],
     *,
     n_classes: int,
-    names: Sequence[str] | None = None,
     folder: Path | None = None,
-    seed: int = 0,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Probe each network whose weights are on this machine.
 
@@ -53,17 +50,13 @@ def probe_depths(
         y: (N,) class indices.
         groups: (N,) what may not straddle a fold.
         n_classes: K.
-        names: of networks, shallow first; by default ResNet-18 to -101, and -152 where there
-            is an accelerator.
         folder: with ``NAME.safetensors`` files; the hub's cache where it has none.
-        seed: of the folds.
 
     Returns:
         one entry per network, and the names of those without weights.
     """
     device = pick_device()
-    if names is None:
-        names = FULL_SIZE if device.type == "cpu" else (*FULL_SIZE, DEEPEST)
+    names = FULL_SIZE if device.type == "cpu" else (*FULL_SIZE, DEEPEST)
     entries: list[dict[str, Any]] = []
     left_out = []
     before: NDArray[np.float64] | None = None
@@ -76,7 +69,7 @@ def probe_depths(
             left_out.append(name)
             continue
         features, seconds = _features(backbone.eval().to(device), pixels, loaded)
-        probe = fit_probe(features, y, groups, link="softmax", n_classes=n_classes, seed=seed)
+        probe = fit_probe(features, y, groups, link="softmax", n_classes=n_classes, seed=0)
         right = (probe.out_of_fold.argmax(axis=1) == y).astype(np.float64)
         interval = cluster_proportion(right, groups, scale="wilson")
         entries.append(

@@ -123,13 +123,12 @@ def hot_spots(zones: Any, affected: Sequence[str]) -> Any:
     return geopandas.GeoDataFrame(spots.drop(columns="geometry"), geometry=points, crs="EPSG:4326")
 
 
-def write_layer(frame: Any, path: Path, *, layer: str = "") -> Path:
+def write_layer(frame: Any, path: Path) -> Path:
     """Write a GeoPackage, GeoJSON (in WGS 84) or shapefile, whole or not at all.
 
     Args:
         frame: a GeoDataFrame.
         path: its ending says which.
-        layer: name in a GeoPackage; default the file's.
     """
     import tempfile  # noqa: PLC0415  (only where a layer is written)
     from pathlib import Path as Folder  # noqa: PLC0415
@@ -141,7 +140,7 @@ def write_layer(frame: Any, path: Path, *, layer: str = "") -> Path:
         # RFC 7946 knows no other system.
         frame = frame.to_crs("EPSG:4326")
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": DATE})
-    extra = {"layer": layer or path.stem} if driver == "GPKG" else {}
+    extra = {"layer": path.stem} if driver == "GPKG" else {}
     if driver == "ESRI Shapefile":
         extra["DBF_DATE_LAST_UPDATE"] = DATE[:10]
     with tempfile.TemporaryDirectory(
