@@ -56,8 +56,8 @@ _UNLIKE = (
 )
 # Number of the block of no inputs, which comes back from any worker that scores.
 PROBE = -1
-# Rounds in a row that may finish nothing. A block that ends its worker is tried so often and once
-# more beside the others.
+# Rounds in a row that may finish nothing. A block that ends its worker is tried so often, and once
+# or twice more beside the others: in the first round those that wait behind it are lost as well.
 BARREN_ROUNDS = 3
 # Workers in a row that may die while they start before a round is given up.
 INIT_DEATHS = 3
@@ -153,11 +153,11 @@ class Cluster:
         def score(numbers: Sequence[int]) -> Iterator[tuple[int, str]]:
             missing = dict.fromkeys(numbers)
             barren = 0
-            works = False
+            is_first, works = True, False
             with _connected(self.address) if missing else nullcontext():
                 while missing and barren < BARREN_ROUNDS:
                     n = len(missing)
-                    for number, said in self._round(rows, list(missing), is_first=not barren):
+                    for number, said in self._round(rows, list(missing), is_first=is_first):
                         works = works or number == PROBE
                         if number == PROBE:
                             continue
@@ -166,6 +166,7 @@ class Cluster:
                         # A block that comes twice is refused by who keeps the journal.
                         missing.pop(number, None)
                         yield number, said["text"]
+                    is_first = False
                     barren, works = (barren + 1, works) if len(missing) == n else (0, False)
                     if missing:
                         words = quantity(len(missing), "block")
@@ -355,6 +356,7 @@ def _start(address: str, logs: Path) -> None:
         }
     for again in range(STARTS if is_local else 2, 0, -1):
         try:
+            _require_open(address)
             ray.init(**settings, log_to_driver=False, logging_level=logging.CRITICAL)
         # Ray raises a bare Exception where a process of its own was slow.
         except Exception as error:
@@ -369,6 +371,18 @@ def _start(address: str, logs: Path) -> None:
             )
             raise ConfigError(msg) from error
         return
+
+
+def _require_open(address: str) -> None:
+    """Refuse HOST:PORT where nobody listens: Ray itself would ask for a quarter of an hour.
+
+    Raises:
+        OSError: nobody does.
+        ValueError: the port is no number.
+    """
+    host, colon, port = address.rpartition(":")
+    if colon:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _end_processes_of(logs: Path) -> None:
