@@ -4,9 +4,8 @@
 
 Whole commands in turns: one process without Ray on one core, then ``--ray local`` on as many
 cores as workers, each with few and with many photos. What the many take beyond the few is what
-photos cost; what the few take is mostly the start. Processor time is told by who spends it: the
-command, which lists and writes; the workers with their readers, which are divided among machines;
-and Ray's own processes. It is what a busy machine disturbs least. Files must be the same.
+photos cost; what the few take is mostly the start. Processor time, which a busy machine disturbs
+least, is told by who spends it: the command, the workers, their readers, Ray's own processes.
 """
 
 from __future__ import annotations
@@ -102,7 +101,7 @@ def main() -> None:
             assert recorded_files(out) == recorded_files(whole), "the files differ"
             rows.append({"arm": arm, "count": count, "turn": turn, **took})
             print({k: v if isinstance(v, str) else round(v, 1) for k, v in rows[-1].items()})
-    table = pd.DataFrame(rows).set_index(["arm", "count", "turn"])
+    table = pd.DataFrame(rows).set_index(["arm", "count", "turn"]).sort_index()
     each = 1000 * (table.xs(many, level="count") - table.xs(few, level="count")) / (many - few)
     for arm in arms:
         of_few, of_many = (table.loc[(arm, n)].median().round(1).to_dict() for n in asked.counts)

@@ -24,7 +24,7 @@ from core.verbs.predict import predict
 from core.verbs.train import train
 
 START = "from core.cli.main import main; main()"
-# Clusters that are killed, or not there: minutes on a machine that does other things as well.
+# A cluster that is killed: minutes on a machine that does other things as well.
 alone = pytest.mark.skipif(
     "RESIGHT_RAY" not in os.environ, reason="RESIGHT_RAY=1 runs it, on an idle machine"
 )
@@ -224,7 +224,6 @@ def test_a_field_whose_worker_dies_is_mapped_to_the_bytes_of_one_process(
     assert recorded_files(tmp_path / "out") == recorded_files(tmp_path / "whole")
 
 
-@alone
 @pytest.mark.slow
 def test_where_there_is_no_cluster_the_command_says_so(
     exported: tuple[Path, Path], tmp_path: Path
