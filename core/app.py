@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -45,6 +46,7 @@ __all__ = [
     "Unit",
     "app_names",
     "find_app",
+    "output_option",
 ]
 
 # The version of this contract, stored in every run. It grows by one whenever an
@@ -551,6 +553,10 @@ class Option:
     scope: Literal["command", "run", "pixels"] = "run"
     choices: tuple[str, ...] = ()
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+# An option of what a prediction writes, which nothing else reads.
+output_option = partial(Option, verbs=("predict",), scope="command")
 
 
 @dataclass(frozen=True, kw_only=True)

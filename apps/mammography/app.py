@@ -24,7 +24,7 @@ from apps.mammography.report import (
     what_recall_finds,
 )
 from apps.mammography.worklist import write_worklist
-from core.app import App, Domain, Export, Option, Section, Task, Unit
+from core.app import App, Domain, Export, Option, Section, Task, Unit, output_option
 
 __all__ = ["APP"]
 
@@ -212,18 +212,16 @@ APP = App(
             help="File with the secret key of the hashes; default: your own, made on first use.",
             type=Path,
         ),
-        Option(
+        output_option(
             name="overlays",
             help="Write where the model looked over each image.",
-            verbs=("predict",),
             type=bool,
             default=False,
         ),
-        Option(
+        output_option(
             name="dicom",
             help="Write DICOM objects that join the study of each input; needs highdicom and "
             "--keep-identifiers.",
-            verbs=("predict",),
             type=bool,
             default=False,
         ),

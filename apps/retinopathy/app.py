@@ -20,7 +20,7 @@ from apps.retinopathy.phantom import write_phantom
 from apps.retinopathy.report import cameras, referral_words, screening, ungradable, worst_errors
 from apps.retinopathy.screening import UNITS
 from apps.retinopathy.worklist import write_worklist
-from core.app import App, Domain, Export, Option, Section, Task
+from core.app import App, Domain, Export, Option, Section, Task, output_option
 
 __all__ = ["APP"]
 
@@ -113,34 +113,27 @@ APP = App(
             choices=COLOURS,
             scope="pixels",
         ),
-        Option(
+        output_option(
             name="overlays",
             help="Write PNG overlays for eyes that are referred.",
-            verbs=("predict",),
             type=bool,
             default=False,
-            scope="command",
         ),
-        Option(
+        output_option(
             name="letters",
             help="Write a letter in plain language for each patient.",
-            verbs=("predict",),
             type=bool,
             default=False,
-            scope="command",
         ),
-        Option(
+        output_option(
             name="letter-template",
             help="A jinja2 template of your own for the letters (HTML).",
-            verbs=("predict",),
             type=Path,
         ),
-        Option(
+        output_option(
             name="language",
             help="Language of the letters (en, de), or a YAML file of words.",
-            verbs=("predict",),
             default="en",
-            scope="command",
         ),
     ),
 )

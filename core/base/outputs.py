@@ -13,8 +13,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
+from collections.abc import Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 from typing import IO, TYPE_CHECKING, Any
@@ -41,6 +43,7 @@ __all__ = [
     "is_complete",
     "json_bytes",
     "pending_file",
+    "plain_json",
     "recorded_files",
     "remove_partial",
     "replace_sealed",
@@ -115,6 +118,22 @@ def write_json(path: Path, content: Any) -> None:
         ValueError: the content holds NaN or infinity, which JSON has no word for.
     """
     write_bytes(path, json_bytes(content))
+
+
+def plain_json(value: Any) -> Any:
+    """The same in types that JSON has: numbers that are not finite become None.
+
+    >>> plain_json({1: (0.5, float("nan"))})
+    {'1': [0.5, None]}
+    """
+    if hasattr(value, "tolist"):
+        # Arrays and numbers of NumPy, which this module need not import.
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): plain_json(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain_json(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def json_bytes(content: Any) -> bytes:

@@ -25,7 +25,7 @@ import numpy as np
 from core.base.attempt import attempt
 from core.base.machine import cache_home
 from core.base.options import pixel_options
-from core.base.outputs import atomic_file, check_space, write_json
+from core.base.outputs import atomic_file, check_space, plain_json, write_json
 from core.base.progress import track
 from core.base.regular_files import open_regular
 from core.data.facts import grey_of
@@ -413,7 +413,7 @@ def _write_segment(
             entry["affine"] = [float(v) for v in affine.ravel()]
             entry["quality"] = str(done.get("quality", ""))
             for column in app.prepared_columns:
-                entry[column] = _plain(done.get(column))
+                entry[column] = plain_json(done.get(column))
         index[key] = entry
     name = hashlib.sha256("".join(key for key, _ in block).encode()).hexdigest()[:16]
     if pixels:
@@ -516,10 +516,3 @@ def synthetic_pictures(form: Form) -> Iterator[NDArray[Any]]:
     for plane in (ramp, disc, texture):
         tint = np.linspace(1.0, 0.6, form.channels)
         yield (plane[..., None] * tint * full).astype(form.dtype)
-
-
-def _plain(value: Any) -> Any:
-    """A scalar that JSON can hold."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -26,13 +26,13 @@ at. The same table in any order of rows gives the same content.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.base.outputs import plain_json
 from core.errors import MetricError
 from core.evaluation import curves
 from core.evaluation.aggregation_rules import compare_rules
@@ -59,6 +59,8 @@ from core.statistics.intervals import check_level
 from core.statistics.resampling import Draws
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -284,7 +286,7 @@ def summarise(
         "failures": failures_of(predictions, tables, unit, task, plan.level, word),
         "cautions": cautions_of(main, decided.rows["image"], excluded, notes, word),
     }
-    return _plain(content), tables
+    return plain_json(content), tables
 
 
 # --------------------------------------------------------------------------- cases
@@ -485,18 +487,3 @@ def _columns(
 
 
 # --------------------------------------------------------------------------- parts
-
-
-def _plain(value: Any) -> Any:
-    """Plain JSON types; numbers that are not finite become None."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value if value is None or isinstance(value, (bool, int, float)) else str(value)

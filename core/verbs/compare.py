@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from core.base.jobs import Job, open_output
-from core.base.outputs import write_json
+from core.base.outputs import plain_json, write_json
 from core.base.tables import POSITIVE, score_columns
 from core.data.input_files import require_apart
 from core.errors import ConfigError, ManifestError
@@ -183,7 +182,7 @@ def _compared(
         "possible": still_possible(main, word),
         "runs": [facts_of(run) for run in runs],
         "families": families,
-        "rows": _plain(rows),
+        "rows": plain_json(rows),
         "agreement": {name: agreement_of(pair) for name, pair in pairs.items()},
         "agreement_at_threshold": {
             name: found
@@ -341,17 +340,3 @@ def _shared_rows(runs: tuple[Run, Run], notes: list[str]) -> tuple[pd.DataFrame,
         for table in tables
     ]
     return kept[0], kept[1]
-
-
-def _plain(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of plain JSON types; numbers that are not finite become None."""
-    found = []
-    for row in rows:
-        plain = {}
-        for key, cell in row.items():
-            value = cell.item() if isinstance(cell, np.generic) else cell
-            if isinstance(value, float) and not np.isfinite(value):
-                value = None
-            plain[key] = value
-        found.append(plain)
-    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from core.app import Option
+from core.app import Option, output_option
 
 __all__ = ["OPTIONS"]
 
@@ -61,40 +61,29 @@ OPTIONS = (
         verbs=("evaluate", "predict"),
         type=bool,
     ),
-    Option(
+    output_option(
         name="rates",
         help="Table of class, rate, unit: writes a prescription map.",
-        verbs=("predict",),
         type=Path,
     ),
-    Option(
+    output_option(
         name="working-width",
         help="Metres of a machine's width that zones are simplified to; 0 keeps every pixel.",
-        verbs=("predict",),
         type=float,
         default=1.0,
-        scope="command",
     ),
-    Option(
+    output_option(
         name="least-zone",
         help="Square metres; smaller zones are joined to what surrounds them.",
-        verbs=("predict",),
         type=float,
         default=1.0,
-        scope="command",
     ),
-    Option(
-        name="product",
-        help="What is applied, as the terminal shows it.",
-        verbs=("predict",),
-        scope="command",
-    ),
-    Option(name="farm", help="Farm in the task data.", verbs=("predict",), scope="command"),
-    Option(name="customer", help="Customer in the task data.", verbs=("predict",), scope="command"),
-    Option(
+    output_option(name="product", help="What is applied, as the terminal shows it."),
+    output_option(name="farm", help="Farm in the task data."),
+    output_option(name="customer", help="Customer in the task data."),
+    output_option(
         name="confusion",
         help="A run, or a table of true classes by map classes, to correct areas with.",
-        verbs=("predict",),
         type=Path,
     ),
 )
