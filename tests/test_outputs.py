@@ -95,6 +95,24 @@ def test_second_owner_is_refused_and_the_first_unharmed(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads from /proc which file is meant")
+def test_what_a_library_wrote_is_on_the_disk_before_the_manifest_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    plain = os.fsync
+
+    def fsync(handle: int) -> None:
+        order.append(Path(f"/proc/self/fd/{handle}").readlink().name)
+        plain(handle)
+
+    (tmp_path / "events").write_text("by a library that syncs nothing")
+    monkeypatch.setattr(os, "fsync", fsync)
+    seal(tmp_path)
+    assert order[0] == "events"
+    assert "MANIFEST" in order[1]
+
+
 def test_lock_of_a_dead_process_is_taken_over(tmp_path: Path) -> None:
     code = "import os, pathlib, sys\nfrom core.base.outputs import claim\n"
     code += "with claim(pathlib.Path(sys.argv[1])):\n    os.kill(os.getpid(), 9)\n"

@@ -142,14 +142,21 @@ def json_bytes(content: Any) -> bytes:
     return (text + "\n").encode("utf-8", errors="backslashreplace")
 
 
-def sha256_file(path: Path) -> str:
+def sha256_file(path: Path, *, sync: bool = False) -> str:
     """Hex sha256 of a file's bytes.
 
+    Args:
+        path: the file.
+        sync: whether they must be on the disk before, for libraries write without that.
+
     Raises:
-        OutputError: it cannot be read.
+        OutputError: it cannot be read, or not be brought to the disk.
     """
     try:
-        with path.open("rb") as stream:
+        # Windows syncs only what is open for writing.
+        with path.open("r+b" if sync and os.name == "nt" else "rb") as stream:
+            if sync:
+                os.fsync(stream.fileno())
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         msg = f"{path}: cannot be read ({error.strerror}). Look at its permissions and the disk."
@@ -164,7 +171,7 @@ def seal(directory: Path, *, without: Collection[str] = ()) -> None:
         without: names in it that do not belong to the result and are about to go.
     """
     files = {
-        file.relative_to(directory).as_posix(): sha256_file(file)
+        file.relative_to(directory).as_posix(): sha256_file(file, sync=True)
         for file in sorted(directory.rglob("*"))
         if file.is_file()
         and file.relative_to(directory).parts[0] not in {MANIFEST_NAME, LOCK_NAME, *without}
