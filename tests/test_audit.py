@@ -394,12 +394,12 @@ def test_mixed_depths_are_a_warning(tmp_path: Path) -> None:
 
 
 def test_twelve_bits_in_sixteen_are_a_warning(tmp_path: Path) -> None:
-    from core.data.audit import _forms  # noqa: PLC0415
+    from core.data.audit_checks import forms  # noqa: PLC0415
 
     rng = np.random.default_rng(0)
     for top, verdict in ((4_096, "warning"), (65_536, "passed")):
         deep = {f"{top}-{i}": rng.integers(0, top, (96, 128)).astype(np.uint16) for i in range(3)}
-        check = _forms(facts(deep, tmp_path))
+        check = forms(facts(deep, tmp_path))
         assert check.verdict == verdict
         assert ("as values of 12 bits have. An app that stretches" in check.words) == (top == 4_096)
 
