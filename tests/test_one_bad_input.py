@@ -45,7 +45,13 @@ from core.errors import ConfigError, ManifestError, OutputError, ResightError, R
 from core.model.tracking import loggers
 from core.runs.results import decorations
 from core.runs.table_files import read_table, write_table
-from core.training.fingerprint import RESUMING, named_by_app, without_unreadable
+from core.training.fingerprint import (
+    LOOKED,
+    RESUMING,
+    _kept,
+    named_by_app,
+    without_unreadable,
+)
 from core.training.finish import remove_resume_points
 from core.verbs.check import check
 from core.verbs.compare import compare
@@ -368,6 +374,13 @@ def test_a_training_reads_and_keeps_names_that_are_not_utf8(tmp_path: Path) -> N
     write_json(tmp_path / "names.json", {"first": "caf\udce9"})
     write_text(tmp_path / "page.html", "caf\udce9")
     assert pd.read_parquet(tmp_path / "manifest.parquet")["path"].is_unique
+
+
+def test_a_damaged_look_at_the_data_is_said_where_a_training_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "audit.json").write_text("{}", encoding="utf-8")
+    (tmp_path / LOOKED).write_text('{"task": {}}', encoding="utf-8")
+    with pytest.raises(RunError, match=r"words\.json: is damaged \(group_rule: field required\)"):
+        _kept(tmp_path)
 
 
 def test_resume_points_of_a_run_that_is_not_sealed_stay(tmp_path: Path) -> None:
