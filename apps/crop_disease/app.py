@@ -31,7 +31,7 @@ from apps.crop_disease.report import (
     several_diseases,
     sick_and_healthy,
 )
-from core.app import App, Domain, Section, Task, Tour, Unit
+from core.app import FOR_SMALL_SIGNS, App, Domain, Section, Task, Tour, Unit
 from core.data.framing import PADDING
 
 __all__ = ["APP"]
@@ -90,19 +90,8 @@ APP = App(
     characteristics=CHARACTERISTICS,
     about_people=False,
     phantom=write_phantom,
-    # A disease may show in one spot of a fiftieth of the leaf's length, so that pixels count
-    # (361 squared is 256 x 512) and the strongest answer anywhere counts beside the average:
-    # on 983 coffee leaves frozen features gave a grouped out-of-fold log-loss of 0.329 without
-    # and 0.290 with the maximum.
-    config={
-        "side_px": 361,
-        "pool": "last_two_max",
-        # More and larger steps than core's, the first of them at a smaller size: validation
-        # log-loss of those leaves fell from 0.298 (probe) to 0.172 in five epochs.
-        "batch": 16,
-        "lr_backbone": 1.5e-4,
-        "small_share": 0.4,
-    },
+    # A disease may show in one spot of a fiftieth of the leaf's length.
+    config=FOR_SMALL_SIGNS,
     output_columns=("leaf", "severity", *OUTPUT_COLUMNS),
     options=OPTIONS,
     frame_colour=PADDING,

@@ -14,7 +14,7 @@ from apps.images.metrics import METRICS
 from apps.images.phantom import write_phantom
 from apps.images.volumes import SLICES
 from apps.images.whole_volumes import DEPTH
-from core.app import App, Domain, Option, Task, Unit
+from core.app import FOR_SMALL_SIGNS, App, Domain, Option, Task, Unit
 
 __all__ = ["APP"]
 
@@ -46,15 +46,8 @@ APP = App(
     metrics=METRICS,
     subgroups=SUBGROUPS,
     phantom=write_phantom,
-    # As for leaves, because a sign may fill little of any picture: pixels count, and so does
-    # the strongest answer anywhere beside the average.
-    config={
-        "side_px": 361,
-        "pool": "last_two_max",
-        "batch": 16,
-        "lr_backbone": 1.5e-4,
-        "small_share": 0.4,
-    },
+    # A sign may fill little of any picture.
+    config=FOR_SMALL_SIGNS,
     output_columns=("volume", "slice", "depth", "window", "spacing", "foreground", "subject"),
     options=(
         Option(
