@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import lzma
 import os
 import re
@@ -41,7 +42,7 @@ from core.data.manifest import index_images
 from core.data.prepared import Form, Preparation, prepare_one, prepare_table
 from core.data.split import draw_split
 from core.data.tables_in import read_cells
-from core.errors import ConfigError, ManifestError, OutputError, ResightError, RunError
+from core.errors import ConfigError, ImageError, ManifestError, OutputError, ResightError, RunError
 from core.model.tracking import loggers
 from core.runs.results import decorations
 from core.runs.table_files import read_table, write_table
@@ -304,6 +305,34 @@ def test_an_export_that_fails_costs_neither_the_table_nor_another(tmp_path: Path
     context: Any = SimpleNamespace(out=tmp_path, options={}, notes=[])
     assert _export(run, context) == (["list.csv"], ["map"])
     assert context.notes == ["The export map was not made: ValueError: no map"]
+
+
+@pytest.mark.parametrize("file", ["maps/classes.tif", "../input.tif"])
+def test_an_export_stops_for_the_disk_of_the_output_and_not_for_an_input(
+    file: str, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+
+    def fails(_: ExportContext) -> list[Path]:
+        try:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str((out / file).resolve()))
+        except OSError as error:
+            msg = "a raster cannot be read"
+            raise ImageError(msg) from error
+
+    run: Any = SimpleNamespace(
+        app=SimpleNamespace(name="app", exports=[Export(name="map", help="", write=fails)])
+    )
+    context: Any = SimpleNamespace(out=out, options={}, notes=[])
+    if file.startswith("maps"):
+        # The same command makes the map once the disk is mended.
+        with pytest.raises(ImageError):
+            _export(run, context)
+        with pytest.raises(ImageError):
+            attempt(lambda: fails(context), own=out)
+    else:
+        assert _export(run, context) == ([], ["map"])
+        assert attempt(lambda: fails(context), own=out) == (None, "a raster cannot be read")
 
 
 @pytest.mark.parametrize(("ok", "failed", "code"), [(0, 0, 3), (1, 1, 3), (1, 0, 0)])

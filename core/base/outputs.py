@@ -153,9 +153,9 @@ def sha256_file(path: Path, *, sync: bool = False) -> str:
         OutputError: it cannot be read, or not be brought to the disk.
     """
     try:
-        # Windows syncs only what is open for writing.
-        with path.open("r+b" if sync and os.name == "nt" else "rb") as stream:
-            if sync:
+        with path.open("rb") as stream:
+            # Windows syncs only what is open for writing.
+            if sync and os.name != "nt":
                 os.fsync(stream.fileno())
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:

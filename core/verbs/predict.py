@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from core.app import ExportContext, Manifest, Source, Unit
-from core.base.attempt import one_line
+from core.base.attempt import is_of_disk, one_line
 from core.base.jobs import Job, open_output
 from core.base.machine import readers
 from core.base.options import of_value, plain_options, resolve_options
@@ -424,14 +424,8 @@ def _export(run: Run, context: ExportContext) -> tuple[list[str], list[str]]:
 
 def _is_for_user(error: Exception, out: Path) -> bool:
     """Whether an export failed for what the user must change, and not for one of the inputs."""
-    if isinstance(error, ImageError):
-        return False
-    if isinstance(error, ResightError):
-        return True
-    if not isinstance(error, OSError) or not error.errno:
-        return False
-    # The output's own disk: whole once there is room. An input may be gone meanwhile.
-    return str(error.filename or out).startswith(str(out))
+    is_of_input = isinstance(error, ImageError) or not isinstance(error, ResightError)
+    return is_of_disk(error, out) or not is_of_input
 
 
 def _judged(run: Run) -> pd.DataFrame | None:

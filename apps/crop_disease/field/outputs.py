@@ -208,7 +208,7 @@ def _write_raster(
         )
         return web_map(words, raster=facts.path, reading=reading, maps=both)
 
-    page, reason = attempt(page_of_map)
+    page, reason = attempt(page_of_map, own=context.out)
     for name, frame in tables.items():
         write_text(folder / name, frame.map(csv_safe).to_csv(index=False, lineterminator="\n"))
     written = [write_layer(told, folder / "zones.geojson")]
