@@ -314,11 +314,8 @@ def test_an_export_stops_for_the_disk_of_the_output_and_not_for_an_input(
     out = tmp_path / "out"
 
     def fails(_: ExportContext) -> list[Path]:
-        try:
-            raise OSError(errno.EIO, os.strerror(errno.EIO), str((out / file).resolve()))
-        except OSError as error:
-            msg = "a raster cannot be read"
-            raise ImageError(msg) from error
+        msg = "a raster cannot be read"
+        raise ImageError(msg) from OSError(errno.EIO, "", str((out / file).resolve()))
 
     run: Any = SimpleNamespace(
         app=SimpleNamespace(name="app", exports=[Export(name="map", help="", write=fails)])

@@ -48,6 +48,17 @@ def test_size_keeps_the_shape_of_the_images_and_never_enlarges_them() -> None:
     assert settings(replace(FACTS, size_px=(3_000, 4_000)), side_px=361)["size_px"] == (320, 416)
 
 
+def test_a_processor_tunes_all_stages_of_small_images_and_for_as_long_as_an_accelerator() -> None:
+    gpu = replace(FACTS.machine, device="cuda")
+    small, larger = replace(FACTS, size_px=(96, 64)), replace(FACTS, size_px=(97, 64))
+    for facts, stages, epochs in ((small, 0, 19), (larger, 3, 8), (FACTS, 3, 8)):
+        found = settings(facts)
+        # 600 updates of 32 images are 19.2 epochs of 1,000, and 0.4 times as many 7.7.
+        assert (found["freeze_stages"], found["epochs"]) == (stages, epochs)
+        assert settings(replace(facts, machine=gpu))["epochs"] == 19
+    assert settings(small, freeze_stages=2)["freeze_stages"] == 2
+
+
 def test_small_images_are_enlarged_to_a_size_that_leaves_places_and_no_further() -> None:
     tiny = replace(FACTS, size_px=(28, 28))
     # The last stage sees 64 / 32 = 2 places along each side.

@@ -47,6 +47,10 @@ FROM_NOTHING: Mapping[str, Any] = {
 LEAST_SIDE = 64
 
 
+# Pixels of the longest side up to which a processor tunes all stages, and for all updates.
+SMALL_SIDE = 96
+
+
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """What the rules look at.
@@ -134,7 +138,8 @@ def _rules(
     n = facts.n_train
     batch = 32 if n >= 320 else max(4, min(16, n // 8))
     updates = 400 if n < 500 else 600 if n < 2_000 else 1_500 if n < 5_000 else 3_000
-    if not (facts.machine.has_gpu or random_start):
+    is_affordable = facts.machine.has_gpu or max(facts.size_px) <= SMALL_SIDE
+    if not (is_affordable or random_start):
         updates = round(0.4 * updates)
     # Counted in the rule's own batches: another batch changes the steps, not the images seen.
     epochs = max(4, min(60, round(updates * batch / max(n, 1))))
@@ -147,11 +152,7 @@ def _rules(
             0.2 if n < 500 else 0.1 if n < 5_000 else 0.0,
             f"{n:,} training images",
         ),
-        "freeze_stages": (
-            (3, "on a processor: the first stages hold general edges and cost most of the time")
-            if not facts.machine.has_gpu
-            else (0, "on an accelerator: all stages are tuned")
-        ),
+        "freeze_stages": _freezing_rule(facts),
         "batchnorm": ("frozen", "pretrained statistics beat those of small batches"),
         "workers": loader_workers(facts.machine),
         "precision": precision(facts.machine),
@@ -164,6 +165,15 @@ def _rules(
     if facts.symmetry is not None:
         rules["symmetry"] = facts.symmetry
     return rules
+
+
+def _freezing_rule(facts: Facts) -> tuple[int, str]:
+    """How many stages stay as they are."""
+    if facts.machine.has_gpu:
+        return 0, "on an accelerator: all stages are tuned"
+    if max(facts.size_px) <= SMALL_SIDE:
+        return 0, f"images of at most {SMALL_SIDE} pixels: all stages are tuned at little cost"
+    return 3, "on a processor: the first stages hold general edges and cost most of the time"
 
 
 def _size_rule(facts: Facts, wanted: int | None) -> tuple[tuple[int, int], str]:
