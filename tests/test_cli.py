@@ -92,7 +92,9 @@ def test_what_is_left_out_of_the_files_is_said_under_quiet_too(
     assert ("Tiles are" in said.out) == as_json
 
 
-def test_a_warning_passes_quiet_and_progress_does_not(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_warning_passes_quiet_and_neither_progress_nor_a_traceback_does(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     log = logging.getLogger("resight")
     before, handlers = log.level, logging.getLogger().handlers[:]
     try:
@@ -100,10 +102,15 @@ def test_a_warning_passes_quiet_and_progress_does_not(capsys: pytest.CaptureFixt
         with guarded(quiet=True):
             log.warning("the server is gone")
             log.info("half done")
+            try:
+                [].pop()
+            except IndexError:
+                # Some libraries tell of an error that they hand on, with its traceback.
+                logging.getLogger("of_a_library").exception("a plug-in failed")
     finally:
         log.setLevel(before)
         logging.getLogger().handlers[:] = handlers
-    assert capsys.readouterr().err == "the server is gone\n"
+    assert capsys.readouterr().err == "the server is gone\na plug-in failed\n"
 
 
 def test_exit_code_3_has_all_its_reasons_in_the_help() -> None:

@@ -94,7 +94,7 @@ def guarded(*, quiet: bool = False, as_json: bool = False) -> Iterator[None]:
 
     Anything else is a fault of ours and keeps its traceback (exit code 1).
     """
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[_ToStderr()])
+    logging.basicConfig(level=logging.WARNING, handlers=[_ToStderr()])
     # A warning is about what is written, and is wanted by whoever wants nothing else.
     logging.getLogger("resight").setLevel(logging.WARNING if quiet or as_json else logging.INFO)
     try:
@@ -177,8 +177,8 @@ class _ToStderr(logging.Handler):
     """Words of a running command, on whatever standard error is at that moment."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print one record."""
-        say(self.format(record), to_stderr=True)
+        """Print one record, without the traceback that a library may have added."""
+        say(record.getMessage(), to_stderr=True)
 
 
 def say(text: str = "", *, to_stderr: bool = False) -> None:
