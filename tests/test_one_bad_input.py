@@ -30,7 +30,7 @@ from core.base.attempt import attempt
 from core.base.options import options_of, resolve_options
 from core.base.outputs import seal, write_json, write_text
 from core.base.regular_files import open_regular
-from core.base.settings import TrainConfig, read_plan
+from core.base.settings import Question, TrainConfig, read_plan
 from core.cards.card import read_card
 from core.cli.main import build
 from core.cli.predict import tell
@@ -50,6 +50,7 @@ from core.training.fingerprint import (
     LOOKED,
     RESUMING,
     _kept,
+    look,
     named_by_app,
     without_unreadable,
 )
@@ -219,16 +220,15 @@ def _of(values: Any) -> list[float]:
     return [float("nan")] if values is None else [float(v) for v in values]
 
 
-@pytest.mark.parametrize(
-    ("app_name", "syntax"), [("mammography", "repeated"), ("mammography", "rows")]
-)
+@pytest.mark.parametrize("syntax", ["repeated", "rows"])
+@pytest.mark.parametrize("app_name", ["mammography", "images"])
 def test_a_dicom_file_with_other_pixels_than_its_header_says_costs_its_row(
     app_name: str, syntax: str, tmp_path: Path
 ) -> None:
     import pydicom  # noqa: PLC0415
 
     app = find_app(app_name)
-    app.phantom(tmp_path / "phantom", 4, 0)
+    find_app("mammography").phantom(tmp_path / "phantom", 4, 0)
     source = min((tmp_path / "phantom").rglob("*.dcm"))
     data = pydicom.dcmread(source)
     if syntax == "repeated":
@@ -364,6 +364,10 @@ def test_new_data_of_which_nothing_can_be_read_are_told_to_be_so(run: Path, tmp_
         file = tmp_path / "in" / "rust" / f"{k}.jpg"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("not an image")
+    # A killed command left this, and the same one goes on.
+    (tmp_path / "out").mkdir()
+    write_json(tmp_path / "out" / "job.json", {"kind": "report"})
+    write_text(tmp_path / "out" / "predictions.csv", "image_id")
     words = ["evaluate", str(run), str(tmp_path / "in"), "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(build(), words)
     assert done.exit_code == 3
@@ -435,6 +439,23 @@ def test_classes_that_cannot_be_read_are_no_classes() -> None:
         without("abcd")
 
 
+def test_what_cannot_be_read_is_neither_split_nor_counted_as_trained_on(tmp_path: Path) -> None:
+    for label in ("rust", "healthy"):
+        (tmp_path / "in" / label).mkdir(parents=True)
+        for k in range(6):
+            photo(tmp_path / "in" / label / f"{k}.jpg", 10 * k + len(label))
+    cut = tmp_path / "in" / "rust" / "cut.jpg"
+    cut.write_bytes((cut.parent / "0.jpg").read_bytes()[:400])
+    app = find_app("crop_disease")
+    asked = Question(app="crop_disease", data=str(tmp_path / "in"), card="none")
+    table, _, _ = look(app, asked, {}, {}, tmp_path)
+    row = table.set_index("image_id").loc["rust/cut.jpg"]
+    assert row["status"] == "failed"
+    assert row["reason"]
+    assert not row["split"]
+    assert table.loc[table["status"] == "ok", "split"].ne("").sum() == 12
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_six_images_of_each_class_are_enough_as_is_said(seed: int) -> None:
     table = pd.DataFrame({"image_id": [f"{i}" for i in range(12)], "label": list("ab") * 6})
@@ -471,7 +492,9 @@ def test_a_sentence_in_the_column_of_paths_is_a_file_that_is_not_there(tmp_path:
 
 
 def test_a_run_keeps_of_a_users_table_what_the_app_names(tmp_path: Path) -> None:
-    rows = [f"{photo(tmp_path / f'{i}.jpg', i).name},{'ab'[i % 2]},Jane Doe,L{i}" for i in range(8)]
+    rows = [
+        f"{photo(tmp_path / f'{i}.jpg', i).name},{'ab'[i % 2]},Jane Doe,L{i}" for i in range(12)
+    ]
     (tmp_path / "t.csv").write_text("\n".join(["path,label,full_name,leaf", *rows]) + "\n")
     app = find_app("crop_disease")
     found = index_images(Source(paths=(tmp_path / "t.csv",), labelled=True, task=app.tasks[0]))
@@ -479,6 +502,9 @@ def test_a_run_keeps_of_a_users_table_what_the_app_names(tmp_path: Path) -> None
     kept = named_by_app(app, found).table
     assert "leaf" in kept
     assert not kept.isin(["Jane Doe"]).any(axis=None)
+    asked = Question(app="crop_disease", data=str(tmp_path / "t.csv"), card="none")
+    table, _, _ = look(app, asked, {}, {}, tmp_path)
+    assert not table.isin(["Jane Doe"]).any(axis=None)
 
 
 def test_a_run_cannot_name_a_table_of_this_machine_as_its_label_map(

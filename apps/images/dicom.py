@@ -82,6 +82,9 @@ def _picture(data: Any) -> NDArray[Any]:
     )
 
     pixels = data.pixel_array
+    if pixels.ndim != (2 if number_in(data, "SamplesPerPixel", 1.0) == 1 else 3):
+        # Of grey these would pass for a picture in colour.
+        refuse(f"holds {len(pixels):,} pictures, and its header speaks of one")
     kind = str(data.get("PhotometricInterpretation", ""))
     if kind == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, data)
