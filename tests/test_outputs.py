@@ -190,6 +190,10 @@ def test_lock_with_our_number_of_another_start_is_taken_over(tmp_path: Path) -> 
     lock_of(tmp_path, started="12345")
     with claim(tmp_path):
         pass
+    # Of an older version, which did not write when a process began.
+    lock_of(tmp_path, started=None)
+    with claim(tmp_path):
+        pass
     # A lock that really is ours keeps a second command of this process out.
     lock_of(tmp_path)
     with pytest.raises(LockedError, match="is writing here, for 0 s now"), claim(tmp_path):

@@ -29,8 +29,13 @@ MODULE = """
 import ctypes, os, signal, time
 import numpy as np
 
+served = []
+
 def read(row):
     name = os.path.basename(row["path"])
+    if name == "unspoilt" and served:
+        os.kill(os.getpid(), signal.SIGKILL)
+    served.append(name)
     if name == "crash":
         ctypes.string_at(0)
     if name == "killed":
@@ -145,6 +150,18 @@ def test_slow_start_of_a_reader_is_not_held_against_a_file(
 def test_reader_that_is_killed_once_costs_no_row(read: Any, tmp_path: Path) -> None:
     assert read_apart(read, {"path": str(tmp_path / "once")})[0, 0, 0] == 4
     assert (tmp_path / "once.seen").exists()
+
+
+def test_what_other_files_did_to_readers_costs_no_row(read: Any) -> None:
+    pool = reading._pool()
+    used = [pool._take(fresh=True) for _ in range(2)]
+    for reader in used:
+        pool._give_back(reader)
+    read_apart(read, {"path": "fine"})
+    pool.idle.reverse()
+    read_apart(read, {"path": "fine"})
+    # Both readers have served; only one that has not gives this file.
+    assert read_apart(read, {"path": "unspoilt"})[0, 0, 0] == 8
 
 
 def test_reader_that_once_comes_to_nothing_costs_no_row(

@@ -3,25 +3,30 @@
 import json
 import lzma
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import BaseModel
 from safetensors.numpy import load_file, save_file
 
 from core.app import find_app
+from core.base import outputs
 from core.base.options import resolve_options
 from core.base.outputs import is_complete, seal, sha256_file
 from core.base.parsing import ParsingError, parse_json, parse_yaml
 from core.cards.card import read_card
-from core.errors import CardError, RunError
+from core.errors import CardError, OutputError, RunError
 from core.prediction.certificate import compare_paths
 from core.prediction.scorer import NO_NUMBER, Scorer
-from core.runs.run import load_run
-from core.runs.run_file import parse_run
+from core.runs.run import copy_sealed, load_run
+from core.runs.run_file import RunFile, parse_run
+from core.verbs import threshold
 from core.verbs.predict import predict
+from core.verbs.threshold import set_threshold
 
 OLD = Path(__file__).parent / "fixtures" / "run_of_0_1"
 
@@ -100,6 +105,68 @@ def test_what_no_run_may_hold_is_refused_in_words(data: bytes, tmp_path: Path) -
         parse_run(data, tmp_path / "run.json")
 
 
+def whole_run() -> dict[str, Any]:
+    """``run.json`` in which every field is given."""
+    content: dict[str, Any] = json.loads((OLD / "run" / "run.json").read_text())
+    content["members"][0] |= {"sha256": "0" * 64, "temperature": 1.0, "weight": 1.0}
+    content["members"][0]["network"]["attention"] = ""
+    content["task"] |= {"truths": {}, "positive_title": "", "fold_cuts": {}}
+    content["task"]["cuts"] = [float(k) for k in range(len(content["task"]["classes"]) - 1)]
+    point = {"name": "youden", "unit": "image", "threshold": 0.5}
+    content |= {"operating_points": [point], "operating_point": {**point, "split": "val"}}
+    words = ("card", "title", "licence", "weights_release_source", "homepage", "citation")
+    marks = {"licence_unchecked": False, "weights_release_unchecked": False, "conditions": []}
+    content["terms"] = [{**dict.fromkeys(words, "a"), **marks, "weights_release": "allowed"}]
+    content |= {"licences": {}, "ensemble_of": []}
+    content["export"] = {"engine": "ort", "precision": "fp32"}
+    return content
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The parts that a field may hold."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in models_in(inner)]
+
+
+def places_of(model: type[BaseModel], content: Any) -> Iterator[tuple[str | int, ...]]:
+    """The place of every field, and of the first of several numbers.
+
+    ``KeyError`` for a field that ``whole_run`` does not give.
+    """
+    for name, field in model.model_fields.items():
+        key = field.alias or name
+        yield (key,)
+        if isinstance(content[key], list) and isinstance(next(iter(content[key]), None), float):
+            yield (key, 0)
+        for inner in models_in(field.annotation):
+            is_list = isinstance(content[key], list)
+            here = (key, 0) if is_list else (key,)
+            for place in places_of(inner, content[key][0] if is_list else content[key]):
+                yield (*here, *place)
+
+
+def test_no_field_of_a_run_goes_unchecked(tmp_path: Path) -> None:
+    whole = whole_run()
+    assert parse_run(json.dumps(whole).encode(), tmp_path / "run.json") == whole
+    places = list(places_of(RunFile, whole))
+    assert len(places) > 70
+    for *above, last in places:
+        # Of no field's kind; and a number beyond all, where a number is meant.
+        for odd in ('[{"odd": 1}]', "-1e999"):
+            content = whole_run()
+            part: Any = content
+            for step in above:
+                part = part[step]
+            is_number = type(part[last]) in {int, float}
+            if odd == "-1e999" and not is_number:
+                continue
+            part[last] = "ODD"
+            data = json.dumps(content).replace('"ODD"', odd).encode()
+            with pytest.raises(RunError, match=rf"run\.json.*\b{last}\b"):
+                parse_run(data, tmp_path / "run.json")
+
+
 def test_a_run_cannot_switch_on_what_only_the_user_may(caplog: pytest.LogCaptureFixture) -> None:
     app = find_app("mammography")
     stored = {"keep-identifiers": True, "identity-key": "/etc/passwd", "dicom": True, "voi": "lut"}
@@ -110,6 +177,39 @@ def test_a_run_cannot_switch_on_what_only_the_user_may(caplog: pytest.LogCapture
     assert "keep-identifiers" in caplog.text
     # The person at the keyboard may.
     assert resolve_options(app, "predict", {"keep-identifiers": True})["keep-identifiers"] is True
+
+
+def test_a_threshold_that_cannot_be_written_leaves_the_run_complete(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seal(run)
+    point = {"name": "youden", "unit": "image", "split": "val", "threshold": 0.4}
+    monkeypatch.setattr(threshold, "_chosen", lambda *_: point)
+
+    def full(path: Path, _: Any) -> None:
+        raise OutputError(str(path))
+
+    with monkeypatch.context() as patch:
+        # A kill at the same place leaves the same files.
+        patch.setattr(outputs, "write_json", full)
+        with pytest.raises(OutputError):
+            set_threshold(run, target="youden")
+    assert is_complete(run)
+    assert load_run(run).threshold is None
+    set_threshold(run, target="youden")
+    assert load_run(run).threshold == 0.4
+
+
+def test_a_link_in_a_run_of_a_stranger_is_not_copied(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of this machine")
+    (run / "log.csv").symlink_to(tmp_path / "secret")
+    with pytest.raises(RunError, match=r"log\.csv is a link"):
+        copy_sealed(run, "log.csv", tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+    # A user's own store may hold linked files: what the manifest lists is what was trained.
+    seal(run)
+    copy_sealed(run, "log.csv", tmp_path / "copy")
+    assert (tmp_path / "copy").read_text() == "of this machine"
 
 
 def test_weights_must_be_those_that_run_json_names(

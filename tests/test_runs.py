@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from typer.testing import CliRunner
 
 from core.app import find_app
-from core.base.outputs import is_complete, seal, sha256_file, write_json
+from core.base.outputs import is_complete, seal, sha256_file, unseal, write_json
 from core.base.tables import logits_in
 from core.cli.main import build
 from core.data.scored_tables import read_foreign
@@ -222,6 +222,18 @@ def test_an_ensemble_averages_its_runs_and_predicts_what_it_reports(
     assert list(over) == [str(run) for run in runs]
     assert over[done["gain"]["run"]] == done["gain"]["difference"]
     assert "Members of the ensemble" in (tmp_path / "both" / "report.html").read_text()
+
+
+def test_an_ensemble_that_was_killed_goes_on_among_what_it_left(
+    run: Path, other: Path, tmp_path: Path
+) -> None:
+    ensemble([run, other], tmp_path / "out")
+    # Killed before the manifest, and with a page yet to be written.
+    unseal(tmp_path / "out")
+    (tmp_path / "out" / "report.html").unlink()
+    ensemble([run, other], tmp_path / "out")
+    assert is_complete(tmp_path / "out")
+    assert (tmp_path / "out" / "report.html").is_file()
 
 
 def test_runs_that_were_split_otherwise_are_no_ensemble(place: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import shutil
@@ -42,7 +43,7 @@ from apps.crop_disease.field.spatial import label_of_tiles, read_shapes
 from apps.crop_disease.field.tile_pixels import field_mask
 from apps.crop_disease.field.window import window_of
 from core.app import ExportContext, Source, Task
-from core.errors import ConfigError, ManifestError, MetricError
+from core.errors import ConfigError, ImageError, ManifestError, MetricError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -792,6 +793,19 @@ def test_a_page_that_cannot_be_made_costs_no_map(
     files = {file.name for file in write_field(context(tiles, tmp_path))}
     assert {"classes.tif", "zones.gpkg", "summary.csv"} <= files
     assert "map.html" not in files
+
+
+def test_a_page_that_the_disk_of_the_output_fails_is_not_left_out(
+    phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> str:
+        msg = "a raster cannot be read"
+        raise ImageError(msg) from OSError(errno.EIO, "", str(tmp_path / "maps" / "classes.tif"))
+
+    monkeypatch.setattr("apps.crop_disease.field.outputs.web_map", fails)
+    tiles = with_truth(tiles_of(phantom / "mosaic.tif", tile="64px"), phantom / "labels.gpkg")
+    with pytest.raises(ImageError):
+        write_field(context(tiles, tmp_path))
 
 
 def test_the_page_says_what_is_applied_and_how_good_the_model_was(mapped: Path) -> None:

@@ -109,6 +109,14 @@ def test_what_is_no_single_photograph_is_refused(
         read({"path": path})
 
 
+def test_more_pixels_than_the_header_says_are_refused(
+    tmp_path: Path, colour: NDArray[np.uint8]
+) -> None:
+    path = write(tmp_path / "a.dcm", np.tile(colour, (3, 1, 1)), Rows=32)
+    with pytest.raises(ImageError, match="holds 3 pictures, and its header speaks of one"):
+        read({"path": path})
+
+
 def test_a_file_cut_short_is_refused(tmp_path: Path, colour: NDArray[np.uint8]) -> None:
     path = write(tmp_path / "a.dcm", colour)
     path.write_bytes(path.read_bytes()[:-500])
