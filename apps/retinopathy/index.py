@@ -86,7 +86,8 @@ def index(source: Source) -> Manifest:
     table = completed.table.drop(columns="colours", errors="ignore")
     if colours != COLOURS[0]:
         table["colours"] = colours
-    return replace(completed, table=table)
+    from_tables = tuple(name for name in manifest.from_tables if name != "colours")
+    return replace(completed, table=table, from_tables=from_tables)
 
 
 def _by_core(source: Source) -> Manifest:
