@@ -154,13 +154,14 @@ def test_reader_that_is_killed_once_costs_no_row(read: Any, tmp_path: Path) -> N
 
 def test_what_other_files_did_to_readers_costs_no_row(read: Any) -> None:
     pool = reading._pool()
+    pool.close()
     used = [pool._take(fresh=True) for _ in range(2)]
+    pool.busy.clear()
     for reader in used:
-        pool._give_back(reader)
-    read_apart(read, {"path": "fine"})
-    pool.idle.reverse()
-    read_apart(read, {"path": "fine"})
-    # Both readers have served; only one that has not gives this file.
+        pool.idle = [reader]
+        read_apart(read, {"path": "fine"})
+    pool.idle = used
+    # Both have served; only one that has not gives this file.
     assert read_apart(read, {"path": "unspoilt"})[0, 0, 0] == 8
 
 
