@@ -49,7 +49,7 @@ from core.data.tables_in import is_table
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     import pandas as pd
 
@@ -75,6 +75,7 @@ class _Look:
     label_names: tuple[str, ...]
     keys: tuple[FileKey, ...] = ()
     chosen: dict[str, str] = field(default_factory=dict)
+    label_of: Callable[[str], str] | None = None
     inputs: dict[Path, Input] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     listings: list[Listing] = field(default_factory=list)
@@ -90,6 +91,7 @@ def index_images(
     label_names: Sequence[str] = LABEL_NAMES,
     other_labels: Collection[str] = (),
     keys: Sequence[FileKey] = (),
+    label_of: Callable[[str], str] | None = None,
 ) -> Manifest:
     """The manifest of photographs.
 
@@ -105,6 +107,8 @@ def index_images(
             where neither the user nor the task names one.
         other_labels: columns that are the labels of other tasks, so never that.
         keys: what tables may name a file by beside its path.
+        label_of: cell of a label column -> label as ``Task`` writes it, for sets that write it
+            otherwise: ``No Finding`` is none of the classes of a multi-label task.
 
     Raises:
         ManifestError: nothing usable is there; the message says what to change.
@@ -112,7 +116,7 @@ def index_images(
     source = replace(source, paths=tuple(_without_dots(path) for path in source.paths))
     names = [name for name in (*label_names, *LABEL_NAMES) if name not in other_labels]
     chosen = label_map(source.options.get("label-map")) if source.labelled else {}
-    look = _Look(source, frozenset(extensions), tuple(names), tuple(keys), chosen)
+    look = _Look(source, frozenset(extensions), tuple(names), tuple(keys), chosen, label_of)
     if source.labelled and len(source.paths) != 1:
         msg = (
             f"{len(source.paths)} paths are given, and labelled images are read from one folder or "
@@ -308,7 +312,11 @@ def _add_listing(look: _Look, listing: Listing, columns: Sequence[str], *, split
     name = readable(listing.file.name)
     labels = [""] * len(rows)
     if columns:
-        labels = labels_of(listing, columns, source.task, look.chosen)
+        meant = listing
+        if look.label_of is not None:
+            cells_of = {name: table[name].map(look.label_of) for name in columns}
+            meant = replace(listing, table=table.assign(**cells_of))
+        labels = labels_of(meant, columns, source.task, look.chosen)
     split_column = split_column_of(listing, source)
     splits = splits_of(listing, split_column) if split_column else [split] * len(rows)
     if split_column and any(splits):
