@@ -10,6 +10,7 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pandas as pd
@@ -17,6 +18,7 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 import core.verbs.export
 from core.base.outputs import is_complete, seal
@@ -138,13 +140,17 @@ def test_the_small_program_gives_the_scores_of_the_export(exported: Path, tmp_pa
     noise = sorted((exported.parent / "images").rglob("*.*"))
     noise = [file for file in noise if file.name not in {photo.name for photo in photos}]
     images = [*photos, *noise[:2]]
+    deep = tmp_path / "deep.png"
+    cv2.imwrite(str(deep), np.full((40, 40), 40_000, np.uint16))
     done = subprocess.run(
-        [sys.executable, "-I", "predict_minimal.py", *map(str, images)],
-        cwd=exported,
+        [sys.executable, "-I", exported / "predict_minimal.py", deep, *images],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=True,
     )
+    # What it would read otherwise than the command does is left to the command.
+    assert "deep.png not scored: I;16 pixels are read by `resight predict` alone" in done.stderr
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     predict(exported, images, tmp_path / "out", allow_outside=True)
     table = pd.read_parquet(tmp_path / "out" / "predictions.parquet")
@@ -311,3 +317,24 @@ def test_a_damaged_file_is_refused(engine: str, exported: Path, tmp_path: Path) 
     (tmp_path / "model.onnx").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(RunError, match="cannot be loaded"):
         open_engine(tmp_path / "model.onnx", engine=engine, precision="fp32")
+
+
+@pytest.mark.parametrize(
+    "name", ["model.familiarity.safetensors", "certificate.json", "run.json", "MANIFEST.json"]
+)
+def test_an_export_that_somebody_edited_is_refused(
+    name: str, exported: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(exported, tmp_path / "copy")
+    if name.endswith(".safetensors"):
+        tensors = load_file(copy / name)
+        # The file by which decisions are withheld.
+        save_file({**tensors, "rest_scale": 100 * tensors["rest_scale"]}, copy / name)
+    elif name == "MANIFEST.json":
+        listed = json.loads((copy / name).read_text())["files"]
+        listed.pop("run.json")
+        (copy / name).write_text(json.dumps({"files": listed}))
+    else:
+        (copy / name).write_text((copy / name).read_text() + "\n")
+    with pytest.raises(RunError, match=name):
+        predict(copy, sorted((OLD / "inputs").iterdir())[:1], tmp_path / "out", allow_outside=True)

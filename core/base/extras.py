@@ -13,7 +13,10 @@ __all__ = ["advice_for", "extra_of"]
 
 # What predicting with an exported model does without; see core/prediction/light.in.
 LEFT_OUT = frozenset(
-    {"albumentations", "monai", "pytorch_lightning", "sklearn", "statsmodels", "timm", "torch"}
+    {
+        *("albumentations", "matplotlib", "monai", "pytorch_lightning", "sklearn"),
+        *("statsmodels", "tensorboard", "timm", "torch"),
+    }
 )
 
 

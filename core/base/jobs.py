@@ -133,7 +133,7 @@ def _difference(name: str, before: Any, now: Any) -> str:
         changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
         how = {True: "is new", False: "changed"}[changed[0] not in before]
         how = "is gone" if changed[0] not in now else how
-        return f"{name}: {changed[0]} {how} ({len(changed):,} of {len(now):,} differ)"
+        return f"{name}: {changed[0]} {how} ({len(changed):,} differ)"
     if isinstance(before, str | int | float | None) and isinstance(now, str | int | float | None):
         return f"{name} was {before!r}, is {now!r}"
     return name

@@ -49,7 +49,7 @@ def predict(
         help="Show so many training images beside each input on the page, the most alike first.",
     ),
     part: str = typer.Option(
-        "", "--part", metavar="i/n", help="Score one part of n only; `resight merge` joins them."
+        None, "--part", metavar="i/n", help="Score one part of n only; `resight merge` joins them."
     ),
     ray: str = typer.Option(
         "",
@@ -70,8 +70,8 @@ def predict(
         paths = mistakes.check(lambda: shared.existing(inputs)) or []
         mistakes.tell()
         if ray:
-            verbs.predict.require_ray(ray, with_part=part)
-        which = verbs.parts.part_of(part) if part else None
+            verbs.predict.require_ray(ray, with_part=part or "")
+        which = None if part is None else verbs.parts.part_of(part)
         begun = verbs.predict.begin(
             run,
             paths,

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.base.parsing import read_json
+from core.base.parsing import parse_json
 from core.base.progress import log
 from core.data.prepared import full_scale, resize_to, synthetic_pictures
 from core.errors import ConfigError, RunError
 from core.model.out_of_distribution import Familiarity
 from core.prediction.engines import Engine, open_engine
+from core.runs.run import sealed_bytes
 from core.statistics.scores import scores_from_logits
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def open_members(run: Run, *, device: str = "auto") -> list[tuple[Member, Engine
         raise ConfigError(msg)
     engines = _open_engines(run, export["engine"], export["precision"])
     return [
-        (member, engine, _familiarity(run.path / familiarity_file(member.weights)))
+        (member, engine, _familiarity(run.path, familiarity_file(member.weights)))
         for member, engine in zip(run.members, engines, strict=True)
     ]
 
@@ -156,7 +157,7 @@ def _certificate(path: Path) -> dict[str, Any]:
     """The certificate of an exported run."""
     file = path / "certificate.json"
     try:
-        content: dict[str, Any] = read_json(file)
+        content: dict[str, Any] = parse_json(sealed_bytes(path, file.name))
         content["processor"], content["engine"], content["probe_scores"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         msg = (
@@ -167,13 +168,13 @@ def _certificate(path: Path) -> dict[str, Any]:
     return content
 
 
-def _familiarity(file: Path) -> Familiarity:
-    """Where training images lie, as the export stored it."""
+def _familiarity(path: Path, name: str) -> Familiarity:
+    """Where training images lie, as the export stored it: it decides what is withheld."""
     from safetensors import SafetensorError  # noqa: PLC0415  (only for exported runs)
     from safetensors.numpy import load  # noqa: PLC0415
 
     try:
-        return Familiarity.from_tensors(load(file.read_bytes()))
+        return Familiarity.from_tensors(load(sealed_bytes(path, name)))
     except (SafetensorError, OSError, KeyError) as error:
-        msg = f"{file}: cannot be loaded ({error}). Export the run again."
+        msg = f"{path / name}: cannot be loaded ({error}). Export the run again."
         raise RunError(msg) from error

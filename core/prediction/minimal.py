@@ -39,11 +39,16 @@ SIZE, STORED = {size!r}, {stored!r}  # (H, W)
 
 {pixels}
 
-members = [(InferenceSession(file), load_file(file[:-5] + ".familiarity.safetensors"), *numbers)
-           for file, *numbers in MEMBERS]
+here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
+members = [(InferenceSession(here + file), load_file(here + file[:-5] + ".familiarity.safetensors"),
+            *numbers) for file, *numbers in MEMBERS]
 print("file", *CLASSES, "unlike the training", sep="\\t")
 for path in sys.argv[1:]:
-    z, far, image = 0, 0, {{"pixels": pixels(path)[None]}}
+    try:
+        z, far, image = 0, 0, {{"pixels": pixels(path)[None]}}
+    except Exception as error:
+        print(path, f"not scored: {{error}}", file=sys.stderr)
+        continue
     for session, known, temperature, share in members:
         logits, embedding = session.run(["logits", "embedding"], image)
         z = z + logits[0] * share / temperature / TEMPERATURE
@@ -62,7 +67,10 @@ def resized(image, size):  # shrunk by averaging, or enlarged linearly
     return cv2.resize(image, size[::-1], interpolation=how)
 
 def pixels(path):  # (C, H, W) uint8: upright, fitted into the frame, centred, padded
-    image = np.asarray(ImageOps.exif_transpose(Image.open(path)).convert("RGB"))
+    image = Image.open(path)
+    if image.mode not in ("L", "RGB"):  # which have more bits, layers or a palette
+        raise ValueError(f"{image.mode} pixels are read by `resight predict` alone")
+    image = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     scale = min(full / side for full, side in zip(STORED, image.shape))
     h, w = (min(full, max(1, round(side * scale))) for full, side in zip(STORED, image.shape))
     top, left = (STORED[0] - h) // 2, (STORED[1] - w) // 2

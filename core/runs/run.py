@@ -213,6 +213,9 @@ def _check_files(path: Path, content: Mapping[str, Any]) -> None:
     """
     again = "Copy the run again from where it was trained."
     recorded = recorded_files(path)
+    if recorded and "run.json" not in recorded:
+        msg = f"{path}: MANIFEST.json does not list run.json, so somebody changed it. {again}"
+        raise RunError(msg)
     if not recorded and any((path / name).exists() for name in ("words.json", "checkpoints")):
         msg = (
             f"{path}: the training here has not ended. Run the same `resight train` command again; "

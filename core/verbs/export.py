@@ -155,6 +155,9 @@ def held_out_rows(run: Run, data: Path | None) -> tuple[list[dict[str, Any]], in
     split = final_split(read_table(run.path / "predictions"))
     ok = table[table["status"] == "ok"]
     held = ok if split == "out-of-fold" else ok[ok["split"] == split]
+    if data is not None and not data.exists():
+        msg = f"{data}: there is no such file or folder. Pass the images of the training to --data."
+        raise RunError(msg)
     root = data or _place_of_data(run.path)
     root = root if root.is_dir() else root.parent
     rows = [{str(k): v for k, v in row.items()} for row in held.to_dict("records")]

@@ -178,21 +178,18 @@ def merge(
 
     def fill(thumbnails: Thumbnails) -> None:
         """Put the blocks and the pictures of all parts in their places."""
-        blocks = [
-            block
-            for part in found.values()
-            for block in sorted(
-                read_journal(part["place"] / JOURNAL, range(*part["share"]), cut=False).items()
-            )
-        ]
-        expected = range(blocks_of(len(begun.rows), Scorer.block))
-        if [number for number, _ in blocks] != list(expected):
-            msg = (
-                f"{first['place'].parent}: the parts hold {quantity(len(blocks), 'block')} of "
-                f"inputs where {len(expected):,} were expected: a journal is damaged. Remove the "
-                "part that is and predict it anew."
-            )
-            raise RunError(msg)
+        blocks = []
+        for number, part in found.items():
+            share = range(*part["share"])
+            held = read_journal(part["place"] / JOURNAL, share, cut=False)
+            if set(held) != set(share):
+                msg = (
+                    f"{part['place']}: part {number} holds {quantity(len(held), 'block')} of "
+                    f"inputs where {len(share):,} were expected: its journal is damaged. Remove "
+                    "that folder, and repeat the command that made it."
+                )
+                raise RunError(msg)
+            blocks += sorted(held.items())
         write_journal(out / JOURNAL, blocks)
         for part in found.values():
             for picture in sorted((part["place"] / FOLDER).glob("*.jpg")):
