@@ -21,6 +21,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 import core.verbs.export
+from core.base.jobs import differences
 from core.base.outputs import is_complete, seal
 from core.errors import RunError
 from core.model.network import Network
@@ -28,7 +29,7 @@ from core.prediction.engines import Engine, open_engine
 from core.runs.networks import load_networks
 from core.runs.run import load_run
 from core.verbs.export import ExportSettings, export
-from core.verbs.predict import predict
+from core.verbs.predict import begin, predict
 
 # Whole trainings, each of which is of use to a test; `make test-slow`.
 pytestmark = pytest.mark.slow
@@ -162,7 +163,8 @@ def test_the_small_program_gives_the_scores_of_the_export(exported: Path, tmp_pa
     # Scores of what the model does not know are marked here, too.
     assert [line[-1] == "yes" for line in lines[1:]] == table["unfamiliar"].tolist()
     assert [line[-1] for line in lines[-2:]] == ["yes", "yes"]
-    assert len((exported / "predict_minimal.py").read_text().splitlines()) <= 55
+    code = (exported / "predict_minimal.py").read_text().splitlines()
+    assert len([line for line in code if line.strip()]) <= 50
 
 
 def test_an_export_that_is_not_the_run_is_not_sealed(
@@ -317,6 +319,16 @@ def test_a_damaged_file_is_refused(engine: str, exported: Path, tmp_path: Path) 
     (tmp_path / "model.onnx").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(RunError, match="cannot be loaded"):
         open_engine(tmp_path / "model.onnx", engine=engine, precision="fp32")
+
+
+def test_what_an_export_scored_is_not_joined_with_what_its_run_did(
+    run: Path, exported: Path, tmp_path: Path
+) -> None:
+    asked = [
+        begin(place, [OLD / "inputs"], tmp_path / "out", allow_outside=True).asked
+        for place in (run, exported)
+    ]
+    assert differences(*asked) == ["engine was None, is 'ort fp32'"]
 
 
 @pytest.mark.parametrize(

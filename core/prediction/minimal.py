@@ -40,8 +40,8 @@ SIZE, STORED = {size!r}, {stored!r}  # (H, W)
 {pixels}
 
 here = os.path.join(os.path.dirname(os.path.abspath(__file__)), "")
-members = [(InferenceSession(here + file), load_file(here + file[:-5] + ".familiarity.safetensors"),
-            *numbers) for file, *numbers in MEMBERS]
+members = [(InferenceSession(here + f), load_file(here + f[:-5] + ".familiarity.safetensors"), *n)
+           for f, *n in MEMBERS]
 print("file", *CLASSES, "unlike the training", sep="\\t")
 for path in sys.argv[1:]:
     try:
@@ -67,10 +67,10 @@ def resized(image, size):  # shrunk by averaging, or enlarged linearly
     return cv2.resize(image, size[::-1], interpolation=how)
 
 def pixels(path):  # (C, H, W) uint8: upright, fitted into the frame, centred, padded
-    image = Image.open(path)
+    image = ImageOps.exif_transpose(Image.open(path))
     if image.mode not in ("L", "RGB"):  # which have more bits, layers or a palette
         raise ValueError(f"{image.mode} pixels are read by `resight predict` alone")
-    image = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    image = np.asarray(image.convert("RGB"))
     scale = min(full / side for full, side in zip(STORED, image.shape))
     h, w = (min(full, max(1, round(side * scale))) for full, side in zip(STORED, image.shape))
     top, left = (STORED[0] - h) // 2, (STORED[1] - w) // 2

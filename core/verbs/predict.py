@@ -124,8 +124,11 @@ def begin(
         )
         raise ManifestError(msg)
     rows = sorted(absolute_rows(found), key=lambda row: row["image_id"])
+    export = run.content.get("export")
     asked = {
         "model_id": run.model_id,
+        # Another engine rounds otherwise, so its rows are not mixed with these.
+        **({"engine": f"{export['engine']} {export['precision']}"} if export else {}),
         "threshold": run.threshold,
         "inputs": stamps_of(rows),
         "options": {name: of_value(value) for name, value in sorted(own.items())},
