@@ -47,7 +47,7 @@ def test_another_question_is_refused_once_the_work_began(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        ({"a.jpg": "10 2"}, r"inputs: a\.jpg changed \(1 differ\)"),
+        ({"a.jpg": "10 2"}, r"inputs: a\.jpg changed \(1 of 1 differ\)"),
         ({"a.jpg": "10 1", "b.jpg": "5 1"}, r"inputs: b\.jpg is new"),
         ({}, r"inputs: a\.jpg is gone"),
     ],

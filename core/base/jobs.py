@@ -130,10 +130,11 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 def _difference(name: str, before: Any, now: Any) -> str:
     """One difference; of a table of many entries, the entries that differ."""
     if isinstance(before, dict) and isinstance(now, dict):
-        changed = sorted(k for k in before.keys() | now.keys() if before.get(k) != now.get(k))
+        every = before.keys() | now.keys()
+        changed = sorted(k for k in every if before.get(k) != now.get(k))
         how = {True: "is new", False: "changed"}[changed[0] not in before]
         how = "is gone" if changed[0] not in now else how
-        return f"{name}: {changed[0]} {how} ({len(changed):,} differ)"
+        return f"{name}: {changed[0]} {how} ({len(changed):,} of {len(every):,} differ)"
     if isinstance(before, str | int | float | None) and isinstance(now, str | int | float | None):
         return f"{name} was {before!r}, is {now!r}"
     return name
