@@ -173,7 +173,13 @@ def test_a_kit_installs_without_a_network_and_says_when_it_is_damaged(
     done = subprocess.run(
         [sys.executable, "install.py"], cwd=kit, capture_output=True, text=True, check=False
     )
-    assert "is missing or damaged" in done.stderr
+    assert "is missing or damaged. Copy" in done.stderr
+    (kit / "kit.json").write_text("{")
+    done = subprocess.run(
+        [sys.executable, "install.py"], cwd=kit, capture_output=True, text=True, check=False
+    )
+    assert "kit.json: is missing or damaged" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
