@@ -180,7 +180,8 @@ def merge(
         """Put the blocks and the pictures of all parts in their places."""
         blocks = []
         for number, part in found.items():
-            share = range(*part["share"])
+            # Of the inputs, not of what the part says: together all blocks are there, each once.
+            share = range(*share_of(blocks_of(len(begun.rows), Scorer.block), (number, len(found))))
             held = read_journal(part["place"] / JOURNAL, share, cut=False)
             if set(held) != set(share):
                 msg = (
