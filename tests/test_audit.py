@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import tracemalloc
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ from apps.crop_disease import APP
 from core.app import Manifest, Source, Task
 from core.data.audit import audit, image_facts_of, joined_groups, merge_duplicates
 from core.data.duplicates import NearPair, exact_copies, near_copies, of_whole_files
-from core.data.facts import Facts, measure
+from core.data.facts import Facts, grey_of, measure, measure_all
 from core.data.images import read_image
 from core.data.manifest import index_images
 from core.data.moved_copies import moved_copies
@@ -261,6 +263,39 @@ def test_a_copy_of_any_kind_is_found_and_no_other_pair(
     assert [(pair.first, pair.second) for pair in (*pairs, *moved)] == [("copy", "leaf7")]
     assert is_complete
     assert are_all
+
+
+def test_pictures_are_looked_up_in_blocks_and_give_the_same_pairs(
+    tmp_path: Path, leaves: list[Facts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = ["mirrored", "turned by 90"]
+    copies = {f"copy{i}": np.asarray(COPIES[kind](large_leaf(i))) for i, kind in enumerate(kinds)}
+    found = [*leaves, *facts(copies, tmp_path)]
+    whole, _ = moved_copies(found)
+    assert {(pair.first, pair.second) for pair in whole} == {("copy0", "leaf0"), ("copy1", "leaf1")}
+    monkeypatch.setattr("core.data.local_features._BLOCK", 3)
+    assert moved_copies(found, workers=2)[0] == whole
+
+
+def test_what_is_kept_of_many_images_lies_in_a_file_and_not_in_memory(tmp_path: Path) -> None:
+    pictures = {f"{i:03d}": leaf(i % 12) for i in range(300)}
+    for name, pixels in pictures.items():
+        write(tmp_path, f"a/{name}.png", pixels)
+    table = manifest_of(tmp_path).table
+    # What only the first image costs, imports and tables of decoders, is no growth.
+    measure_all(table[:2], tmp_path, read=APP.read, workers=1, done=lambda _: None)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        measured = measure_all(table, tmp_path, read=APP.read, workers=2, done=lambda _: None)
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+        pairs, _ = moved_copies(measured[:12])
+    finally:
+        tracemalloc.stop()
+    assert held < 5_000 * len(measured)
+    assert not pairs
+    assert np.asarray(measured[5].grey).tolist() == grey_of(pictures["005"]).tolist()
 
 
 def test_a_copy_that_only_the_embedding_calls_alike_is_found(

@@ -28,7 +28,7 @@ from core.data.facts import DETAIL_PX, TINY_PX
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from core.data.facts import Facts
 
@@ -255,11 +255,11 @@ def _batches(count: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 
 
 def _agreement(
-    details: Sequence[NDArray[np.int8]], first: NDArray[np.int_], second: NDArray[np.int_]
+    details: Sequence[ArrayLike], first: NDArray[np.int_], second: NDArray[np.int_]
 ) -> NDArray[np.float64]:
     """Correlation of the details of each pair (N,), at the best shift of a few pixels."""
     asked, at = np.unique(np.concatenate([first, second]), return_inverse=True)
-    maps = np.stack([details[i] for i in asked]).astype(np.float32)
+    maps = np.stack([np.asarray(details[i], np.float32) for i in asked])
     # The window lets a shift move the picture without its edges counting.
     window = np.hanning(DETAIL_PX).astype(np.float32)
     maps = (maps - maps.mean(axis=(1, 2), keepdims=True)) * np.outer(window, window)

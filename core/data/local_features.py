@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
-    Descriptors = NDArray[np.float32]
+    Descriptors = NDArray[np.uint8]
 
-__all__ = ["Features", "features_of", "in_reading", "pairs_that_share"]
+__all__ = ["Features", "features_of", "in_reading", "pairs_that_share", "rooted"]
 
 # Features of a picture, the strongest first, and the times its sides are enlarged for them.
 _FEATURES, _ENLARGED = 48, 2
@@ -32,12 +32,15 @@ _CELLS, _OF_CELL = 4, 5
 _TABLES, _LEAST_BITS = 8, 14
 # Features in a bucket from which it says nothing: an edge, a corner of the frame.
 _COMMON = 60
-_LEAST_SHARED = 3
+# Times, in all tables, that features of one picture meet another from which the two share parts.
+_LEAST_SHARED = 2
+# Pictures that are looked up at a time, and of each so many others at most, the most alike.
+_BLOCK, _MOST_MET = 256, 50
 
 
 @dataclass(frozen=True)
 class Features:
-    """Local features: places (N, 2) as x and y in pixels, descriptors (N, 128) of length 1."""
+    """Local features: places (N, 2) as x and y in pixels, descriptors (N, 128), see ``rooted``."""
 
     places: NDArray[np.float32]
     descriptors: Descriptors
@@ -54,14 +57,22 @@ def features_of(grey: NDArray[np.uint8], *, where: NDArray[np.uint8]) -> Feature
     spread = _spread(finder.detect(large, allowed), *size)
     points, found = finder.compute(large, spread) if spread else ([], None)
     if found is None or not len(found):
-        return Features(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32))
-    # Square roots make the largest gradients count less (RootSIFT).
-    kept = np.asarray(found, np.float32)
-    descriptors = np.sqrt(kept / (kept.sum(axis=1, keepdims=True) + 1e-6)).astype(np.float32)
+        return Features(np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8))
     places = np.array([point.pt for point in points], np.float32)
     # The middle of a pixel of the enlarged picture, in pixels of the picture.
     placed = ((places + 0.5) / _ENLARGED - 0.5).astype(np.float32)
-    return Features(placed, np.asarray(descriptors))
+    # The values of the library are whole numbers up to 255.
+    return Features(placed, np.asarray(found).astype(np.uint8))
+
+
+def rooted(found: Descriptors) -> NDArray[np.float32]:
+    """Descriptors (N, 128) of length 1 by which features are compared.
+
+    Square roots make the largest gradients count less (RootSIFT, Arandjelovic and Zisserman
+    2012, doi:10.1109/CVPR.2012.6248018).
+    """
+    kept = found.astype(np.float32)
+    return np.asarray(np.sqrt(kept / (kept.sum(axis=1, keepdims=True) + 1e-6)), np.float32)
 
 
 def _spread(points: Sequence[Any], width: int, height: int) -> list[Any]:
@@ -94,85 +105,153 @@ def in_reading(found: Features, *, side: int, is_mirrored: bool, is_negative: bo
     return Features(places, descriptors)
 
 
-def pairs_that_share(pictures: Sequence[Descriptors], *, most: int) -> dict[tuple[int, int], int]:
+def pairs_that_share(pictures: Sequence[ArrayLike], *, most: int) -> dict[tuple[int, int], int]:
     """Pairs of pictures, as places in the list, and how many features they share.
 
+    What is held beside the pairs is 8 bytes of each feature in each table.
+
     Args:
-        pictures: descriptors of each.
+        pictures: descriptors of each, (N, 128); read in blocks.
         most: pairs that are kept of each picture, those that share most.
     """
-    owner = np.repeat(np.arange(len(pictures)), [len(found) for found in pictures])
-    if not len(owner):
+    index = _Index(pictures)
+    if not len(index.owner):
         return {}
-    plain = np.concatenate(list(pictures))
-    asked = [plain, _mirrored(plain), _inverted(plain), _inverted(_mirrored(plain))]
-    bits = max(_LEAST_BITS, int(np.log2(len(owner))) + 1)
-    middle = plain.mean(axis=0)
-    planes = [
-        np.random.default_rng(table).standard_normal((128, bits)).astype(np.float32)
-        for table in range(_TABLES)
-    ]
-    keys = [_key(plain - middle, each) for each in planes]
-    orders = [np.argsort(key, kind="stable") for key in keys]
+    readings = (_as_it_is, _mirrored, _inverted, lambda found: _inverted(_mirrored(found)))
+    met: list[list[NDArray[np.int32]]] = [[] for _ in readings]
+    for start, block in _blocks(pictures):
+        for found, reading in zip(met, readings, strict=True):
+            found.append(index.met(block, start, reading))
     n = len(pictures)
-    shared: dict[tuple[int, int], int] = {}
-    for variant in asked:
-        votes = [
-            _met(owner, key[order], order, _key(variant - middle, plane), n)
-            for key, order, plane in zip(keys, orders, planes, strict=True)
+    # One reading is the true one: its features are counted alone.
+    pairs, times = _most_of([_sums(np.concatenate(found, axis=1), n) for found in met])
+    return _strongest(pairs // n, pairs % n, times, most)
+
+
+def _blocks(pictures: Sequence[ArrayLike]) -> Iterator[tuple[int, list[Descriptors]]]:
+    """Descriptors of some pictures at a time, from which place on, so that memory holds no more."""
+    for start in range(0, len(pictures), _BLOCK):
+        yield start, [np.asarray(found, np.uint8) for found in pictures[start : start + _BLOCK]]
+
+
+class _Index:
+    """Features of all pictures by locality-sensitive hashes: on which side of planes they lie.
+
+    Attributes:
+        owner: the picture of each feature.
+    """
+
+    def __init__(self, pictures: Sequence[ArrayLike]) -> None:
+        sizes, total = [], np.zeros(128)
+        for _, block in _blocks(pictures):
+            sizes += [len(found) for found in block]
+            total += rooted(np.concatenate(block)).sum(axis=0, dtype=np.float64)
+        self.owner = np.repeat(np.arange(len(pictures), dtype=np.int32), sizes)
+        self.n = len(pictures)
+        n = max(1, len(self.owner))
+        # What all descriptors have in common says nothing.
+        self.middle = (total / n).astype(np.float32)
+        bits = min(31, max(_LEAST_BITS, int(np.log2(n)) + 1))
+        self.planes = [
+            np.random.default_rng(table).standard_normal((128, bits)).astype(np.float32)
+            for table in range(_TABLES)
         ]
+        self.weights = 1 << np.arange(bits, dtype=np.int32)
+        keys = np.empty((_TABLES, len(self.owner)), np.int32)
+        at = 0
+        for _, block in _blocks(pictures):
+            n_block = sum(map(len, block))
+            keys[:, at : at + n_block] = self._keys(np.concatenate(block))
+            at += n_block
+        self.tables = []
+        for table in keys:
+            order = np.argsort(table, kind="stable").astype(np.int32)
+            table[:] = table[order]
+            self.tables.append((table, order))
+
+    def _keys(self, found: Descriptors) -> NDArray[np.int32]:
+        """The hashes (tables, N) of descriptors (N, 128)."""
+        centred = rooted(found) - self.middle
+        return np.array([(centred @ planes > 0) @ self.weights for planes in self.planes])
+
+    def met(
+        self,
+        block: Sequence[Descriptors],
+        start: int,
+        reading: Callable[[Descriptors], Descriptors],
+    ) -> NDArray[np.int32]:
+        """Which other pictures have features of a block's, and how many in all tables.
+
+        Args:
+            block: descriptors of pictures.
+            start: place of the first of them.
+            reading: how they are asked for.
+
+        Returns:
+            (3, N) asking picture, other picture, times, those that share most of each asking one.
+        """
+        owner = np.repeat(np.arange(start, start + len(block)), [len(found) for found in block])
+        votes = []
+        for wanted, (keys, order) in zip(
+            self._keys(reading(np.concatenate(block))), self.tables, strict=True
+        ):
+            first = np.searchsorted(keys, wanted, "left")
+            count = np.searchsorted(keys, wanted, "right") - first
+            count[count > _COMMON] = 0
+            rows = np.repeat(np.arange(len(count)), count)
+            place = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
+            # A feature of one picture that meets several of another counts once.
+            once = np.unique(rows * self.n + self.owner[order[first[rows] + place]])
+            votes.append(owner[once // self.n] * self.n + once % self.n)
         pairs, times = np.unique(np.concatenate(votes), return_counts=True)
-        is_shared = times >= _LEAST_SHARED
-        for pair, count in zip(pairs[is_shared], times[is_shared], strict=True):
-            both = (int(pair) // n, int(pair) % n)
-            # One variant is the true one: its features are counted alone.
-            shared[both] = max(shared.get(both, 0), int(count))
-    return _strongest(shared, most)
+        one, other = pairs // self.n, pairs % self.n
+        chosen = np.flatnonzero((one != other) & (times >= _LEAST_SHARED))
+        by_picture = chosen[np.lexsort((other[chosen], -times[chosen], one[chosen]))]
+        asking = one[by_picture]
+        rank = np.arange(len(asking)) - np.searchsorted(asking, asking, "left")
+        kept = by_picture[rank < _MOST_MET]
+        return np.stack([one[kept], other[kept], times[kept]]).astype(np.int32)
 
 
-def _key(found: Descriptors, planes: Descriptors) -> NDArray[np.int64]:
-    """The hash of each descriptor: on which side of each plane it lies."""
-    bits = np.asarray(found @ planes > 0)
-    return np.asarray(bits @ (1 << np.arange(planes.shape[1], dtype=np.int64)))
-
-
-def _met(
-    owner: NDArray[np.int64],
-    keys: NDArray[np.int64],
-    order: NDArray[np.int64],
-    wanted: NDArray[np.int64],
-    n: int,
-) -> NDArray[np.int64]:
-    """Pairs of pictures ``a * n + b``, once for each feature of one that the other has.
+def _sums(met: NDArray[np.int32], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs ``low * n + high``, and how often the two meet each other.
 
     Args:
-        owner: picture of each feature.
-        keys: hashes in rising order.
-        order: feature of each of these.
-        wanted: hash of each feature as it is asked for.
+        met: (3, N) asking picture, other picture, times.
         n: number of pictures.
     """
-    first = np.searchsorted(keys, wanted, "left")
-    count = np.searchsorted(keys, wanted, "right") - first
-    count[count > _COMMON] = 0
-    rows = np.repeat(np.arange(len(owner)), count)
-    place = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
-    # A feature of one picture that meets several of another counts once.
-    once = np.unique(rows * n + owner[order[first[rows] + place]])
-    a, b = owner[once // n], once % n
-    return np.asarray((np.minimum(a, b) * n + np.maximum(a, b))[a != b])
+    one, other, times = met.astype(np.int64)
+    pairs, at = np.unique(np.minimum(one, other) * n + np.maximum(one, other), return_inverse=True)
+    return pairs, np.bincount(at, weights=times, minlength=len(pairs)).astype(np.int64)
 
 
-def _strongest(shared: dict[tuple[int, int], int], most: int) -> dict[tuple[int, int], int]:
+def _most_of(
+    found: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Each pair once, with the most that it shares in one of the readings."""
+    pairs, times = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.lexsort((-times, pairs))
+    unique, first = np.unique(pairs[order], return_index=True)
+    return unique, times[order][first]
+
+
+def _strongest(
+    one: NDArray[np.int64], other: NDArray[np.int64], times: NDArray[np.int64], most: int
+) -> dict[tuple[int, int], int]:
     """The pairs that are among the strongest of one of their pictures."""
-    taken: dict[int, int] = {}
+    taken: Counter[int] = Counter()
     kept: dict[tuple[int, int], int] = {}
-    for pair in sorted(shared, key=lambda pair: (-shared[pair], pair)):
-        if any(taken.get(picture, 0) < most for picture in pair):
-            kept[pair] = shared[pair]
-            for picture in pair:
-                taken[picture] = taken.get(picture, 0) + 1
+    for at in np.lexsort((other, one, -times)):
+        pair = int(one[at]), int(other[at])
+        if min(taken[picture] for picture in pair) < most:
+            kept[pair] = int(times[at])
+            taken.update(pair)
     return kept
+
+
+def _as_it_is(found: Descriptors) -> Descriptors:
+    """Descriptors of the picture itself."""
+    return found
 
 
 def _mirrored(found: Descriptors) -> Descriptors:

@@ -14,13 +14,15 @@ films: which kinds of copies are found, and the agreement of other pairs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.data.array_file import ArrayFile
 from core.data.duplicates import NearPair
 from core.data.facts import GREY_PX
-from core.data.local_features import Features, features_of, in_reading, pairs_that_share
+from core.data.local_features import Features, features_of, in_reading, pairs_that_share, rooted
 from core.data.reading import in_threads
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from core.data.array_file import StoredArray
     from core.data.facts import Facts
 
     Floats = NDArray[np.float32]
@@ -39,6 +42,8 @@ __all__ = ["MOVED", "moved_copies", "register"]
 MOVED = 0.65
 # Neighbours of each image that are compared, and pairs in all, the closest first.
 _NEIGHBOURS, _MOST_PAIRS = 5, 50_000
+# Pictures that are kept while pairs are compared; each takes a tenth of a megabyte.
+_KEPT = 256
 # Images up to which all embeddings are compared with each other.
 _MOST_EMBEDDED = 20_000
 # Features that must agree about how one picture lies on the other, and pixels by which they may
@@ -103,9 +108,15 @@ def moved_copies(
     kept = sorted(by_pixels.values(), key=lambda entry: entry.image_id)
     if len(kept) < 2:
         return [], True
-    pictures = in_threads(lambda e: _picture(e.grey), kept, workers=workers)
+    aside = ArrayFile()
+
+    def described(entry: Facts) -> tuple[StoredArray, StoredArray]:
+        found = _features(np.asarray(entry.grey))
+        return aside.put(found.places), aside.put(found.descriptors)
+
+    features = in_threads(described, kept, workers=workers)
     done = set(known)
-    shared = pairs_that_share([p.features.descriptors for p in pictures], most=_NEIGHBOURS)
+    shared = pairs_that_share([descriptors for _, descriptors in features], most=_NEIGHBOURS)
     if embed is not None and len(kept) <= _MOST_EMBEDDED:
         near = _nearest(embed([np.asarray(entry.grey) for entry in kept]))
         shared = {**dict.fromkeys(near, 0), **shared}
@@ -113,14 +124,22 @@ def moved_copies(
         (pair for pair in shared if (kept[pair[0]].image_id, kept[pair[1]].image_id) not in done),
         key=lambda pair: (-shared[pair], pair),
     )
+
+    @lru_cache(maxsize=_KEPT)
+    def picture(at: int) -> _Picture:
+        return _picture(np.asarray(kept[at].grey), Features(*map(np.asarray, features[at])))
+
     chosen = pairs[:_MOST_PAIRS]
+    # In the order of their places, so that a picture is made about once.
+    by_place = sorted(chosen)
     scores = in_threads(
-        lambda pair: register(pictures[pair[0]], pictures[pair[1]]), chosen, workers=workers
+        lambda pair: register(picture(pair[0]), picture(pair[1])), by_place, workers=workers
     )
+    score = dict(zip(by_place, scores, strict=True))
     copies = [
-        NearPair(kept[i].image_id, kept[j].image_id, round(score, 3))
-        for (i, j), score in zip(chosen, scores, strict=True)
-        if score >= MOVED
+        NearPair(kept[i].image_id, kept[j].image_id, round(score[i, j], 3))
+        for i, j in chosen
+        if score[i, j] >= MOVED
     ]
     return copies, len(chosen) == len(pairs)
 
@@ -168,7 +187,7 @@ def _move(one: _Picture, other: _Picture, *, is_mirrored: bool, is_negative: boo
     b = in_reading(other.features, side=GREY_PX, is_mirrored=is_mirrored, is_negative=is_negative)
     if min(len(a.places), len(b.places)) < _LEAST_MET:
         return None
-    alike = a.descriptors @ b.descriptors.T
+    alike = rooted(a.descriptors) @ rooted(b.descriptors).T
     nearest = alike.argmax(axis=1)
     # Each is the other's nearest.
     met = np.flatnonzero(alike.argmax(axis=0)[nearest] == np.arange(len(nearest)))
@@ -222,25 +241,36 @@ def _agreement(one: _Picture, other: _Picture, move: _Move) -> float:
     return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum() + 1e-6))
 
 
-def _picture(grey: NDArray[Any] | None) -> _Picture:
+def _features(grey: NDArray[np.uint8]) -> Features:
+    """Local features of a grey picture (H, W), placed in the square; see ``_Picture``."""
+    inner = _without_border(grey)
+    top, left = _corner(inner)
+    found = features_of(inner, where=_with_structure(inner))
+    return Features(found.places + np.array([left, top], np.float32), found.descriptors)
+
+
+def _picture(grey: NDArray[np.uint8], features: Features) -> _Picture:
     """What is compared of a grey picture (H, W), its longer side ``GREY_PX``."""
     import cv2  # noqa: PLC0415
 
-    inner = _without_border(np.asarray(grey))
+    inner = _without_border(grey)
     solid = np.asarray(inner, np.float32)
     fine = solid - cv2.GaussianBlur(solid, (0, 0), 2.0)
     local = np.sqrt(cv2.GaussianBlur(fine * fine, (0, 0), 4.0))
     height, width = solid.shape
-    top, left = (GREY_PX - height) // 2, (GREY_PX - width) // 2
+    top, left = _corner(inner)
     place = (slice(top, top + height), slice(left, left + width))
     detail, mask, window = (np.zeros((GREY_PX, GREY_PX), np.float32) for _ in range(3))
     seen = _with_structure(inner)
     # Two grey levels: below that structure is noise, and must not be blown up.
     detail[place], mask[place] = fine / (local + 2.0) * seen, seen
     window[place] = np.outer(np.hanning(height), np.hanning(width))
-    found = features_of(inner, where=seen)
-    placed = Features(found.places + np.array([left, top], np.float32), found.descriptors)
-    return _Picture(detail, mask, window, placed)
+    return _Picture(detail, mask, window, features)
+
+
+def _corner(inner: NDArray[np.uint8]) -> tuple[int, int]:
+    """Top and left of a picture in the middle of the square."""
+    return (GREY_PX - inner.shape[0]) // 2, (GREY_PX - inner.shape[1]) // 2
 
 
 def _with_structure(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -24,6 +24,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
@@ -35,6 +36,7 @@ from core.errors import ImageError, ResightError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
@@ -57,6 +59,8 @@ _TICK = 0.5
 _START_SECONDS = 120.0
 _LENGTH = struct.Struct(">Q")
 _PIPE_BYTES = 2**20
+# Entries of a thread that are handed over before the first of them must have ended.
+_BEGUN = 64
 
 
 def read_apart(
@@ -88,7 +92,14 @@ def in_threads(work: Callable[[T], R], entries: Iterable[T], *, workers: int) ->
     """Results in the order of the entries; on an error or Ctrl-C nothing more is begun."""
     pool = ThreadPoolExecutor(max_workers=max(1, workers))
     try:
-        return list(pool.map(work, entries))
+        results: list[R] = []
+        begun: deque[Future[R]] = deque()
+        for entry in entries:
+            begun.append(pool.submit(work, entry))
+            # What is submitted takes memory, and the entries may be many.
+            if len(begun) > _BEGUN * max(1, workers):
+                results.append(begun.popleft().result())
+        return results + [one.result() for one in begun]
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

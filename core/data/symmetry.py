@@ -121,7 +121,7 @@ def measure_symmetry(
             f"are told apart ({LEAST_GROUPS} are needed)."
         )
         return Symmetry("none", words, {}, len(rows))
-    pictures = np.stack([_small(facts[name].grey) for name in rows["image_id"]])
+    pictures = np.stack([_small(np.asarray(facts[name].grey)) for name in rows["image_id"]])
     stratum = np.unique(["|".join(sorted(row)) for row in labels], return_inverse=True)[1]
     fold = np.random.default_rng(seed).permutation(n_groups)[owners] % _FOLDS
     told = {
@@ -155,11 +155,11 @@ def _chosen(told: Mapping[str, float]) -> tuple[SymmetryName, str]:
     )
 
 
-def _small(grey: NDArray[np.uint8] | None) -> NDArray[np.float64]:
+def _small(grey: NDArray[np.uint8]) -> NDArray[np.float64]:
     """A grey picture at (24, 24) with its brightness and contrast taken out."""
     import cv2  # noqa: PLC0415  (0.1 s to import)
 
-    small = cv2.resize(np.asarray(grey), (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(grey, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_AREA)
     values = np.asarray(small, dtype=np.float64)
     return np.asarray((values - values.mean()) / max(float(values.std()), 1.0))
 
