@@ -1,4 +1,4 @@
-"""Do the intervals cover what they say? The full grid, written to docs/coverage.md.
+"""Coverage of confidence intervals by simulation: the full grid, written to docs/coverage.md.
 
     python -m bench.coverage --results counts.json --studies 300 --before bench/coverage_0_1.json
 

@@ -1,4 +1,4 @@
-"""May one feature map per strip stand for the feature maps of its overlapping tiles?
+"""Feature maps of a whole strip against those of its overlapping tiles: error and time saved.
 
     python bench/field_strip.py RUN MOSAIC
 

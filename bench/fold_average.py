@@ -1,4 +1,4 @@
-"""Which temperature holds for the average of the networks of a cross-validation, on new cases?
+"""Temperature of the average of cross-validated networks: which factor holds on new cases.
 
 Small networks are trained on five folds of drawn cases, each with validation rows of its own
 that choose its epoch, as in a training with ``--folds``. Compared on 6,000 new cases: the

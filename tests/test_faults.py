@@ -325,8 +325,8 @@ class Bench:
 
         def work() -> None:
             # Readers are processes of their own, which are disturbed elsewhere.
-            core.data.prepared.read_apart = lambda read, row: read(row)
-            core.data.facts.read_apart = lambda read, row: read(row)
+            core.data.prepared.read_in_subprocess = lambda read, row: read(row)
+            core.data.facts.read_in_subprocess = lambda read, row: read(row)
             if injector is not None:
                 injector.install()
             try:

@@ -26,7 +26,7 @@ from core.base.settings import read_plan
 from core.cards.card import read_card
 from core.data.manifest import index_images
 from core.data.prepared import Preparation
-from core.data.reading import in_threads, read_apart
+from core.data.reading import in_threads, read_in_subprocess
 from core.data.scored_tables import read_foreign
 from core.errors import (
     CardError,
@@ -248,7 +248,7 @@ def read_mutants(row: Any) -> Any:
             found.append(1 if pixels.ndim == 3 else 0)
         except ImageError:
             found.append(2)
-        # Decoders raise nearly every type there is, and read_apart makes a reason of each.
+        # Decoders raise nearly every type there is, and read_in_subprocess makes a reason of each.
         except Exception:
             found.append(3)
     return np.array(found, np.uint8).reshape(1, -1, 1)
@@ -263,7 +263,9 @@ def read_all(folder: Path, app: str, seed: bytes, n: int, suffix: str) -> None:
         file = folder / f"{first}{suffix}"
         row = {"path": str(file), "image_id": "x", "seed": str(folder / f"seed{suffix}")}
         try:
-            found = read_apart(read_mutants, {**row, "app": app, "first": first, "last": last})
+            found = read_in_subprocess(
+                read_mutants, {**row, "app": app, "first": first, "last": last}
+            )
             counts.update(found.ravel().tolist())
         except ImageError as error:
             if last - first > 1:

@@ -19,7 +19,7 @@ from PIL import Image
 from core.app import app_names, find_app
 from core.data import reading
 from core.data.images import read_image
-from core.data.reading import read_apart
+from core.data.reading import read_in_subprocess
 from core.errors import ImageError
 
 resource = pytest.importorskip("resource", reason="limits of memory and signals are POSIX")
@@ -93,7 +93,7 @@ def test_pixels_are_those_of_the_app(tmp_path: Path) -> None:
         pixels = rng.integers(0, 255, (301, 407), dtype=np.uint8).astype(dtype)
         Image.fromarray(pixels).save(tmp_path / name)
         row = {"path": str(tmp_path / name)}
-        apart = read_apart(READ, row)
+        apart = read_in_subprocess(READ, row)
         np.testing.assert_array_equal(apart, READ(row))
         assert apart.dtype == READ(row).dtype
 
@@ -104,7 +104,7 @@ def test_refusals_keep_their_words(tmp_path: Path) -> None:
     with pytest.raises(ImageError) as here:
         read_image(file)
     with pytest.raises(ImageError) as apart:
-        read_apart(READ, {"path": str(file)})
+        read_in_subprocess(READ, {"path": str(file)})
     assert str(apart.value) == str(here.value)
 
 
@@ -120,9 +120,9 @@ def test_refusals_keep_their_words(tmp_path: Path) -> None:
 )
 def test_file_that_breaks_its_decoder_is_one_reason(read: Any, name: str, said: str) -> None:
     with pytest.raises(ImageError, match=said):
-        read_apart(read, {"path": f"/data/{name}"})
+        read_in_subprocess(read, {"path": f"/data/{name}"})
     # The next file is read as if nothing had happened.
-    assert read_apart(read, {"path": "fine"})[0, 0, 0] == 4
+    assert read_in_subprocess(read, {"path": "fine"})[0, 0, 0] == 4
 
 
 @pytest.mark.parametrize(
@@ -132,11 +132,11 @@ def test_file_that_breaks_its_decoder_is_one_reason(read: Any, name: str, said: 
 def test_file_that_never_ends_is_given_up(
     read: Any, monkeypatch: pytest.MonkeyPatch, name: str, limit: str, said: str
 ) -> None:
-    read_apart(read, {"path": "fine"})  # a reader that has started
+    read_in_subprocess(read, {"path": "fine"})  # a reader that has started
     monkeypatch.setattr(reading, limit, 1.0)
     start = time.monotonic()
     with pytest.raises(ImageError, match=f"{name}: it was still being decoded .* {said}"):
-        read_apart(read, {"path": f"/data/{name}"})
+        read_in_subprocess(read, {"path": f"/data/{name}"})
     assert time.monotonic() - start < 20
 
 
@@ -144,11 +144,11 @@ def test_slow_start_of_a_reader_is_not_held_against_a_file(
     slow_read: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "SECONDS", 0.1)
-    assert read_apart(slow_read, {"path": "fine"})[0, 0, 0] == 4
+    assert read_in_subprocess(slow_read, {"path": "fine"})[0, 0, 0] == 4
 
 
 def test_reader_that_is_killed_once_costs_no_row(read: Any, tmp_path: Path) -> None:
-    assert read_apart(read, {"path": str(tmp_path / "once")})[0, 0, 0] == 4
+    assert read_in_subprocess(read, {"path": str(tmp_path / "once")})[0, 0, 0] == 4
     assert (tmp_path / "once.seen").exists()
 
 
@@ -159,26 +159,26 @@ def test_what_other_files_did_to_readers_costs_no_row(read: Any) -> None:
     pool.busy.clear()
     for reader in used:
         pool.idle = [reader]
-        read_apart(read, {"path": "fine"})
+        read_in_subprocess(read, {"path": "fine"})
     pool.idle = used
     # Both have served; only one that has not gives this file.
-    assert read_apart(read, {"path": "unspoilt"})[0, 0, 0] == 8
+    assert read_in_subprocess(read, {"path": "unspoilt"})[0, 0, 0] == 8
 
 
 def test_reader_that_once_comes_to_nothing_costs_no_row(
     read: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read_apart(read, {"path": "fine"})  # a reader that has started
+    read_in_subprocess(read, {"path": "fine"})  # a reader that has started
     monkeypatch.setattr(reading, "STALLED", 1.0)
-    assert read_apart(read, {"path": str(tmp_path / "pause")})[0, 0, 0] == 5
+    assert read_in_subprocess(read, {"path": str(tmp_path / "pause")})[0, 0, 0] == 5
 
 
 def test_what_a_library_prints_does_not_become_pixels(read: Any) -> None:
-    assert read_apart(read, {"path": "chatty"}).tolist() == [[[6]] * 3] * 2
+    assert read_in_subprocess(read, {"path": "chatty"}).tolist() == [[[6]] * 3] * 2
 
 
 def test_readers_have_a_limit_of_memory(read: Any) -> None:
-    read_apart(read, {"path": "fine"})
+    read_in_subprocess(read, {"path": "fine"})
     for reader in reading._pool().idle:
         soft, _ = resource.prlimit(reader.process.pid, resource.RLIMIT_AS)
         assert 0 < soft < 2**42
@@ -188,7 +188,7 @@ def test_threads_share_readers_and_keep_their_answers(read: Any) -> None:
     names = [f"{'x' * (k % 9)}ok" for k in range(60)]
 
     def one(name: str) -> int:
-        return int(read_apart(read, {"path": name})[1, 2, 0])
+        return int(read_in_subprocess(read, {"path": name})[1, 2, 0])
 
     with ThreadPoolExecutor(3) as pool:
         assert list(pool.map(one, names)) == [len(name) for name in names]
@@ -196,15 +196,15 @@ def test_threads_share_readers_and_keep_their_answers(read: Any) -> None:
 
 
 def test_reader_that_died_idle_costs_no_row(read: Any) -> None:
-    read_apart(read, {"path": "fine"})
+    read_in_subprocess(read, {"path": "fine"})
     for reader in reading._pool().idle:
         os.kill(reader.process.pid, signal.SIGKILL)
         reader.process.wait()
-    assert read_apart(read, {"path": "fine"})[0, 0, 0] == 4
+    assert read_in_subprocess(read, {"path": "fine"})[0, 0, 0] == 4
 
 
 def test_idle_readers_end_by_themselves(read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    read_apart(read, {"path": "fine"})
+    read_in_subprocess(read, {"path": "fine"})
     pool = reading._pool()
     assert pool.idle
     monkeypatch.setattr(reading, "_IDLE_SECONDS", 0.0)
@@ -220,7 +220,7 @@ def test_function_that_cannot_be_sent_is_called_here() -> None:
     def read_here(row: Mapping[str, Any]) -> Any:
         return np.full((1, 1, 1), os.getpid())
 
-    assert read_apart(read_here, {"path": "x"})[0, 0, 0] == os.getpid()
+    assert read_in_subprocess(read_here, {"path": "x"})[0, 0, 0] == os.getpid()
 
 
 def test_reader_of_an_app_loads_neither_tables_nor_statistics() -> None:

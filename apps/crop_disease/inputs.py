@@ -1,4 +1,4 @@
-"""What does the user point at: photos of leaves, or rasters of a field?
+"""Tell photos of leaves from rasters of a field among the inputs.
 
 Each goes its own way to pixels, and what comes out is the same: one row per picture, one
 picture per row. ``index`` makes the rows of both; nothing else in the app asks which it is.

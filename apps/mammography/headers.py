@@ -1,4 +1,4 @@
-"""What a DICOM header says of a mammogram: which breast, which view, whose, and is it one at all.
+"""Read laterality, view and patient from a mammogram's DICOM header; refuse other objects.
 
 Only an allow-list of elements is read, never the pixels. Free text leaves this
 module as a code word of our own (a vendor's name, a view) or not at all;

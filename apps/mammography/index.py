@@ -26,7 +26,7 @@ from core.data.manifest import EXTENSIONS as PHOTOS
 from core.data.manifest import index_images, locate
 from core.data.manifest_tables import LABEL_NAMES
 from core.data.published import index_published
-from core.data.reading import read_apart
+from core.data.reading import read_in_subprocess
 from core.data.table_paths import FileKey
 from core.errors import ConfigError, ManifestError
 
@@ -454,7 +454,7 @@ def _side(
 def _side_from_pixels(path: Path, voi: str) -> str:
     """The side by where the chest wall is; empty where that is unclear or unreadable."""
     row = {"path": str(path), "voi": voi}
-    breast, _ = attempt(lambda: find_breast(read_apart(read, row)))
+    breast, _ = attempt(lambda: find_breast(read_in_subprocess(read, row)))
     if breast is None or breast.certainty < CLEAR_SIDE:
         return ""
     return {"left": "L", "right": "R"}.get(breast.chest_side, "")

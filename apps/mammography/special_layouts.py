@@ -1,4 +1,4 @@
-"""What no single cell of a public mammography set says: labels and facts put together.
+"""Layouts of public mammography sets whose labels stand in several columns or files.
 
 Small functions that ``layouts`` names: films of mini-MIAS from several lines, findings of
 EMBED, cancers of CSAW-CC, patients of INbreast, sides of CMMD, and CBIS-DDSM, whose split

@@ -1,4 +1,4 @@
-"""From scores to referrals: what is decided about each photograph, eye and patient, and why.
+"""Screening decisions from scores: refer or not, for each photograph, eye and patient, and why.
 
 A photograph that is ungradable, no fundus, or could not be read says nothing of its
 eye. An eye is graded from its gradable photographs; an eye without any is

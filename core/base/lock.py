@@ -1,4 +1,4 @@
-"""One owner for an output: a lock file that says which process holds it, and since when.
+"""A lock file that names the process which owns an output, so that two never write it at once.
 
 Not ``flock``, which network file systems do not keep. The file appears whole, so
 that a lock without an owner can only come from an older version or a torn disk.

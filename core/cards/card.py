@@ -1,4 +1,4 @@
-"""Data cards: what is known of a data set, in a form that people and programs read.
+"""Data cards: the facts about a data set, in a form that people and programs read.
 
 A card is a Markdown file: YAML front matter, checked against ``Card``, and
 prose under fixed headings. The cards of public sets lie in ``data_cards`` beside

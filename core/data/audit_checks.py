@@ -1,4 +1,4 @@
-"""What an audit says of what it found: a check for each question, with a verdict and a sentence.
+"""Checks of the audit: each question about the data with its verdict and a sentence.
 
 Each takes what ``core.data.audit`` has measured and looks at no image itself.
 """

@@ -18,7 +18,7 @@ from core.base.attempt import attempt
 from core.base.regular_files import open_regular
 from core.data.array_file import ArrayFile
 from core.data.image_files import sniff
-from core.data.reading import in_threads, read_apart
+from core.data.reading import in_threads, read_in_subprocess
 from core.data.resizing import resized
 from core.data.scan import locate
 from core.errors import ImageError
@@ -118,7 +118,7 @@ def measure_all(
         name, path = str(row["image_id"]), locate(root, str(row["path"]))
         try:
             facts, reason = attempt(
-                lambda: measure(name, path, read_apart(read, {**row, "path": str(path)}))
+                lambda: measure(name, path, read_in_subprocess(read, {**row, "path": str(path)}))
             )
         finally:
             done(1)

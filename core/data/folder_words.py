@@ -1,4 +1,4 @@
-"""What the name of a folder or table says: a split, a mask, a place or time, or a class.
+"""Classify folder and table names: split, mask, place or time, or class.
 
 A word is compared without case, and ``train_images``, ``seg-train`` and ``Training set``
 all name the training split. Used by the rule that finds the classes, which prints what

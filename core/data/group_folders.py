@@ -1,4 +1,4 @@
-"""Folders below class folders, which may be patients, plants or scans: what is said of them.
+"""Folders below class folders that may be patients, plants or scans, and the note about them.
 
 Names alone rarely tell a patient (``TCGA-AB-1234``, ``anna``) from a kind of a class (``cyst``),
 so nothing is grouped by them unasked.

@@ -29,7 +29,7 @@ from core.base.outputs import atomic_file, check_space, plain_json, write_json
 from core.base.progress import track
 from core.base.regular_files import open_regular
 from core.data.facts import grey_of
-from core.data.reading import in_threads, read_apart
+from core.data.reading import in_threads, read_in_subprocess
 from core.data.resizing import resized
 from core.errors import ImageError, OutputError, RunError
 
@@ -302,7 +302,7 @@ def prepare_one(
     wanted = {**row, "at_least": (READ_SCALE * height, READ_SCALE * width)}
 
     def work() -> dict[str, Any]:
-        pixels = preparation.form.conform(read_apart(app.read, wanted))
+        pixels = preparation.form.conform(read_in_subprocess(app.read, wanted))
         content = _content(pixels) if with_hash else ""
         done = {"read_px": pixels.shape[:2], **transform({**row, "image": pixels})}
         done["content"] = content

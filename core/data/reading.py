@@ -1,7 +1,7 @@
 """How an untrusted file is read: in a process of its own, within limits of time and memory.
 
 Decoders are C code fed by strangers. A damaged file may make one loop, take all
-memory, or crash; that must cost one row and not the job. So ``read_apart``
+memory, or crash; that must cost one row and not the job. So ``read_in_subprocess``
 calls an app's ``read`` in a reader process and brings back the pixels, or the
 reason why there are none. Readers are started when threads need them, serve any
 number of files, and end when they have been idle or their parent ends. What
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["MEMORY", "SECONDS", "in_threads", "read_apart"]
+__all__ = ["MEMORY", "SECONDS", "in_threads", "read_in_subprocess"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -63,7 +63,7 @@ _PIPE_BYTES = 2**20
 _BEGUN = 64
 
 
-def read_apart(
+def read_in_subprocess(
     read: Callable[[Mapping[str, Any]], NDArray[Any]], row: Mapping[str, Any]
 ) -> NDArray[Any]:
     """The pixels of one manifest row, read in another process.
@@ -207,7 +207,7 @@ class _Pool:
         self.watch: threading.Thread | None = None
 
     def read(self, request: bytes, path: str) -> NDArray[Any]:
-        """See ``read_apart``."""
+        """See ``read_in_subprocess``."""
         is_second = False
         for _ in range(4):
             reader = self._take(fresh=is_second)

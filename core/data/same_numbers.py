@@ -1,4 +1,4 @@
-"""One number in several folders: are files of one name in two folders of one patient?
+"""Files of one name in several folders: whether the folders belong to the same patient.
 
 ``clinicA/7_left.jpeg`` and ``clinicB/7_right.jpeg`` share a number by chance, and nobody may be
 given another's grade. Where only a file's name says whose it is, what is predicted is kept apart

@@ -1,4 +1,4 @@
-"""How much does a number differ: between two models, two sets of cases, a part and the rest?
+"""Differences of a metric, with intervals: two models, two sets of cases, a subgroup and the rest.
 
 Of the same cases the difference is paired, by group. Of different cases it follows from the
 ends of both intervals, as they stand in the tables. The p of a difference is that of the

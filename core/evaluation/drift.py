@@ -1,4 +1,4 @@
-"""Are new cases like those a model was trained and tested on, and does it do as well on them?
+"""Data drift: new cases against those of training and test, and the metrics on both.
 
 Inputs are compared by their distributions, numbers by their difference, each with
 an interval. Old and new cases are different cases, so nothing is paired.

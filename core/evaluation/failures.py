@@ -1,4 +1,4 @@
-"""What if the cases without a score are counted too?
+"""Sensitivity analysis of failures: cases without a score left out, as wrong, or as positive.
 
 Leaving failures out flatters a model that fails on the hard ones. Each number
 that counts decisions is given several ways: failures left out, counted as wrong,

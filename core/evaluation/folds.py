@@ -1,4 +1,4 @@
-"""How much does the result hang on which part was trained on? Numbers of each fold.
+"""Metrics of each cross-validation fold, and their spread.
 
 In a cross-validation every case is judged once, by the network that had not seen
 its group. The pooled number and its interval speak of cases; the spread over folds

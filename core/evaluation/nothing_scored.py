@@ -1,4 +1,4 @@
-"""What is said of data of which not one image could be scored: how many were given, and why.
+"""The evaluation where no image could be scored: how many were given, and the reasons.
 
 An evaluation of nothing has no number, and that is a result: the files are at fault, not the
 labels, and the report lists them with their reasons.

@@ -1,4 +1,4 @@
-"""Do two models differ on the same cases? Every number of one level, paired.
+"""Paired comparison of two models on the same cases: every metric of one level.
 
 What makes a case hard for both does not count. The headline, named before, stands alone;
 a few others of a unit, each once, are one family, corrected by Holm's method and called only

@@ -1,4 +1,4 @@
-"""Does the result hold for everybody? Numbers by subgroup, and each against the rest.
+"""Subgroup analysis: metrics by subgroup, each with a test against the rest.
 
 A number of a subgroup has the interval that the same number of everybody has. A group may lie
 in several subgroups (a patient with views of both kinds); its difference is then made within

@@ -1,4 +1,4 @@
-"""From a predictions table to everything a report says: the content of ``metrics.json``.
+"""Compute metrics.json, the whole content of a report, from a table of predictions.
 
 Nothing is chosen here: thresholds and temperature are given, and only counted
 at. The same table in any order of rows gives the same content.

@@ -1,4 +1,4 @@
-"""Which operating points follow from the predictions that may be chosen on?
+"""Choose operating points (thresholds) from validation or out-of-fold predictions.
 
 Validation rows, or out-of-fold rows of a cross-validation; never the rows that
 judge. What is chosen here is stored with the run and from then on only counted

@@ -1,4 +1,4 @@
-"""How do scores of images become one score for what is decided about: eye, breast, patient?
+"""Aggregate image scores to units (eye, breast, patient) and decide about these.
 
 One decisions table per level, ``core.base.tables.DECISIONS``. Each step takes the scores
 of the level below (image to eye, eye to patient), so that two photos of one eye do

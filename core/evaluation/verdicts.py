@@ -1,4 +1,4 @@
-"""Is a result better than chance, than the probe, than shortcut baselines, than on its own test?
+"""Statistical tests of the headline: against chance, the probe and shortcut baselines.
 
 Each answer rests on intervals that ``metrics.json`` already holds, and is given only
 where they allow one: "not shown" is an answer. Where two intervals of one quantity

@@ -1,9 +1,8 @@
-"""How far an image is from those the network was trained on, in one number.
+"""Out-of-distribution score: Mahalanobis distance of the embedding; 1 is the 95th percentile.
 
-A Mahalanobis distance of the embedding in the directions in which training
-images vary, plus what lies outside of them, scaled so that 1 is the 95th
-percentile of the validation images. It answers "is this the kind of picture
-the model knows?", not "is the answer right?".
+The distance from the embeddings of training in the directions in which these
+vary, plus what lies outside of them, scaled by the validation images. It answers "is
+this the kind of picture the model knows?", not "is the answer right?".
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a reader of a report must know before the numbers, and what is only good to know.
+"""Cautions at the head of a report, graded by how much they change its reading.
 
 Cautions come the gravest first; each is said once.
 """

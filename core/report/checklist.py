@@ -1,4 +1,4 @@
-"""What reporting guidelines ask of a study like this, answered from what is known.
+"""Checklist of reporting guidelines (CLAIM, TRIPOD+AI, STARD-AI), filled in from the run.
 
 The items are in our own short words and gather what CLAIM 2024
 (doi:10.1148/ryai.240300), TRIPOD+AI (doi:10.1136/bmj-2023-078378) and STARD-AI

@@ -1,4 +1,4 @@
-"""The figures of results: numbers in, SVG text and the table of what is drawn out.
+"""Figures of results: from numbers to SVG, each with the table of the data drawn.
 
 Nothing here computes a metric; how a figure looks is decided in ``core.report.drawing``.
 """

@@ -1,4 +1,4 @@
-"""How good a model was, in one or two sentences: on what, which number, how sure, beyond chance?
+"""The headline of a report in a sentence: metric, interval, cases, comparison with chance.
 
 The report, the page of a prediction, the map of a field and the model card say it with the
 same words, so that nobody meets two judgements of one model.

@@ -1,4 +1,4 @@
-"""The run directory: what is in it, when it is complete, how it is read.
+"""The run directory: its files, when it is complete, and how it is read.
 
     run.json           * app, task, preparation, networks, thresholds, temperature, versions
     model.safetensors  * weights with the normalisation constants as buffers; one file per member

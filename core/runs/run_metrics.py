@@ -1,4 +1,4 @@
-"""Metrics of one split of a run, as its own ``run.json`` says they are computed.
+"""Recompute metrics of one split of a run, as its ``run.json`` defines them.
 
 Thresholds, temperature and units are those stored in the run; nothing is chosen here.
 A training, an evaluation and an ensemble all compute their numbers through this module.

@@ -1,4 +1,4 @@
-"""Do decisions agree with the truth? Confusion matrices and what follows from them.
+"""Confusion matrices and measures of agreement: accuracy, F1, kappa, concordance.
 
 Classes are the indices 0 .. K-1, all of them, whether or not each occurs: a kappa
 over the grades that happen to occur is another number. ``from_confusion`` turns

@@ -1,8 +1,8 @@
-"""Are scores too extreme, or too high as a whole, and how is that mended?
+"""Calibration: slope and intercept, temperature and vector scaling, local recalibration.
 
-The calibration slope and intercept say so; temperature scaling, vector scaling and
-a local shift or line mend it. What is fitted on which data is the caller's duty:
-validation for the stored temperature, local cases for a new site, never the test.
+Slope and intercept say whether scores are too extreme, or too high as a whole; the rest mends
+it. What is fitted on which data is the caller's duty: validation for the stored temperature,
+local cases for a new site, never the test.
 
 Sources: Cox 1958, doi:10.1093/biomet/45.3-4.562 (slope and intercept); Van Calster et
 al. 2016, doi:10.1016/j.jclinepi.2015.12.005 (calibration in the large); Guo et al.

@@ -1,4 +1,4 @@
-"""Do two models, or two groups of cases, differ; and how many cases would settle it?
+"""Tests of two models or groups of cases (McNemar, Holm), and the cases needed for power.
 
 Sources: McNemar 1947, doi:10.1007/BF02295996; Edwards 1948, doi:10.1007/BF02289261
 (continuity correction); Holm 1979, Scandinavian Journal of Statistics 6:65-70; Obuchowski,

@@ -1,7 +1,7 @@
-"""Of what use are scores: acted on at a cost, or with the least certain cases referred?
+"""Decision curves (net benefit) and risk-coverage curves.
 
-The net benefit of acting on the score, and the error that is left when the least
-certain cases go to a person.
+The net benefit of acting on the score at a cost, and the error that is left when the least
+certain cases are referred to a person.
 
 Sources: Vickers and Elkin 2006, doi:10.1177/0272989X06295361 (decision curve); Zou and Donner
 2008, doi:10.1002/sim.3095 (its interval); Geifman and El-Yaniv 2017, arXiv:1705.08500 (risk

@@ -1,4 +1,4 @@
-"""How sure is an area under the ROC curve, and do two of them differ?
+"""Intervals and tests of areas under the ROC curve: DeLong, Obuchowski, Newcombe.
 
 DeLong's intervals and tests for independent cases, Obuchowski's extension to
 cases in groups, and Newcombe's score interval, which still holds where few cases

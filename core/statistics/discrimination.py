@@ -1,4 +1,4 @@
-"""Do scores tell two classes apart? Areas under curves, their intervals and tests.
+"""Discrimination: areas under ROC and precision-recall curves, their intervals and tests.
 
 Scores may be any finite numbers; only their order counts, and ties count half.
 Several classes are asked about one at a time (one versus the rest). Weights

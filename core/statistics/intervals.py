@@ -1,4 +1,4 @@
-"""How sure is a number? Intervals for proportions, of independent and of grouped cases.
+"""Confidence intervals of proportions, of independent and of clustered cases.
 
 Nothing is invented: a proportion of no case is refused, and where not one
 failure was seen the interval still has a lower limit. ``core.statistics.resampling``

@@ -1,4 +1,4 @@
-"""From which score on is a case called positive, and what follows from that?
+"""Operating points: thresholds from which a case counts as positive, and the metrics at each.
 
 A threshold is chosen on validation cases and then frozen; evaluation only counts
 at it. Cases with ``score >= threshold`` are called, so tied cases are called

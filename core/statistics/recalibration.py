@@ -1,4 +1,4 @@
-"""What would a few local cases mend? Recalibration fitted on some new cases, judged on others.
+"""Expected gain from recalibration on a few local cases, judged on the others.
 
 A shift (or line) on the logit scale for the positive classes, or a temperature for all
 classes, is fitted on groups drawn from the new data and judged on the groups that

@@ -1,4 +1,4 @@
-"""How far are scores from what comes true? Scoring rules and reliability in bins.
+"""Scoring rules (Brier score, log-loss), reliability diagrams, expected calibration error.
 
 A binary question has scores (N,) of the positive class; several classes have
 (N, K). Bins are stated wherever a number depends on them.

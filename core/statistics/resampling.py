@@ -1,4 +1,4 @@
-"""How sure is any metric? Groups are drawn again, and each row is weighted by their draws.
+"""Cluster bootstrap: groups are drawn with replacement, and each row is weighted by their draws.
 
 Images of one patient, leaf or field resemble each other, so the group is what
 is drawn, never the image. A resample is a weight for each row (how often its

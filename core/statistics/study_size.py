@@ -1,4 +1,4 @@
-"""How many cases does a study need: for an interval of a width, or to show a difference?
+"""Sample size of a study: for an interval of a given width, or for the power of a test.
 
 Every number is one of independent cases; where cases come in groups, it is multiplied by the
 design effect 1 + (m - 1) ICC of m cases a group.

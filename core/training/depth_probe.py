@@ -1,4 +1,4 @@
-"""Does depth pay at full size? Pretrained networks of rising depth, frozen and probed.
+"""Study of depth at full size: frozen pretrained networks of rising depth, probed.
 
 Features of each network are classified by a penalised linear head, on folds of whole groups,
 so that accuracy against processor time can be read off for the user's own images.

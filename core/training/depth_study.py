@@ -1,4 +1,4 @@
-"""Does depth help, and do shortcuts? Small residual and plain networks on the user's images.
+"""Study of depth and shortcuts: small residual and plain networks on the user's images.
 
 Every network sees the same batches in the same order at the same learning rate, with equally
 many images of each class, so that guessing is wrong on 1 - 1 / K of them. What is compared is

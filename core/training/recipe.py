@@ -1,4 +1,4 @@
-"""Which value each setting gets for these data and this machine, and why.
+"""Rules of the recipe: the value of each setting for these data and this machine, and why.
 
 The rules are those of small-data fine-tuning: few updates, averaged weights,
 lower learning rates for earlier stages, no mixing of images. Every rule

@@ -1,4 +1,4 @@
-"""What a prediction says of itself: counts, decisions of each unit, and how good the model was."""
+"""Summary of a prediction: counts, decisions of each unit, the model's held-out performance."""
 
 from __future__ import annotations
 

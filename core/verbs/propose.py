@@ -1,4 +1,4 @@
-"""The verb behind ``resight check DATA``: which installed app the data call for, and why.
+"""The verb behind ``resight check DATA``: the installed app that fits the data, with reasons.
 
 Asked in turn: a data card whose layout the data have, or the user's own card; what an app
 finds in the files; the modality of DICOM files; words in the names of the classes. Where no

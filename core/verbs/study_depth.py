@@ -1,4 +1,4 @@
-"""The verb ``study depth``: does depth help on the user's own images, and do shortcuts?
+"""The verb ``study depth``: residual against plain networks of rising depth on the user's images.
 
 Small residual networks and their plain twins are trained on small pictures of the data, then
 pretrained networks of rising depth are probed at a larger size. Two questions, one page.

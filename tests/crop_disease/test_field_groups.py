@@ -10,7 +10,7 @@ import pytest
 
 from apps.crop_disease.field.area_report import areas_and_severity, share_by_area
 from apps.crop_disease.field.areas import corrected_areas, judged_counts
-from apps.crop_disease.field.groups import keep_apart
+from apps.crop_disease.field.groups import assign_spatial_blocks
 from core.app import ReportContext, Source, Task
 from core.blocks import Table, Text
 from core.errors import ManifestError
@@ -61,7 +61,7 @@ def gap(table: pd.DataFrame, column: str = "group") -> float:
 def test_tile_files_that_touch_are_one_group() -> None:
     # Two patches of 2 x 1 tiles, five tiles apart, and a tile alone.
     table = tiles([(0, 0), (1, 0), (6, 0), (7, 0), (20, 0)]).assign(path=list("abcde"))
-    table, word, (rule, _), _ = keep_apart(table, source(), whole=True)
+    table, word, (rule, _), _ = assign_spatial_blocks(table, source(), whole=True)
     assert word == "block"
     assert "patch of ground" in rule
     first, second, third, fourth, fifth = table["group"]
@@ -74,7 +74,7 @@ def test_tile_files_that_touch_are_one_group() -> None:
 def test_a_large_patch_of_tile_files_is_cut_with_strips() -> None:
     table = tiles([(c, r) for r in range(24) for c in range(24)])
     table["path"] = [f"{i}.tif" for i in range(len(table))]
-    table, _, _, _ = keep_apart(table, source(), whole=True)
+    table, _, _, _ = assign_spatial_blocks(table, source(), whole=True)
     assert table["group"][table["status"] == "ok"].nunique() >= 30
     assert gap(table) == pytest.approx(1, abs=0.01)
     assert set(table["reason"]) == {"", "lies in the strip between two blocks of ground"}
@@ -84,7 +84,7 @@ def test_blocks_of_two_flights_over_one_ground_are_joined() -> None:
     may = tiles([(0, 0), (9, 0)], block=["may/1", "may/2"])
     june = tiles([(0.4, 0.2), (30, 0)], path="b.tif", block=["june/1", "june/2"], flight="june")
     both = pd.concat([may, june], ignore_index=True)
-    table, _, _, notes = keep_apart(both, source(), whole=False)
+    table, _, _, notes = assign_spatial_blocks(both, source(), whole=False)
     assert table["group"][0] == table["group"][2]
     assert table["group"].nunique() == 3
     assert any("2 blocks of different rasters lie on the same ground" in note for note in notes)
@@ -94,20 +94,22 @@ def test_a_flight_held_out_is_the_test_and_shared_ground_is_told() -> None:
     may = tiles([(0, 0), (9, 0)], block=["may/1", "may/2"])
     june = tiles([(0.4, 0.2), (30, 0)], path="b.tif", block=["june/1", "june/2"], flight="june")
     both = pd.concat([may, june], ignore_index=True)
-    table, _, (_, rule), notes = keep_apart(both, source(hold_out="june"), whole=False)
+    table, _, (_, rule), notes = assign_spatial_blocks(both, source(hold_out="june"), whole=False)
     assert list(table["split"]) == ["train", "train", "test", "test"]
     assert "Held out: the flight june." in rule
     assert table["group"][0] != table["group"][2]
     assert any("1 of 2 tiles held out lie on or beside ground" in note for note in notes)
     with pytest.raises(ManifestError, match=r"neither a field .north. nor a flight .june, may."):
-        keep_apart(both, source(hold_out="july"), whole=False)
+        assign_spatial_blocks(both, source(hold_out="july"), whole=False)
 
 
 def test_a_field_held_out_keeps_a_tile_from_its_neighbour() -> None:
     places = [(c, r) for r in range(4) for c in range(8)]
     field = ["west" if c < 4 else "east" for c, _ in places]
     table = tiles(places, field=field, block=[f"b{c // 2}{r // 2}" for c, r in places])
-    table, _, _, _ = keep_apart(table, source(group="field", hold_out="east"), whole=False)
+    table, _, _, _ = assign_spatial_blocks(
+        table, source(group="field", hold_out="east"), whole=False
+    )
     held = table[table["split"] == "test"]
     assert len(held) == 16
     assert (table["status"] == "skipped").sum() == 4
@@ -117,8 +119,10 @@ def test_a_field_held_out_keeps_a_tile_from_its_neighbour() -> None:
 def test_fields_that_nothing_names_are_asked_for() -> None:
     table = tiles([(0, 0), (5, 0)], field="")
     with pytest.raises(ManifestError, match="nothing names the field of tiles"):
-        keep_apart(table, source(group="field"), whole=True)
-    scattered, word, (rule, _), _ = keep_apart(table, source(group="image_id"), whole=True)
+        assign_spatial_blocks(table, source(group="field"), whole=True)
+    scattered, word, (rule, _), _ = assign_spatial_blocks(
+        table, source(group="image_id"), whole=True
+    )
     assert word == "tile"
     assert "will look better" in rule
     assert scattered["group"].is_unique

@@ -1,4 +1,4 @@
-"""What a report on tiles of a field says in hectares: areas, accuracy by area, severity.
+"""Report sections on the area of classes: hectares, accuracy weighted by area, severity.
 
 A map is read as areas, so errors count by the ground they stand on. Intervals leave out
 whole groups in turn, because tiles of one block err alike.

@@ -1,4 +1,4 @@
-"""How large is each class really? Areas of a map, corrected by what its classifier mistakes.
+"""Area estimation: hectares of each class, corrected for misclassification.
 
 Counting the pixels of a map counts its mistakes as well. From a confusion matrix
 and the areas on the map follow an estimate without that bias, its interval, and

@@ -1,4 +1,4 @@
-"""Which rasters does the user mean, and are they rasters of a field at all?
+"""Find the rasters that the user named, and refuse files that are no rasters of a field.
 
 Told from photos of leaves by the tags of the file, which are read here, so that a
 folder of photos needs none of the libraries for maps.

@@ -1,4 +1,4 @@
-"""How large is a tile of this raster, and where do tiles lie: for a map, or for training?
+"""The grid of tiles over a raster: tile size and positions, for mapping and for training.
 
 In pixels of the raster, from what the user or the run says in pixels, metres or shares.
 """

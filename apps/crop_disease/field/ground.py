@@ -1,4 +1,4 @@
-"""Where on the ground is a pixel, and how large is it there? Metres and hectares in any system.
+"""Georeferencing: position and size of a pixel on the ground, in metres and hectares.
 
 Lengths and areas are geodesic, on the ellipsoid (Karney 2013,
 doi:10.1007/s00190-012-0578-z, through pyproj): a square metre in Web Mercator

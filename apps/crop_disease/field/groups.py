@@ -1,4 +1,4 @@
-"""What may not straddle a split on the ground: blocks, fields, flights, and what is held out.
+"""Spatial groups for the split: blocks, fields and flights, and which of them are held out.
 
 Two tiles that touch show the same plants in the same light, so between tiles of
 two groups lies at least the side of a tile (Roberts et al. 2017,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from core.app import Source
 
-__all__ = ["keep_apart"]
+__all__ = ["assign_spatial_blocks"]
 
 GROUPS = ("block", "field", "flight", "image_id")
 # Less than 2, for a grid may be turned by a degree against north.
@@ -36,7 +36,7 @@ LARGE_PATCH = 1 / 8
 EARTH_M = 6_371_008.8
 
 
-def keep_apart(
+def assign_spatial_blocks(
     table: Any, source: Source, *, whole: bool
 ) -> tuple[Any, str, tuple[str, str], tuple[str, ...]]:
     """Give every tile its group, and leave out tiles that lie between two.

@@ -30,7 +30,7 @@ from apps.crop_disease.field.grid import (
     tile_side,
 )
 from apps.crop_disease.field.ground import Ground
-from apps.crop_disease.field.groups import keep_apart
+from apps.crop_disease.field.groups import assign_spatial_blocks
 from apps.crop_disease.field.notes import facts_of, require_some, scale_notes, skip_notes
 from apps.crop_disease.field.raster import (
     RasterFacts,
@@ -140,7 +140,7 @@ def index_field(source: Source) -> Manifest:
         column = table[name] if name in table else pd.Series("", index=table.index)
         table[name] = column.fillna("").astype(str)
     require_some(table, files)
-    table, word, (rule, split_rule), notes = keep_apart(table, source, whole=by_folder)
+    table, word, (rule, split_rule), notes = assign_spatial_blocks(table, source, whole=by_folder)
     return Manifest(
         table=table,
         root=root,

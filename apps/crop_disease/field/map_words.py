@@ -1,4 +1,4 @@
-"""What stands beside a map: how good the model was, where it was trained, what is applied."""
+"""Text beside a map: accuracy of the model, where it was trained, which thresholds apply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each polygon of the field's boundary holds: hectares per class, and what is in no zone.
+"""Zonal statistics: hectares of each class within each polygon of the field's boundary.
 
 Areas are measured on the polygons themselves, so that those of a plot add up to the plot: what
 was not measured, or lies beyond the raster, is a row of its own.

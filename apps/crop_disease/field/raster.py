@@ -1,4 +1,4 @@
-"""What is in a GeoTIFF, and may it be read? Bands, scaling, validity, place on the ground.
+"""Open and check a GeoTIFF: bands, scaling, nodata, coordinate reference system.
 
 The one door to rasters: everything else in the field part receives what is
 opened here. A file is opened as a GeoTIFF and nothing else, because GDAL would

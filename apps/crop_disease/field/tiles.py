@@ -1,4 +1,4 @@
-"""Where are the tiles of a raster, and how much of each is valid?
+"""Cut a raster into tiles, with the share of valid pixels of each.
 
 Tiles are squares of pixels. A regular grid reaches every pixel: the last row and
 the last column are moved back so that they end at the edge, and a raster smaller than
