@@ -54,6 +54,12 @@ def link_of(task: Task, head: str = "auto") -> str:
             "Pass --head auto, or --task ordinal if they are."
         )
         raise ConfigError(msg)
+    if head == "multiclass" and task.kind == "multilabel":
+        msg = (
+            f"head multiclass: images of the task {task.name!r} may have several labels or none. "
+            "Pass --head auto, or --task multiclass if each has one."
+        )
+        raise ConfigError(msg)
     if head == "regression":
         return "regression"
     kind = task.kind if head == "auto" else head
@@ -87,7 +93,7 @@ def scores_from_logits(
     edges = np.concatenate([np.ones((len(z), 1)), above, np.zeros((len(z), 1))], axis=1)
     # The thresholds of the head are ordered, so differences are never negative
     # but for rounding.
-    return np.asarray(np.clip(edges[:, :-1] - edges[:, 1:], 0.0, 1.0), dtype=np.float64)
+    return np.asarray(np.maximum(edges[:, :-1] - edges[:, 1:], 0.0))
 
 
 def decide(
@@ -114,7 +120,7 @@ def decide(
     [1]
     """
     if task.kind == "multilabel":
-        cut = 0.5 if threshold is None else np.asarray(threshold, dtype=np.float64)[..., None]
+        cut = 0.5 if threshold is None else np.asarray(threshold)[..., None]
         return np.asarray((scores >= cut).astype(int))
     if threshold is None:
         if fold is not None and task.fold_cuts:
@@ -122,9 +128,9 @@ def decide(
         if task.cuts:
             return np.asarray(np.searchsorted(task.cuts, expected_class(scores), side="right"))
         if task.kind == "ordinal":
-            cumulative = np.cumsum(scores, axis=1)
-            return np.asarray((cumulative < 0.5 - 1e-12).sum(axis=1).clip(max=scores.shape[1] - 1))
-        return np.asarray(scores.argmax(axis=1), dtype=np.int_)
+            cumulative = np.cumsum(scores[:, :-1], axis=1)
+            return np.asarray((cumulative < 0.5 - 1e-12).sum(axis=1))
+        return np.asarray(scores.argmax(axis=1))
     positive = np.zeros(scores.shape[1], dtype=bool)
     positive[list(task.positive_index)] = True
     # Thresholds are chosen on sums rounded so (``batches.positive_part``): a score that was the
@@ -163,7 +169,7 @@ def rule_words(task: Task) -> str:
 
 def expected_class(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """The expected class index (N,) of scores (N, K), in [0, K - 1]."""
-    return np.asarray(scores @ np.arange(scores.shape[1]), dtype=np.float64)
+    return np.asarray(scores @ np.arange(scores.shape[1]))
 
 
 def cuts_by_frequency(
@@ -192,8 +198,7 @@ def cuts_by_frequency(
     # Ends half a case beyond the first and the last, in between the middle of two neighbours.
     middles = (ranked[1:] + ranked[:-1]) / 2
     places = np.concatenate([[0.0], middles, [float(n_classes)]])
-    nearest = np.clip(np.rint(below).astype(int), 0, len(ranked))
-    return tuple(float(cut) for cut in places[nearest])
+    return tuple(float(cut) for cut in places[np.rint(below).astype(int)])
 
 
 def encode(labels: list[str], task: Task) -> NDArray[np.int_]:
