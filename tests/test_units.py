@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from core.app import Task, Unit
-from core.base.tables import DECISIONS
+from core.base.tables import DECISIONS, NEGATIVE, POSITIVE
 from core.errors import AppError, ManifestError
 from core.evaluation.labelled_rows import judged_rows
-from core.evaluation.units import decisions_by_unit, decisions_of
+from core.evaluation.units import combine, decisions_by_unit, decisions_of, left_out_of, text_of
 
 BINARY = Task(name="t", kind="binary", classes=("no", "yes"), positive=("yes",))
 GRADES = Task(name="t", kind="ordinal", classes=("0", "1", "2"), positive=("1", "2"))
@@ -149,6 +149,54 @@ def test_noisy_or_of_a_certain_image_is_certain() -> None:
     assert decisions_of(rows, task=BINARY, units=[unit])["eye"]["score_yes"].tolist() == [1.0]
 
 
+def scores_of_eye(task: Task, rule: Any, *rows: list[float]) -> list[float]:
+    """The scores of an eye from those of its images."""
+    unit = Unit(name="eye", columns=("eye",), rule=rule)
+    owner = np.zeros(len(rows), dtype=int)
+    return list(combine(np.array(rows), owner, 1, unit=unit, task=task)[0])
+
+
+def test_noisy_or_of_classes_shares_the_chance_of_a_positive_one_as_the_mean_does() -> None:
+    task = replace(KINDS, positive=("b", "c"))
+    found = scores_of_eye(task, "noisy_or", [0.5, 0.3, 0.2], [0.8, 0.1, 0.1])
+    # Present: 1 - .5 * .8 = .6; means .65, .2, .15.
+    assert found == pytest.approx([0.4, 0.6 * 0.2 / 0.35, 0.6 * 0.15 / 0.35])
+    task = replace(KINDS, positive=("c",))
+    found = scores_of_eye(task, "noisy_or", [0.5, 0.3, 0.2], [0.8, 0.1, 0.1])
+    assert found == pytest.approx([0.72 * 0.65 / 0.85, 0.72 * 0.2 / 0.85, 0.28])
+    assert scores_of_eye(task, "noisy_or", [1.0, 0.0, 0.0]) == [1.0, 0.0, 0.0]
+    assert scores_of_eye(task, "noisy_or", [0.0, 0.0, 1.0]) == [0.0, 0.0, 1.0]
+
+
+def test_noisy_or_of_several_labels_is_that_of_each() -> None:
+    assert scores_of_eye(LABELS, "noisy_or", [0.2, 0.9], [0.5, 0.0]) == pytest.approx([0.6, 0.9])
+
+
+def test_the_worst_of_classes_has_the_highest_positive_score_or_is_the_surest() -> None:
+    rows = [0.1, 0.5, 0.4], [0.0, 0.9, 0.1], [0.3, 0.1, 0.6]
+    assert scores_of_eye(replace(KINDS, positive=("a", "c")), "max", *rows) == [0.3, 0.1, 0.6]
+    assert scores_of_eye(KINDS, "max", *rows) == [0.0, 0.9, 0.1]
+    # Of equals the first.
+    assert scores_of_eye(KINDS, "max", [0.2, 0.8, 0.0], [0.8, 0.2, 0.0]) == [0.2, 0.8, 0.0]
+
+
+@pytest.mark.parametrize("rule", ["mean", "max", "noisy_or"])
+@pytest.mark.parametrize("task", [BINARY, LABELS, replace(KINDS, positive=("c",))])
+def test_units_between_others_stay_without_scores_where_they_have_none(
+    task: Task, rule: Any
+) -> None:
+    one, two, none = ([0.3, 0.7], [0.8, 0.2], [np.nan, np.nan])
+    if task.kind == "multiclass":
+        one, two, none = ([0.1, 0.2, 0.7], [0.5, 0.3, 0.2], [np.nan] * 3)
+    unit = Unit(name="eye", columns=("eye",), rule=rule)
+    # Units 1 and 3 have no row with a score, 4 no row at all.
+    rows, owner = np.array([two, none, one, none]), np.array([2, 1, 0, 3])
+    found = combine(rows, owner, 5, unit=unit, task=task)
+    np.testing.assert_allclose(found, [one, none, two, none, none])
+    none_at_all = combine(np.array([none]), np.array([0]), 1, unit=unit, task=task)
+    assert np.isnan(none_at_all).all()
+
+
 def test_noisy_or_without_positive_classes_has_no_meaning() -> None:
     rows = table(KINDS, [("1", "a", [0.5, 0.3, 0.2], "e")], "eye")
     unit = Unit(name="eye", columns=("eye",), rule="noisy_or")
@@ -270,6 +318,101 @@ def test_a_threshold_decides_but_does_not_predict() -> None:
 def test_labels_read_as_numbers_are_still_names() -> None:
     rows = table(GRADES, [("1", 0, [0.5, 0.3, 0.2]), ("2", None, [0.5, 0.3, 0.2])], "")
     assert decisions_of(rows, task=GRADES)["image"]["label"].tolist() == ["0", ""]
+
+
+def test_numbers_become_text_without_a_point_unless_they_have_decimals() -> None:
+    assert text_of(pd.Series([1.0, None, 2.0])).tolist() == ["1", "", "2"]
+    assert text_of(pd.Series([1.5, None])).tolist() == ["1.5", ""]
+    assert text_of(pd.Series([3, 4])).tolist() == ["3", "4"]
+
+
+def test_only_rows_out_of_fold_were_left_out_by_a_fold() -> None:
+    rows = pd.DataFrame({"fold": [0.0, 1.0, None], "split": ["out-of-fold", "test", "out-of-fold"]})
+    assert left_out_of(rows).tolist() == ["0", "", ""]
+    for column in ("fold", "split"):
+        assert left_out_of(rows.drop(columns=column)).tolist() == ["", "", ""]
+
+
+def test_rows_left_out_of_a_fold_are_decided_by_its_cuts() -> None:
+    task = replace(GRADES, cuts=(0.9, 1.9), fold_cuts={"0": (0.1, 0.2), "1": (0.5, 1.9)})
+    rows = table(task, [(str(i), "0", [0.4, 0.4, 0.2], f"e{i}") for i in range(4)], "eye")
+    rows["split"] = ["out-of-fold", "out-of-fold", "test", "out-of-fold"]
+    rows["fold"] = ["0", "1", "0", ""]
+    tables = decisions_of(rows, task=task, units=[Unit(name="eye", columns=("eye",))])
+    # The expected grade is 0.8.
+    for level in tables.values():
+        assert level["predicted"].tolist() == ["2", "1", "0", "0"]
+        assert level["decision"].tolist() == ["2", "1", "0", "0"]
+
+
+def test_each_case_is_decided_at_the_threshold_of_its_fold() -> None:
+    rows = table(BINARY, [(str(i), "no", [0.6, 0.4], f"e{i}") for i in range(4)], "eye")
+    rows["fold"] = ["0", "1", "2", "0"]
+    at = {"0": 0.3, "1": 0.5, "": 0.4}
+    found = decisions_of(rows, task=BINARY, threshold=at)["image"]
+    # Without the column of folds all are decided at the threshold of all other rows.
+    assert found["decision"].tolist() == ["yes"] * 4
+    found, _ = decisions_by_unit(
+        rows, task=BINARY, units=STEPS[:0], threshold=at | {"": 0.5}, keep=["fold"]
+    )
+    assert found["image"]["decision"].tolist() == ["yes", "no", "no", "yes"]
+    assert found["image"]["predicted"].tolist() == ["no"] * 4
+
+
+def test_a_threshold_of_more_classes_than_two_says_on_which_side_a_case_lies() -> None:
+    rows = table(
+        GRADES, [("1", "2", [0.1, 0.2, 0.7]), ("2", "0", [0.8, 0.1, 0.1]), ("3", "0", None)], ""
+    )
+    found = decisions_of(rows, task=GRADES, threshold=0.5)["image"]
+    assert found["decision"].tolist() == [POSITIVE, NEGATIVE, ""]
+    assert found["predicted"].tolist() == ["2", "0", ""]
+    found = decisions_of(rows, task=GRADES)["image"]
+    assert found["decision"].tolist() == ["2", "0", ""]
+    labels = table(LABELS, [("1", "", [0.2, 0.9]), ("2", "", [0.2, 0.1])], "")
+    assert decisions_of(labels, task=LABELS, threshold=0.5)["image"]["decision"].tolist() == [
+        "rust",
+        "",
+    ]
+
+
+def test_a_unit_without_columns_is_said_of_its_image_where_each_group_has_one() -> None:
+    eye = Unit(name="eye", columns=("side",))
+    alone = table(BINARY, [("1", "no", [0.9, 0.1], "a"), ("2", "no", [0.9, 0.1], "b")], "group")
+    found, notes = decisions_by_unit(alone, task=BINARY, units=[eye, STEPS[1]])
+    assert (list(found), notes) == (["image"], [])
+    for groups in (["a", "a"], ["a", ""], ["", ""]):
+        found, notes = decisions_by_unit(alone.assign(group=groups), task=BINARY, units=[eye])
+        assert notes == ["No result per eye: the data have no column side."]
+    patient = alone.assign(group=["a", "a"], patient=["p", "p"])
+    found, _ = decisions_by_unit(patient, task=BINARY, units=[eye, STEPS[1]])
+    assert list(found) == ["image", "patient"]
+
+
+def test_a_table_of_scores_alone_is_decided() -> None:
+    found = decisions_of(EYES.drop(columns=["label", "group"]), task=BINARY, units=STEPS)
+    for level in found.values():
+        assert set(level["label"]) == set(level["group"]) == {""}
+    assert found["image"]["decision"].tolist() == ["no", "yes", "yes", "", "no", ""]
+    none = decisions_of(EYES.assign(status="failed"), task=BINARY, units=STEPS)
+    for level in none.values():
+        assert set(level["decision"]) == {""}
+        assert level["score_yes"].isna().all()
+
+
+def test_a_unit_has_the_group_of_its_first_image() -> None:
+    rows = EYES.assign(group=["g1", "g2", "g3", "", "g5", "g5"])
+    found, _ = decisions_by_unit(rows, task=BINARY, units=STEPS, keep=["group", "patient"])
+    assert found["patient"]["group"].tolist() == ["g1", "", "g5"]
+    assert found["eye"]["group"].tolist() == ["g1", "g2", "", "g5"]
+    assert found["patient"]["patient"].tolist() == ["p1", "p2", "p3"]
+
+
+def test_images_count_at_their_own_level() -> None:
+    image = decisions_of(EYES, task=BINARY)["image"]
+    assert image["unit_id"].tolist() == list("123456")
+    assert image["n_images"].tolist() == [1, 1, 1, 0, 1, 0]
+    assert image["n_failed"].tolist() == [0, 0, 0, 1, 0, 1]
+    assert image["score_no"].tolist()[:3] == [0.9, 0.1, 0.3]
 
 
 def test_subgroup_columns_stay_where_a_unit_agrees_on_them() -> None:

@@ -316,9 +316,9 @@ def _noisy_or(
     present = any_of(rows[:, positive].sum(axis=1, keepdims=True))
     # Within the positive classes, and within the others, the shares are those of the mean.
     for part, total in ((positive, present), (~positive, 1 - present)):
+        # Where the share is zero, so is the total; the floor keeps the quotient finite.
         share = mean[:, part].sum(axis=1, keepdims=True)
-        even = np.full_like(mean[:, part], 1 / max(1, int(part.sum())))
-        mean[:, part] = total * np.divide(mean[:, part], share, out=even, where=share > 0)
+        mean[:, part] *= total / np.maximum(share, 1e-300)
     return mean
 
 
