@@ -111,16 +111,18 @@ def _point(
     prevalence: float | None,
 ) -> dict[str, Any]:
     """One operating point, or why there is none."""
-    common: dict[str, Any] = {
+    common = {
         "name": target,
         "target": target,
         "n": len(truth),
         "n_events": int(truth.sum()),
     }
+    # The other rules are of these cases alone, and so is what they reach.
+    share = prevalence if parse_target(target)[0] == "recall-rate" else None
     try:
-        found = choose_threshold(truth, score, target=target, prevalence=prevalence)
-        if target.strip().lower().replace("_", "-").startswith("recall-rate"):
-            common["prevalence"] = prevalence
+        found = choose_threshold(truth, score, target=target, prevalence=share)
+        if share is not None:
+            common["prevalence"] = share
         return {
             **common,
             "threshold": found.threshold,
@@ -130,7 +132,7 @@ def _point(
                 "specificity": found.specificity,
                 "recall_rate": found.recall_rate,
             },
-            **_by_fold(target, truth, score, fold, prevalence),
+            **_by_fold(target, truth, score, fold, share),
         }
     except MetricError as error:
         return {**common, "threshold": None, "reason": str(error)}
