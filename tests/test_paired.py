@@ -1,6 +1,7 @@
 """Two models on the same cases: differences, their tests, and what is left possible."""
 
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,8 +13,13 @@ from scipy.stats import binomtest
 
 from core.app import Cases, Metric, Task
 from core.evaluation.cases import Level
-from core.evaluation.metric_specs import specs_of
-from core.evaluation.paired import compare_levels, hold_family
+from core.evaluation.metric_specs import Spec, specs_of
+from core.evaluation.paired import (
+    compare_levels,
+    hold_family,
+    non_inferiority,
+    still_possible,
+)
 from core.evaluation.paired_decisions import (
     PairedCases,
     agreement_at_threshold,
@@ -21,7 +27,7 @@ from core.evaluation.paired_decisions import (
     point_words,
 )
 from core.statistics.delong import delong_paired
-from core.statistics.metrics import off_by_two, sensitivity_of_positive
+from core.statistics.metrics import off_by_two, sensitivity_at_specificity, sensitivity_of_positive
 from core.statistics.resampling import Draws
 from core.verbs.compare import _decided, _same_rows
 
@@ -224,6 +230,196 @@ def test_one_test_stands_once_in_a_small_family_that_is_named() -> None:
     assert described["low"] is not None
     assert described["p"] is None
     assert described["verdict"] == "described by its interval, not tested"
+
+
+def test_a_row_of_a_difference_says_of_which_cases_it_is() -> None:
+    first, second = levels(120, 1.0, group_size=3)
+    specs = [spec for spec in specs_of(first, []) if spec.name == "accuracy"]
+    row, sensitivity, specificity = compare_levels(
+        PairedCases(first, second), specs, headline="accuracy"
+    )[:3]
+    right = [(level.cases.decided == level.cases.y).mean() for level in (first, second)]
+    assert (row["first"], row["second"]) == pytest.approx(tuple(right))
+    assert row["difference"] == pytest.approx(right[1] - right[0])
+    expected = {"unit": "image", "n": 120, "n_groups": 40, "level": 0.95, "percent": True}
+    assert {key: row[key] for key in expected} == expected
+    assert (row["title"], row["is_headline"], row["is_tested"]) == ("Accuracy", True, True)
+    # Half of the groups are positive.
+    for one, name in ((sensitivity, "sensitivity"), (specificity, "specificity")):
+        assert (one["name"], one["n"], one["n_groups"]) == (name, 60, 20)
+        assert one["title"] == f"{name.capitalize()} by the predicted class"
+        assert (one["is_headline"], one["is_tested"], one["percent"]) == (False, True, True)
+
+
+def test_rates_of_two_classes_are_given_once_at_the_threshold_in_use() -> None:
+    first, second = levels(200, 0.5)
+    called = tuple(level.cases.scores[:, 1] >= 0.3 for level in (first, second))
+    rows = compare_levels(PairedCases(first, second, called), [], headline="")  # type: ignore[arg-type]
+    assert [row["name"] for row in rows] == ["sensitivity", "specificity"]
+    y = first.cases.y
+    assert rows[0]["first"] == pytest.approx(called[0][y == 1].mean())
+    assert rows[1]["second"] == pytest.approx((~called[1])[y == 0].mean())
+    assert rows[0]["title"] == "Sensitivity at the threshold in use"
+    # McNemar of the positive cases alone.
+    a, b = (one[y == 1] for one in called)
+    only = int((a & ~b).sum()), int((~a & b).sum())
+    assert rows[0]["p"] == pytest.approx(binomtest(only[0], sum(only)).pvalue)
+    assert rows[0]["mcnemar"]["first_only"] == only[0]
+    assert rows[0]["method"].endswith("; p: McNemar, exact")
+    assert not rows[0]["is_same"]
+
+
+def test_tasks_without_a_question_have_no_rates() -> None:
+    for kind in ("multiclass", "multilabel"):
+        task = Task(name="k", kind=kind, classes=("a", "b", "c"))
+        y = np.arange(30) % 3
+        truth = y if kind == "multiclass" else np.eye(3, dtype=int)[y]
+        positive = () if kind == "multiclass" else (1,)
+        task = replace(task, positive=tuple(task.classes[i] for i in positive))
+        cases = Cases(truth, np.eye(3)[y], truth, np.ones(30), positive=positive)
+        level = Level.of("image", cases, y.astype(str), task=task, draws=Draws(resamples=50))
+        assert compare_levels(PairedCases(level, level), [], headline="") == []
+
+
+def test_classes_that_have_no_order_have_rates_by_the_predicted_class() -> None:
+    pair = graded((0.5, 0.5))
+    task = replace(GRADES, kind="multiclass")
+    pair = replace(pair, first=replace(pair.first, task=task), called=None)
+    rows = compare_levels(pair, [], headline="")
+    assert [row["name"] for row in rows] == ["sensitivity_by_class", "specificity_by_class"]
+    assert rows[0]["title"] == "Sensitivity by the predicted class"
+
+
+def test_the_same_function_at_other_settings_is_another_test() -> None:
+    first, second = levels(200, 0.5)
+    own = [
+        Metric(name=name, title=name, compute=partial(sensitivity_at_specificity, at_least=at))
+        for name, at in (("a", 0.9), ("b", 0.8), ("c", 0.9))
+    ]
+    specs = [spec for spec in specs_of(first, own) if spec.name in {"a", "b", "c", "support"}]
+    rows = compare_levels(PairedCases(first, second), specs, headline="b")
+    # The third is the first once more; counts are not compared.
+    assert [row["name"] for row in rows[:2]] == ["a", "b"]
+    assert {row["name"] for row in rows[2:]} == {"sensitivity", "specificity"}
+    assert [row["is_headline"] for row in rows[:2]] == [False, True]
+
+
+def test_a_number_of_no_function_is_passed_over_and_one_of_its_own_name_stands_once() -> None:
+    first, second = levels(60, 0.5)
+    bare = Spec(name="bare", title="Bare", key="bare")
+    own = specs_of(first, [Metric(name="sensitivity", title="Own", compute=off_by_two)])
+    specs = [bare, *(spec for spec in own if spec.name == "sensitivity")]
+    rows = compare_levels(PairedCases(first, second), specs, headline="")
+    assert [(row["name"], row["title"]) for row in rows] == [
+        ("sensitivity", "Own"),
+        ("specificity", "Specificity by the predicted class"),
+    ]
+
+
+def difference(name: str, p: float | None, **columns: Any) -> dict[str, Any]:
+    """A row of a difference of 0.1."""
+    row = {"name": name, "title": name.upper(), "unit": "image", "p": p, "difference": 0.1}
+    row |= {"low": 0.05, "high": 0.15, "reason": "", "is_headline": name == "head"}
+    return {**row, "is_tested": p is not None, "is_same": False, **columns}
+
+
+def test_each_unit_has_a_family_behind_the_headline() -> None:
+    rows = [
+        difference("head", 0.001),
+        difference("a", 0.01),
+        difference("b", 0.02),
+        difference("c", None),
+        difference("d", 0.03, unit="eye"),
+    ]
+    told = hold_family(rows)
+    assert "called only where the headline differs, too" in told
+    head, a, b, c, d = rows
+    assert (head["p_holm"], head["family"]) == (0.001, "the headline, named before")
+    # Holm: of two, the lesser is doubled and the greater is not below it.
+    assert (a["p_holm"], b["p_holm"], d["p_holm"]) == pytest.approx((0.02, 0.02, 0.03))
+    assert a["family"] == b["family"] == "by image, after the headline: A; B (2)"
+    assert d["family"] == "by eye, after the headline: D (1)"
+    assert (c["family"], c["verdict"]) == ("", "described by its interval, not tested")
+    assert head["verdict"].startswith("higher for the second")
+    assert a["verdict"].startswith("higher for the second")
+    # The headline shows nothing: the others are not called.
+    rows = [difference("head", 0.2, low=-0.1), difference("a", 0.01)]
+    hold_family(rows)
+    assert "the headline shows none" in rows[1]["verdict"]
+    # At another level it does.
+    hold_family(rows, level=0.7)
+    assert rows[1]["verdict"].startswith("higher")
+
+
+def test_a_headline_that_cannot_differ_is_no_gate() -> None:
+    others = [difference("a", 0.01), difference("d", 0.04, unit="eye")]
+    for head, why in (
+        ([difference("head", 0.5, is_same=True)], "is the same in both"),
+        ([difference("head", None)], "is not tested"),
+        ([], "is not tested"),
+    ):
+        rows = [*head, *(dict(row) for row in others)]
+        assert hold_family(rows).endswith(f"whatever the headline gives, for it {why}.")
+        a, d = rows[-2:]
+        assert a["family"] == d["family"] == "all but the headline: A by image; D by eye (2)"
+        assert (a["p_holm"], d["p_holm"]) == pytest.approx((0.02, 0.04))
+        assert a["verdict"].startswith("higher")
+    # Without an interval there is nothing to describe.
+    row = difference("c", None, low=None, high=None, reason="few groups")
+    hold_family([row])
+    assert row["verdict"] == "few groups"
+    row = difference("c", None, difference=0.0)
+    hold_family([row])
+    assert "both give the same here" in row["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "higher_is_better", "is_shown", "words"),
+    [
+        ((-0.01, 0.2), True, True, "not worse than the first by the margin or more; it may lose"),
+        ((-0.03, 0.2), True, False, "is not shown; it may lose up to 3.0 points"),
+        ((-0.02, 0.2), True, False, "is not shown"),
+        ((0.01, 0.2), True, True, "it is better"),
+        ((0.0, 0.2), True, True, "it is better"),
+        ((-0.3, 0.01), False, True, "it may lose up to 1.0 points"),
+        ((-0.3, 0.02), False, False, "is not shown"),
+        ((-0.3, -0.1), False, True, "it is better"),
+    ],
+)
+def test_not_worse_is_shown_where_the_interval_is_on_the_good_side_of_the_margin(
+    ends: tuple[float, float], higher_is_better: bool, is_shown: bool, words: str
+) -> None:
+    row = {"name": "a", "title": "A", "percent": True, "low": ends[0], "high": ends[1]}
+    found = non_inferiority(row | {"reason": ""}, 0.02, higher_is_better=higher_is_better)
+    assert (found["name"], found["margin"], found["is_shown"]) == ("a", 0.02, is_shown)
+    assert found["words"].startswith("A, margin 2 points: ")
+    assert words in found["words"]
+
+
+def test_without_an_interval_nothing_is_shown() -> None:
+    row = {"name": "a", "title": "A", "percent": False, "low": None, "high": None, "reason": "few"}
+    found = non_inferiority(row, 0.02, higher_is_better=True)
+    assert found["is_shown"] is None
+    assert found["words"] == "A, margin 0.02: no interval (few), so nothing is shown."
+    found = non_inferiority(row | {"reason": ""}, 0.02, higher_is_better=True)
+    assert found["words"] == "A, margin 0.02: no interval, so nothing is shown."
+    for ends in ({"low": 0.1}, {"high": 0.1}):
+        assert non_inferiority(row | ends, 0.02, higher_is_better=True)["is_shown"] is None
+        assert still_possible(row | ends | {"n": 9, "n_groups": 9, "unit": "image"}, "leaf") == ""
+    found = non_inferiority(row | {"low": -0.01, "high": 0.1}, 0.02, higher_is_better=True)
+    assert found["words"].endswith("it may lose up to 0.010.")
+
+
+def test_what_remains_possible_is_said_with_the_cases_that_would_halve_it() -> None:
+    row = {"low": -0.012, "high": 0.03, "percent": True, "n": 400, "n_groups": 100, "unit": "eye"}
+    assert still_possible(row, "patient") == (
+        "Differences from -1.2 points to +3.0 points remain possible; 1,200 more eyes of 300 "
+        "patients would halve that."
+    )
+    plain = still_possible(row | {"percent": False, "n_groups": 400}, "patient")
+    assert plain.startswith("Differences from -0.012 to +0.030 remain")
+    assert plain.endswith("1,200 more eyes would halve that.")
+    assert still_possible(row, "eye").endswith("1,200 more eyes would halve that.")
 
 
 def test_units_that_are_the_same_cases_are_told_from_those_that_are_not() -> None:
