@@ -182,10 +182,15 @@ def _compared(
         part, rest = part_of(level, inside), part_of(level, ~inside)
         one = part_of_spec(spec, inside), part_of_spec(spec, ~inside)
         away = of_parts(level, inside, (part, rest), one)
-        row = _about(part, spec, column, value) | away.as_row()
+        sizes = [
+            side.n if of.among is None else int(of.among.sum())
+            for side, of in zip((part, rest), one, strict=True)
+        ]
+        row = _about(part, spec, column, value, sizes[0]) | away.as_row()
         for key, number in (("here", away.second), ("rest", away.first)):
             row[key] = float(number) if np.isfinite(number) else None
-        _caution(row, part, rest, one)
+        row["n_rest"] = sizes[1]
+        _caution(row, sizes, _AMONG.get(spec.name, ""))
         found.append(row)
     hold_family(found, f"{spec.title} of each subgroup against the rest")
     for row in found:
@@ -253,9 +258,8 @@ def _row(part: Level, spec: Spec, column: str, value: str, split: str) -> dict[s
     return row
 
 
-def _about(part: Level, spec: Spec, column: str, value: str) -> dict[str, Any]:
+def _about(part: Level, spec: Spec, column: str, value: str, n: int) -> dict[str, Any]:
     """What a comparison is about."""
-    among = spec.among
     return {
         "column": column,
         "subgroup": value,
@@ -263,22 +267,16 @@ def _about(part: Level, spec: Spec, column: str, value: str) -> dict[str, Any]:
         "title": spec.title,
         "percent": spec.percent,
         "unit": part.unit,
-        "n": part.n if among is None else None,
+        "n": n,
         "n_groups": part.plan.n_groups,
     }
 
 
-def _caution(one: dict[str, Any], part: Level, rest: Level, specs: tuple[Spec, Spec]) -> None:
-    """Too few cases on either side allow no statement."""
-    sizes = [
-        level.n if spec.among is None else int(spec.among.sum())
-        for level, spec in zip((part, rest), specs, strict=True)
-    ]
-    one["n"], one["n_rest"] = sizes
+def _caution(one: dict[str, Any], sizes: Sequence[int], kind: str) -> None:
+    """Too few cases on either side (here, rest) allow no statement."""
     least = min(sizes)
     # Of no case at all, how many groups the others make says nothing.
     if least == 0 or (least < FEW_EVENTS and one["difference"] is not None):
         where = "" if sizes[0] == least else " in the rest"
-        kind = _AMONG.get(specs[0].name, "")
         one["reason"] = f"too few to judge: {least} {kind}{plural('case', least)}{where}"
         one["p"] = None
