@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from scipy import stats
+from scipy.special import expit, logit
 from sklearn import metrics as sk
 
 from core.app import Cases
 from core.errors import MetricError
 from core.statistics import metrics
-from core.statistics.delong import delong, delong_clustered, delong_paired, newcombe_auroc
+from core.statistics.delong import (
+    delong,
+    delong_clustered,
+    delong_paired,
+    delong_several,
+    newcombe_auroc,
+)
 from core.statistics.discrimination import Ranking, pr_points, roc_points
 
 RNG = np.random.default_rng(0)
@@ -190,6 +200,162 @@ def test_paired_test_is_antisymmetric() -> None:
     one, two = delong_paired(Y, TIED, other), delong_paired(Y, other, TIED)
     assert one.p == pytest.approx(two.p)
     assert one.difference == -two.difference
+
+
+def pairs(y: Any, score: Any) -> np.ndarray:
+    """(m, n): whether each positive case beats each negative one; half for a tie."""
+    positive, negative = np.asarray(score)[y == 1][:, None], np.asarray(score)[y == 0]
+    return np.asarray((positive > negative) + 0.5 * (positive == negative))
+
+
+def obuchowski(y: np.ndarray, scores: list[np.ndarray], groups: np.ndarray) -> np.ndarray:
+    """Covariance (K, K) of areas, and what each group pulls, group by group as in the paper."""
+    names = np.unique(groups)
+    pulls = []
+    for score in scores:
+        psi = pairs(y, score)
+        area, m, n = psi.mean(), *psi.shape
+        of_1, of_0 = groups[y == 1], groups[y == 0]
+        pulls.append(
+            [
+                [(psi.mean(axis=1) - area)[of_1 == g].sum() / m for g in names],
+                [(psi.mean(axis=0) - area)[of_0 == g].sum() / n for g in names],
+            ]
+        )
+    one, other = np.array([p[0] for p in pulls]), np.array([p[1] for p in pulls])
+    n_1, n_0, n = len(set(groups[y == 1])), len(set(groups[y == 0])), len(names)
+    found = one @ one.T * n_1 / (n_1 - 1) + other @ other.T * n_0 / (n_0 - 1)
+    return np.asarray(found + (one @ other.T + other @ one.T) * n / (n - 1))
+
+
+GROUPS = np.repeat(np.arange(60), 4)[:200]
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_ends_of_delong_are_the_normal_ones_on_either_scale(level: float) -> None:
+    psi = pairs(Y, TIED)
+    area = psi.mean()
+    se = np.sqrt(
+        psi.mean(axis=1).var(ddof=1) / len(psi) + psi.mean(axis=0).var(ddof=1) / psi.shape[1]
+    )
+    z = stats.norm.ppf(0.5 + level / 2)
+    found = delong(Y, TIED, level=level)
+    assert found.ends == pytest.approx((area - z * se, area + z * se))
+    assert found.level == level
+    assert found.method == f"DeLong, {Y.sum()} positive and {200 - Y.sum()} negative " + (
+        "independent cases"
+    )
+    half = z * se / (area * (1 - area))
+    found = delong(Y, TIED, level=level, scale="logit")
+    assert found.ends == pytest.approx(tuple(expit(logit(area) + s * half) for s in (-1, 1)))
+    assert found.method.startswith("DeLong on the logit scale, ")
+    # The plain interval ends where areas do.
+    assert delong([0, 0, 0, 1, 1, 1], [5, 6, 3, 4, 2, 1], level=level).ends[0] == 0.0
+    with pytest.raises(ValueError, match="'plain' or 'logit'"):
+        delong(Y, TIED, scale="probit")
+
+
+def test_newcombe_counts_what_it_is_told_at_the_level_it_is_told() -> None:
+    found = newcombe_auroc(0.8, 1500, 25, level=0.8, word="patient")
+    assert found.method == "Newcombe's score interval, 1,500 positive and 25 negative patients"
+    assert (found.level, found.reason) == (0.8, "")
+    for end in found.ends:
+        more = 1525 / 2 - 1
+        variance = end * (1 - end) / 37500 * (1 + more * ((1 - end) / (2 - end) + end / (1 + end)))
+        assert abs(end - 0.8) == pytest.approx(1.281552 * np.sqrt(variance), rel=1e-5)
+    assert newcombe_auroc(0.5, 1, 1).method.endswith("1 positive and 1 negative independent cases")
+    low, high = newcombe_auroc(1 - 1e-13, 10, 10).ends
+    assert (low, high) == pytest.approx((0.8, 1.0), abs=1e-3)
+    assert newcombe_auroc(1e-13, 10, 10).ends == pytest.approx((0.0, 0.2), abs=1e-3)
+    for counts in ((0, 5), (5, 0)):
+        with pytest.raises(MetricError, match="both classes"):
+            newcombe_auroc(0.5, *counts)
+    for area in (-0.1, 1.1):
+        with pytest.raises(MetricError, match="no area"):
+            newcombe_auroc(area, 5, 5)
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_clustered_delong_has_the_variance_of_the_paper(level: float) -> None:
+    found = delong_clustered(Y, TIED, GROUPS, level=level, word="patient")
+    variance = obuchowski(Y, [TIED], GROUPS)[0, 0]
+    area, z = pairs(Y, TIED).mean(), stats.norm.ppf(0.5 + level / 2)
+    assert found.se == pytest.approx(np.sqrt(variance))
+    assert found.ends == pytest.approx((area - z * np.sqrt(variance), area + z * np.sqrt(variance)))
+    assert found.method == "DeLong for clusters (Obuchowski), 50 patients"
+    assert found.df is None
+    # Student's quantile on the logit scale, with the freedom of what the groups pull.
+    # Two large groups carry it.
+    groups = np.r_[np.zeros(60, dtype=int), np.ones(40, dtype=int), np.arange(2, 102)]
+    variance = obuchowski(Y, [TIED], groups)[0, 0]
+    found = delong_clustered(Y, TIED, groups, level=level, scale="logit")
+    psi, y = pairs(Y, TIED), Y
+    pull = np.array(
+        [
+            (psi.mean(axis=1) - area)[groups[y == 1] == g].sum() / psi.shape[0]
+            + (psi.mean(axis=0) - area)[groups[y == 0] == g].sum() / psi.shape[1]
+            for g in range(102)
+        ]
+    )
+    square = (pull**2).sum()
+    df = 2 * square**2 / ((pull**4).sum() - square**2 / 102)
+    assert 2 < df < 101
+    assert found.df == pytest.approx(df)
+    half = stats.t.ppf(0.5 + level / 2, df) * np.sqrt(variance) / (area * (1 - area))
+    assert found.ends == pytest.approx(tuple(expit(logit(area) + s * half) for s in (-1, 1)))
+    assert found.method.endswith("102 groups, on the logit scale")
+
+
+def test_clusters_without_spread_or_with_one_group_of_a_class_are_told() -> None:
+    y, score, groups = [1, 1, 0, 0], [3, 4, 1, 2], ["a", "b", "c", "d"]
+    found = delong_clustered(y, score, groups, level=0.8, word="eye")
+    assert found.ends == newcombe_auroc(1.0, 2, 2, level=0.8).ends
+    assert found.method.endswith("2 positive and 2 negative eyes")
+    for few, names in (("positive", ["a", "a", "c", "d"]), ("negative", ["a", "b", "c", "c"])):
+        with pytest.raises(MetricError, match=f"all {few} cases are of one eye"):
+            delong_clustered(y, [3, 1, 2, 1], names, word="eye")
+    # Two groups that pull alike: as many degrees as groups allow, and never fewer than two.
+    two = delong_clustered([1, 0, 1, 0], [2, 1, 1, 2], ["a", "a", "b", "b"], scale="logit")
+    assert two.df == 2.0
+    with pytest.raises(MetricError, match="at least two negative"):
+        delong([0, 1, 1], [0.3, 0.2, 0.4])
+
+
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_the_paired_test_has_the_variance_of_the_difference_of_every_pair(level: float) -> None:
+    other = np.round(TIED + np.random.default_rng(1).normal(size=200), 1)
+    away = pairs(Y, TIED) - pairs(Y, other)
+    se = np.sqrt(
+        away.mean(axis=1).var(ddof=1) / len(away) + away.mean(axis=0).var(ddof=1) / away.shape[1]
+    )
+    found, z = delong_paired(Y, TIED, other, level=level), stats.norm.ppf(0.5 + level / 2)
+    assert (found.first, found.second) == pytest.approx(
+        (sk.roc_auc_score(Y, TIED), sk.roc_auc_score(Y, other))
+    )
+    assert found.difference == pytest.approx(away.mean())
+    assert found.se == pytest.approx(se)
+    assert found.statistic == pytest.approx(away.mean() / se)
+    assert found.p == pytest.approx(2 * stats.norm.sf(away.mean() / se))
+    assert (found.low, found.high) == pytest.approx((away.mean() - z * se, away.mean() + z * se))
+    assert found.method == "DeLong, paired, 200 independent cases"
+    same = delong_paired(Y, TIED, 2 * TIED, level=level)
+    assert (same.low, same.high, same.se) == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("groups", [None, GROUPS])
+def test_several_scores_are_tested_with_the_covariance_of_their_areas(groups: Any) -> None:
+    rng = np.random.default_rng(2)
+    scores = [TIED, TIED + rng.normal(size=200), rng.normal(size=200) + 0.2 * Y]
+    chi2, df, p = delong_several(Y, np.column_stack(scores), groups)
+    covariance = obuchowski(Y, scores, np.arange(200) if groups is None else groups)
+    areas = np.array([pairs(Y, score).mean() for score in scores])
+    contrast = np.array([[1, -1, 0], [0, 1, -1]])
+    away = contrast @ areas
+    assert chi2 == pytest.approx(away @ np.linalg.inv(contrast @ covariance @ contrast.T) @ away)
+    assert df == 2
+    assert p == pytest.approx(stats.chi2.sf(chi2, 2))
+    with pytest.raises(MetricError, match="of one reader"):
+        delong_several([1, 1, 0, 0], np.eye(4)[:, :2], ["a", "a", "b", "c"], word="reader")
 
 
 # --------------------------------------------------------------------------- several classes

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from sklearn import metrics as sk
 
 from core.app import Cases
 from core.errors import MetricError
@@ -69,11 +70,11 @@ def test_metrics_pickle_and_are_batched(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_no_case_is_said_not_invented(name: str) -> None:
     empty = Cases(np.zeros(0, dtype=int), np.zeros((0, 2)), np.zeros(0, dtype=int), np.zeros(0))
-    with pytest.raises(MetricError, match="not estimable"):
+    with pytest.raises(MetricError, match=r"^not estimable: no case is left$"):
         function_of(name)(empty)
     unweighted = cases_of(2)
     nothing = Cases(unweighted.y, unweighted.scores, unweighted.decided, np.zeros(80))
-    with pytest.raises(MetricError, match="not estimable"):
+    with pytest.raises(MetricError, match=r"^not estimable: no case is left$"):
         function_of(name)(nothing)
 
 
@@ -100,6 +101,104 @@ def test_positive_classes_default_to_the_upper_half() -> None:
     four = cases_of(4)
     assert metrics.auroc_of_positive(four) == metrics.auroc_of_positive(four, positive=(2, 3))
     assert metrics.auroc_of_positive(four) != metrics.auroc_of_positive(four, positive=(1, 2, 3))
+
+
+def test_numbers_of_decisions_are_those_of_sklearn() -> None:
+    scores, y = RNG.dirichlet(np.ones(4), 80), np.resize(np.arange(4), 80)
+    decided = scores.argmax(axis=1)
+    cases = Cases(y, scores, decided, np.ones(80))
+    truth = np.eye(4)[y]
+    expected = {
+        "accuracy": sk.accuracy_score(y, decided),
+        "balanced_accuracy": sk.balanced_accuracy_score(y, decided),
+        "macro_f1": sk.f1_score(y, decided, average="macro"),
+        "matthews": sk.matthews_corrcoef(y, decided),
+        "kappa": sk.cohen_kappa_score(y, decided),
+        "linear_kappa": sk.cohen_kappa_score(y, decided, weights="linear"),
+        "quadratic_kappa": sk.cohen_kappa_score(y, decided, weights="quadratic"),
+        "mean_absolute_error": sk.mean_absolute_error(y, decided),
+        "off_by_two": (abs(y - decided) >= 2).mean(),
+        "lins_concordance": 2
+        * np.cov(y, decided, ddof=0)[0, 1]
+        / (y.var() + decided.var() + (y.mean() - decided.mean()) ** 2),
+        "top_two_accuracy": sk.top_k_accuracy_score(y, scores, k=2),
+        "macro_auroc": sk.roc_auc_score(y, scores, multi_class="ovr"),
+        "micro_auroc": sk.roc_auc_score(truth.ravel(), scores.ravel()),
+        "macro_average_precision": sk.average_precision_score(truth, scores),
+        "log_loss": sk.log_loss(y, scores),
+        "brier": ((scores - truth) ** 2).sum(axis=1).mean(),
+        "expected_calibration_error": expected_calibration_error(y == decided, scores.max(axis=1)),
+        "adaptive_calibration_error": expected_calibration_error(
+            y == decided, scores.max(axis=1), equal="mass"
+        ),
+    }
+    for name, value in expected.items():
+        assert getattr(metrics, name)(cases) == pytest.approx(value), name
+
+
+def test_numbers_of_positive_classes_are_of_those_that_are_asked_for() -> None:
+    cases, positive = cases_of(4), (1, 3)
+    truth = np.isin(cases.y, positive)
+    called = np.isin(cases.decided, positive)
+    score = np.round(cases.scores[:, list(positive)].sum(axis=1), 12)
+    fpr, tpr, _ = sk.roc_curve(truth, score, drop_intermediate=False)
+    n_1, n_0 = truth.sum(), (~truth).sum()
+    recalled = (tpr * n_1 + fpr * n_0) / 80
+    there = 0.05 * tpr + 0.95 * fpr
+    hit = score[truth].sum()
+    expected = {
+        metrics.auroc_of_positive: sk.roc_auc_score(truth, score),
+        metrics.average_precision_of_positive: sk.average_precision_score(truth, score),
+        metrics.partial_auroc_of_positive: sk.roc_auc_score(truth, score, max_fpr=0.15),
+        partial(metrics.partial_auroc_of_positive, specificity=(0.6, 1.0)): sk.roc_auc_score(
+            truth, score, max_fpr=0.4
+        ),
+        partial(metrics.sensitivity_at_specificity, at_least=0.8): tpr[1 - fpr >= 0.8].max(),
+        partial(metrics.specificity_at_sensitivity, at_least=0.8): 1 - fpr[tpr >= 0.8].min(),
+        partial(metrics.sensitivity_at_recall_rate, limit=0.3): tpr[recalled <= 0.3].max(),
+        partial(metrics.sensitivity_at_recall_rate, limit=0.3, prevalence=0.05): tpr[
+            there <= 0.3
+        ].max(),
+        metrics.sensitivity_of_positive: called[truth].mean(),
+        metrics.specificity_of_positive: (~called)[~truth].mean(),
+        metrics.probabilistic_f1_of_positive: 2 * hit / (score.sum() + n_1),
+        metrics.brier_of_positive: ((score - truth) ** 2).mean(),
+    }
+    for compute, value in expected.items():
+        assert compute(cases, positive=positive) == pytest.approx(value), compute
+
+
+@pytest.mark.parametrize(
+    ("name", "y", "why"),
+    [
+        ("auroc_of_positive", 0, "positive and negative cases are both needed"),
+        ("partial_auroc_of_positive", 1, "positive and negative cases are both needed"),
+        ("sensitivity_at_specificity", 0, "positive and negative cases are both needed"),
+        ("specificity_at_sensitivity", 0, "positive and negative cases are both needed"),
+        ("sensitivity_at_recall_rate", 0, "positive and negative cases are both needed"),
+        ("average_precision_of_positive", 0, "no case is positive"),
+        ("sensitivity_of_positive", 0, "no case is positive"),
+        ("probabilistic_f1_of_positive", 0, "no case is positive"),
+        ("specificity_of_positive", 1, "no case is negative"),
+        ("matthews", 0, "the same for every case"),
+        ("kappa", 0, "all cases and decisions are of one class"),
+        ("linear_kappa", 0, "all cases and decisions are of one class"),
+        ("lins_concordance", 0, "all cases and decisions are of one class"),
+        ("macro_auroc", 0, "a class has no case, or every case"),
+        ("macro_average_precision", 0, "a class has no case"),
+    ],
+)
+def test_what_is_undefined_says_why(name: str, y: int, why: str) -> None:
+    cases, truth = cases_of(2), np.full(80, y)
+    decided = cases.decided if name.startswith("s") else truth
+    alone = Cases(truth, cases.scores, decided, np.ones(80))
+    with pytest.raises(MetricError, match=f"^not estimable: {why}|the truth or .*{why}"):
+        function_of(name)(alone)
+    # Resamples without a value are NaN, whatever the others are.
+    both = np.stack([np.ones(80), (cases.y == y).astype(float)])
+    mixed = Cases(cases.y, cases.scores, np.where(cases.y == y, y, cases.decided), both[0])
+    found = metrics.over_weights(function_of(name), mixed, both)
+    assert np.isnan(found).tolist() == [False, True]
 
 
 def test_sums_of_scores_keep_ties() -> None:
@@ -144,6 +243,9 @@ def test_a_metric_of_the_apps_own_is_called_once_for_each_resample() -> None:
     assert found[0] == 3.0
     assert np.isnan(found[1])
     assert not metrics.is_batched(own)
+    # Settings by their place are not looked into.
+    by_place = partial(own, two)
+    assert not metrics.is_batched(by_place)
 
 
 def test_skill_is_measured_from_always_saying_the_class_shares() -> None:
