@@ -634,3 +634,255 @@ def test_guessing_at_labels_of_any_number_is_right_for_half_of_them() -> None:
     (entry,) = verdicts(content, task, {})
     assert entry["against"]["value"] == 0.5
     assert entry["answer"] == "not shown"
+
+
+# --------------------------------------------------------------------------- the plan
+
+
+def test_the_headline_is_the_apps_or_what_fits_the_task() -> None:
+    for task, name in (
+        (BINARY, "auroc"),
+        (GRADES, "quadratic_kappa"),
+        (KINDS, "macro_f1"),
+        (LABELS, "macro_f1"),
+    ):
+        assert EvaluationPlan(task=task, split="test").headline() == name
+    own = [Metric(name=name, title=name, compute=metrics.accuracy) for name in ("one", "two")]
+    assert EvaluationPlan(task=BINARY, split="test", metrics=own).headline() == "one"
+
+
+def test_points_have_names_and_the_first_in_use_with_a_threshold_decides() -> None:
+    points = [
+        {"threshold": None, "active": True, "target": "youden"},
+        {"threshold": 0.7, "rule": "cost=5:1"},
+        {"threshold": 0.2, "active": True},
+        {"threshold": 0.4, "active": True, "name": "own", "target": "youden"},
+    ]
+    plan = EvaluationPlan(task=BINARY, split="test", operating_points=points)
+    assert [point["name"] for point in plan.points()] == ["youden", "cost=5:1", "point 3", "own"]
+    active = plan.active()
+    assert active is not None
+    assert active["name"] == "point 3"
+    assert plan.threshold() == 0.2
+    assert "name" not in points[2]
+    none = EvaluationPlan(task=BINARY, split="test", operating_points=points[:2])
+    assert none.active() is None
+    assert none.threshold() is None
+
+
+def test_a_recall_rate_of_the_app_is_that_of_the_place_of_use() -> None:
+    at = partial(metrics.sensitivity_at_recall_rate, limit=0.2)
+    own = [
+        Metric(name="recall", title="R", compute=at, seeks=True),
+        Metric(name="share", title="S", compute=metrics.accuracy),
+    ]
+    table = predictions(BINARY, 90)
+    yes = (table["label"] == "yes").to_numpy()
+    for prevalence in (None, 0.01):
+        plan = EvaluationPlan(task=BINARY, metrics=own, prevalence=prevalence, **FAST)
+        content, _ = summarise(table, plan)
+        best = 0.0
+        for threshold in table["score_yes"]:
+            called = (table["score_yes"] >= threshold).to_numpy()
+            found, alarms = called[yes].mean(), called[~yes].mean()
+            share = yes.mean() if prevalence is None else prevalence
+            if share * found + (1 - share) * alarms <= 0.2 + 1e-12:
+                best = max(best, found)
+        assert row_of(content, "recall")["value"] == pytest.approx(best)
+        assert content["prevalence"] == prevalence
+        decision = content["curves"]["decision"]
+        assert decision["prevalence"] == pytest.approx(0.5 if prevalence is None else prevalence)
+        assert [metric.name for metric in plan.wanted()] == ["recall", "share"]
+
+
+# --------------------------------------------------------------------------- what it says
+
+
+def test_the_content_says_what_was_judged_and_how() -> None:
+    table = predictions(GRADES, 60)
+    table.loc[:2, "label"] = ""
+    plan = EvaluationPlan(
+        task=GRADES,
+        units=EYES,
+        temperature=1.5,
+        level=0.8,
+        seed=3,
+        operating_points=[POINT | {"active": True}],
+        **FAST,
+    )
+    content, tables = summarise(table, plan)
+    about = dict(content["about"])
+    truth = about.pop("truth")
+    assert about == {
+        "task": "grade",
+        "kind": "ordinal",
+        "classes": ["0", "1", "2", "3"],
+        "positive": ["2", "3"],
+        "split": "test",
+        "level": 0.8,
+        "resamples": 100,
+        "seed": 3,
+        "design": "cohort",
+        "group": "patient",
+        "headline": "quadratic_kappa",
+        "temperature": 1.5,
+        "threshold": 0.3,
+        "unit": "patient",
+        "units": ["image", "eye", "patient"],
+        "n_images": 57,
+        "n_groups": 19,
+        "grouped": True,
+        "absent_classes": [],
+    }
+    assert list(truth) == ["eye", "patient"]
+    assert "highest grade of its images" in truth["eye"]
+    assert content["schema"] == 1
+    assert list(content["confusion"]) == list(tables) == ["image", "eye", "patient"]
+    for name, one in content["confusion"].items():
+        assert one["classes"] == ["0", "1", "2", "3"]
+        assert sum(map(sum, one["counts"])) == {"image": 57, "eye": 38, "patient": 19}[name]
+    # The headline of the highest unit is first, the others from the highest down.
+    assert (content["metrics"][0]["name"], content["metrics"][0]["unit"]) == (
+        "quadratic_kappa",
+        "patient",
+    )
+    units = [row["unit"] for row in content["metrics"] if row["name"] == "accuracy"]
+    assert units == ["patient", "eye", "image"]
+    assert {row["level"] for row in content["metrics"]} == {0.8}
+    half = (content["metrics"][0]["high"] - content["metrics"][0]["low"]) / 2
+    assert content["precision"]["half_width"] == pytest.approx(half)
+    assert content["precision"]["more_groups"] == 57
+    assert set(content["curves"]["reliability"]) == {"before", "after", "after, by patient"}
+    for name, n in (("before", 57), ("after", 57), ("after, by patient", 19)):
+        assert sum(one["n"] for one in content["curves"]["reliability"][name]) == n
+    assert content["scaling"]["difference"] == pytest.approx(
+        row_of(content, "log_loss")["value"] - row_of(content, "log_loss_before")["value"]
+    )
+    assert content["calibration"]["of"] == "2+3"
+    assert (content["calibration"]["unit"], content["folds"]) == ("patient", None)
+
+
+def test_without_logits_groups_or_units_less_is_said() -> None:
+    table = predictions(LABELS, 60).drop(columns=["logit_0", "patient"]).assign(group="")
+    content, _ = summarise(table, EvaluationPlan(task=LABELS, units=EYES, **FAST))
+    assert content["scaling"] is None
+    assert content["confusion"] == {}
+    assert set(content["curves"]["reliability"]) == {"after"}
+    about = content["about"]
+    assert (about["units"], about["unit"], about["grouped"]) == (["image"], "image", False)
+    assert (about["n_groups"], about["truth"], about["threshold"]) == (60, {}, None)
+    assert "No result per eye: the data have no column patient." in content["cautions"]
+    assert content["gaps"] == content["calibration_by_subgroup"] == content["rules"] == []
+
+
+def test_labels_of_units_that_the_table_has_are_said_to_be_their_truth() -> None:
+    table = predictions(BINARY, 60)
+    for labels, words in ((table["label"], "eye_label"), ("", "worst finding")):
+        content, _ = summarise(
+            table.assign(eye_label=labels), EvaluationPlan(task=BINARY, units=EYES, **FAST)
+        )
+        assert words in content["about"]["truth"]["eye"]
+        assert "worst finding" in content["about"]["truth"]["patient"]
+
+
+def test_subgroups_hold_the_headline_and_what_everybody_asks_for() -> None:
+    table = predictions(GRADES, 120).assign(empty="", age=[str(30 + i % 2) for i in range(120)])
+    plan = EvaluationPlan(
+        task=GRADES,
+        units=EYES,
+        subgroups=["camera", "empty", "side", "absent", "age"],
+        operating_points=[POINT | {"active": True}],
+        **FAST,
+    )
+    content, tables = summarise(table, plan)
+    names = [row["name"] for row in content["metrics"] if row["subgroup"] == "camera=x"]
+    assert names == ["quadratic_kappa", "accuracy", "auroc_positive"]
+    assert {row["unit"] for row in content["metrics"] if row["subgroup"]} == {"patient"}
+    notes = [words for words in content["cautions"] if words.startswith("No subgroups by ")]
+    # Every patient has images of both sides and of both ages.
+    assert notes == [
+        f"No subgroups by {name}: it is empty, or varies within units."
+        for name in ("empty", "side", "age")
+    ]
+    columns = {one["column"] for one in content["subgroups"]}
+    assert columns == {"camera"}
+    assert {one["name"] for one in content["subgroups"]} == {"quadratic_kappa"}
+    # Gaps are those of the threshold in use, not of the predicted grade.
+    patients = tables["patient"]
+    called = (patients[["score_2", "score_3"]].sum(axis=1) >= 0.3).to_numpy()
+    of = patients["label"].isin(["2", "3"]).to_numpy() & (patients["camera"] == "x").to_numpy()
+    gap = next(row for row in content["gaps"] if row["subgroup"] == "x")
+    assert gap["here"] == pytest.approx(called[of].mean())
+    assert {row["column"] for row in content["calibration_by_subgroup"]} == {"camera"}
+
+
+def test_a_unit_whose_images_differ_is_a_subgroup_of_its_own_where_all_have_a_value() -> None:
+    table = predictions(BINARY, 120)
+    table["view"] = np.where(np.arange(120) < 60, "front", np.resize(["front", "back"], 120))
+    plan = EvaluationPlan(task=BINARY, units=EYES[1:], subgroups=["view"], **FAST)
+    content, _ = summarise(table, plan)
+    found = [one["subgroup"] for one in content["subgroups"]]
+    assert found == ["front", "differs within the patient"]
+    # One image without a value: then it may be that one which makes them differ.
+    content, _ = summarise(table.assign(view=["", *table["view"][1:]]), plan)
+    assert [one["subgroup"] for one in content["subgroups"]] == ["front", "not given"]
+
+
+def test_folds_are_counted_and_what_predicts_is_said_to_be_another_network() -> None:
+    table = predictions(BINARY, 90).assign(fold=[str(i // 3 % 3) for i in range(90)])
+    table.loc[table["patient"] == "p000", "fold"] = ""
+    out_of_fold = FAST | {"split": "out-of-fold"}
+    content, _ = summarise(
+        table.assign(split="out-of-fold"), EvaluationPlan(task=BINARY, units=EYES, **out_of_fold)
+    )
+    assert any(words.startswith("Judged are 3 single networks") for words in content["cautions"])
+    assert (content["folds"]["unit"], content["folds"]["n_folds"]) == ("patient", 3)
+    (of_area, _) = content["folds"]["rows"]
+    assert of_area["name"] == "auroc"
+    assert [value["n"] for value in of_area["values"]] == [9, 10, 10]
+    for rows, plan in (
+        (table, EvaluationPlan(task=BINARY, **FAST)),
+        (table.drop(columns="fold"), EvaluationPlan(task=BINARY, **out_of_fold)),
+    ):
+        content, _ = summarise(rows, plan)
+        assert not any("single networks" in words for words in content["cautions"])
+
+
+def test_a_point_is_counted_at_its_own_unit_or_the_highest() -> None:
+    points = [POINT | {"unit": "eye"}, {"threshold": 0.5}]
+    content, _ = summarise(
+        predictions(BINARY, 90),
+        EvaluationPlan(task=BINARY, units=EYES, operating_points=points, **FAST),
+    )
+    assert [point["unit"] for point in content["operating_points"]] == ["eye", "patient"]
+    assert row_of(content, "sensitivity", of="screening", unit="eye")["split"] == "test"
+    assert row_of(content, "sensitivity", of="point 2", unit="patient")["value"] is not None
+
+
+def test_an_evaluation_of_nothing_but_failures_says_so() -> None:
+    table = predictions(BINARY, 30).assign(status="failed", reason="no such file")
+    content, tables = summarise(table, EvaluationPlan(task=BINARY, units=EYES, seed=5, **FAST))
+    assert content["metrics"] == []
+    assert "0 of 30 images were scored" in content["cautions"][0]
+    assert content["about"]["headline"] == "auroc"
+    assert (content["about"]["seed"], content["about"]["group"]) == (5, "patient")
+    assert list(tables) == ["image", "eye", "patient"]
+
+
+def test_what_the_data_lack_is_refused_by_name() -> None:
+    plan = EvaluationPlan(task=BINARY, **FAST)
+    with pytest.raises(MetricError, match=r"None of 30 rows .*\(no, yes\).*label column"):
+        summarise(predictions(BINARY, 30).assign(label="maybe"), plan)
+    with pytest.raises(MetricError, match="between 0 and 1"):
+        summarise(predictions(BINARY, 30), replace(plan, level=95))
+
+
+def test_units_alone_may_have_labels() -> None:
+    table = predictions(BINARY, 60)
+    table["patient_label"] = table["label"]
+    plan = EvaluationPlan(task=BINARY, units=EYES[1:], **FAST)
+    content, _ = summarise(table.assign(label=""), plan)
+    about = content["about"]
+    assert (about["units"], about["n_images"], about["n_groups"]) == (["patient"], 0, 20)
+    assert set(content["curves"]["reliability"]) == {"after", "after, by patient"}
+    assert content["scaling"] is None
