@@ -29,7 +29,7 @@ from core.data.split_folders import refuse_glued, split_below, split_level
 from core.errors import ManifestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from core.app import Task
@@ -130,21 +130,7 @@ def _go_down(
         names = level.names()
         if not names:
             return
-        masks = [name for name in names if is_mask_folder(name) and same_name(name) not in known]
-        if masks and len(masks) < len(names):
-            for name in masks:
-                paths = level.within(name)
-                level.put_aside(paths, f"it lies in {name}/, a folder of masks")
-                level.left_out.append(f"{name}/ has {len(paths):,} masks, left out")
-            continue
-        bare = [name for name in names if is_unlabelled(name) and same_name(name) not in known]
-        if bare and len(bare) < len(names):
-            for name in bare:
-                paths = level.within(name)
-                level.put_aside(paths, f"{name}/ is called after images without a label")
-                level.left_out.append(
-                    f"{name}/ has {count_images(len(paths), 'unlabelled ')}, left out"
-                )
+        if _without_no_classes(level, names, known):
             continue
         hits = sum(same_name(name) in known for name in names)
         if known and 2 * hits >= len(names):
@@ -159,6 +145,24 @@ def _go_down(
             continue
         split_below(level)
         return
+
+
+def _without_no_classes(level: Level, names: Collection[str], known: set[str]) -> bool:
+    """Put aside folders that are no classes by their names, if any are and others are there."""
+    for is_none, reason in (
+        (is_mask_folder, "it lies in {}/, a folder of masks"),
+        (is_unlabelled, "{}/ is called after images without a label"),
+    ):
+        found = [name for name in names if is_none(name) and same_name(name) not in known]
+        if found and len(found) < len(names):
+            for name in found:
+                paths = level.within(name)
+                level.put_aside(paths, reason.format(name))
+                is_mask = is_none is is_mask_folder
+                n = f"{len(paths):,} masks" if is_mask else count_images(len(paths), "unlabelled ")
+                level.left_out.append(f"{name}/ has {n}, left out")
+            return True
+    return False
 
 
 def _masks_below(level: Level) -> None:

@@ -94,16 +94,16 @@ def shortcuts(
     chance = 0.5 if is_many else 1 / len(names)
     if reason:
         return [Shortcut(n, None, None, None, chance, len(known), reason) for n in features]
-    fold = stratified_folds(strata, groups, n_folds, seed)
     truth = np.array([[name in row for name in names] for row in labels], dtype=bool)
+    fold = stratified_folds(strata, groups, n_folds, seed)
+    cases = _Cases(truth, groups, fold, is_many, seed)
     found = []
     for name, table in features.items():
         if not np.isfinite(table).all():
             reason = "some images have values that are no numbers"
             found.append(Shortcut(name, None, None, None, chance, len(known), reason))
             continue
-        right = _right(table, truth, fold, is_many=is_many, seed=seed)
-        value, low, high = _balanced(right, truth, groups, is_many=is_many, seed=seed)
+        value, low, high = cases.balanced(cases.right(table))
         found.append(Shortcut(name, value, low, high, chance, len(known)))
     return found
 
@@ -141,59 +141,62 @@ def _file_features(known: Sequence[Facts]) -> NDArray[np.float64]:
     )
 
 
-def _right(
-    table: NDArray[np.floating],
-    truth: NDArray[np.bool_],
-    fold: NDArray[np.int_],
-    *,
-    is_many: bool,
-    seed: int,
-) -> NDArray[np.bool_]:
-    """Whether each image (N, K) is put right, by a forest that never saw its group."""
-    from sklearn.ensemble import RandomForestClassifier  # noqa: PLC0415  (1.8 s to import)
+@dataclass(frozen=True)
+class _Cases:
+    """The images asked about.
 
-    target = truth.astype(int) if is_many else truth.argmax(axis=1)
-    right = np.zeros(truth.shape, dtype=bool)
-    for number in range(int(fold.max()) + 1):
-        held = fold == number
-        forest = RandomForestClassifier(
-            n_estimators=TREES,
-            min_samples_leaf=4,
-            class_weight="balanced",
-            random_state=seed,
-        ).fit(table[~held], target[~held])
-        guess = forest.predict(table[held])
-        right[held] = guess == target[held] if is_many else (guess == target[held])[:, None]
-    return right
-
-
-def _balanced(
-    right: NDArray[np.bool_],
-    truth: NDArray[np.bool_],
-    groups: NDArray[np.object_],
-    *,
-    is_many: bool,
-    seed: int,
-) -> tuple[float, float, float]:
-    """Balanced accuracy, and its interval from resampled groups.
-
-    The mean over classes of the share put right; with several labels per
-    image, over each label and its absence.
+    Attributes:
+        truth: (N, K) whether a class is one of its labels.
+        groups, fold: (N,) its group, and the fold in which that is held out.
+        is_many: whether an image may have several labels.
+        seed: of the forest and the bootstrap.
     """
-    cells = np.concatenate([truth, ~truth], axis=1) if is_many else truth
-    hits = cells & (np.concatenate([right, right], axis=1) if is_many else right)
-    codes = np.unique(groups.astype(str), return_inverse=True)[1]
-    n_groups = int(codes.max()) + 1
-    per_group = np.zeros((2, n_groups, cells.shape[1]))
-    np.add.at(per_group[0], codes, hits)
-    np.add.at(per_group[1], codes, cells)
-    rng = np.random.default_rng(seed)
-    weights = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=_RESAMPLES)
-    drawn_hits, drawn = weights @ per_group[0], weights @ per_group[1]
-    # A class that a resample left out does not count in that resample.
-    shares = np.divide(drawn_hits, drawn, out=np.full(drawn.shape, np.nan), where=drawn > 0)
-    resampled = np.nanmean(shares, axis=1)
-    totals = per_group.sum(axis=1)
-    value = float(np.mean(totals[0][totals[1] > 0] / totals[1][totals[1] > 0]))
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return value, float(low), float(high)
+
+    truth: NDArray[np.bool_]
+    groups: NDArray[np.object_]
+    fold: NDArray[np.int_]
+    is_many: bool
+    seed: int
+
+    def right(self, table: NDArray[np.floating]) -> NDArray[np.bool_]:
+        """Whether each image (N, K) is put right, by a forest that never saw its group."""
+        from sklearn.ensemble import RandomForestClassifier  # noqa: PLC0415  (1.8 s to import)
+
+        target = self.truth.astype(int) if self.is_many else self.truth.argmax(axis=1)
+        right = np.zeros(self.truth.shape, dtype=bool)
+        for number in range(int(self.fold.max()) + 1):
+            held = self.fold == number
+            forest = RandomForestClassifier(
+                n_estimators=TREES,
+                min_samples_leaf=4,
+                class_weight="balanced",
+                random_state=self.seed,
+            ).fit(table[~held], target[~held])
+            hit = forest.predict(table[held]) == target[held]
+            right[held] = hit if self.is_many else hit[:, None]
+        return right
+
+    def balanced(self, right: NDArray[np.bool_]) -> tuple[float, float, float]:
+        """Balanced accuracy, and its interval from resampled groups.
+
+        The mean over classes of the share put right; with several labels per
+        image, over each label and its absence.
+        """
+        truth = self.truth
+        cells = np.concatenate([truth, ~truth], axis=1) if self.is_many else truth
+        hits = cells & (np.concatenate([right, right], axis=1) if self.is_many else right)
+        codes = np.unique(self.groups.astype(str), return_inverse=True)[1]
+        n_groups = int(codes.max()) + 1
+        per_group = np.zeros((2, n_groups, cells.shape[1]))
+        np.add.at(per_group[0], codes, hits)
+        np.add.at(per_group[1], codes, cells)
+        rng = np.random.default_rng(self.seed)
+        weights = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=_RESAMPLES)
+        drawn_hits, drawn = weights @ per_group[0], weights @ per_group[1]
+        # A class that a resample left out does not count in that resample.
+        shares = np.divide(drawn_hits, drawn, out=np.full(drawn.shape, np.nan), where=drawn > 0)
+        resampled = np.nanmean(shares, axis=1)
+        totals = per_group.sum(axis=1)
+        value = float(np.mean(totals[0][totals[1] > 0] / totals[1][totals[1] > 0]))
+        low, high = np.percentile(resampled, [2.5, 97.5])
+        return value, float(low), float(high)
