@@ -16,7 +16,6 @@ from core.cli.main import build
 from core.errors import MetricError
 from core.statistics.delong import delong_paired, delong_several
 from core.statistics.readers import (
-    agreement_of,
     compare_with_readers,
     icc,
     mean_kappa_of,
@@ -64,7 +63,7 @@ def test_kappas_are_those_of_scikit_learn() -> None:
         [np.clip(truth + rng.integers(-1, 2, 80), 0, 3) for _ in range(3)]
     )  # fmt: skip
     plan = resample_groups(np.arange(80) // 2)
-    value, between = agreement_of(ratings[:, 0], ratings[:, 1], 4, plan, is_ordered=True)
+    value, between = mean_kappa_of(ratings[:, :2], 4, plan, is_ordered=True)
     expected = cohen_kappa_score(ratings[:, 0], ratings[:, 1], weights="quadratic")
     assert value == pytest.approx(expected)
     assert between.ends[0] < value < between.ends[1]

@@ -67,8 +67,8 @@ __all__ = [
 ]
 
 
-def _one(batch: Batch, cases: Cases, why: str, **settings: Any) -> float:
-    """The value of the cases themselves.
+def _one(metric: Callable[..., float], cases: Cases, why: str, **settings: Any) -> float:
+    """The value of a metric of the cases themselves.
 
     Raises:
         MetricError: it is undefined; ``why`` is the reason where there are cases.
@@ -76,7 +76,7 @@ def _one(batch: Batch, cases: Cases, why: str, **settings: Any) -> float:
     if not len(cases.y) or not cases.weight.sum() > 0:
         msg = "not estimable: no case is left"
         raise MetricError(msg)
-    value = float(batch(cases, cases.weight[None, :], **settings)[0])
+    value = float(_BATCHES[metric](cases, cases.weight[None, :], **settings)[0])
     if not np.isfinite(value):
         msg = f"not estimable: {why}"
         raise MetricError(msg)
@@ -92,82 +92,82 @@ _NO_POSITIVE = "no case is positive"
 
 def accuracy(cases: Cases) -> float:
     """The share of cases decided right; of a multi-label task, with every label right."""
-    return _one(_BATCHES[accuracy], cases, _NO_CASE)
+    return _one(accuracy, cases, _NO_CASE)
 
 
 def balanced_accuracy(cases: Cases) -> float:
     """The mean recall of the classes that occur."""
-    return _one(_BATCHES[balanced_accuracy], cases, _NO_CASE)
+    return _one(balanced_accuracy, cases, _NO_CASE)
 
 
 def macro_f1(cases: Cases) -> float:
     """The mean F1 of the classes that occur or were decided."""
-    return _one(_BATCHES[macro_f1], cases, "no label occurs and none was decided")
+    return _one(macro_f1, cases, "no label occurs and none was decided")
 
 
 def matthews(cases: Cases) -> float:
     """Matthews' correlation of truth and decision."""
-    return _one(_BATCHES[matthews], cases, "the truth or the decision is the same for every case")
+    return _one(matthews, cases, "the truth or the decision is the same for every case")
 
 
 def kappa(cases: Cases) -> float:
     """Cohen's kappa over all classes of the task."""
-    return _one(_BATCHES[kappa], cases, _ONE_CLASS)
+    return _one(kappa, cases, _ONE_CLASS)
 
 
 def linear_kappa(cases: Cases) -> float:
     """Cohen's kappa, disagreement weighted by the distance in grades."""
-    return _one(_BATCHES[linear_kappa], cases, _ONE_CLASS)
+    return _one(linear_kappa, cases, _ONE_CLASS)
 
 
 def quadratic_kappa(cases: Cases) -> float:
     """Cohen's kappa, disagreement weighted by the squared distance in grades."""
-    return _one(_BATCHES[quadratic_kappa], cases, _ONE_CLASS)
+    return _one(quadratic_kappa, cases, _ONE_CLASS)
 
 
 def mean_absolute_error(cases: Cases) -> float:
     """The mean distance in grades."""
-    return _one(_BATCHES[mean_absolute_error], cases, _NO_CASE)
+    return _one(mean_absolute_error, cases, _NO_CASE)
 
 
 def off_by_two(cases: Cases) -> float:
     """The share of cases two grades or more from the truth."""
-    return _one(_BATCHES[off_by_two], cases, _NO_CASE)
+    return _one(off_by_two, cases, _NO_CASE)
 
 
 def lins_concordance(cases: Cases) -> float:
     """Lin's concordance of the true and the decided grade."""
-    return _one(_BATCHES[lins_concordance], cases, _ONE_CLASS)
+    return _one(lins_concordance, cases, _ONE_CLASS)
 
 
 def top_two_accuracy(cases: Cases) -> float:
     """The share of cases whose class has one of the two highest scores."""
-    return _one(_BATCHES[top_two_accuracy], cases, _NO_CASE)
+    return _one(top_two_accuracy, cases, _NO_CASE)
 
 
 def macro_auroc(cases: Cases) -> float:
     """The mean area under the ROC curve of each class against the rest."""
-    return _one(_BATCHES[macro_auroc], cases, _EVERY_CLASS)
+    return _one(macro_auroc, cases, _EVERY_CLASS)
 
 
 def micro_auroc(cases: Cases) -> float:
     """The area under the ROC curve over all pairs of case and class."""
-    return _one(_BATCHES[micro_auroc], cases, _EVERY_CLASS)
+    return _one(micro_auroc, cases, _EVERY_CLASS)
 
 
 def macro_average_precision(cases: Cases) -> float:
     """The mean average precision of the classes."""
-    return _one(_BATCHES[macro_average_precision], cases, "a class has no case")
+    return _one(macro_average_precision, cases, "a class has no case")
 
 
 def log_loss(cases: Cases) -> float:
     """The mean negative logarithm of the score of the truth."""
-    return _one(_BATCHES[log_loss], cases, _NO_CASE)
+    return _one(log_loss, cases, _NO_CASE)
 
 
 def brier(cases: Cases) -> float:
     """The mean squared error of the scores; of several classes, summed over them."""
-    return _one(_BATCHES[brier], cases, _NO_CASE)
+    return _one(brier, cases, _NO_CASE)
 
 
 def expected_calibration_error(cases: Cases) -> float:
@@ -175,17 +175,17 @@ def expected_calibration_error(cases: Cases) -> float:
 
     Of a binary task that of the positive class, of a multi-label task that of all labels.
     """
-    return _one(_BATCHES[expected_calibration_error], cases, _NO_CASE)
+    return _one(expected_calibration_error, cases, _NO_CASE)
 
 
 def adaptive_calibration_error(cases: Cases) -> float:
     """As ``expected_calibration_error``, in ten bins with as many cases each."""
-    return _one(_BATCHES[adaptive_calibration_error], cases, _NO_CASE)
+    return _one(adaptive_calibration_error, cases, _NO_CASE)
 
 
 def brier_skill(cases: Cases) -> float:
     """One minus the Brier score over that of always saying the class shares; 1 is best."""
-    return _one(_BATCHES[brier_skill], cases, "all cases are of one class")
+    return _one(brier_skill, cases, "all cases are of one class")
 
 
 def auroc_of_positive(cases: Cases, *, positive: tuple[int, ...] | None = None) -> float:
@@ -197,15 +197,14 @@ def auroc_of_positive(cases: Cases, *, positive: tuple[int, ...] | None = None) 
     >>> auroc_of_positive(cases)
     1.0
     """
-    return _one(_BATCHES[auroc_of_positive], cases, _BOTH, positive=positive)
+    return _one(auroc_of_positive, cases, _BOTH, positive=positive)
 
 
 def average_precision_of_positive(
     cases: Cases, *, positive: tuple[int, ...] | None = None
 ) -> float:
     """The average precision of the positive classes together."""
-    batch = _BATCHES[average_precision_of_positive]
-    return _one(batch, cases, _NO_POSITIVE, positive=positive)
+    return _one(average_precision_of_positive, cases, _NO_POSITIVE, positive=positive)
 
 
 def partial_auroc_of_positive(
@@ -215,8 +214,7 @@ def partial_auroc_of_positive(
     specificity: tuple[float, float] = (0.85, 1.0),
 ) -> float:
     """The standardised partial area over a range of specificity."""
-    batch = _BATCHES[partial_auroc_of_positive]
-    return _one(batch, cases, _BOTH, positive=positive, specificity=specificity)
+    return _one(partial_auroc_of_positive, cases, _BOTH, positive=positive, specificity=specificity)
 
 
 def sensitivity_at_specificity(
@@ -227,16 +225,14 @@ def sensitivity_at_specificity(
     The threshold is sought on the cases themselves: it describes the ranking, and
     is no promise for a threshold set beforehand.
     """
-    batch = _BATCHES[sensitivity_at_specificity]
-    return _one(batch, cases, _BOTH, positive=positive, at_least=at_least)
+    return _one(sensitivity_at_specificity, cases, _BOTH, positive=positive, at_least=at_least)
 
 
 def specificity_at_sensitivity(
     cases: Cases, *, at_least: float, positive: tuple[int, ...] | None = None
 ) -> float:
     """The greatest specificity of any threshold with at least this sensitivity here."""
-    batch = _BATCHES[specificity_at_sensitivity]
-    return _one(batch, cases, _BOTH, positive=positive, at_least=at_least)
+    return _one(specificity_at_sensitivity, cases, _BOTH, positive=positive, at_least=at_least)
 
 
 def sensitivity_at_recall_rate(
@@ -250,30 +246,34 @@ def sensitivity_at_recall_rate(
 
     With a prevalence the share is that of a place where so many cases are positive.
     """
-    batch = _BATCHES[sensitivity_at_recall_rate]
-    return _one(batch, cases, _BOTH, positive=positive, limit=limit, prevalence=prevalence)
+    return _one(
+        sensitivity_at_recall_rate,
+        cases,
+        _BOTH,
+        positive=positive,
+        limit=limit,
+        prevalence=prevalence,
+    )
 
 
 def sensitivity_of_positive(cases: Cases, *, positive: tuple[int, ...] | None = None) -> float:
     """The share of positive cases decided for a positive class."""
-    return _one(_BATCHES[sensitivity_of_positive], cases, _NO_POSITIVE, positive=positive)
+    return _one(sensitivity_of_positive, cases, _NO_POSITIVE, positive=positive)
 
 
 def specificity_of_positive(cases: Cases, *, positive: tuple[int, ...] | None = None) -> float:
     """The share of negative cases not decided for a positive class."""
-    batch = _BATCHES[specificity_of_positive]
-    return _one(batch, cases, "no case is negative", positive=positive)
+    return _one(specificity_of_positive, cases, "no case is negative", positive=positive)
 
 
 def probabilistic_f1_of_positive(cases: Cases, *, positive: tuple[int, ...] | None = None) -> float:
     """F1 with scores in place of decisions; depends on prevalence and calibration."""
-    batch = _BATCHES[probabilistic_f1_of_positive]
-    return _one(batch, cases, _NO_POSITIVE, positive=positive)
+    return _one(probabilistic_f1_of_positive, cases, _NO_POSITIVE, positive=positive)
 
 
 def brier_of_positive(cases: Cases, *, positive: tuple[int, ...] | None = None) -> float:
     """The Brier score of the positive classes together."""
-    return _one(_BATCHES[brier_of_positive], cases, _NO_CASE, positive=positive)
+    return _one(brier_of_positive, cases, _NO_CASE, positive=positive)
 
 
 _BATCHES: Mapping[Callable[..., float], Batch] = {

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ReaderComparison",
     "ReaderPoint",
-    "agreement_of",
     "compare_with_readers",
     "icc",
     "icc_of",
@@ -118,20 +117,6 @@ def icc_of(
     return _with_interval(lambda w: icc(ratings, w), len(ratings), plan, level)
 
 
-def agreement_of(
-    first: NDArray[np.int_],
-    second: NDArray[np.int_],
-    n_classes: int,
-    plan: Resampling,
-    *,
-    is_ordered: bool = False,
-    level: float = 0.95,
-) -> tuple[float, Interval]:
-    """Kappa of two raters (N,) of classes, quadratic weights where classes are in order."""
-    pair = np.column_stack([first, second])
-    return mean_kappa_of(pair, n_classes, plan, is_ordered=is_ordered, level=level)
-
-
 def mean_kappa_of(
     ratings: NDArray[np.int_],
     n_classes: int,
@@ -140,7 +125,10 @@ def mean_kappa_of(
     is_ordered: bool = False,
     level: float = 0.95,
 ) -> tuple[float, Interval]:
-    """The mean kappa of all pairs of readers (N, R): Light's kappa."""
+    """The mean kappa of all pairs of readers (N, R): Cohen's of two, Light's of more.
+
+    Weights are quadratic where classes are in order.
+    """
     name = "quadratic_kappa" if is_ordered else "kappa"
 
     def of(weights: Weights) -> NDArray[np.float64]:

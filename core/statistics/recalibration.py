@@ -8,6 +8,7 @@ AUROC, does not change.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,28 +96,30 @@ def local_recalibration(
 
     draws = draws or Draws(resamples=1000)
     rng = np.random.default_rng(draws.seed)
-    rows = [
-        _drawn(size, y, scores, index, n_groups, method, rng, draws.level)
-        for size in SIZES
-        if size <= len(y) // 2
-    ]
+    cases = _Cases(y, scores, method, draws.level)
+    sizes = [size for size in SIZES if size <= len(y) // 2]
+    rows = [_drawn(cases, size, index, n_groups, rng) for size in sizes]
     plan = resample_groups(groups, resamples=draws.resamples, seed=draws.seed, word=draws.word)
     fold = rng.permutation(np.arange(n_groups) % FOLDS)[index]
-    rows.append(_cross_fitted(y, scores, fold, method, plan, draws.level))
+    rows.append(_cross_fitted(cases, fold, plan))
     return {**about, "rows": [row for row in rows if row is not None]}
 
 
+@dataclass(frozen=True)
+class _Cases:
+    """What is recalibrated and how; ``y`` and ``scores`` as in ``local_recalibration``."""
+
+    y: NDArray[np.int_]
+    scores: NDArray[np.float64]
+    method: Method
+    level: float
+
+
 def _drawn(
-    size: int,
-    y: NDArray[np.int_],
-    scores: NDArray[np.float64],
-    index: NDArray[np.int_],
-    n_groups: int,
-    method: Method,
-    rng: np.random.Generator,
-    level: float,
+    cases: _Cases, size: int, index: NDArray[np.int_], n_groups: int, rng: np.random.Generator
 ) -> dict[str, Any] | None:
     """Fitted on so many cases of groups drawn anew each time, judged on all others."""
+    y, scores = cases.y, cases.scores
     before, after, fitted = [], [], []
     for _ in range(DRAWS):
         order = rng.permutation(n_groups)
@@ -128,7 +131,7 @@ def _drawn(
         if fit.all():
             continue
         try:
-            new = method(fit, ~fit)
+            new = cases.method(fit, ~fit)
         except MetricError:
             continue
         before.append(_numbers(y[~fit], scores[~fit]))
@@ -136,7 +139,7 @@ def _drawn(
         fitted.append(int(fit.sum()))
     if len(after) < DRAWS // 2:
         return None
-    tail = (1 - level) / 2
+    tail = (1 - cases.level) / 2
     row: dict[str, Any] = {"fitted_on": round(float(np.mean(fitted))), "draws": len(after)}
     for key in before[0]:
         then, now = (np.array([one[key] for one in side]) for side in (before, after))
@@ -151,20 +154,14 @@ def _drawn(
     return row
 
 
-def _cross_fitted(
-    y: NDArray[np.int_],
-    scores: NDArray[np.float64],
-    fold: NDArray[np.int_],
-    method: Method,
-    plan: Resampling,
-    level: float,
-) -> dict[str, Any] | None:
+def _cross_fitted(cases: _Cases, fold: NDArray[np.int_], plan: Resampling) -> dict[str, Any] | None:
     """Each fifth of the groups recalibrated by the other four; the change with its interval."""
+    y, scores = cases.y, cases.scores
     new = np.empty_like(scores)
     for number in range(FOLDS):
         use = fold == number
         try:
-            new[use] = method(~use, use)
+            new[use] = cases.method(~use, use)
         except MetricError:
             return None
     then, now = _numbers(y, scores), _numbers(y, new)
@@ -173,7 +170,7 @@ def _cross_fitted(
         gain = rows_of(y, _of_positive(y, new)) - rows_of(y, _of_positive(y, scores))
         drawn = np.concatenate([(w @ gain) / w.sum(axis=1) for w in plan.weights()])
         change = now[key] - then[key]
-        found = bootstrap_interval(change, drawn, plan, level=level)
+        found = bootstrap_interval(change, drawn, plan, level=cases.level)
         row[key] = {"before": then[key], "after": now[key], "change": change}
         row[key] |= {"low": found.low, "high": found.high}
     key = "calibration_error"

@@ -23,7 +23,6 @@ from core.statistics.delong import delong_several
 from core.statistics.intervals import Interval
 from core.statistics.operating_points import proportion
 from core.statistics.readers import (
-    agreement_of,
     compare_with_readers,
     icc_of,
     mean_kappa_of,
@@ -148,7 +147,7 @@ def _agreement(
     found["pairs"] = [
         _row(
             f"{names[a]} and {names[b]}",
-            *agreement_of(index[:, a], index[:, b], k, plan, **settings),
+            *mean_kappa_of(index[:, [a, b]], k, plan, **settings),
         )
         for a in range(len(names))
         for b in range(a + 1, len(names))
@@ -159,7 +158,7 @@ def _agreement(
     if truth is not None and set(truth) <= set(classes):
         own = np.array([place[text] for text in truth])
         found["truth"] = [
-            _row(name, *agreement_of(index[:, i], own, k, plan, **settings))
+            _row(name, *mean_kappa_of(np.column_stack([index[:, i], own]), k, plan, **settings))
             for i, name in enumerate(names)
         ]
     return found
