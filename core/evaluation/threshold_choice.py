@@ -8,6 +8,7 @@ its place, without a threshold and with the reason.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from core.base.tables import as_text
@@ -18,7 +19,7 @@ from core.statistics.operating_points import choose_threshold, parse_target
 from core.statistics.weighted import positive_part
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     import pandas as pd
@@ -119,40 +120,29 @@ def _point(
     }
     # The other rules are of these cases alone, and so is what they reach.
     share = prevalence if parse_target(target)[0] == "recall-rate" else None
+    choose = partial(choose_threshold, target=target, prevalence=share)
+    # Out-of-fold cases are judged by what the other folds alone give.
+    folds = set() if fold is None else set(fold.tolist()) - {""}
+    by_fold: dict[str, Any] = {}
     try:
-        found = choose_threshold(truth, score, target=target, prevalence=share)
+        found = choose(truth, score)
         if share is not None:
             common["prevalence"] = share
-        return {
-            **common,
-            "threshold": found.threshold,
-            "between": list(found.between),
-            "reached": {
-                "sensitivity": found.sensitivity,
-                "specificity": found.specificity,
-                "recall_rate": found.recall_rate,
-            },
-            **_by_fold(target, truth, score, fold, share),
-        }
+        if len(folds) > 1:
+            by_fold["fold_thresholds"] = {
+                name: choose(truth[fold != name], score[fold != name]).threshold
+                for name in sorted(folds)
+            }
     except MetricError as error:
         return {**common, "threshold": None, "reason": str(error)}
-
-
-def _by_fold(
-    target: str,
-    truth: NDArray[np.int_],
-    score: NDArray[np.float64],
-    fold: NDArray[np.str_] | None,
-    prevalence: float | None,
-) -> Mapping[str, Any]:
-    """The threshold of each fold from the others alone; nothing where there are no folds."""
-    if fold is None or len(set(fold.tolist()) - {""}) < 2:
-        return {}
-    found = {}
-    for name in sorted(set(fold.tolist()) - {""}):
-        others = fold != name
-        chosen = choose_threshold(
-            truth[others], score[others], target=target, prevalence=prevalence
-        )
-        found[name] = chosen.threshold
-    return {"fold_thresholds": found}
+    return {
+        **common,
+        "threshold": found.threshold,
+        "between": list(found.between),
+        "reached": {
+            "sensitivity": found.sensitivity,
+            "specificity": found.specificity,
+            "recall_rate": found.recall_rate,
+        },
+        **by_fold,
+    }
