@@ -85,8 +85,6 @@ def render_page(
     >>> "&lt;b&gt;&amp;" in page and "<b>" not in page
     True
     """
-    css = (TEMPLATES / "page.css").read_text(encoding="utf-8")
-    script = (TEMPLATES / "copy.js").read_text(encoding="utf-8")
     number = iter(range(1, 1_000_000))
     names: set[str] = set()
     labels: set[str] = set()
@@ -101,35 +99,25 @@ def render_page(
     def used_terms() -> list[tuple[str, str, str]]:
         return [(_term_id(name), name, TERMS[name]) for name in sorted(used, key=str.lower)]
 
-    shown: list[dict[str, Any]] = []
-    for heading, blocks in sections:
-        if blocks:
-            shown.append(
-                {
-                    "title": heading,
-                    "id": _anchor(heading, names),
-                    "runs": _runs(blocks, number, labels, heading),
-                }
-            )
-    policy = (
-        "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; "
-        f"style-src '{_hash(css)}'; script-src '{_hash(script)}'"
-    )
-    return (
-        _environment()
-        .get_template("page.html")
-        .render(
-            title=title,
-            lead=lead,
-            sections=shown,
-            footer=footer,
-            glossary=glossary,
-            term_of=term_of,
-            used_terms=used_terms,
-            policy=_trusted(policy),
-            css=_trusted(css),
-            script=_trusted(script),
-        )
+    return _rendered(
+        "page.html",
+        script="copy.js",
+        pictures="data:",
+        title=title,
+        lead=lead,
+        sections=[
+            {
+                "title": heading,
+                "id": _anchor(heading, names),
+                "runs": _runs(blocks, number, labels, heading),
+            }
+            for heading, blocks in sections
+            if blocks
+        ],
+        footer=footer,
+        glossary=glossary,
+        term_of=term_of,
+        used_terms=used_terms,
     )
 
 
@@ -149,23 +137,20 @@ def page_template(name: str, *, script: str, data: str, pictures: str, **words: 
     if "<" in data:
         msg = "data of a page hold a '<', which could end the element that holds them"
         raise ValueError(msg)
+    return _rendered(name, script=script, pictures=pictures, data=_trusted(data), **words)
+
+
+def _rendered(name: str, *, script: str, pictures: str, **words: Any) -> str:
+    """A template with its style and its script, which the page's policy allows by their hashes."""
     css = (TEMPLATES / "page.css").read_text(encoding="utf-8")
     code = (TEMPLATES / script).read_text(encoding="utf-8")
     policy = (
         f"default-src 'none'; base-uri 'none'; form-action 'none'; img-src {pictures}; "
         f"style-src '{_hash(css)}'; script-src '{_hash(code)}'"
     )
-    return (
-        _environment()
-        .get_template(name)
-        .render(
-            policy=_trusted(policy),
-            css=_trusted(css),
-            script=_trusted(code),
-            data=_trusted(data),
-            **words,
-        )
-    )
+    own = {"policy": policy, "css": css, "script": code}
+    trusted = {key: _trusted(text) for key, text in own.items()}
+    return _environment().get_template(name).render(**trusted, **words)
 
 
 def clean(text: object) -> str:
