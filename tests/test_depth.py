@@ -15,7 +15,7 @@ from core.model.depth_twins import gradient_norms, small_network
 from core.model.residual_networks import COUNTS, count, families, family_of
 from core.report.depth_page import depth_html, short_answer
 from core.training import depth_study
-from core.training.depth_study import study
+from core.training.depth_study import Lesson, study
 from core.verbs.ensemble_choice import choose
 
 # One small network of each family of the source, and a picture side that it takes.
@@ -70,7 +70,7 @@ def test_page_says_what_the_numbers_say() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.normal(size=(40, 1, 12, 12)).astype(np.float32)
     y = np.arange(40) % 2
-    courses = study(pixels, y, n_classes=2, steps=6, seeds=1, depths=(8, 14))
+    courses = study(Lesson(pixels, y, 2), steps=6, seeds=1, depths=(8, 14))
     assert [course.name for course in courses] == ["ResNet-8", "plain-8", "ResNet-14", "plain-14"]
     plain = [
         {

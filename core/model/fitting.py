@@ -215,12 +215,7 @@ class _Bar(Callback):
         self.advance(trainer.global_step)
 
     def on_train_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, *_: Any, **__: Any
     ) -> None:
         loss = float(outputs["loss"])
         # A mean over about ten steps: single batches jump too much to be read.

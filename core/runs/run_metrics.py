@@ -71,21 +71,12 @@ def compute_metrics(
     task = task_from_dict(run["task"])
     rows = predictions[predictions["split"].fillna("") == split].reset_index(drop=True)
     units = units_of_run(run)
-    metrics = app.metrics_for(task)
+    about: dict[str, Any] = {"task": task, "metrics": app.metrics_for(task)}
+    about["prevalence"] = prevalence
     points = list(run["operating_points"])
     if explore:
-        points += choose_points(
-            rows,
-            task=task,
-            targets=explore,
-            units=units,
-            metrics=metrics,
-            prevalence=prevalence,
-            exploratory=split,
-        )
+        points += choose_points(rows, targets=explore, units=units, exploratory=split, **about)
     plan = EvaluationPlan(
-        task=task,
-        metrics=metrics,
         units=[] if "units" in without else units,
         subgroups=[
             name for name in app.subgroups if name in rows.columns and "subgroups" not in without
@@ -96,9 +87,9 @@ def compute_metrics(
         link=run["members"][0]["network"]["link"],
         seed=int(run["seed"]),
         group_word=run["group"],
-        prevalence=prevalence,
         design=design or (app.design if split == "new data" else run.get("design", app.design)),
         resamples=resamples,
+        **about,
     )
     content, decisions = summarise(rows, plan)
     content["about"] |= _about_temperature(run, split)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["DEPTHS", "Course", "name_of", "steps_within", "study"]
+__all__ = ["DEPTHS", "Course", "Lesson", "name_of", "steps_within", "study"]
 
 # Layers of the networks compared; each has a plain twin.
 DEPTHS = (20, 56)
@@ -72,21 +72,28 @@ def name_of(depth: int, *, is_plain: bool) -> str:
     return f"{'plain' if is_plain else 'ResNet'}-{depth}"
 
 
+@dataclass(frozen=True)
+class Lesson:
+    """What every network is trained on.
+
+    Attributes:
+        pixels: (N, C, H, W), standardised per channel.
+        y: (N,) class indices.
+        n_classes: K.
+    """
+
+    pixels: NDArray[np.float32]
+    y: NDArray[np.int_]
+    n_classes: int
+
+
 def study(
-    pixels: NDArray[np.float32],
-    y: NDArray[np.int_],
-    *,
-    n_classes: int,
-    steps: int,
-    seeds: int,
-    depths: tuple[int, ...] = DEPTHS,
+    lesson: Lesson, *, steps: int, seeds: int, depths: tuple[int, ...] = DEPTHS
 ) -> list[Course]:
     """Train every network with every seed.
 
     Args:
-        pixels: (N, C, H, W), standardised per channel.
-        y: (N,) class indices.
-        n_classes: K.
+        lesson: what they are trained on.
         steps: optimiser steps of each network.
         seeds: how often, with other weights and another order.
         depths: of the residual networks; each has a plain twin.
@@ -96,43 +103,29 @@ def study(
         for seed in range(seeds):
             for depth in depths:
                 for is_plain in (False, True):
-                    course = _train(pixels, y, n_classes, depth, is_plain, seed, steps)
-                    courses.append(course)
+                    courses.append(_train(lesson, depth, is_plain, seed, steps))
                     advance(steps)
     return courses
 
 
 def steps_within(
-    minutes: float,
-    pixels: NDArray[np.float32],
-    y: NDArray[np.int_],
-    *,
-    n_classes: int,
-    seeds: int,
-    depths: tuple[int, ...] = DEPTHS,
+    minutes: float, lesson: Lesson, *, seeds: int, depths: tuple[int, ...] = DEPTHS
 ) -> int:
     """How many steps of each network fit into so many minutes, measured on a few."""
     begun = time.monotonic()
     n = 4
     for depth in depths:
-        _train(pixels, y, n_classes, depth, False, 0, n)
+        _train(lesson, depth, False, 0, n)
     each = (time.monotonic() - begun) / n
     # The plain twin takes as long; building and warming up are in, so this errs on the safe side.
     return int(max(LEAST_STEPS, min(MOST_STEPS, 60 * minutes / (2 * seeds * each))))
 
 
-def _train(
-    pixels: NDArray[np.float32],
-    y: NDArray[np.int_],
-    n_classes: int,
-    depth: int,
-    is_plain: bool,
-    seed: int,
-    steps: int,
-) -> Course:
+def _train(lesson: Lesson, depth: int, is_plain: bool, seed: int, steps: int) -> Course:
     """Train one network by plain stochastic gradient descent."""
+    pixels, y = lesson.pixels, lesson.y
     network = small_network(
-        depth, channels=pixels.shape[1], classes=n_classes, is_plain=is_plain, seed=seed
+        depth, channels=pixels.shape[1], classes=lesson.n_classes, is_plain=is_plain, seed=seed
     ).train()
     optimiser = torch.optim.SGD(network.parameters(), lr=RATE, weight_decay=1e-4)
     begun, wrong, gradient = time.process_time(), [], []

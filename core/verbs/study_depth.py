@@ -27,7 +27,7 @@ from core.errors import ConfigError, ImageError, ManifestError
 from core.report.depth_page import depth_html
 from core.statistics.scores import encode
 from core.training.depth_probe import probe_depths
-from core.training.depth_study import BATCH, DEPTHS, Course, steps_within, study
+from core.training.depth_study import BATCH, DEPTHS, Course, Lesson, steps_within, study
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -146,10 +146,10 @@ def _studied(found: _Data, choice: DepthChoice) -> dict[str, Any]:
     small = _size(found.shape, SMALL_PX, 4)
     pixels, rows = found.pixels(small, MOST_SMALL)
     y, n_classes = found.classes(rows), len(found.task.classes)
-    values = _standardised(pixels)
-    about: dict[str, Any] = {"n_classes": n_classes, "seeds": choice.seeds, "depths": choice.depths}
-    steps = choice.steps or steps_within(choice.minutes, values, y, **about)
-    courses = study(values, y, steps=steps, **about)
+    lesson = Lesson(_standardised(pixels), y, n_classes)
+    about: dict[str, Any] = {"seeds": choice.seeds, "depths": choice.depths}
+    steps = choice.steps or steps_within(choice.minutes, lesson, **about)
+    courses = study(lesson, steps=steps, **about)
     probed: list[dict[str, Any]] = []
     left_out: list[str] = []
     if choice.full_size:
