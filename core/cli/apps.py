@@ -8,10 +8,7 @@ from core.cli.shared import JSON, QUIET, guarded, say, show_json, table
 __all__ = ["apps"]
 
 
-def apps(
-    quiet: bool = QUIET,
-    as_json: bool = JSON,
-) -> None:
+def apps(quiet: bool = QUIET, as_json: bool = JSON) -> None:
     """List the apps, what each predicts, and about what it decides."""
     with guarded(quiet=quiet, as_json=as_json):
         found = [find_app(name) for name in app_names()]

@@ -11,7 +11,7 @@ __all__ = ["backbones"]
 
 
 def backbones(
-    family: str = typer.Option("", "--family", help="One family: ResNet, ResNeXt, SE, BiT ..."),
+    family: str = typer.Option("", help="One family: ResNet, ResNeXt, SE, BiT ..."),
     quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:

@@ -46,7 +46,7 @@ def listed(context: typer.Context, quiet: bool = shared.QUIET, as_json: bool = s
 
 def search(
     words: list[str] = typer.Argument(None, help="Words that all must occur in a card."),
-    app: str = typer.Option(None, "--app", help="Only cards of this app."),
+    app: str = typer.Option(None, help="Only cards of this app."),
     quiet: bool = shared.QUIET,
     as_json: bool = shared.JSON,
 ) -> None:
@@ -117,10 +117,10 @@ def new(
     app: str = typer.Argument(help="Name of the app; see `resight apps`."),
     data: str = typer.Argument(help="Folder or table of labelled images."),
     out: Path = typer.Option(None, "--out", "-o", help="File to write; default NAME.md here."),
-    title: str = typer.Option(None, "--title", help="What the data are called."),
+    title: str = typer.Option(None, help="What the data are called."),
     task: str = shared.TASK,
     label: str = shared.LABEL,
-    group: str = typer.Option(None, "--group", help="What may never straddle a split."),
+    group: str = typer.Option(None, help="What may never straddle a split."),
     quiet: bool = shared.QUIET,
     as_json: bool = shared.JSON,
 ) -> None:
@@ -140,9 +140,7 @@ def new(
         shared.say(f"or    put it into the folder as card.md, or as {stem}.md")
 
 
-def print_table(
-    into: Path = typer.Option(None, "--into", help="README whose table is replaced."),
-) -> None:
+def print_table(into: Path = typer.Option(None, help="README whose table is replaced.")) -> None:
     """Print the table of all cards, or put it into data_cards/README.md."""
     with shared.guarded():
         made = markdown_table()

@@ -36,11 +36,9 @@ def check(
     allow_outside: bool = shared.ALLOW_OUTSIDE,
     columns: dict[str, str],
     weights: str = typer.Option(
-        None,
-        "--weights",
-        help="Also find copies by the embedding of this network: hub, or a .safetensors file.",
+        None, help="Also find copies by the embedding of this network: hub, or a .safetensors file."
     ),
-    backbone: str = typer.Option("resnet50", "--backbone", help="The network of --weights."),
+    backbone: str = typer.Option("resnet50", help="The network of --weights."),
     quiet: bool = shared.QUIET,
     as_json: bool = shared.JSON,
 ) -> None:

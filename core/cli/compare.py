@@ -26,14 +26,13 @@ def compare(
         None, "--out", "-o", help="Directory of the page; without it, numbers are only printed."
     ),
     data: str = typer.Option(
-        None, "--data", help="A labelled folder that both score; without it, shared held-out cases."
+        None, help="A labelled folder that both score; without it, shared held-out cases."
     ),
     label: str = shared.LABEL,
-    group: str = typer.Option(None, "--group", help="Column that identifies the group."),
-    card: str = typer.Option(None, "--card", help="Data card to use, or none."),
+    group: str = typer.Option(None, help="Column that identifies the group."),
+    card: str = typer.Option(None, help="Data card to use, or none."),
     margin: float = typer.Option(
         None,
-        "--margin",
         help="Greatest loss of the headline that does not matter, as 0.02: is the second run not "
         "worse by more?",
     ),

@@ -16,7 +16,7 @@ __all__ = ["demo"]
 def demo(
     app: str = typer.Argument("crop_disease", help="Name of the app; see `resight apps`."),
     out: Path = typer.Option(None, "--out", "-o", help="Where to write; default demo/APP."),
-    images: int = typer.Option(240, "--images", min=60, help="How many synthetic images to make."),
+    images: int = typer.Option(240, min=60, help="How many synthetic images to make."),
     quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:

@@ -29,7 +29,7 @@ EXTRAS = {
 
 def doctor(
     kit: Path = typer.Option(
-        None, "--kit", help="Check every file of a kit, and whether it is for this machine."
+        None, help="Check every file of a kit, and whether it is for this machine."
     ),
     quiet: bool = QUIET,
     as_json: bool = JSON,
@@ -81,11 +81,7 @@ def doctor(
                 f"{used / 1e9:.2f} GB in {home}",
                 "may be deleted at any time; RESIGHT_HOME moves it" if used else "",
             ),
-            (
-                "free disk",
-                f"{free_disk(home) / 1e9:.0f} GB",
-                "",
-            ),
+            ("free disk", f"{free_disk(home) / 1e9:.0f} GB", ""),
         ]
         for extra, (module, purpose) in EXTRAS.items():
             present = importlib.util.find_spec(module) is not None

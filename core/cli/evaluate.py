@@ -32,24 +32,21 @@ def evaluate(
     ),
     predictions: Path = typer.Option(
         None,
-        "--predictions",
         help="In place of a run: a table made elsewhere with id, group, label and score_<class>.",
     ),
     label: str = shared.LABEL,
-    group: str = typer.Option(None, "--group", help="Column that identifies the group."),
+    group: str = typer.Option(None, help="Column that identifies the group."),
     card: str = shared.CARD,
     design: Literal["cohort", "case-control"] = typer.Option(
         None,
-        "--design",
         help="cohort: how many cases of each class there are is chance. case-control: it was "
         "fixed, so intervals hold within classes. Without it, what the data card or the app says.",
     ),
     prevalence: float = typer.Option(
-        None, "--prevalence", help="Of the positive classes where the model will be used."
+        None, help="Of the positive classes where the model will be used."
     ),
     target: list[str] = typer.Option(
         [],
-        "--target",
         help="An operating point to look at, such as sensitivity=0.95. Needs --exploratory, or "
         "validation rows in --predictions. May be repeated.",
     ),
@@ -61,36 +58,32 @@ def evaluate(
     columns: dict[str, str],
     app: str = typer.Option(
         None,
-        "--app",
         help="With --predictions: an app whose metrics, units and words are used.",
         autocompletion=apps,
     ),
     task: str = typer.Option(
-        None, "--task", help="With --predictions: binary, multiclass, ordinal or multilabel."
+        None, help="With --predictions: binary, multiclass, ordinal or multilabel."
     ),
     positive: str = typer.Option(
-        None, "--positive", help="With --predictions: classes that count as positive, A,B."
+        None, help="With --predictions: classes that count as positive, A,B."
     ),
     unit: list[str] = typer.Option(
-        [], "--unit", help="With --predictions: NAME=COLUMN[+COLUMN], as patient=patient_id."
+        [], help="With --predictions: NAME=COLUMN[+COLUMN], as patient=patient_id."
     ),
     rule: list[str] = typer.Option(
-        [], "--rule", help="With --predictions: UNIT=mean, UNIT=max or UNIT=noisy_or."
+        [], help="With --predictions: UNIT=mean, UNIT=max or UNIT=noisy_or."
     ),
     subgroup: list[str] = typer.Option(
-        [], "--subgroup", help="With --predictions: a column to break results down by."
+        [], help="With --predictions: a column to break results down by."
     ),
-    split: str = typer.Option(None, "--split", help="With --predictions: the rows to judge."),
+    split: str = typer.Option(None, help="With --predictions: the rows to judge."),
     scores: Literal["auto", "logits"] = typer.Option(
         "auto",
-        "--scores",
         help="With --predictions: logits are brought to probabilities by softmax or sigmoid. auto: "
         "columns logit_<class> are logits; scores outside of [0, 1] only rank.",
     ),
-    threshold: float = typer.Option(
-        None, "--threshold", help="With --predictions: one that was set beforehand."
-    ),
-    seed: int = typer.Option(0, "--seed", help="With --predictions: of the bootstrap."),
+    threshold: float = typer.Option(None, help="With --predictions: one that was set beforehand."),
+    seed: int = typer.Option(0, help="With --predictions: of the bootstrap."),
     quiet: bool = shared.QUIET,
     as_json: bool = shared.JSON,
 ) -> None:
@@ -164,23 +157,14 @@ def beside_own_test(row: Mapping[str, Any]) -> str:
     )
 
 
-def _of_run(
-    run: Path,
-    data: str | None,
-    out: Path,
-    settings: Mapping[str, Any],
-) -> dict[str, Any]:
+def _of_run(run: Path, data: str | None, out: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Judge a run."""
     where = shared.existing([data])[0] if data else None
     return verbs.evaluate.evaluate(run, where, out, **settings)
 
 
 def _of_table(
-    file: Path,
-    run: Path | None,
-    out: Path,
-    settings: Mapping[str, Any],
-    seed: int,
+    file: Path, run: Path | None, out: Path, settings: Mapping[str, Any], seed: int
 ) -> dict[str, Any]:
     """Judge a table made elsewhere."""
     if run is not None:

@@ -17,11 +17,9 @@ __all__ = ["export"]
 def export(
     run: Path = typer.Argument(help="A complete run."),
     out: Path = typer.Option(..., "--out", "-o", help="The folder to write."),
-    engine: Literal["ort", "openvino"] = typer.Option(
-        "ort", "--engine", help="ONNX Runtime, or OpenVINO."
-    ),
+    engine: Literal["ort", "openvino"] = typer.Option("ort", help="ONNX Runtime, or OpenVINO."),
     precision: Literal["fp32", "bf16"] = typer.Option(
-        "fp32", "--precision", help="bf16 needs OpenVINO, and a processor that has it."
+        "fp32", help="bf16 needs OpenVINO, and a processor that has it."
     ),
     form: Literal["onnx", "timm", "hf"] = typer.Option(
         "onnx",
@@ -30,7 +28,7 @@ def export(
         "Hugging Face's hub shows.",
     ),
     data: Path = typer.Option(
-        None, "--data", help="Where the images of the training are; default as in the plan."
+        None, help="Where the images of the training are; default as in the plan."
     ),
     quiet: bool = QUIET,
     as_json: bool = JSON,

@@ -20,26 +20,22 @@ def kit(
         "predict", "--for", help="predict needs an exported model and no torch."
     ),
     out: Path = typer.Option(..., "--out", "-o", help="The folder to write."),
-    model: Path = typer.Option(None, "--model", help="An exported model, or a run to go on from."),
+    model: Path = typer.Option(None, help="An exported model, or a run to go on from."),
     weights: Path = typer.Option(
-        None, "--weights", help="Pretrained weights to train from, a .safetensors file."
+        None, help="Pretrained weights to train from, a .safetensors file."
     ),
-    licence: str = typer.Option(
-        "not stated", "--licence", help="Of these weights, as their source states it."
-    ),
+    licence: str = typer.Option("not stated", help="Of these weights, as their source states it."),
     system: str = typer.Option(
         None,
         "--platform",
         help="linux-x86_64, linux-aarch64, macos-arm64 or windows-x86_64; without it, this one.",
     ),
     python: str = typer.Option(
-        None, "--python", help="Python of the other machine, such as 3.12; without it, this one."
+        None, help="Python of the other machine, such as 3.12; without it, this one."
     ),
-    requirements: list[Path] = typer.Option(
-        [], "--requirements", help="More hashed requirements. May be repeated."
-    ),
+    requirements: list[Path] = typer.Option([], help="More hashed requirements. May be repeated."),
     wheel: Path = typer.Option(
-        None, "--wheel", help="Wheel of resight; without it, one is made of what is installed."
+        None, help="Wheel of resight; without it, one is made of what is installed."
     ),
     quiet: bool = QUIET,
     as_json: bool = JSON,

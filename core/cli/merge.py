@@ -19,14 +19,12 @@ def merge(
     out: Path = typer.Option(
         ..., "--out", "-o", help="Directory of the outputs; resumed if incomplete."
     ),
-    run: Path = typer.Option(
-        None, "--run", help="Where the run is now; default where the parts found it."
-    ),
+    run: Path = typer.Option(None, help="Where the run is now; default where the parts found it."),
     inputs: list[str] = typer.Option(
-        [], "--inputs", help="Where the inputs are now; default where the parts found them."
+        [], help="Where the inputs are now; default where the parts found them."
     ),
     device: Literal["auto", "cpu", "gpu", "mps"] = typer.Option(
-        "auto", "--device", help="Where heat maps are computed, if any are asked for."
+        "auto", help="Where heat maps are computed, if any are asked for."
     ),
     quiet: bool = QUIET,
     as_json: bool = JSON,

@@ -26,12 +26,8 @@ def predict(
     out: Path = typer.Option(
         ..., "--out", "-o", help="Directory of the outputs; resumed if incomplete."
     ),
-    device: Literal["auto", "cpu", "gpu", "mps"] = typer.Option(
-        "auto", "--device", help="Where to compute."
-    ),
-    workers: int = typer.Option(
-        None, "--workers", min=1, help="Threads that decode; default one per core."
-    ),
+    device: Literal["auto", "cpu", "gpu", "mps"] = typer.Option("auto", help="Where to compute."),
+    workers: int = typer.Option(None, min=1, help="Threads that decode; default one per core."),
     allow_outside: bool = shared.ALLOW_OUTSIDE,
     abstain: bool = typer.Option(
         False, "--abstain", help="Refer what is in doubt (unlike the training, poor, incomplete)."
@@ -43,17 +39,15 @@ def predict(
     ),
     similar: int = typer.Option(
         0,
-        "--similar",
         min=0,
         max=8,
         help="Show so many training images beside each input on the page, the most alike first.",
     ),
     part: str = typer.Option(
-        None, "--part", metavar="i/n", help="Score one part of n only; `resight merge` joins them."
+        None, metavar="i/n", help="Score one part of n only; `resight merge` joins them."
     ),
     ray: str = typer.Option(
         "",
-        "--ray",
         metavar="ADDRESS",
         help="Score on a Ray cluster: auto or HOST:PORT; `local` starts one on this machine.",
     ),

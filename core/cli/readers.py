@@ -21,13 +21,11 @@ def readers(
         None, "--out", "-o", help="Directory of the page; without it, numbers are only printed."
     ),
     reader: list[str] = typer.Option(
-        [], "--reader", help="A column of a reader; without it, those called reader... Repeat it."
+        [], help="A column of a reader; without it, those called reader... Repeat it."
     ),
-    label: str = typer.Option(None, "--label", help="Column of the truth."),
-    group: str = typer.Option(None, "--group", help="Column that identifies the group."),
-    positive: str = typer.Option(
-        None, "--positive", help="Classes of the truth that count as positive, A,B."
-    ),
+    label: str = typer.Option(None, help="Column of the truth."),
+    group: str = typer.Option(None, help="Column that identifies the group."),
+    positive: str = typer.Option(None, help="Classes of the truth that count as positive, A,B."),
     quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:

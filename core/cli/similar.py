@@ -20,7 +20,7 @@ def similar(
         None, "--out", "-o", help="Directory of the page; default NAME-similar."
     ),
     k: int = typer.Option(6, "--neighbours", "-k", min=1, max=50, help="How many of each."),
-    device: str = typer.Option("auto", "--device", help="Where to compute: auto, cpu, gpu, mps."),
+    device: str = typer.Option("auto", help="Where to compute: auto, cpu, gpu, mps."),
     quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:

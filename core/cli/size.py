@@ -18,31 +18,27 @@ def size(
     ),
     expected: float = typer.Argument(help="The value that is expected, as 0.9."),
     width: float = typer.Option(
-        None, "--width", help="Half of the width that its interval may have, as 0.05."
+        None, help="Half of the width that its interval may have, as 0.05."
     ),
     against: float = typer.Option(
         None,
-        "--against",
         help="A value to show a difference from: of another model on the same cases, or 0.5 for "
         "an AUROC better than chance.",
     ),
-    prevalence: float = typer.Option(0.5, "--prevalence", help="Share of positive cases."),
-    power: float = typer.Option(0.8, "--power", help="Wanted chance of showing the difference."),
-    level: float = typer.Option(0.95, "--level", help="Confidence level; alpha is what it lacks."),
-    per_group: float = typer.Option(1.0, "--per-group", help="Cases of a patient, leaf or field."),
+    prevalence: float = typer.Option(0.5, help="Share of positive cases."),
+    power: float = typer.Option(0.8, help="Wanted chance of showing the difference."),
+    level: float = typer.Option(0.95, help="Confidence level; alpha is what it lacks."),
+    per_group: float = typer.Option(1.0, help="Cases of a patient, leaf or field."),
     icc: float = typer.Option(
-        0.5, "--icc", help="How alike the cases of a group are: intraclass correlation, 0 to 1."
+        0.5, help="How alike the cases of a group are: intraclass correlation, 0 to 1."
     ),
     discordant: float = typer.Option(
         None,
-        "--discordant",
         help="Share of cases that only one of two models gets right; without it, that of models "
         "whose errors are independent.",
     ),
-    correlation: float = typer.Option(
-        0.5, "--correlation", help="Of two AUROCs on the same cases, 0 to below 1."
-    ),
-    group: str = typer.Option("group", "--group", help="What a group is called."),
+    correlation: float = typer.Option(0.5, help="Of two AUROCs on the same cases, 0 to below 1."),
+    group: str = typer.Option("group", help="What a group is called."),
     quiet: bool = QUIET,
     as_json: bool = JSON,
 ) -> None:

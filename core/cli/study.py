@@ -28,14 +28,12 @@ def depth(
     ),
     task: str = shared.TASK,
     label: str = shared.LABEL,
-    group: str = typer.Option(None, "--group", help="What may never straddle a fold."),
-    minutes: float = typer.Option(5.0, "--minutes", help="That the small trainings may take."),
-    steps: int = typer.Option(
-        None, "--steps", min=10, help="Of each training, in place of minutes."
-    ),
-    seeds: int = typer.Option(3, "--seeds", min=1, max=20, help="Trainings of each network."),
+    group: str = typer.Option(None, help="What may never straddle a fold."),
+    minutes: float = typer.Option(5.0, help="That the small trainings may take."),
+    steps: int = typer.Option(None, min=10, help="Of each training, in place of minutes."),
+    seeds: int = typer.Option(3, min=1, max=20, help="Trainings of each network."),
     weights_folder: Path = typer.Option(
-        None, "--weights-folder", help="NAME.safetensors files of networks of full size."
+        None, help="NAME.safetensors files of networks of full size."
     ),
     full_size: bool = typer.Option(
         True, "--full-size/--small-only", help="Probe pretrained networks of rising depth."

@@ -19,14 +19,12 @@ def threshold(
     run: Path = typer.Argument(help="A complete run.", autocompletion=runs),
     target: str = typer.Option(
         None,
-        "--target",
         help="sensitivity=0.95, specificity=0.9, recall-rate=0.1, youden, or cost=5:1 (a missed "
         "case costs as much as five false alarms). Without it, the stored points are listed.",
     ),
-    unit: str = typer.Option(None, "--unit", help="Choose for this unit, not the headline's."),
+    unit: str = typer.Option(None, help="Choose for this unit, not the headline's."),
     prevalence: float = typer.Option(
         None,
-        "--prevalence",
         help="Of the positive classes where the model will be used: a recall-rate is then that "
         "of this place.",
     ),

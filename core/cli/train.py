@@ -36,52 +36,41 @@ def train(
     allow_outside: bool = shared.ALLOW_OUTSIDE,
     columns: dict[str, str],
     corrections: Path = typer.Option(
-        None, "--corrections", help="Labels corrected by a person: predictions.html saves a table."
+        None, help="Labels corrected by a person: predictions.html saves a table."
     ),
     plan: Path = typer.Option(
-        None,
-        "--plan",
-        help="Run the plan.yaml of an earlier run again.",
-        autocompletion=plans,
+        None, help="Run the plan.yaml of an earlier run again.", autocompletion=plans
     ),
     preset: Literal["probe", "fast", "default", "best"] = typer.Option(
-        None, "--preset", help="How much is tried: minutes, an hour, as planned, all."
+        None, help="How much is tried: minutes, an hour, as planned, all."
     ),
-    backbone: str = typer.Option(None, "--backbone", help="Any residual network by its timm name."),
+    backbone: str = typer.Option(None, help="Any residual network by its timm name."),
     weights: str = typer.Option(
-        None, "--weights", help="hub (timm's own, cached), none, or a .safetensors file."
+        None, help="hub (timm's own, cached), none, or a .safetensors file."
     ),
-    size: str = typer.Option(None, "--size", help="Training size, HEIGHTxWIDTH in pixels."),
+    size: str = typer.Option(None, help="Training size, HEIGHTxWIDTH in pixels."),
     head: Literal["auto", "multiclass", "ordinal", "regression"] = typer.Option(
-        None, "--head", help="What the last layer predicts."
+        None, help="What the last layer predicts."
     ),
-    epochs: int = typer.Option(None, "--epochs", help="Passes over the training images."),
-    minutes: float = typer.Option(
-        None, "--minutes", help="Time that all may take; as many epochs as fit."
-    ),
-    batch: int = typer.Option(None, "--batch", help="Images per optimiser step."),
-    folds: int = typer.Option(None, "--folds", help="Cross-validate with this many grouped folds."),
-    seed: int = typer.Option(None, "--seed", help="Of every random choice."),
-    workers: int = typer.Option(None, "--workers", help="Processes that load images."),
-    device: Literal["auto", "cpu", "gpu", "mps"] = typer.Option(
-        None, "--device", help="Where to compute."
-    ),
-    devices: str = typer.Option(None, "--devices", help="How many devices, as Lightning takes it."),
-    strategy: str = typer.Option(
-        None, "--strategy", help="Of several devices, as Lightning takes it."
-    ),
-    num_nodes: int = typer.Option(None, "--num-nodes", help="Machines that train together."),
+    epochs: int = typer.Option(None, help="Passes over the training images."),
+    minutes: float = typer.Option(None, help="Time that all may take; as many epochs as fit."),
+    batch: int = typer.Option(None, help="Images per optimiser step."),
+    folds: int = typer.Option(None, help="Cross-validate with this many grouped folds."),
+    seed: int = typer.Option(None, help="Of every random choice."),
+    workers: int = typer.Option(None, help="Processes that load images."),
+    device: Literal["auto", "cpu", "gpu", "mps"] = typer.Option(None, help="Where to compute."),
+    devices: str = typer.Option(None, help="How many devices, as Lightning takes it."),
+    strategy: str = typer.Option(None, help="Of several devices, as Lightning takes it."),
+    num_nodes: int = typer.Option(None, help="Machines that train together."),
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = typer.Option(
-        None, "--precision", help="Of the arithmetic."
+        None, help="Of the arithmetic."
     ),
     mlflow: str = typer.Option(
         None,
-        "--mlflow",
         help="Address of an MLflow server that learning curves also go to; needs mlflow-skinny.",
     ),
     rule: list[str] = typer.Option(
         [],
-        "--rule",
         help="How image scores are aggregated to a unit: UNIT=mean, max, noisy_or or attention. "
         "May be repeated.",
     ),
