@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ from core.evaluation.paired_decisions import PairedCases
 from core.evaluation.unit_metrics import rows_of, values_of
 from core.statistics.resampling import Draws
 
+# Name, interval and truth of what a study says.
+Facts = Iterator[tuple[str, float | None, float | None, float]]
 HEADLINES = {"binary": "auroc", "ordinal": "quadratic_kappa"}
 GRID = (
     Study(patients=60, prevalence=0.1, icc=0.3),
@@ -56,7 +59,7 @@ GRID = (
 LARGE = 60_000
 # Odds against chance from which a cell is said to lie outside.
 ODDS = 1000
-# Names of what ``measure_parts`` measures, beside the numbers of apps.
+# Names of what ``parts_of`` gives, beside the numbers of apps.
 OF_PARTS = re.compile(
     "threshold|likelihood|another prev|net benefit|subgroup|gap of|bin of|referred"
 )
@@ -71,7 +74,7 @@ EXPECTED = ("expected_calibration_error", "adaptive_calibration_error")
 def truth_of(
     study: Study, patients: int = LARGE, *, parts: bool = True
 ) -> dict[tuple[str, str], float]:
-    """Every number of a very large sample; with ``parts`` also what ``measure_parts`` needs."""
+    """Every number of a very large sample; with ``parts`` also what ``parts_of`` needs."""
     rng = np.random.default_rng(1)
     level = levels_of(rng, study, resamples=2, seed=0, patients=patients)[0]
     specs = [spec for spec in specs_of(level, []) if spec.kind != "count"]
@@ -120,74 +123,76 @@ def note(
         one[3] += high - low
 
 
+def numbers_of(
+    study: Study, number: int, truth: dict[tuple[str, str], float], resamples: int
+) -> Facts:
+    """Every number, and every difference, of a study: name, interval and truth."""
+    headline = HEADLINES.get(study.kind, "macro_f1")
+    rng = np.random.default_rng([2026, number])
+    first, second = levels_of(rng, study, resamples=resamples, seed=number)
+    for row in rows_of(first, specs_of(first, []), split="test"):
+        name = words_of(row["name"], row["of"], study)
+        if name and row["value"] is not None and row["name"] != "support":
+            true = truth[row["name"], row["of"]]
+            yield name + mark_of(row), row["low"], row["high"], true
+    line = calibration_of(first)
+    if line is not None and "slope" in line:
+        for key in ("slope", "in_the_large"):
+            yield key, line[key]["low"], line[key]["high"], truth[key, ""]
+    specs = [s for s in specs_of(first, []) if not s.of and s.name not in EXPECTED]
+    specs.sort(key=lambda spec: spec.name != headline)
+    rows = compare_levels(PairedCases(first, second), specs, headline=headline)
+    hold_family(rows)
+    other = levels_of(rng, study, resamples=resamples, seed=number)[0]
+    far = number_drift(first, other, [s for s in specs if s.name in COMPARED])
+    for what, some in (("paired", rows), ("external", far)):
+        for row in some:
+            if row["difference"] is not None:
+                yield f"{what} difference of {row['name']}", row["low"], row["high"], 0.0
+        called = any(r["verdict"].startswith(("higher", "lower")) for r in some)
+        yield f"any {what} difference called", 0.0, 0.0, 0.0 if called else 1.0
+
+
+def parts_of(
+    study: Study, number: int, truth: dict[tuple[str, str], float], resamples: int
+) -> Facts:
+    """What a report says of a study beyond its tables of numbers: name, interval and truth."""
+    rng = np.random.default_rng([2026, number])
+    level = levels_of(rng, study, resamples=resamples, seed=number)[0]
+    for name, of, value, low, high in facts_of(level, study):
+        if value is not None:
+            yield name, low, high, truth[name.partition(", marked")[0], of]
+    rng = np.random.default_rng([2027, number])
+    for name, of, low, high in subgroup_facts(level, study, rng):
+        fixed = {"": 0.0, "0": 0.0, "1": 1.0}
+        yield name, low, high, fixed[of] if of in fixed else truth[of, ""]
+    for score, low, high in bin_facts(level):
+        yield "bin of a reliability diagram", low, high, score
+
+
 def measure(
     study: Study,
     studies: range,
     counts: dict[str, list[float]],
     *,
+    facts: Callable[..., Facts] = numbers_of,
     resamples: int = 200,
     truth: dict[tuple[str, str], float] | None = None,
 ) -> None:
-    """Hold every number, and every difference, of some studies against the truth.
+    """Hold what some studies say against the truth.
 
     Args:
         study: the kind of study.
         studies: their numbers, which are their seeds.
         counts: name -> shown, of, covered, width; added to.
+        facts: ``numbers_of`` or ``parts_of``.
         resamples: of the numbers that need a bootstrap.
         truth: of ``truth_of``, where it is known.
     """
     truth = truth or truth_of(study)
-    headline = HEADLINES.get(study.kind, "macro_f1")
     for number in studies:
-        rng = np.random.default_rng([2026, number])
-        first, second = levels_of(rng, study, resamples=resamples, seed=number)
-        for row in rows_of(first, specs_of(first, []), split="test"):
-            name = words_of(row["name"], row["of"], study)
-            if name and row["value"] is not None and row["name"] != "support":
-                true = truth[row["name"], row["of"]]
-                note(counts, name + mark_of(row), row["low"], row["high"], true)
-        line = calibration_of(first)
-        if line is not None and "slope" in line:
-            for key in ("slope", "in_the_large"):
-                note(counts, key, line[key]["low"], line[key]["high"], truth[key, ""])
-        specs = [s for s in specs_of(first, []) if not s.of and s.name not in EXPECTED]
-        specs.sort(key=lambda spec: spec.name != headline)
-        rows = compare_levels(PairedCases(first, second), specs, headline=headline)
-        hold_family(rows)
-        other = levels_of(rng, study, resamples=resamples, seed=number)[0]
-        far = number_drift(first, other, [s for s in specs if s.name in COMPARED])
-        for what, some in (("paired", rows), ("external", far)):
-            for row in some:
-                if row["difference"] is not None:
-                    name = f"{what} difference of {row['name']}"
-                    note(counts, name, row["low"], row["high"], 0.0)
-            called = any(r["verdict"].startswith(("higher", "lower")) for r in some)
-            note(counts, f"any {what} difference called", 0.0, 0.0, 0.0 if called else 1.0)
-
-
-def measure_parts(
-    study: Study,
-    studies: range,
-    counts: dict[str, list[float]],
-    *,
-    resamples: int = 200,
-    truth: dict[tuple[str, str], float] | None = None,
-) -> None:
-    """Hold what a report says beyond its tables of numbers against the truth; see ``measure``."""
-    truth = truth or truth_of(study)
-    for number in studies:
-        rng = np.random.default_rng([2026, number])
-        level = levels_of(rng, study, resamples=resamples, seed=number)[0]
-        for name, of, value, low, high in facts_of(level, study):
-            if value is not None:
-                note(counts, name, low, high, truth[name.partition(", marked")[0], of])
-        rng = np.random.default_rng([2027, number])
-        for name, of, low, high in subgroup_facts(level, study, rng):
-            fixed = {"": 0.0, "0": 0.0, "1": 1.0}
-            note(counts, name, low, high, fixed[of] if of in fixed else truth[of, ""])
-        for score, low, high in bin_facts(level):
-            note(counts, "bin of a reliability diagram", low, high, score)
+        for name, low, high, true in facts(study, number, truth, resamples):
+            note(counts, name, low, high, true)
 
 
 def measure_areas(studies: range, counts: dict[str, list[float]], blocks: int) -> None:
@@ -350,8 +355,9 @@ def main() -> None:
         key = "parts" if state["parts"] <= state["studies"] else "studies"
         some = range(state[key], min(given.studies, state[key] + given.round))
         for study in GRID:
-            by = measure_parts if key == "parts" else measure
-            by(study, some, state["counts"][study.words], truth=truths[study.words])
+            facts = parts_of if key == "parts" else numbers_of
+            counts, truth = state["counts"][study.words], truths[study.words]
+            measure(study, some, counts, facts=facts, truth=truth)
         if key == "parts":
             for blocks, counts in state["areas"].items():
                 measure_areas(some, counts, int(blocks))
