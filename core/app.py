@@ -642,8 +642,9 @@ class App:
             ``ungradable`` where it says nothing of its unit), and the columns named in
             ``prepared_columns``.
         augment: (H, W) -> random transform, an albumentations pipeline over
-            (H, W, C) pixels, for training only; must give exactly that size. Its
-            ``set_random_state`` makes it repeat itself.
+            (H, W, C) pixels, for training only; must give exactly that size. What comes
+            in has the same shape of frame and is mostly larger, so that what is drawn nearer
+            stays sharp. Its ``set_random_state`` makes it repeat itself.
         symmetries: pipelines as ``augment`` makes them, by what the pictures of a data set may be
             turned into: ``none``, ``left_right``, ``both``, ``any`` (``core.data.symmetry``). The
             audit then measures which of them these data allow. Empty where the domain knows.

@@ -22,12 +22,7 @@ HUE_LIMIT = 0.02
 
 
 def leaf_changes(size_px: tuple[int, int]) -> Changes:
-    """The pipeline for images of this size or larger.
-
-    Args:
-        size_px: (H, W) of the result. The pixels that come in have the same
-            shape of frame and are mostly larger, so that a leaf drawn nearer stays sharp.
-    """
+    """The pipeline that gives images of this size (H, W); see ``App.augment``."""
     height, width = size_px
     # A quarter turn would squeeze a leaf into a frame that is not square.
     mirror = [A.D4(p=1)] if height == width else [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]

@@ -21,12 +21,7 @@ HUE_LIMIT = 3
 
 
 def fundus_changes(size_px: tuple[int, int]) -> Changes:
-    """The pipeline for images of this size or larger.
-
-    Args:
-        size_px: (H, W) of the result. The pixels that come in have the same
-            shape of frame and are mostly larger, so that what is drawn nearer stays sharp.
-    """
+    """The pipeline that gives images of this size (H, W); see ``App.augment``."""
     return Changes(
         [
             A.HorizontalFlip(p=0.5),
