@@ -23,13 +23,10 @@ SEED = 20
 # a test starts inherit them. Nothing listens at the proxy's address, so that such a
 # process cannot reach the network either.
 os.environ.update(
-    NO_ALBUMENTATIONS_UPDATE="1",
-    HF_HUB_OFFLINE="1",
+    dict.fromkeys(("NO_ALBUMENTATIONS_UPDATE", "HF_HUB_OFFLINE", "NO_COLOR"), "1"),
     OMP_NUM_THREADS="1",
     MPLBACKEND="Agg",
-    NO_COLOR="1",
-    HTTP_PROXY="http://127.0.0.1:9",
-    HTTPS_PROXY="http://127.0.0.1:9",
+    **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:9"),
     NO_PROXY="127.0.0.1,localhost,::1",
 )
 # Where none is given, as wide as the examples in the documents; the tests hold at 40 as well.
@@ -124,19 +121,35 @@ def quick() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, quick: None) -> tuple[Path, Path]:
+    """A run that knows leaves only by its probe, and 150 leaves that it never saw."""
+    from core.app import find_app  # noqa: PLC0415
+    from core.verbs.train import train  # noqa: PLC0415  (torch; few tests need it)
+
+    place = tmp_path_factory.mktemp("trained")
+    app = find_app("crop_disease")
+    flags = {"backbone": "test_resnet", "weights": "none", "size_px": (64, 64), "device": "cpu"}
+    data = app.phantom(place / "data", 72, 1)
+    train("crop_disease", data, place / "run", flags={**flags, "preset": "probe"})
+    return place / "run", app.phantom(place / "new", 150, 2)
+
+
+def beside_the_clone(name: str, what: str) -> Path:
+    """A folder of ../shared; the test is skipped where it is not there."""
+    folder = ROOT.parent / "shared" / name
+    if not folder.is_dir():
+        pytest.skip(f"needs the {what} of ../shared/{name}, which are not here")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real images beside the clone."""
-    folder = ROOT.parent / "shared" / "data"
-    if not folder.is_dir():
-        pytest.skip("needs the real images of ../shared/data, which are not here")
-    return folder
+    return beside_the_clone("data", "real images")
 
 
 @pytest.fixture(scope="session")
 def shared_weights() -> Path:
     """The folder of pretrained weights beside the clone."""
-    folder = ROOT.parent / "shared" / "weights"
-    if not folder.is_dir():
-        pytest.skip("needs the pretrained weights of ../shared/weights, which are not here")
-    return folder
+    return beside_the_clone("weights", "pretrained weights")

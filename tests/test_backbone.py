@@ -12,6 +12,7 @@ from core.model.backbone import create_backbone, require_weights, stage_of
 from core.model.checkpoint import build_network
 from core.model.heads import loss_of
 from core.model.network import pool_width
+from tests.networks import DESCRIPTION
 
 # One of each family that the tool names, with bottlenecks where it has them. These are the
 # largest networks of the suite, so images are 64 pixels.
@@ -34,19 +35,8 @@ FAMILIES = [
 def test_every_weight_of_every_family_takes_part(name: str) -> None:
     torch.manual_seed(0)
     backbone, weights = create_backbone(name, weights="none", in_channels=3)
-    network = build_network(
-        {
-            "channels": 3,
-            "dtype": "uint8",
-            "pool": "last_two_max",
-            "link": "softmax",
-            "mean": weights.mean,
-            "std": weights.std,
-            "norms": "train",
-        },
-        n_classes=2,
-        backbone=backbone,
-    ).train()
+    own = {"pool": "last_two_max", "mean": weights.mean, "std": weights.std, "norms": "train"}
+    network = build_network({**DESCRIPTION, **own}, n_classes=2, backbone=backbone).train()
     pixels = torch.randint(0, 255, (4, 3, 64, 64), dtype=torch.uint8)
     # The head starts at zero, which lets nothing through to the backbone.
     assert not network.head.weight.any()

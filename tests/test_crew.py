@@ -27,6 +27,7 @@ from core.model.stopping import StoppedError
 from core.training.crew import Crew, LostError
 from core.training.fine_tuning import Data, FineTuning, Training
 from core.training.machine_check import check_machine
+from tests.networks import DESCRIPTION
 
 N, VAL = 52, 20
 CONFIG: dict[str, Any] = {
@@ -54,17 +55,6 @@ def job_in(folder: Path, **changed: Any) -> FineTuning:
     table = pd.DataFrame({"image_id": [f"i{k}" for k in range(N)], "reason": ""})
     store = Prepared(table, (40, 40, 3), [pixels], np.stack([np.zeros(N, int), np.arange(N)], 1))
     app = find_app("crop_disease")
-    description = {
-        "backbone": "test_resnet",
-        "channels": 3,
-        "dtype": "uint8",
-        "pool": "last_two",
-        "link": "softmax",
-        "mean": [0.5] * 3,
-        "std": [0.2] * 3,
-        "norms": "frozen",
-        "frozen_stages": 0,
-    }
     training = Training(
         app=app,
         task=app.tasks[0].with_classes(["healthy", "rust"]),
@@ -74,7 +64,7 @@ def job_in(folder: Path, **changed: Any) -> FineTuning:
     )
     return FineTuning(
         training,
-        description=description,
+        description=DESCRIPTION,
         rows={"train": np.arange(VAL, N), "val": np.arange(VAL)},
         work=folder,
         start=1e9,

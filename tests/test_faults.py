@@ -67,6 +67,7 @@ from core.base.outputs import (
 from core.base.parsing import read_json
 from core.errors import OutputError, ResightError, RunError
 from core.prediction.scorer import Scorer
+from core.testing import SETTINGS
 from core.verbs.check import check
 from core.verbs.compare import compare
 from core.verbs.ensemble import ensemble
@@ -99,15 +100,7 @@ MOMENT = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\+00:00|Z| UTC)?")
 SECONDS = re.compile(rb'"seconds": [0-9.e+-]+|[0-9.,]+ minutes of processor time')
 REMOVALS = {"os.remove", "os.rmdir"}
 CHANGES = {"os.rename", "os.mkdir", "os.link", "os.truncate", *REMOVALS}
-LEAVES: dict[str, Any] = {
-    "backbone": "test_resnet",
-    "weights": "none",
-    "epochs": 2,
-    "batch": 8,
-    "size_px": (32, 32),
-    "device": "cpu",
-    "workers": 0,
-}
+LEAVES: dict[str, Any] = {**SETTINGS, "size_px": (32, 32)}
 
 
 @dataclass

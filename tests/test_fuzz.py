@@ -177,20 +177,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzz")
 
 
+@pytest.mark.parametrize(
+    ("name", "seed", "read", "refusal"),
+    [("plan.yaml", PLAN, read_plan, ConfigError), ("card.md", CARD, read_card, CardError)],
+)
 @FUZZ
-@given(data=mutated(PLAN))
-def test_plans(folder: Path, data: bytes) -> None:
-    (folder / "plan.yaml").write_bytes(data)
-    with suppress(ConfigError):
-        read_plan(folder / "plan.yaml")
-
-
-@FUZZ
-@given(data=mutated(CARD))
-def test_cards(folder: Path, data: bytes) -> None:
-    (folder / "card.md").write_bytes(data)
-    with suppress(CardError):
-        read_card(folder / "card.md")
+@given(drawn=st.data())
+def test_plans_and_cards(
+    folder: Path, name: str, seed: bytes, read: Any, refusal: Any, drawn: Any
+) -> None:
+    (folder / name).write_bytes(drawn.draw(mutated(seed)))
+    with suppress(refusal):
+        read(folder / name)
 
 
 @SLOW

@@ -26,6 +26,7 @@ from core.base.outputs import sha256_file
 from core.evaluation.units import decisions_of
 from core.runs.predictions import Scoring, points_for_run, predictions_of
 from core.runs.run import task_to_dict
+from core.testing import SETTINGS
 from core.training.run_calibration import calibrate, with_cuts
 from core.verbs.train import train
 
@@ -40,11 +41,7 @@ if TYPE_CHECKING:
 
 GRADES = find_app("retinopathy")
 TINY: dict[str, Any] = {
-    "backbone": "test_resnet",
-    "weights": "none",
-    "batch": 8,
-    "size_px": (64, 64),
-    "device": "cpu",
+    **SETTINGS,
     "epochs": 4,
     # So high that the last epoch is not the best.
     "lr_head": 0.01,

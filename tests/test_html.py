@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
 
 from core.blocks import Figure, Pictures, Table, Text
 from core.report.html import clean, render_page, safe_svg
+from tests.page_reader import Reader
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -31,37 +31,6 @@ SVG = (
 )
 # The first bytes of the two kinds of picture are all that the page looks at.
 PNG, JPEG = b"\x89PNG\r\n\x1a\n0000", b"\xff\xd8\xff0000"
-VOID = {"meta", "img", "br", "link", "input", "hr"}
-
-
-class Reader(HTMLParser):
-    """Collects tags and attributes, and sees to it that every tag is closed in its turn."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str, str]] = []
-        self.words: list[str] = []
-        self._open: list[str] = []
-        self.feed(page)
-        self.close()
-        assert not self._open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.words.append(data)
 
 
 def page_with(name: str) -> str:

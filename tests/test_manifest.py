@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,22 +34,9 @@ def images(root: Path, *names: str) -> Path:
 
 
 def index(
-    *paths: Path,
-    labelled: bool = True,
-    task: Task = CLASSES,
-    rules: tuple[GroupRule, ...] = (),
-    label: str | None = None,
-    group: str | None = None,
-    allow_outside: bool = False,
+    *paths: Path, labelled: bool = True, task: Task = CLASSES, rules: Any = (), **asked: Any
 ) -> Manifest:
-    source = Source(
-        paths=paths,
-        labelled=labelled,
-        task=task,
-        label=label,
-        group=group,
-        allow_outside=allow_outside,
-    )
+    source = Source(paths=paths, labelled=labelled, task=task, **asked)
     return index_images(source, group=rules)
 
 

@@ -12,27 +12,13 @@ from typing import Any
 
 import pytest
 
-from core.app import find_app
 from core.base.outputs import recorded_files
 from core.errors import ConfigError, RunError
 from core.prediction.scorer import Scorer
 from core.verbs.parts import merge, part_of, predict_part, share_of
 from core.verbs.predict import begin, predict
-from core.verbs.train import train
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, quick: None) -> tuple[Path, Path]:
-    """A run that knows leaves only by its probe, and 150 leaves that it never saw."""
-    place = tmp_path_factory.mktemp("parts")
-    app = find_app("crop_disease")
-    flags = {"backbone": "test_resnet", "weights": "none", "size_px": (64, 64), "device": "cpu"}
-    data = app.phantom(place / "data", 72, 1)
-    train("crop_disease", data, place / "run", flags={**flags, "preset": "probe"})
-    new = app.phantom(place / "new", 150, 2)
-    return place / "run", new
 
 
 @pytest.fixture(scope="module")

@@ -22,18 +22,10 @@ from core.cards.card import FOLDER
 from core.cards.licence_terms import may_release
 from core.cli.main import build
 from core.errors import ConfigError, ManifestError, OutputError, RunError
+from core.testing import SETTINGS
 from core.verbs.evaluate import evaluate
 from core.verbs.predict import predict
 from core.verbs.train import train
-
-TINY: dict[str, Any] = {
-    "backbone": "test_resnet",
-    "weights": "none",
-    "epochs": 2,
-    "batch": 8,
-    "size_px": (64, 64),
-    "device": "cpu",
-}
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +40,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, quick: None) -> Path:
         "app: mammography", "app: crop_disease"
     )
     (folder / "leaves" / "card.md").write_text(text, encoding="utf-8")
-    train("crop_disease", folder / "leaves", folder / "run", flags=TINY)
+    train("crop_disease", folder / "leaves", folder / "run", flags=SETTINGS)
     return folder
 
 
@@ -166,18 +158,18 @@ def test_same_command_again_does_nothing_and_another_is_refused(
     place: Path, tmp_path: Path
 ) -> None:
     before = (place / "run" / "run.json").read_bytes()
-    train("crop_disease", place / "leaves", place / "run", flags=TINY)
+    train("crop_disease", place / "leaves", place / "run", flags=SETTINGS)
     # Where files lie and how many processes read them makes no other training.
     moved = Path(shutil.copytree(place / "leaves", tmp_path / "moved"))
     first, second, *_ = sorted(moved.rglob("*.jpg"))
     os.utime(first)
-    train("crop_disease", moved, place / "run", flags={**TINY, "workers": 3})
+    train("crop_disease", moved, place / "run", flags={**SETTINGS, "workers": 3})
     assert (place / "run" / "run.json").read_bytes() == before
     first.write_bytes(second.read_bytes())
     with pytest.raises(RunError, match=first.name):
-        train("crop_disease", moved, place / "run", flags=TINY)
+        train("crop_disease", moved, place / "run", flags=SETTINGS)
     with pytest.raises(RunError, match="epochs was 2, is 3"):
-        train("crop_disease", place / "leaves", place / "run", flags={**TINY, "epochs": 3})
+        train("crop_disease", place / "leaves", place / "run", flags={**SETTINGS, "epochs": 3})
 
 
 @pytest.mark.slow
@@ -191,17 +183,17 @@ def test_refused_command_leaves_the_place_free(place: Path, tmp_path: Path) -> N
     out = tmp_path / "run"
     (tmp_path / "empty").mkdir()
     with pytest.raises(ManifestError, match="empty"):
-        train("crop_disease", tmp_path / "empty", out, flags=TINY)
+        train("crop_disease", tmp_path / "empty", out, flags=SETTINGS)
     assert not out.exists()
     # Refused after the data were looked at: 49 training images are fewer than 400.
     with pytest.raises(ConfigError, match="--batch"):
-        train("crop_disease", place / "leaves", out, flags={**TINY, "batch": 400})
+        train("crop_disease", place / "leaves", out, flags={**SETTINGS, "batch": 400})
     assert not out.exists()
 
 
 def test_run_is_never_written_into_the_data(place: Path) -> None:
     with pytest.raises(OutputError, match="inside the data"):
-        train("crop_disease", place / "leaves", place / "leaves" / "run", flags=TINY)
+        train("crop_disease", place / "leaves", place / "leaves" / "run", flags=SETTINGS)
     assert not (place / "leaves" / "run").exists()
 
 
@@ -366,14 +358,14 @@ def test_one_class_and_tiny_classes_are_refused(place: Path, tmp_path: Path) -> 
     only = tmp_path / "only"
     shutil.copytree(place / "leaves" / "rust", only / "rust")
     with pytest.raises(ManifestError, match="at least two"):
-        train("crop_disease", only, tmp_path / "run1", flags=TINY)
+        train("crop_disease", only, tmp_path / "run1", flags=SETTINGS)
     tiny = tmp_path / "tiny"
     shutil.copytree(place / "leaves" / "rust", tiny / "rust")
     (tiny / "spot").mkdir()
     for file in sorted((place / "leaves" / "spot").iterdir())[:2]:
         shutil.copy(file, tiny / "spot" / file.name)
     with pytest.raises(ManifestError, match="spot"):
-        train("crop_disease", tiny, tmp_path / "run2", flags=TINY)
+        train("crop_disease", tiny, tmp_path / "run2", flags=SETTINGS)
 
 
 def test_prediction_with_failures_exits_3_and_one_without_exits_0(

@@ -13,7 +13,6 @@ import psutil
 import pytest
 
 from apps.crop_disease.field.phantom import write_field_phantom
-from core.app import find_app
 from core.base.outputs import recorded_files
 from core.errors import ConfigError, RunError
 from core.prediction.journal import JOURNAL, block_text, stream_through, write_journal
@@ -106,17 +105,15 @@ def test_addresses_that_cannot_be_used_are_refused() -> None:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory, quick: None) -> tuple[Path, Path]:
-    """An exported run that knows leaves only by its probe, and 150 leaves that it never saw."""
-    place = tmp_path_factory.mktemp("ray")
-    app = find_app("crop_disease")
-    flags = {"backbone": "test_resnet", "weights": "none", "size_px": (64, 64), "device": "cpu"}
-    data = app.phantom(place / "data", 72, 1)
-    train("crop_disease", data, place / "run", flags={**flags, "preset": "probe"})
-    export(place / "run", place / "exported")
-    new = app.phantom(place / "new", 150, 2)
+def exported(
+    trained: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
+    """The run exported, and its new leaves with a torn one among them."""
+    run, new = trained
+    out = tmp_path_factory.mktemp("ray") / "exported"
+    export(run, out)
     (new / "spot" / "torn.jpg").write_bytes(sorted(new.rglob("*.jpg"))[0].read_bytes()[:900])
-    return place / "exported", new
+    return out, new
 
 
 @pytest.fixture(scope="module")

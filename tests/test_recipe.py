@@ -109,3 +109,19 @@ def test_a_rare_class_is_drawn_more_often() -> None:
 def test_a_batch_larger_than_the_data_is_refused_with_a_way_out() -> None:
     with pytest.raises(ConfigError, match=r"larger than the 20 training images. Pass --batch 5"):
         settings(replace(FACTS, n_train=20), batch=64)
+
+
+@pytest.mark.parametrize(
+    ("preset", "epochs", "folds", "small_share"),
+    [("probe", 0, 1, 0.0), ("fast", 12, 1, 0.7), ("default", 24, 1, 0.0), ("best", 24, 5, 0.0)],
+)
+def test_presets_change_what_they_say(
+    preset: str, epochs: int, folds: int, small_share: float
+) -> None:
+    # 600 updates of 32 images are 24 epochs of 800 images.
+    machine = Machine(device="cuda", has_bf16=False, cores=4)
+    facts = replace(FACTS, n_train=800, size_px=(300, 300), machine=machine)
+    plan = resolve(QUESTION, facts, app_defaults={}, plan={}, flags={"preset": preset})
+    assert (plan.config.epochs, plan.config.folds) == (epochs, folds)
+    assert plan.config.small_share == small_share
+    assert plan.reasons["preset"] == "command line"

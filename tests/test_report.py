@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,6 +35,7 @@ from core.report.page import report_html, write_report
 from core.report.results import Results
 from core.report.verdict import verdict
 from core.statistics.metrics import accuracy, macro_f1, sensitivity_of_positive
+from tests.page_reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -208,37 +208,6 @@ def rich_page(evaluation: dict[str, Any], table: pd.DataFrame) -> str:
     return report_html(rich(evaluation, table))
 
 
-class Reader(HTMLParser):
-    """Tags, attributes and words; every tag must be closed in its turn."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.words: list[str] = []
-        self._open: list[str] = []
-        self.feed(page)
-        self.close()
-        assert not self._open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-        if tag not in {"meta", "img"}:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self._open and self._open[-1] not in {"style", "script", "text"}:
-            self.words.append(data)
-
-
 def words_of(page: str) -> str:
     """What a reader reads, figures left out."""
     return " ".join(" ".join(Reader(page).words).split())
@@ -393,7 +362,7 @@ def test_same_context_same_bytes(
 
 def test_nothing_is_fetched(rich_page: str) -> None:
     assert "://" not in re.sub(r"data:image/jpeg;base64,[\w+/=]+", "", rich_page)
-    for name, value in Reader(rich_page).attributes:
+    for _, name, value in Reader(rich_page).attributes:
         if name in {"src", "href"}:
             assert value.startswith(("#", "data:image/"))
 
@@ -411,7 +380,7 @@ def test_hostile_names_never_become_markup(rich_page: str) -> None:
     reader = Reader(report_html(hostile))
     assert set(reader.tags) == set(Reader(rich_page).tags)
     assert reader.tags.count("script") == 1
-    assert not any(name.startswith("on") for name, _ in reader.attributes)
+    assert not any(name.startswith("on") for _, name, _ in reader.attributes)
     assert any(HOSTILE in words for words in reader.words)
     card = model_card(hostile, verdict(hostile), cautions(hostile))
     body = card.split("\n---\n", 1)[1]
@@ -642,7 +611,7 @@ def test_the_surest_errors_come_first(page: str, table: pd.DataFrame) -> None:
 
 
 def test_errors_have_pictures_named_by_their_file(rich_page: str) -> None:
-    names = [value for name, value in Reader(rich_page).attributes if name == "alt"]
+    names = [value for _, name, value in Reader(rich_page).attributes if name == "alt"]
     assert names
     assert all(re.match(r"leaves/\d+\.jpg: true .* predicted ", value) for value in names)
 

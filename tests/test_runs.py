@@ -26,6 +26,7 @@ from core.runs.run import load_run, task_from_dict
 from core.runs.run_metrics import compute_metrics
 from core.runs.table_files import write_table
 from core.statistics.operating_points import choose_threshold
+from core.testing import SETTINGS
 from core.verbs.compare import compare
 from core.verbs.ensemble import ensemble
 from core.verbs.evaluate import evaluate
@@ -36,14 +37,7 @@ from core.verbs.train import train
 # Two runs are trained for them, and an ensemble made.
 pytestmark = pytest.mark.slow
 
-PROBE: dict[str, Any] = {
-    "backbone": "test_resnet",
-    "weights": "none",
-    "epochs": 0,
-    "batch": 8,
-    "size_px": (64, 64),
-    "device": "cpu",
-}
+PROBE: dict[str, Any] = {**SETTINGS, "epochs": 0}
 ASKED: dict[str, Any] = {"task": "binary", "label": "sick"}
 
 

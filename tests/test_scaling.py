@@ -9,6 +9,7 @@ from core.statistics.calibration import VECTOR_SCALING_ROWS
 from core.statistics.reliability import log_loss
 from core.statistics.scores import scores_from_logits
 from core.training.vector_scaling import choose_vector_scaling, fold_into_head
+from tests.networks import DESCRIPTION
 
 
 def rows(n: int, shift: np.ndarray, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -45,19 +46,7 @@ def test_right_scores_are_left_alone_and_few_rows_are_not_tried() -> None:
 
 
 def test_the_last_layer_gives_the_scaled_logits() -> None:
-    description = {
-        "backbone": "test_resnet",
-        "channels": 3,
-        "dtype": "uint8",
-        "pool": "last",
-        "link": "softmax",
-        "mean": [0.5] * 3,
-        "std": [0.5] * 3,
-        "dropout": 0.0,
-        "norms": "frozen",
-        "frozen_stages": 0,
-    }
-    network = build_network(description, n_classes=3).eval()
+    network = build_network({**DESCRIPTION, "pool": "last"}, n_classes=3).eval()
     pixels = torch.randint(0, 255, (4, 3, 64, 64), dtype=torch.uint8)
     factor, shift = np.array([1.5, 0.5, 1.0]), np.array([0.1, -0.3, 0.2])
     with torch.no_grad():

@@ -12,23 +12,16 @@ import yaml
 import core.training.one_network
 import core.verbs.train
 from core.app import find_app
-from core.base.machine import Machine
 from core.base.outputs import is_complete
-from core.base.settings import Question
-from core.training.recipe import Facts, resolve
+from core.testing import SETTINGS
 from core.verbs.predict import predict
 from core.verbs.train import train
 
 # Whole trainings, each of which is of use to a test; `make test-slow`.
 pytestmark = pytest.mark.slow
 
-TINY: dict[str, Any] = {
-    "backbone": "test_resnet",
-    "weights": "none",
-    "batch": 8,
-    "size_px": (64, 64),
-    "device": "cpu",
-}
+# Epochs are for a preset to say.
+TINY: dict[str, Any] = {k: v for k, v in SETTINGS.items() if k != "epochs"}
 
 
 @pytest.fixture(scope="module")
@@ -127,30 +120,3 @@ def test_time_budget_sets_the_epochs_once_and_says_so(
     assert yaml.safe_load(text)["settings"]["epochs"] == 2
     assert "what fits into 500 minutes on this machine" in text
     assert len(pd.read_csv(out / "log.csv")) == 2
-
-
-@pytest.mark.parametrize(
-    ("preset", "epochs", "folds", "small_share"),
-    [("probe", 0, 1, 0.0), ("fast", 12, 1, 0.7), ("default", 24, 1, 0.0), ("best", 24, 5, 0.0)],
-)
-def test_presets_change_what_they_say(
-    preset: str, epochs: int, folds: int, small_share: float
-) -> None:
-    facts = Facts(
-        n_train=800,
-        n_classes=4,
-        rarest=100,
-        size_px=(300, 300),
-        machine=Machine(device="cuda", has_bf16=False, cores=4),
-    )
-    plan = resolve(
-        Question(app="crop_disease", data="x"),
-        facts,
-        app_defaults={},
-        plan={},
-        flags={"preset": preset},
-    )
-    # 600 updates of 32 images are 24 epochs of 800 images.
-    assert (plan.config.epochs, plan.config.folds) == (epochs, folds)
-    assert plan.config.small_share == small_share
-    assert plan.reasons["preset"] == "command line"

@@ -16,6 +16,7 @@ from core.errors import ConfigError, WeightsError
 from core.model.backbone import create_backbone, require_weights, stage_of
 from core.model.checkpoint import build_network
 from core.model.saliency import saliency_map
+from tests.networks import DESCRIPTION
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,15 +113,8 @@ def small(pool: str = "last_two_max") -> Network:
     backbone, loaded = create_backbone("resnet10_3d", weights="none", in_channels=LEAST_SLICES)
     names = {name for name, _ in backbone.named_parameters()}
     assert {stage_of(backbone, name) for name in names} == {0, 1, 2, 3, 4}
-    content = {
-        "channels": LEAST_SLICES,
-        "dtype": "uint8",
-        "pool": pool,
-        "link": "softmax",
-        "mean": loaded.mean,
-        "std": loaded.std,
-        "norms": "train",
-    }
+    own = {"channels": LEAST_SLICES, "pool": pool, "mean": loaded.mean, "std": loaded.std}
+    content = {**DESCRIPTION, **own, "norms": "train"}
     return build_network(content, n_classes=2, backbone=backbone)
 
 

@@ -14,13 +14,7 @@ from apps.crop_disease.field.files import is_raster
 from apps.crop_disease.field.index import OUTPUT_COLUMNS, index_field
 from apps.crop_disease.field.notes import facts_of
 from apps.crop_disease.field.options import OPTIONS
-from apps.crop_disease.field.phantom import (
-    CLASSES,
-    Form,
-    plan_field,
-    write_field_phantom,
-    write_mosaic,
-)
+from apps.crop_disease.field.phantom import CLASSES, Form, plan_field, write_mosaic
 from apps.crop_disease.field.spatial import Shapes, label_of_tiles
 from apps.crop_disease.field.tile_pixels import read_tile
 from apps.crop_disease.field.window import is_tile, window_of
@@ -51,12 +45,6 @@ def source(
         group=group,
         options={name.replace("_", "-"): value for name, value in options.items()},
     )
-
-
-@pytest.fixture(scope="module")
-def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A field of 826 x 826 px with its labels."""
-    return write_field_phantom(tmp_path_factory.mktemp("field"), 300, 3)
 
 
 def test_a_map_reaches_every_valid_pixel(phantom: Path) -> None:

@@ -97,12 +97,6 @@ def context(tiles: pd.DataFrame, out: Path, **options: Any) -> ExportContext:
 
 
 @pytest.fixture(scope="module")
-def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A field of 826 x 826 px, 41 m on a side, with its labels."""
-    return write_field_phantom(tmp_path_factory.mktemp("field"), 300, 3)
-
-
-@pytest.fixture(scope="module")
 def mapped(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Everything that a prediction writes for it."""
     out = tmp_path_factory.mktemp("out")

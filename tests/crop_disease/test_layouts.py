@@ -1,214 +1,27 @@
-"""Public sets of leaf photos: a miniature of each, in exactly the published tree."""
+"""Public sets of leaf photos: what is particular to each."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from PIL import Image
 
 from apps.crop_disease import APP
 from apps.crop_disease.layouts import LAYOUTS
-from core.app import Source
-from core.base.tables import check_manifest, check_splits
-from core.cards.card import all_cards
 from core.data.layouts import Published
 from core.data.published_tables import Place, known_of, refuse_two_sets
-from core.data.recognition import index_with_cards
 from core.errors import ConfigError, ManifestError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from core.app import Manifest
+from tests.miniatures.crop_disease import bracol, cassava2020, ibean, paddy_doctor, plantvillage
+from tests.miniatures.sets import MINIATURES, labels, look_at, photo, table
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "coffee_leaves"
-
-
-def photo(path: Path) -> None:
-    """A tiny picture; the index only looks at names."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (4, 4), (40, 120, 30)).save(path)
-
-
-def table(file: Path, *lines: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def bracol(root: Path) -> None:
-    rows = ["1,0,0,0,0,0,0", "2,1,1,0,0,0,1", "3,2,0,1,0,1,3", "4,3,0,0,1,0,2"]
-    rows += ["5,4,0,0,0,1,1", "6,0,0,0,0,0,0", "7,2,0,1,0,0,4", "8,4,0,1,0,1,2"]
-    heading = "id,predominant_stress,miner,rust,phoma,cercospora,severity"
-    table(root / "dataset.csv", heading, *rows)
-    for row in rows:
-        photo(root / "images" / f"{row.split(',')[0]}.jpg")
-
-
-def cassava2020(root: Path) -> None:
-    names = [f"100001515{n}.jpg" for n in range(8)]
-    table(root / "train.csv", "image_id,label", *(f"{n},{i % 4}" for i, n in enumerate(names)))
-    classes = ["Cassava Bacterial Blight (CBB)", "Cassava Brown Streak Disease (CBSD)"]
-    classes += ["Cassava Green Mottle (CGM)", "Cassava Mosaic Disease (CMD)", "Healthy"]
-    text = json.dumps({str(i): name for i, name in enumerate(classes)})
-    (root / "label_num_to_disease_map.json").write_text(text)
-    for name in names:
-        photo(root / "train_images" / name)
-
-
-def plant_pathology2020(root: Path) -> None:
-    rows = [f"Train_{i},{','.join('1' if k == i % 4 else '0' for k in range(4))}" for i in range(8)]
-    table(root / "train.csv", "image_id,healthy,multiple_diseases,rust,scab", *rows)
-    for i in range(8):
-        photo(root / "images" / f"Train_{i}.jpg")
-    photo(root / "images" / "Test_0.jpg")
-
-
-def plant_pathology2021(root: Path) -> None:
-    labels = ["healthy", "scab", "scab frog_eye_leaf_spot", "rust", "complex", "powdery_mildew"]
-    labels += ["healthy", "rust complex"]
-    names = [f"80011322aabbccd{i}.jpg" for i in range(8)]
-    rows = [f"{name},{label}" for name, label in zip(names, labels, strict=True)]
-    table(root / "train.csv", "image,labels", *rows)
-    for name in names:
-        photo(root / "train_images" / name)
-
-
-def paddy_doctor(root: Path) -> None:
-    rows = [
-        (f"10033{i}.jpg", ["blast", "normal"][i % 2], ["ADT45", "Ponni"][i // 4]) for i in range(8)
-    ]
-    lines = [f"{name},{label},{variety},{45 + i}" for i, (name, label, variety) in enumerate(rows)]
-    table(root / "train.csv", "image_id,label,variety,age", *lines)
-    for name, label, _ in rows:
-        photo(root / "train_images" / label / name)
-
-
-def plantvillage(root: Path) -> None:
-    leaves: dict[str, list[str]] = {}
-    shots = [("Tomato___healthy", "RS_HL 5959", 17), ("Tomato___healthy", "RS_HL 5960", 17)]
-    shots += [
-        ("Tomato___Late_blight", "RS_Late.B 5202", 69),
-        ("Soybean___healthy", "RS_HL 6164", 3),
-    ]
-    shots += [("Apple___healthy", "RS_HL 6164", 87), ("Tomato___Late_blight", "RS_Late.B 1", None)]
-    for i, (label, name, leaf) in enumerate(shots):
-        for kind in ("color", "grayscale"):
-            photo(root / "raw" / kind / label / f"{i:08d}-d81a-4184___{name}.JPG")
-        if leaf is not None:
-            leaves.setdefault(name.lower(), []).append(f"{label}:::{leaf}.0")
-    (root / "leaf-map.json").write_text(json.dumps(leaves))
-
-
-def plantdoc(root: Path) -> None:
-    classes = ["Apple Scab Leaf", "Corn rust leaf", "grape leaf black rot"]
-    for split in ("train", "test"):
-        for name in classes:
-            for i in range(2):
-                photo(root / split / name / f"{split}%20{i}.JPG.jpg")
-
-
-def ibean(root: Path) -> None:
-    for split in ("train", "validation", "test"):
-        for name in ("angular_leaf_spot", "bean_rust", "healthy"):
-            photo(root / split / name / f"{name}_{split}.0.jpg")
-
-
-MINIATURES: dict[str, Callable[[Path], None]] = {
-    write.__name__: write
-    for write in (
-        *(bracol, cassava2020, plant_pathology2020, plant_pathology2021, paddy_doctor),
-        *(plantvillage, plantdoc, ibean),
-    )
-}
-# What is renamed in each, file or folder, and how.
-RENAMED = {
-    "bracol": ("dataset.csv", "predominant_stress", "stress"),
-    "cassava2020": ("train.csv", "label", "disease_label"),
-    "plant_pathology2020": ("train.csv", "scab", "apple_scab"),
-    "plant_pathology2021": ("train.csv", "labels", "label_list"),
-    "paddy_doctor": ("train.csv", "variety", "cultivar"),
-    "plantvillage": ("raw/color", "Tomato___Late_blight", "Tomato___Late_blite"),
-    "plantdoc": ("train", "Corn rust leaf", "Corn rusty leaf"),
-    "ibean": ("train", "bean_rust", "beanrust"),
-}
-FOLDERS = {"plantvillage", "plantdoc", "ibean"}
-
-
-def look(path: Path, task: str = "disease", **settings: object) -> Manifest:
-    source = Source(paths=(path,), labelled=True, task=APP.task(task))
-    card = settings.pop("card", None)
-    found, cards = index_with_cards(APP, replace(source, **settings), card)  # type: ignore[arg-type]
-    check_manifest(found.table, labelled=True)
-    check_splits(found.table)
-    assert tuple(card.name for card in cards) == found.cards
-    return found
-
-
-def labels(found: Manifest) -> dict[str, str]:
-    rows = found.table[found.table["status"] == "ok"]
-    return dict(zip(rows["image_id"].str.rsplit("/", n=1).str[-1], rows["label"], strict=True))
-
-
-def test_every_set_of_this_app_has_a_miniature() -> None:
-    mine = {name for name, file in all_cards().items() if file.card.app == APP.name}
-    assert mine == set(MINIATURES) == set(RENAMED)
-
-
-@pytest.mark.parametrize("name", MINIATURES)
-def test_a_miniature_is_recognised(name: str, tmp_path: Path) -> None:
-    MINIATURES[name](tmp_path)
-    found = look(tmp_path)
-    assert found.cards == (name,)
-    assert len(set(found.table.loc[found.table["status"] == "ok", "label"])) >= 2
-    # A card that is named reads the same; none reads the folder without any.
-    assert labels(look(tmp_path, card=name)) == labels(found)
-
-
-@pytest.mark.parametrize("name", RENAMED)
-def test_a_renamed_column_or_class_is_an_error_with_a_diff(name: str, tmp_path: Path) -> None:
-    MINIATURES[name](tmp_path)
-    place, old, new = RENAMED[name]
-    if name in FOLDERS:
-        (tmp_path / place / old).rename(tmp_path / place / new)
-    else:
-        heading, rest = (tmp_path / place).read_text().split("\n", 1)
-        heading = ",".join(new if column == old else column for column in heading.split(","))
-        (tmp_path / place).write_text(f"{heading}\n{rest}")
-    with pytest.raises(ManifestError) as caught:
-        look(tmp_path)
-    words = str(caught.value)
-    assert f"- {old}" in words
-    assert f"+ {new}" in words
-    assert "--card none" in words
-
-
-@pytest.mark.parametrize("name", MINIATURES)
-def test_a_missing_file_is_counted(name: str, tmp_path: Path) -> None:
-    MINIATURES[name](tmp_path)
-    before = look(tmp_path)
-    ok = before.table[before.table["status"] == "ok"]
-    (before.root / ok["path"].iloc[-1]).unlink()
-    found = look(tmp_path)
-    told = [
-        note
-        for note in found.notes
-        if "of" in note and ("not there" in note or "published" in note)
-    ]
-    n = len(ok)
-    if name in FOLDERS:
-        total = all_cards()[name].card.counts.images
-        assert any(f"{n - 1:,} of {total:,} published images are here" in note for note in told)
-    else:
-        assert any("1 of" in note and "listed images are not there" in note for note in told)
+look = partial(look_at, APP)
 
 
 def test_labels_of_each_set(tmp_path: Path) -> None:
     for name in ("bracol", "cassava2020", "plant_pathology2020", "plant_pathology2021"):
-        MINIATURES[name](tmp_path / name)
+        MINIATURES[name].write(tmp_path / name)
     assert labels(look(tmp_path / "bracol"))["3.jpg"] == "rust"
     assert labels(look(tmp_path / "bracol", "severity"))["3.jpg"] == "3"
     assert labels(look(tmp_path / "bracol", "symptoms"))["3.jpg"] == "rust|cercospora"
