@@ -20,7 +20,7 @@ import pytest
 from PIL import Image, ImageFile, PngImagePlugin
 
 from core.data.images import read_image, sniff
-from core.data.resizing import resized
+from core.data.resizing import resized, shrunk
 from core.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
@@ -475,7 +475,7 @@ def test_real_photographs_are_read() -> None:
         assert pixels.std() > 1
 
 
-@pytest.mark.parametrize("channels", [1, 3, 5, 20])
+@pytest.mark.parametrize("channels", [1, 3, 4, 5, 8, 20])
 @pytest.mark.parametrize("size", [(24, 31), (37, 37), (100, 90)])
 def test_every_channel_is_resized_as_if_it_were_alone(channels: int, size: tuple[int, int]) -> None:
     image = np.random.default_rng(0).integers(0, 255, (80, 90, channels), dtype=np.uint8)
@@ -484,3 +484,32 @@ def test_every_channel_is_resized_as_if_it_were_alone(channels: int, size: tuple
         for channel in range(channels):
             alone = cv2.resize(image[..., channel].copy(), size[::-1], interpolation=how)
             np.testing.assert_array_equal(found[..., channel], alone)
+
+
+def test_a_picture_without_channels_keeps_its_form_at_another_size() -> None:
+    image = np.random.default_rng(0).integers(0, 65535, (40, 30), dtype=np.uint16)
+    # Every other column: not one block of memory, as OpenCV wants it.
+    for grey in (image, image[:, ::2], image.T):
+        found = resized(grey, (17, 50), cv2.INTER_LINEAR)
+        wanted = cv2.resize(np.ascontiguousarray(grey), (50, 17), interpolation=cv2.INTER_LINEAR)
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("shape", [(20, 50), (50, 20), (20, 50, 3), (50, 20, 1), (30, 50, 6)])
+def test_a_picture_shrinks_in_proportion_to_the_averages_of_its_pixels(
+    shape: tuple[int, ...],
+) -> None:
+    image = np.random.default_rng(0).random(shape).astype(np.float32)
+    found = shrunk(image, 10)
+    assert found.shape == (shape[0] // 5, shape[1] // 5, *shape[2:])
+    # Blocks of 5 x 5 pixels.
+    blocks = image.reshape(shape[0] // 5, 5, shape[1] // 5, 5, *shape[2:])
+    np.testing.assert_allclose(found, blocks.mean(axis=(1, 3)), atol=1e-6)
+    assert shrunk(image, 50) is image
+    assert shrunk(image, 51) is image
+    assert max(shrunk(image, 49).shape[:2]) == 49
+
+
+def test_a_thread_shrinks_to_a_line_of_one_pixel() -> None:
+    assert shrunk(np.zeros((300, 2, 3), np.uint8), 10).shape == (10, 1, 3)
+    assert shrunk(np.zeros((2, 300), np.uint8), 10).shape == (1, 10)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from core.app import Task
-from core.data.split import draw_folds, draw_split, merge_groups
+from core.data.split import class_members, draw_folds, draw_split, group_keys, merge_groups
 from core.errors import LeakageError, ManifestError
 
 TASK = Task(name="t", kind="multiclass")
@@ -203,6 +203,135 @@ def test_several_labels_are_spread_by_the_rarest() -> None:
     assert with_c["split"].value_counts().min() >= 2
 
 
+def sizes(table: pd.DataFrame) -> dict[str, int]:
+    return table["split"].value_counts().to_dict()
+
+
+def test_shares_are_met_and_the_sizes_told() -> None:
+    # 1/5 of 200 are 40; of the other 160, 0.15 / 0.8 = 0.1875 is nearly 1/5, which are 32.
+    plain, said = draw_split(manifest(list("ab") * 100), task=TASK, seed=0)
+    assert sizes(plain) == {"train": 128, "val": 32, "test": 40}
+    assert said[-1] == "Train 128 images; val 32 images; test 40 images."
+    # Every class has its share: half of each.
+    assert (pd.crosstab(plain["label"], plain["split"]).nunique() == 1).all()
+    pairs = manifest(list("aabb") * 50, groups=[f"p{i // 2}" for i in range(200)])
+    whole, said = draw_split(pairs, task=TASK, seed=0)
+    assert sizes(whole) == {"train": 128, "val": 32, "test": 40}
+    assert said[-1] == (
+        "Train 128 images of 64 groups; val 32 images of 16 groups; test 40 images of 20 groups."
+    )
+
+
+@pytest.mark.parametrize(("share", "n"), [(0.5, 100), (0.25, 50), (0.1, 23), (0.05, 12)])
+def test_other_shares_are_met_too(share: float, n: int) -> None:
+    # A tenth and a twentieth are nearly 1/9 and 1/17: the fewest folds that come near.
+    table, _ = draw_split(manifest(list("ab") * 100), task=TASK, seed=0, val=0, test=share)
+    assert sizes(table) == {"train": 200 - n, "test": n}
+    table, _ = draw_split(manifest(list("ab") * 100), task=TASK, seed=0, val=share, test=0)
+    assert sizes(table) == {"train": 200 - n, "val": n}
+
+
+@pytest.mark.parametrize("shares", [(-0.1, 0.2), (0.2, -0.1), (1.0, 0.0), (0.0, 1.0), (0.5, 0.5)])
+def test_shares_that_leave_nothing_to_train_on_are_refused(shares: tuple[float, float]) -> None:
+    with pytest.raises(ManifestError, match="shares lie between 0 and 1"):
+        draw_split(manifest(list("ab") * 30), task=TASK, seed=0, val=shares[0], test=shares[1])
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32 - 1, 2**40])
+def test_any_whole_number_is_a_seed(seed: int) -> None:
+    assert set(draw_split(grouped(), task=TASK, seed=seed)[0]["split"]) == {"train", "val", "test"}
+    # Fewer images of every class than there are folds.
+    few, _ = draw_split(manifest(list("abcdefgh") * 6), task=TASK, seed=seed)
+    assert set(few["split"]) == {"train", "val", "test"}
+    assert set(draw_folds(grouped(), task=TASK, folds=3, seed=seed)) == {0, 1, 2}
+
+
+def test_two_groups_of_a_class_are_enough_for_each_split() -> None:
+    # Without a val, two to train on and two to test.
+    table, _ = draw_split(manifest(list("ab") * 20 + ["c"] * 4), task=TASK, seed=0, val=0)
+    assert sizes(table[table["label"] == "c"]) == {"train": 2, "test": 2}
+    with pytest.raises(ManifestError, match="'c' with 3; at least 4 are needed, 2 for each"):
+        draw_split(manifest(list("ab") * 20 + ["c"] * 3), task=TASK, seed=0, val=0)
+    # With a given test, two to train on and two to choose by.
+    table = manifest(list("ab") * 20 + ["c"] * 4 + list("abc") * 4)
+    table["split"] = ["train"] * 44 + ["test"] * 12
+    drawn, _ = draw_split(table, task=TASK, seed=0)
+    assert sizes(drawn[:44][drawn["label"][:44] == "c"]) == {"train": 2, "val": 2}
+    assert (drawn["split"][44:] == "test").all()
+    table.loc[43, "label"] = "a"
+    with pytest.raises(ManifestError, match="'c' with 3; at least 4"):
+        draw_split(table, task=TASK, seed=0)
+
+
+def test_a_full_given_split_needs_no_two_groups_of_a_class() -> None:
+    table = manifest(list("ab") * 10)
+    table["split"] = ["train"] * 16 + ["val", "val", "test", "test"]
+    drawn, said = draw_split(table, task=TASK, seed=0)
+    assert by_id(drawn) == by_id(table)
+    assert "The given val has fewer than 2 groups of: a (1), b (1)." in said
+    assert "The given test has fewer than 2 groups of: a (1), b (1)." in said
+    assert said[-1] == "Train 16 images; val 2 images; test 2 images."
+
+
+def test_without_a_val_share_a_given_val_still_judges() -> None:
+    table = manifest(list("ab") * 30)
+    table["split"] = ["train"] * 40 + ["val"] * 20
+    drawn, _ = draw_split(table, task=TASK, seed=0, val=0)
+    assert sizes(drawn) == {"train": 40, "test": 20}
+
+
+def test_one_group_for_all_images_is_named_with_the_way_out() -> None:
+    table = manifest(list("ab") * 15, groups=["clinic"] * 30)
+    with pytest.raises(ManifestError) as caught:
+        draw_split(table, task=TASK, seed=0)
+    message = str(caught.value)
+    for part in ("2 classes have", "all images carry one group", "'clinic'", "--group image_id"):
+        assert part in message
+    table["group"] = ["north"] * 15 + ["south"] * 15
+    with pytest.raises(ManifestError, match="few and huge, 2 of 30 images, first 'north'"):
+        draw_split(table, task=TASK, seed=0)
+    # Ten images of a group on average are what a patient has.
+    table["group"] = [f"p{i // 10}" for i in range(30)]
+    with pytest.raises(ManifestError, match="an image without a group counts as one"):
+        draw_split(table, task=TASK, seed=0)
+
+
+def test_what_is_known_of_groups_and_copies_is_told() -> None:
+    copies = merge_groups(manifest(list("aabb") * 15), [("0000.png", "0001.png")])
+    _, said = draw_split(copies, task=TASK, seed=7)
+    assert any("Copies of one image stay together. No group is known" in s for s in said)
+    assert any("stratified by class (seed 7)" in s for s in said)
+    # An image may be a copy of another and the others still have groups.
+    named = manifest(list("aabb") * 15, groups=["", "", *(f"p{i}" for i in range(58))])
+    _, said = draw_split(merge_groups(named, [("0000.png", "0001.png")]), task=TASK, seed=7)
+    drawn = next(s for s in said if s.startswith("The split was drawn"))
+    assert "every group in one split (seed 7). Copies of one image stay together." in drawn
+    assert "No group is known" not in drawn
+    _, said = draw_split(named, task=TASK, seed=7)
+    assert not any("Copies" in s for s in said)
+
+
+def test_ten_images_of_a_class_are_not_called_few() -> None:
+    _, said = draw_split(manifest(["a"] * 20 + ["b"] * 10 + ["c"] * 9), task=TASK, seed=0)
+    assert any("Fewer than 10 images of: c (9)." in s for s in said)
+    _, said = draw_split(manifest(["a"] * 20 + ["b"] * 10), task=TASK, seed=0)
+    assert not any("Fewer than" in s for s in said)
+
+
+def test_members_of_classes_are_told_with_the_rarest_label_as_stratum() -> None:
+    task = Task(name="t", kind="multilabel")
+    table = manifest(["a|b", "a", "", "b|a", "a|c|b"], groups=["p", "p", "", "q", ""])
+    groups, strata, labels = class_members(table, task)
+    assert list(groups) == ["g:p", "g:p", "i:0002.png", "g:q", "i:0004.png"] == group_keys(table)
+    # a stands 4 times, b 3 times and c once.
+    assert list(strata) == ["b", "a", "", "b", "c"]
+    assert labels == [["a", "b"], ["a"], [], ["b", "a"], ["a", "c", "b"]]
+    # One label is enough: images without it are the others.
+    assert class_members(manifest(["a", ""]), task)[2] == [["a"], []]
+    with pytest.raises(ManifestError, match="All 2 usable images are of one class;"):
+        class_members(manifest(["", ""]), task)
+
+
 # --- folds -------------------------------------------------------------------------------------
 
 
@@ -220,6 +349,17 @@ def test_folds_cover_each_image_once_and_keep_groups_whole() -> None:
     assert dict(zip(shuffled["image_id"], again, strict=True)) == dict(
         zip(table["image_id"], folds, strict=True)
     )
+
+
+def test_a_class_of_as_many_groups_as_folds_has_one_in_each() -> None:
+    table = manifest(["a", "b"] * 10 + ["c"] * 5)
+    folds = draw_folds(table, task=TASK, folds=5, seed=0)
+    assert sorted(folds[20:]) == [0, 1, 2, 3, 4]
+    assert np.bincount(folds).tolist() == [5] * 5
+    # The largest class has two groups: two folds take one of each class.
+    halves = draw_folds(manifest(list("abab")), task=TASK, folds=2, seed=1)
+    assert sorted(halves[::2]) == sorted(halves[1::2]) == [0, 1]
+    assert not np.array_equal(folds, draw_folds(table, task=TASK, folds=5, seed=1))
 
 
 def test_more_folds_than_groups_of_a_class_are_refused() -> None:
@@ -244,6 +384,17 @@ def test_copies_without_a_group_get_one() -> None:
     table = manifest(list("abab"))
     merged = merge_groups(table, [("0003.png", "0001.png")])
     assert list(merged["group"]) == ["", "copies of 0001.png", "", "copies of 0001.png"]
+
+
+def test_long_chains_of_pairs_are_one_group() -> None:
+    table = manifest(list("ab") * 4)
+    ids = list(table["image_id"])
+    # Joined from the end, and twice, and in circles: 0-1-2-3-4-5; 6-7 stay a pair of their own.
+    pairs = [(ids[i + 1], ids[i]) for i in (4, 2, 0, 3, 1)]
+    merged = merge_groups(table, [*pairs, (ids[0], ids[5]), (ids[7], ids[6]), (ids[2], ids[2])])
+    assert list(merged["group"]) == ["copies of 0000.png"] * 6 + ["copies of 0006.png"] * 2
+    alone = merge_groups(table, [(ids[2], ids[2]), (ids[0], "unknown"), ("unknown", ids[0])])
+    assert list(alone["group"]) == [""] * 8
 
 
 def test_a_given_split_is_not_undone_by_copies() -> None:

@@ -32,18 +32,17 @@ def resized(image: NDArray[Any], size_px: tuple[int, int], how: int) -> NDArray[
     """
     import cv2  # noqa: PLC0415  (0.1 s to import)
 
-    solid = np.ascontiguousarray(image)
-    channels = solid.shape[2] if solid.ndim == 3 else 1
+    solid = image if image.ndim == 3 else image[..., None]
     parts = [
         cv2.resize(
-            np.ascontiguousarray(solid[..., start : start + _AT_ONCE]) if channels > 1 else solid,
+            np.ascontiguousarray(solid[..., start : start + _AT_ONCE]),
             size_px[::-1],
             interpolation=how,
         ).reshape(*size_px, -1)
-        for start in range(0, channels, _AT_ONCE)
+        for start in range(0, solid.shape[2], _AT_ONCE)
     ]
-    whole = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
-    return whole if solid.ndim == 3 else whole[..., 0]
+    whole = np.concatenate(parts, axis=2)
+    return whole if image.ndim == 3 else whole[..., 0]
 
 
 def shrunk(image: NDArray[Any], longest_px: int) -> NDArray[Any]:

@@ -419,7 +419,7 @@ def _too_few(classes: _Classes, scarce: dict[str, int], needed: int, why: str) -
         return (
             f"{told} too few groups (first: {name!r} with {n}; at least "
             f"{needed} are needed, {why}): {all_one}, {n_groups} of {n_images:,} images, first "
-            f"{str(classes.groups[0])[:40]!r}. If that is no patient, plant or place of its own, "
+            f"{classes.groups[0][2:42]!r}. If that is no patient, plant or place of its own, "
             "pass --group with the column that is, or --group image_id if every image stands for "
             "itself; else add images, or merge the class into another."
         )
