@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from PIL import Image
 
 from core.app import Manifest, Source, Task, find_app
 from core.base.tables import check_manifest
-from core.data.manifest import GroupRule, index_images, locate
+from core.data.groups import RESERVED, GroupRule, Input, set_groups
+from core.data.manifest import index_images, locate
 from core.data.scan import natural_key
 from core.errors import ManifestError
 
@@ -425,6 +427,206 @@ def test_gaps_in_a_group_column_are_refused(tmp_path: Path) -> None:
     assert "2 of 3 rows have no group (first: 1.png)" in message
     assert "--group image_id" in message
     assert (index(table, labelled=False).table["status"] == "ok").all()
+
+
+def grouped(
+    names: list[str],
+    *rules: GroupRule,
+    columns: dict[str, list[str]] | None = None,
+    wish: str | None = None,
+    labelled: bool = True,
+    root: Path = Path("/r"),
+    depth: int = 0,
+    options: dict[str, str] | None = None,
+) -> tuple[list[str], str, list[str]]:
+    """The group of each of these files, the sentence and the notes; columns are of a table."""
+    inputs = [(name, Input(path=Path("/r") / name, depth=depth)) for name in names]
+    listings = []
+    if columns:
+        listings = [SimpleNamespace(file=Path("/r/t.csv"), table=pd.DataFrame(columns))]
+        for k, (_, entry) in enumerate(inputs):
+            # As the manifest keeps them: what it has itself stands under another name.
+            entry.extras = {
+                f"{name}_given" if name in RESERVED else name: cells[k]
+                for name, cells in columns.items()
+            }
+    source = Source(
+        paths=(root,), labelled=labelled, task=CLASSES, group=wish, options=options or {}
+    )
+    notes: list[str] = []
+    words = set_groups(inputs, rules, source=source, listings=listings, root=root, notes=notes)
+    return [entry.group for _, entry in inputs], words, notes
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        (["a_0_0_64_64.png", "a_64_0_64_64.png", "b-0-0-64-64.jpg"], ["a", "a", "b"]),
+        (["a_x0_y0_w6_h6.png", "a_x6_y0_w6_h6.png", "b_x0_y0_w6_h6.png"], ["a", "a", "b"]),
+        (["leaf1_tile_1.png", "leaf1_tile_2.png", "leaf2_tile_1.png"], ["leaf1", "leaf1", "leaf2"]),
+        (["s1-Patches-07.tif", "s1_crop3_4.tif", "s2_slice12.tif"], ["s1", "s1", "s2"]),
+        (["f_x_0_y_64.png", "f-x8-y64_b.png", "g_x_0_y_0.png"], ["f", "f", "g"]),
+        (
+            ["a_jpg.rf.0123abcd.jpg", "a_jpg.rf.4567abcd.jpg", "b_png.rf.89abcdef.jpg"],
+            ["a", "a", "b"],
+        ),
+        (["a.rf.0123abcd.jpg", "a.rf.4567abcd.jpg", "b.rf.89abcdef.jpg"], ["a", "a", "b"]),
+        (["a_flip.png", "a_rot90.png", "b_aug_1.png", "b-brightness.png"], ["a", "a", "b", "b"]),
+        (["p 1_new30degFlipLR.jpg", "p 1_zoom2.jpg", "q_hflip.jpg"], ["p 1", "p 1", "q"]),
+    ],
+)
+def test_pictures_cut_or_made_from_one_are_one_group(names: list[str], wanted: list[str]) -> None:
+    found, words, notes = grouped(names)
+    assert found == wanted
+    assert f"{len(set(wanted))} groups of {len(names)} images" in words
+    # It is a guess, which can be refused.
+    assert words.endswith("Pass --group image_id if that is not so.")
+    assert notes == []
+    refused, words, _ = grouped(names, wish="image_id")
+    assert refused == names
+    assert words.startswith("Each image is its own group")
+
+
+def test_a_guess_of_names_that_groups_nothing_or_nearly_all_is_none() -> None:
+    assert grouped(["a_tile_1.png", "b_tile_1.png", "c_tile_1.png"])[:2] == ([""] * 3, "")
+    assert grouped(["a_tile_1.png", "a_tile_2.png", "a_tile_3.png"])[:2] == ([""] * 3, "")
+    # Sixty pictures of one may be; one more is as many as the rest can bear, unless all are so.
+    most = [f"a_tile_{k}.png" for k in range(60)] + [f"b_tile_{k}.png" for k in range(2)]
+    assert set(grouped(most)[0]) == {"a", "b"}
+    assert set(grouped([*most, "a_tile_60.png"])[0]) == {""}
+    # 70 of 350 are a fifth.
+    many = [f"{name}_tile_{k}.png" for name in "abcde" for k in range(70)]
+    assert set(grouped(many)[0]) == set("abcde")
+    assert set(grouped([*many, "a_tile_70.png"])[0]) == {""}
+
+
+def test_half_of_the_names_must_fit_a_rule() -> None:
+    found, words, notes = grouped(["1_left.png", "1_right.png", "x.png", "y.png"], PATIENT)
+    assert found == ["1", "1", "", ""]
+    assert "1 groups of 4 images" in words
+    assert "2 of 4 images have no group by the rule (first: x.png)" in notes[0]
+    assert grouped(["1_left.png", "1_right.png", "x.png", "y.png", "z.png"], PATIENT)[1] == ""
+    # The next rule is tried; a name that a pattern fits without its group has none.
+    optional = GroupRule(words="the rest", pattern=r"(\d)?\.png")
+    assert grouped(["1.png", "2.png", "x.png"], PATIENT, optional)[0] == ["1", "2", ""]
+
+
+ROWS = ["1.png", "2.png", "3.png", "4.png"]
+SITE = GroupRule(words="the farm", columns=("farm", "site"))
+
+
+def test_a_column_that_says_what_it_is_goes_before_a_word_of_the_app() -> None:
+    columns = {"site": list("aabb"), "Patient-ID": ["1.0", "2.0", " 2 ", "x.0"]}
+    found, words, _ = grouped(ROWS, SITE, columns=columns)
+    assert found == ["1", "2", "2", "x.0"]
+    assert (
+        words == "The group is as the table says, in the column Patient-ID: 3 groups of 4 images."
+    )
+    # The app's own name of a patient goes before the general ones, and a plain group before all.
+    own = GroupRule(words="the eye", columns=("eye_id",))
+    columns["eye_id"] = list("ccdd")
+    assert grouped(ROWS, SITE, own, columns=columns)[0] == list("ccdd")
+    columns["group"] = list("efef")
+    assert grouped(ROWS, own, columns=columns)[0] == list("efef")
+    assert grouped(ROWS, SITE, columns={"site": list("aabb")})[0] == list("aabb")
+    # Without a column of a name, its rule is passed over.
+    assert grouped(ROWS, SITE, columns={"age": list("1234")})[1] == ""
+
+
+def test_a_column_that_a_user_names_is_taken() -> None:
+    columns = {"site": list("aabb"), "patient_id": list("1123"), "split": list("ttvv")}
+    assert grouped(ROWS, columns=columns, wish="site")[0] == list("aabb")
+    asked = {"group-column": " site "}
+    assert grouped(ROWS, columns=columns, options=asked, wish="patient_id")[0] == list("aabb")
+    found, words, _ = grouped(ROWS, columns=columns, wish="split")
+    assert found == list("ttvv")
+    assert "as asked, in the column split: 2 groups of 4 images" in words
+    with pytest.raises(ManifestError, match="no column 'clinic'"):
+        grouped(ROWS, columns=columns, wish="clinic")
+    with pytest.raises(ManifestError, match=r"--group clinic: there is no table.*--group 'name:"):
+        grouped(ROWS, wish="clinic")
+
+
+def test_a_wish_that_says_nothing_of_the_images_is_refused() -> None:
+    for wish in ("name:patient_([0-9]+)", "parent", "folder"):
+        with pytest.raises(ManifestError, match=r"says nothing of most of the 4 images"):
+            grouped(ROWS, wish=wish)
+    assert grouped(ROWS, wish=r"name:^\d")[0] == ["1", "2", "3", "4"]
+    words = grouped(ROWS, wish=r"name:(\d)\.")[1]
+    assert (
+        words == r"The group is what (\d)\. finds in the file name, as asked: 4 groups of 4 images."
+    )
+
+
+def test_the_folder_of_a_file_is_its_group_if_it_is_asked_for() -> None:
+    names = ["a/p1/1.png", "a/p1/2.png", "b/p2/3.png", "b/4.png"]
+    found, words, notes = grouped(names, wish="parent", depth=1)
+    assert found == ["a/p1", "a/p1", "b/p2", ""]
+    assert "the folder of the file, as asked: 2 groups of 4 images" in words
+    assert "first: b/4.png" in notes[0]
+    # Files that lie elsewhere have their whole folder.
+    assert grouped(names, wish="parent", root=Path("/elsewhere"))[0][0] == "/r/a/p1"
+    above = {"folder": ["x", "x", "y", "y"]}
+    inputs = [
+        (n, Input(path=Path(n), extras={"folder": above["folder"][k]})) for k, n in enumerate(ROWS)
+    ]
+    source = Source(paths=(Path("/r"),), labelled=True, task=CLASSES, group="folder")
+    words = set_groups(inputs, (), source=source, listings=[], root=Path("/r"), notes=[])
+    assert [entry.group for _, entry in inputs] == ["x", "x", "y", "y"]
+    assert "the folder above the class folders, as asked: 2 groups" in words
+
+
+def test_files_that_are_skipped_have_no_group() -> None:
+    inputs = [(n, Input(path=Path("/r") / n)) for n in ("1_left.png", "1_right.png", "2_left.png")]
+    inputs[2][1].reason = "damaged"
+    source = Source(paths=(Path("/r"),), labelled=True, task=CLASSES)
+    words = set_groups(inputs, (PATIENT,), source=source, listings=[], root=Path("/r"), notes=[])
+    assert [entry.group for _, entry in inputs] == ["1", "1", ""]
+    assert "1 groups of 2 images" in words
+
+
+def test_few_huge_groups_of_a_guess_are_questioned() -> None:
+    def asked(n_groups: int, each: int, **options: str) -> list[str]:
+        cells = [f"s{k}" for k in range(n_groups) for _ in range(each)]
+        names = [f"{k}.png" for k in range(len(cells))]
+        notes = grouped(names, SITE, columns={"site": cells, "group_of_mine": cells}, **options)[2]
+        return [note for note in notes if note.startswith("Is ")]
+
+    (note,) = asked(3, 40)
+    assert "Is site what images share? It makes 3 groups of 40 images each" in note
+    assert "--group site" in note
+    assert "--group image_id" in note
+    assert len(asked(30, 40)) == len(asked(2, 40)) == 1
+    assert asked(3, 39) == asked(31, 40) == asked(1, 40) == []
+    # What a user names is no guess, and neither is a column of that name.
+    assert asked(3, 40, wish="site") == []
+    cells = [f"s{k % 3}" for k in range(120)]
+    names = [f"{k}.png" for k in range(120)]
+    for name in ("group", "patient_id"):
+        assert grouped(names, SITE, columns={name: cells})[2] == []
+
+
+def test_one_group_for_all_is_told_unless_it_was_asked_for() -> None:
+    columns = {"patient_id": ["ANON"] * 4}
+    (note,) = grouped(ROWS, columns=columns)[2]
+    assert "All 4 images carry one patient_id (ANON)" in note
+    assert "--group image_id" in note
+    assert grouped(ROWS, columns=columns, wish="patient_id")[2] == []
+    assert grouped(ROWS, columns=columns, labelled=False)[2] == []
+    assert grouped(ROWS[:1], columns={"patient_id": ["ANON"]})[2] == []
+
+
+def test_gaps_of_a_column_are_refused_to_train_and_counted_to_predict() -> None:
+    columns = {"patient_id": ["1", "", "", "2"]}
+    with pytest.raises(
+        ManifestError, match=r"t.csv: 2 of 4 rows have no patient_id \(first: 2.png"
+    ):
+        grouped(ROWS, columns=columns)
+    found, _, notes = grouped(ROWS, columns=columns, labelled=False)
+    assert found == ["1", "", "", "2"]
+    assert "2 of 4 images have no group by the rule (first: 2.png)" in notes[0]
+    # A column without any cell is none.
+    assert grouped(ROWS, columns={"patient_id": [""] * 4})[1] == ""
 
 
 def test_column_of_another_task_is_never_taken_for_the_class(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ _NAME_RULES = (
     GroupRule(
         words="the picture it was cut from: what stands before tile, patch or crop and its number "
         "in the file name",
-        pattern=r"(?i)^(.+?)[_-](?:tile|patch|crop|window|slice|frame)s?[_-]?\d+(?:[_-]\d+)*\.[a-z]+$",
+        pattern=r"(?i)^(.+?)[_-](?:tile|patche?|crop|window|slice|frame)s?[_-]?\d+(?:[_-]\d+)*\.[a-z]+$",
     ),
     GroupRule(
         words="the picture it was cut from: what stands before x and y in the file name",
