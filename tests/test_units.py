@@ -106,7 +106,7 @@ def test_a_step_without_its_columns_is_left_out_in_words() -> None:
 def test_images_that_name_no_unit_count_alone() -> None:
     rows = EYES.assign(side=["L", "", "", "L", "L", "L"])
     found, notes = decisions_by_unit(rows, task=BINARY, units=STEPS[:1])
-    assert len(found["eye"]) == 5
+    assert found["eye"]["unit_id"].tolist() == ["p1/L", "p2/L", "p3/L", "2", "3"]
     assert "2 of 6 images name no eye" in notes[0]
 
 
@@ -172,10 +172,15 @@ def test_noisy_or_of_several_labels_is_that_of_each() -> None:
     assert scores_of_eye(LABELS, "noisy_or", [0.2, 0.9], [0.5, 0.0]) == pytest.approx([0.6, 0.9])
 
 
+EYE_BY_MAX = Unit(name="eye", columns=("eye",), rule="max")
+
+
 def test_the_worst_of_classes_has_the_highest_positive_score_or_is_the_surest() -> None:
     rows = [0.1, 0.5, 0.4], [0.0, 0.9, 0.1], [0.3, 0.1, 0.6]
     assert scores_of_eye(replace(KINDS, positive=("a", "c")), "max", *rows) == [0.3, 0.1, 0.6]
     assert scores_of_eye(KINDS, "max", *rows) == [0.0, 0.9, 0.1]
+    two = combine(np.array(rows), np.array([0, 0, 1]), 2, unit=EYE_BY_MAX, task=KINDS)
+    assert two.tolist() == [rows[1], rows[2]]
     # Of equals the first.
     assert scores_of_eye(KINDS, "max", [0.2, 0.8, 0.0], [0.8, 0.2, 0.0]) == [0.2, 0.8, 0.0]
 
@@ -227,7 +232,9 @@ def test_a_field_of_several_classes_has_no_label_unless_a_rule_or_the_table_says
     assert found == ["c", ""]
     assert "1 of 2 zones hold images of different classes" in notes[0]
     assert notes[0].endswith("1 are left out.")
-    assert labels(replace(KINDS, truths={"zone": "most"}), ZONES)[0] == ["c", "b"]
+    found, notes = labels(replace(KINDS, truths={"zone": "most"}), ZONES)
+    assert found == ["c", "b"]
+    assert "left out" not in notes[0]
     assert labels(replace(KINDS, truths={"": "worst"}), ZONES)[0] == ["c", "b"]
     stated = ZONES.assign(zone_label=["a", "a", "a", "c"])
     assert labels(KINDS, stated)[0] == ["c", "a"]
@@ -313,6 +320,8 @@ def test_labels_of_a_multilabel_unit_are_their_union() -> None:
 def test_a_threshold_decides_but_does_not_predict() -> None:
     level = decisions_of(EYES, task=BINARY, threshold=0.3)["image"].set_index("unit_id")
     assert level.loc["5", ["predicted", "decision"]].tolist() == ["no", "yes"]
+    eye = decisions_of(EYES, task=BINARY, units=STEPS, threshold=0.3)["eye"].set_index("unit_id")
+    assert eye.loc["p3/L", ["predicted", "decision"]].tolist() == ["no", "yes"]
 
 
 def test_labels_read_as_numbers_are_still_names() -> None:
@@ -383,9 +392,10 @@ def test_a_unit_without_columns_is_said_of_its_image_where_each_group_has_one() 
     for groups in (["a", "a"], ["a", ""], ["", ""]):
         found, notes = decisions_by_unit(alone.assign(group=groups), task=BINARY, units=[eye])
         assert notes == ["No result per eye: the data have no column side."]
-    patient = alone.assign(group=["a", "a"], patient=["p", "p"])
-    found, _ = decisions_by_unit(patient, task=BINARY, units=[eye, STEPS[1]])
-    assert list(found) == ["image", "patient"]
+    for groups in (["a", "a"], ["a", "b"]):
+        patient = alone.assign(group=groups, patient=["p", "p"])
+        found, _ = decisions_by_unit(patient, task=BINARY, units=[eye, STEPS[1]])
+        assert list(found) == ["image", "patient"]
 
 
 def test_a_table_of_scores_alone_is_decided() -> None:

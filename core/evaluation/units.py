@@ -140,7 +140,7 @@ def decisions_by_unit(
                 f"{n_bare:,} of {len(frame):,} images name no {unit.name} and count as one each."
             )
         # The unit of each row of the level below, if each lies in one unit only.
-        first = np.full(below.max() + 1 if len(below) else 0, -1)
+        first = np.empty(len(below_scores), dtype=np.int_)
         first[below[::-1]] = owner[::-1]
         if unit.rule == "attention":
             step = attended_scores(frame, owner, len(names), task=task, scored=scored)
@@ -301,7 +301,7 @@ def _noisy_or(
     if task.kind == "multilabel":
         return any_of(rows)
     if task.kind in {"binary", "ordinal"}:
-        above = any_of(np.clip(1 - np.cumsum(rows, axis=1)[:, :-1], 0.0, 1.0))
+        above = any_of(np.maximum(1 - np.cumsum(rows, axis=1)[:, :-1], 0.0))
         edges = np.column_stack([np.ones(n_units), above, np.zeros(n_units)])
         return np.asarray(np.clip(edges[:, :-1] - edges[:, 1:], 0.0, 1.0))
     if not task.positive:
@@ -311,15 +311,14 @@ def _noisy_or(
         )
         raise AppError(msg)
     positive = np.isin(np.arange(rows.shape[1]), task.positive_index)
-    counts = np.maximum(np.bincount(of, minlength=n_units), 1)[:, None]
-    mean = _sums(rows, of, n_units) / counts
+    found = _sums(rows, of, n_units)
     present = any_of(rows[:, positive].sum(axis=1, keepdims=True))
     # Within the positive classes, and within the others, the shares are those of the mean.
     for part, total in ((positive, present), (~positive, 1 - present)):
-        # Where the share is zero, so is the total; the floor keeps the quotient finite.
-        share = mean[:, part].sum(axis=1, keepdims=True)
-        mean[:, part] *= total / np.maximum(share, 1e-300)
-    return mean
+        # Where the sum is zero, so is the total; the floor keeps the quotient finite.
+        whole = found[:, part].sum(axis=1, keepdims=True)
+        found[:, part] *= total / np.maximum(whole, 1e-300)
+    return found
 
 
 def _table(
@@ -334,7 +333,7 @@ def _table(
 ) -> pd.DataFrame:
     """One decisions table; ``owner`` is the row of each image."""
     n, scored, extras = len(ids), images.scored, images.extras
-    fold = _same(images.fold, owner, n, several="")
+    fold = _same(images.fold, owner, n)
     known = np.asarray(np.isfinite(scores).all(axis=1))
     shape = (n, len(task.classes)) if task.kind == "multilabel" else (n,)
     predicted, decided = np.zeros(shape, dtype=np.int_), np.zeros(shape, dtype=np.int_)
@@ -351,14 +350,14 @@ def _table(
             "predicted": class_names(predicted, known, task),
             "decision": class_names(decided, known, task, sides=threshold is not None),
             "label": np.asarray(label, dtype=object),
-            "group": _same(images.group, owner, n, several="first"),
+            "group": _same(images.group, owner, n, or_first=True),
         }
     )
     for column, values in zip(score_columns(task.classes), scores.T, strict=True):
         table[column] = values
     for column, cells in extras.items():
         if column not in table.columns:
-            table[column] = _same(cells, owner, n, several="")
+            table[column] = _same(cells, owner, n)
     return table
 
 
@@ -371,17 +370,17 @@ def _thresholds(
     """(N,) the threshold of each row."""
     if not isinstance(threshold, dict):
         return np.full(n, threshold, dtype=np.float64)
-    fold = _same(extras["fold"], owner, n, several="") if "fold" in extras else np.full(n, "")
+    fold = _same(extras["fold"], owner, n) if "fold" in extras else np.full(n, "")
     return np.array([threshold.get(str(name), threshold[""]) for name in fold])
 
 
 def _same(
-    values: NDArray[np.str_], owner: NDArray[np.int_], n_units: int, *, several: str
+    values: NDArray[np.str_], owner: NDArray[np.int_], n_units: int, *, or_first: bool = False
 ) -> NDArray[np.object_]:
-    """The value that all images of a unit share; else the first, or empty."""
+    """The value that all images of a unit share; else empty, or the first."""
     first = np.full(n_units, "", dtype=object)
     first[owner[::-1]] = values[::-1]
-    if several != "first":
+    if not or_first:
         differs = first[owner] != values.astype(object)
         first[owner[differs]] = ""
     return first
