@@ -51,6 +51,15 @@ def test_the_cumulative_link_gives_the_classes_what_lies_between_their_threshold
     assert scores_from_logits(np.array([[0.0, 1e-9]]), link="cumulative").min() == 0.0
 
 
+def test_logits_of_any_size_give_scores() -> None:
+    logits = np.array([[2000.0, 0.0], [-1000.0, -1001.0]])
+    odds = np.e / (1 + np.e)
+    expected = [[1.0, 0.0], [odds, 1 - odds]]
+    np.testing.assert_allclose(scores_from_logits(logits, link="softmax"), expected)
+    expected = [[1.0, 0.5], [0.0, 0.0]]
+    np.testing.assert_allclose(scores_from_logits(logits, link="sigmoid"), expected)
+
+
 @pytest.mark.parametrize("link", ["softmax", "cumulative", "sigmoid"])
 def test_logits_of_single_precision_are_scored_in_double(link: str) -> None:
     logits = np.array([[1.3, 0.2, -0.7]], dtype=np.float32)
