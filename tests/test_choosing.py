@@ -93,6 +93,9 @@ def test_threshold_is_that_of_the_unit_and_of_the_summed_positive_score() -> Non
     assert (found["unit"], found["split"], found["n"]) == ("eye", "val", 30)
     assert found["n_events"] == truth.sum()
     assert found["active"] is False
+    severe = replace(GRADES, positive=("2",))
+    (found,) = choose_points(rows, task=severe, targets=["youden"], units=[EYE])
+    assert found["n_events"] == (worst["label"] == "2").sum()
 
 
 def test_each_fold_gets_the_threshold_of_the_others() -> None:
@@ -111,7 +114,7 @@ def test_what_cannot_be_chosen_is_said() -> None:
     (found,) = choose_points(rows, task=GRADES, targets=["youden"])
     assert found["threshold"] is None
     assert found["n_events"] == 0
-    assert found["reason"]
+    assert "is positive" in found["reason"]
     plain = Task(name="t", kind="multiclass", classes=("0", "1", "2"))
     assert choose_points(table(), task=plain, targets=["youden"]) == []
     with pytest.raises(ConfigError, match="no target"):
@@ -156,6 +159,10 @@ def test_a_point_chosen_on_the_cases_that_are_judged_is_marked() -> None:
     assert found["exploratory"] is True
     assert (found["split"], found["n"], found["threshold"]) == ("new data", 4, pytest.approx(0.225))
     assert "fold_thresholds" not in found
+    without_folds = rows.drop(columns="fold")
+    assert choose_points(
+        without_folds, task=YES_NO, targets=["youden"], exploratory="new data"
+    ) == [found]
     (stored,) = choose_points(four(), task=YES_NO, targets=["youden"])
     assert "exploratory" not in stored
 
