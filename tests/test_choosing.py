@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from core.app import Metric, Task, Unit
+from core.base.tables import METRICS
 from core.errors import ConfigError
 from core.evaluation.cases import Level
 from core.evaluation.labelled_rows import cases_of
@@ -246,6 +247,7 @@ def test_a_stored_point_is_counted_at_with_its_rates_and_rows() -> None:
     assert entry["counted_at"] == counted_at(point, "test")
     events = {"sensitivity": 2, "specificity": 2, "ppv": 2, "npv": 2, "recall_rate": 4}
     assert [row["name"] for row in rows] == list(events)
+    assert all(set(row) == {column.name for column in METRICS} for row in rows)
     low, high = wilson(1, 2, level=0.9).ends
     for row in rows:
         n = events[row["name"]]
@@ -277,10 +279,14 @@ def test_cases_of_groups_are_counted_by_group() -> None:
     entry, found = reached(point, levels, "eye", prevalence=None, split="test")
     assert entry["unit"] == "image"
     assert "10 patients" in found[-1]["method"]
-    truth = (rows["label"] != "0").to_numpy()
-    assert found[0]["n_groups"] == len(set(np.array(groups)[truth]))
-    assert found[1]["n_groups"] == len(set(np.array(groups)[~truth]))
-    assert found[4]["n_groups"] == 10
+    for task, positive in ((GRADES, ["1", "2"]), (replace(GRADES, positive=("2",)), ["2"])):
+        levels["image"] = level_of(rows, task, groups)
+        _, found = reached(point, levels, "eye", prevalence=None, split="test")
+        truth = rows["label"].isin(positive).to_numpy()
+        assert [row["n"] for row in found[:2]] == [truth.sum(), (~truth).sum()]
+        assert found[0]["n_groups"] == len(set(np.array(groups)[truth]))
+        assert found[1]["n_groups"] == len(set(np.array(groups)[~truth]))
+        assert found[4]["n_groups"] == 10
 
 
 def test_a_point_without_a_threshold_or_a_question_keeps_its_reason() -> None:
@@ -357,10 +363,10 @@ def test_likelihood_ratios_of_perfect_rates_have_one_end_or_none() -> None:
 
 
 def test_rates_of_groups_count_as_the_independent_cases_of_equal_intervals() -> None:
-    def end(sensitivity: Any) -> float:
+    def end(sensitivity: Any, which: str = "low") -> float:
         # Of 100,000 negative cases the specificity is as good as known.
         specificity = rate(0.5, 100_000, None, None)
-        return float(likelihood_ratios(sensitivity, specificity, 0.95)["positive"]["low"])
+        return float(likelihood_ratios(sensitivity, specificity, 0.95)["positive"][which])
 
     # .8 +- .16 is the width of 24 cases: .8 * .2 * 1.96 ** 2 / .16 ** 2 = 24.
     assert end(rate(0.8, 100, 0.64, 0.96)) == pytest.approx(
@@ -374,7 +380,10 @@ def test_rates_of_groups_count_as_the_independent_cases_of_equal_intervals() -> 
     low, high = clopper_pearson(12, 12).ends
     assert end(rate(1.0, 100, low, high)) == pytest.approx(end(rate(1.0, 12, None, None)))
     low, high = clopper_pearson(0, 12).ends
-    assert end(rate(0.0, 100, low, high)) == pytest.approx(end(rate(0.0, 12, None, None)))
+    of_none = rate(0.0, 100, low, high), rate(0.0, 12, None, None)
+    assert end(of_none[0], "high") == pytest.approx(end(of_none[1], "high"))
+    assert end(of_none[0], "high") > end(rate(0.0, 100, None, None), "high")
+    assert end(rate(1.0, 100, 0.01, 1.0)) == end(rate(1.0, 1, None, None))
     # Wilson's interval of independent cases is not taken for one of groups.
     wide = rate(0.8, 100, 0.64, 0.96, "Wilson, 100 independent cases")
     assert end(wide) == end(rate(0.8, 100, None, None))
