@@ -863,36 +863,23 @@ def test_of_a_positive_class_its_own_score_is_judged(
         assert "Too few eyes have other scores to say whether those are right." in said
 
 
+# Cases in each tenth of the scores: few have low ones, hardly any is below the last, or all alike.
+FEW_LOW, ONE_END, ALIKE = [0, 0, 0, 3, 20, 30, 40, 50, 60, 90], [0] * 5 + [1, 1, 0, 1, 39], [1] * 10
+
+
 @pytest.mark.parametrize(
     ("low", "high", "counts", "words"),
     [
+        (0.0, 0.06, FEW_LOW, "Only 3 of 293 tiles score below 0.4, too few to say"),
         (
-            0.0,
-            0.06,
-            [0, 0, 0, 3, 20, 30, 40, 50, 60, 90],
-            "Only 3 of 293 tiles score below 0.4, too few to say",
-        ),
-        (
-            0.0,
-            0.08,
-            [0, 0, 0, 0, 0, 1, 1, 0, 1, 39],
+            *(0.0, 0.08, ONE_END),
             "inconclusive: only 3 of 42 tiles score below 0.9, too few to say whether lower",
         ),
-        (
-            0.0,
-            0.08,
-            [1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
-            "inconclusive: at no score are there enough",
-        ),
-        (
-            0.0,
-            0.14,
-            [0, 0, 0, 3, 20, 30, 40, 50, 60, 90],
-            "and on so few cases calibrated scores could be",
-        ),
-        (0.02, 0.09, [0, 0, 0, 3, 20, 30, 40, 50, 60, 90], "more than calibrated scores would be"),
+        (0.0, 0.08, ALIKE, "inconclusive: at no score are there enough"),
+        (0.0, 0.14, FEW_LOW, "and on so few cases calibrated scores could be"),
+        (0.02, 0.09, FEW_LOW, "more than calibrated scores would be"),
         # Nearly perfect scores: what chance would give of them is less than anybody asks for.
-        (1e-7, 2e-7, [50, 0, 0, 0, 0, 0, 0, 0, 0, 50], "off by less than 0.1 percentage points."),
+        (1e-7, 2e-7, [50, *[0] * 8, 50], "off by less than 0.1 percentage points."),
     ],
 )
 def test_no_score_is_spoken_of_that_few_cases_have(

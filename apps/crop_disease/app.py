@@ -25,12 +25,7 @@ from apps.crop_disease.index import index
 from apps.crop_disease.inputs import raster_found, read
 from apps.crop_disease.metrics import METRICS
 from apps.crop_disease.phantom import write_phantom
-from apps.crop_disease.report import (
-    by_severity,
-    confused_pairs,
-    several_diseases,
-    sick_and_healthy,
-)
+from apps.crop_disease.report import by_severity, confused_pairs, several_diseases, sick_and_healthy
 from core.app import FOR_SMALL_SIGNS, App, Domain, Section, Task, Tour, Unit
 from core.data.framing import PADDING
 

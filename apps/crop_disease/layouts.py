@@ -163,11 +163,7 @@ LAYOUTS: tuple[Layout, ...] = (
         labels={"disease": Label(columns=("label",))},
         note="No field is named: photos of one day resemble each other; try --group variety.",
     ),
-    Layout(
-        card="plantvillage",
-        bases=("raw/color", "color", "."),
-        finish=_with_leaves,
-    ),
+    Layout(card="plantvillage", bases=("raw/color", "color", "."), finish=_with_leaves),
     Layout(card="plantdoc", bases=("train+test",)),
     Layout(card="ibean", bases=("train+validation+test",)),
 )

@@ -18,11 +18,7 @@ from apps.mammography.index import index
 from apps.mammography.layouts import BIRADS_CANCER
 from apps.mammography.metrics import METRICS
 from apps.mammography.phantom import write_phantom
-from apps.mammography.report import (
-    screening_audit,
-    views_and_sides,
-    what_recall_finds,
-)
+from apps.mammography.report import screening_audit, views_and_sides, what_recall_finds
 from apps.mammography.worklist import write_worklist
 from core.app import App, Domain, Export, Option, Section, Task, Unit, output_option
 
@@ -35,12 +31,7 @@ _GRADED: dict[str, Any] = {
     "kind": "ordinal",
     "headline": "quadratic_kappa",
     "rules": {"breast": "mean", "exam": "mean"},
-    "config": {
-        "size_px": (224, 224),
-        "pool": "first_two",
-        "epochs": 0,
-        "decide": "validation",
-    },
+    "config": {"size_px": (224, 224), "pool": "first_two", "epochs": 0, "decide": "validation"},
 }
 
 APP = App(
@@ -88,12 +79,7 @@ APP = App(
             positive=("D",),
             titles={"F": "fatty", "G": "fatty-glandular", "D": "dense-glandular"},
         ),
-        Task(
-            name="finding",
-            kind="binary",
-            classes=("normal", "abnormal"),
-            positive=("abnormal",),
-        ),
+        Task(name="finding", kind="binary", classes=("normal", "abnormal"), positive=("abnormal",)),
     ),
     index=index,
     group="patient",
@@ -109,13 +95,7 @@ APP = App(
             parts_are="view",
             parts=("CC", "MLO"),
         ),
-        Unit(
-            name="exam",
-            columns=("exam",),
-            rule="max",
-            parts_are="laterality",
-            parts=("L", "R"),
-        ),
+        Unit(name="exam", columns=("exam",), rule="max", parts_are="laterality", parts=("L", "R")),
     ),
     metrics=METRICS,
     targets=("sensitivity=0.95", "specificity=0.9", "recall-rate=0.116"),

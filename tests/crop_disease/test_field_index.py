@@ -203,19 +203,10 @@ def test_ground_without_a_polygon_is_background_where_that_is_named(
 ) -> None:
     labels = geopandas.read_file(phantom / "labels.gpkg", engine="pyogrio")
     labels[labels["label"] != "healthy"].to_file(tmp_path / "l.gpkg", engine="pyogrio")
-    without = index_field(
-        source(phantom / "mosaic.tif", labelled=True, tile="32px", labels=tmp_path / "l.gpkg")
-    )
+    asked: dict[str, Any] = {"labelled": True, "tile": "32px", "labels": tmp_path / "l.gpkg"}
+    without = index_field(source(phantom / "mosaic.tif", **asked))
     assert without.table["reason"].eq("no label lies on it").any()
-    named = index_field(
-        source(
-            phantom / "mosaic.tif",
-            labelled=True,
-            tile="32px",
-            labels=tmp_path / "l.gpkg",
-            background="well",
-        )
-    )
+    named = index_field(source(phantom / "mosaic.tif", **asked, background="well"))
     assert set(named.table.loc[named.table["status"] == "ok", "label"]) == {"rust", "well", "wilt"}
 
 

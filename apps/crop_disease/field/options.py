@@ -20,15 +20,9 @@ OPTIONS = (
     Option(name="bands", help="The file's bands in order: RGBN, RGNRe, R,G,B,-."),
     Option(name="indices", help="Vegetation indices as further channels: NDVI,ExG."),
     Option(
-        name="full-scale",
-        help="The stored value that stands for 1, such as 10000.",
-        type=float,
+        name="full-scale", help="The stored value that stands for 1, such as 10000.", type=float
     ),
-    Option(
-        name="crs",
-        help="System of a raster that names none: EPSG:32615.",
-        scope="command",
-    ),
+    Option(name="crs", help="System of a raster that names none: EPSG:32615.", scope="command"),
     Option(name="within", help="Polygons of the field: only there.", type=Path),
     Option(
         name="least-valid",
@@ -62,9 +56,7 @@ OPTIONS = (
         type=bool,
     ),
     output_option(
-        name="rates",
-        help="Table of class, rate, unit: writes a prescription map.",
-        type=Path,
+        name="rates", help="Table of class, rate, unit: writes a prescription map.", type=Path
     ),
     output_option(
         name="working-width",
