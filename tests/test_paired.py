@@ -14,12 +14,7 @@ from scipy.stats import binomtest
 from core.app import Cases, Metric, Task
 from core.evaluation.cases import Level
 from core.evaluation.metric_specs import Spec, specs_of
-from core.evaluation.paired import (
-    compare_levels,
-    hold_family,
-    non_inferiority,
-    still_possible,
-)
+from core.evaluation.paired import compare_levels, hold_family, non_inferiority, still_possible
 from core.evaluation.paired_decisions import (
     PairedCases,
     agreement_at_threshold,

@@ -69,10 +69,7 @@ class PictureOrVolume:
         """The changes of a volume (1, H, W, D)."""
         # Only volumes need MONAI, which takes seconds to import.
         from monai.transforms.compose import Compose  # noqa: PLC0415
-        from monai.transforms.intensity.array import (  # noqa: PLC0415
-            RandGaussianSmooth,
-            RandScaleIntensity,
-        )
+        from monai.transforms.intensity.array import RandGaussianSmooth, RandScaleIntensity  # noqa: PLC0415
         from monai.transforms.spatial.array import RandAffine  # noqa: PLC0415
 
         return Compose(

@@ -75,11 +75,7 @@ def read_picture(path: Path) -> NDArray[Any]:
 
 def _picture(data: Any) -> NDArray[Any]:
     """Pixels of a dataset of one frame."""
-    from pydicom.pixels.processing import (  # noqa: PLC0415  (a light install works on photographs)
-        apply_color_lut,
-        apply_modality_lut,
-        apply_voi,
-    )
+    from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi  # noqa: PLC0415  (a light install works on photographs)
 
     pixels = data.pixel_array
     if pixels.ndim != (2 if number_in(data, "SamplesPerPixel", 1.0) == 1 else 3):

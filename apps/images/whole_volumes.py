@@ -172,10 +172,7 @@ def _read(
     path: str, _changed: int, depth: int, window: str, spacing: str, foreground: str
 ) -> NDArray[np.uint8]:
     # MONAI takes seconds to import.
-    from monai.transforms.croppad.array import (  # noqa: PLC0415
-        CropForeground,
-        ResizeWithPadOrCrop,
-    )
+    from monai.transforms.croppad.array import CropForeground, ResizeWithPadOrCrop  # noqa: PLC0415
     from monai.transforms.intensity.array import ScaleIntensityRange  # noqa: PLC0415
     from monai.transforms.spatial.array import Orientation, Resize, Spacing  # noqa: PLC0415
 

@@ -21,11 +21,7 @@ from core.evaluation.stored_thresholds import at_prevalence
 from core.report.numbers import NBSP, UNDEFINED, estimate, interval, number, quantity
 from core.report.plots import Line, curves
 from core.statistics.discrimination import roc_points
-from core.statistics.operating_points import (
-    choose_threshold,
-    proportion,
-    two_by_two,
-)
+from core.statistics.operating_points import choose_threshold, proportion, two_by_two
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

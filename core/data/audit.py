@@ -17,13 +17,7 @@ from typing import TYPE_CHECKING, Any
 from core.base.progress import track
 from core.base.words import SHORTCUTS, percent, quantity
 from core.data import audit_checks as check
-from core.data.duplicates import (
-    NearPair,
-    exact_copies,
-    is_tiny,
-    near_copies,
-    of_whole_files,
-)
+from core.data.duplicates import NearPair, exact_copies, is_tiny, near_copies, of_whole_files
 from core.data.facts import Facts, measure_all
 from core.data.moved_copies import moved_copies
 from core.data.shortcuts import Shortcut, shortcuts

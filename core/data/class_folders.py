@@ -16,12 +16,7 @@ from typing import TYPE_CHECKING
 
 from core.base.words import without_marks
 from core.data.folder_levels import Level, count_images, few_of
-from core.data.folder_words import (
-    is_mask_folder,
-    is_unlabelled,
-    same_name,
-    spelled_alike,
-)
+from core.data.folder_words import is_mask_folder, is_unlabelled, same_name, spelled_alike
 from core.data.mask_pairs import refuse_mask_pairs
 from core.data.passed_folders import is_passed_over
 from core.data.scan import is_system, readable

@@ -7,10 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.base.words import quantity
-from core.data.folder_words import (
-    is_class_word,
-    is_neutral,
-)
+from core.data.folder_words import is_class_word, is_neutral
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

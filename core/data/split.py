@@ -346,10 +346,7 @@ def stratified_folds(
         n_folds: how many.
         seed: of the shuffling.
     """
-    from sklearn.model_selection import (  # noqa: PLC0415  (1.8 s to import)
-        StratifiedGroupKFold,
-        StratifiedKFold,
-    )
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # noqa: PLC0415  (1.8 s to import)
 
     if n_folds > max(Counter(strata.tolist()).values()):
         # scikit-learn refuses where every class has fewer rows than there are folds.

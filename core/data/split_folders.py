@@ -5,12 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from core.data.folder_levels import Level, are_neutral, count_images, few_of, other_folders
-from core.data.folder_words import (
-    glued_split,
-    is_class_word,
-    same_name,
-    split_word,
-)
+from core.data.folder_words import glued_split, is_class_word, same_name, split_word
 from core.data.scan import readable
 from core.errors import ManifestError
 

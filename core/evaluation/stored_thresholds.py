@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.statistics.intervals import check_level
-from core.statistics.operating_points import (
-    drawn_in,
-    per_thousand,
-    predictive_values,
-    two_by_two,
-)
+from core.statistics.operating_points import drawn_in, per_thousand, predictive_values, two_by_two
 from core.statistics.weighted import positive_part
 
 if TYPE_CHECKING:

@@ -21,12 +21,7 @@ from core.statistics.discrimination import Ranking
 from core.statistics.intervals import Interval, check_level, plural
 from core.statistics.jackknife import jackknife_interval
 from core.statistics.operating_points import proportion
-from core.statistics.resampling import (
-    MIN_GROUPS,
-    bootstrap_interval,
-    few_groups,
-    jackknife,
-)
+from core.statistics.resampling import MIN_GROUPS, bootstrap_interval, few_groups, jackknife
 from core.statistics.weighted import calibration_noise
 
 if TYPE_CHECKING:

@@ -64,11 +64,7 @@ def loggers(config: TrainConfig, folder: Path) -> list[Logger]:
         config: ``mlflow`` is the address, or None.
         folder: of the network, named ``member-0`` and so on.
     """
-    from pytorch_lightning.loggers import (  # noqa: PLC0415  (imports torch)
-        CSVLogger,
-        MLFlowLogger,
-        TensorBoardLogger,
-    )
+    from pytorch_lightning.loggers import CSVLogger, MLFlowLogger, TensorBoardLogger  # noqa: PLC0415  (imports torch)
 
     found: list[Logger] = [CSVLogger(folder, name="", version="steps")]
     try:

@@ -398,11 +398,7 @@ def _trusted(text: str) -> Markup:
 @cache
 def _environment() -> Environment:
     """The templates, with everything escaped and a missing name an error."""
-    from jinja2 import (  # noqa: PLC0415  (only a page needs it)
-        Environment,
-        FileSystemLoader,
-        StrictUndefined,
-    )
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415  (only a page needs it)
     from markupsafe import Markup  # noqa: PLC0415  (only a page needs it)
 
     made = Environment(

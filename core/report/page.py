@@ -33,13 +33,7 @@ from core.report.results import Results
 from core.report.subgroups import failure_blocks, subgroup_blocks
 from core.report.thresholds import operating_blocks, rule_blocks, use_blocks
 from core.report.trainings import fold_blocks, member_blocks
-from core.report.verdict import (
-    group_of,
-    image_word,
-    is_probe_kept,
-    use_words,
-    verdict,
-)
+from core.report.verdict import group_of, image_word, is_probe_kept, use_words, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

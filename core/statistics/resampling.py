@@ -18,13 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import MetricError
-from core.statistics.intervals import (
-    Interval,
-    check_level,
-    number_groups,
-    plural,
-    student_quantile,
-)
+from core.statistics.intervals import Interval, check_level, number_groups, plural, student_quantile
 from core.statistics.scales import AT_END, SCALES
 
 if TYPE_CHECKING:

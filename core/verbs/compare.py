@@ -20,12 +20,7 @@ from core.errors import ConfigError, ManifestError
 from core.evaluation.cases import Level
 from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
 from core.evaluation.metric_specs import specs_of
-from core.evaluation.paired import (
-    compare_levels,
-    hold_family,
-    non_inferiority,
-    still_possible,
-)
+from core.evaluation.paired import compare_levels, hold_family, non_inferiority, still_possible
 from core.evaluation.paired_decisions import (
     PairedCases,
     agreement_at_threshold,

@@ -34,12 +34,7 @@ from core.runs.table_files import read_json, read_table, write_table
 from core.statistics.calibration import fit_temperature
 from core.statistics.scores import encode, scores_from_logits
 from core.training.grade_cuts import chosen_cuts, with_fold_cuts
-from core.verbs.ensemble_choice import (
-    choose_members,
-    gain_over,
-    member_table,
-    require_several,
-)
+from core.verbs.ensemble_choice import choose_members, gain_over, member_table, require_several
 from core.verbs.run_differences import unlike
 
 if TYPE_CHECKING:

@@ -18,14 +18,7 @@ from safetensors.numpy import save as save_arrays
 
 from core.app import Cases
 from core.base.jobs import Job, open_output
-from core.base.outputs import (
-    is_complete,
-    seal,
-    sha256_file,
-    write_bytes,
-    write_json,
-    write_text,
-)
+from core.base.outputs import is_complete, seal, sha256_file, write_bytes, write_json, write_text
 from core.base.progress import track
 from core.base.settings import read_plan
 from core.data.input_files import require_apart

@@ -21,13 +21,7 @@ from core.base.words import quantity
 from core.data.input_files import require_apart
 from core.errors import ConfigError, RunError
 from core.evaluation.doubt import DoubtRule
-from core.prediction.journal import (
-    JOURNAL,
-    blocks_of,
-    read_journal,
-    stream_through,
-    write_journal,
-)
+from core.prediction.journal import JOURNAL, blocks_of, read_journal, stream_through, write_journal
 from core.prediction.scorer import Scorer
 from core.report.predictions_page import FOLDER, Thumbnails
 from core.verbs.predict import begin, complete

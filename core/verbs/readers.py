@@ -22,12 +22,7 @@ from core.report.readers import write_readers
 from core.statistics.delong import delong_several
 from core.statistics.intervals import Interval
 from core.statistics.operating_points import proportion
-from core.statistics.readers import (
-    compare_with_readers,
-    icc_of,
-    mean_kappa_of,
-    reader_point,
-)
+from core.statistics.readers import compare_with_readers, icc_of, mean_kappa_of, reader_point
 from core.statistics.resampling import resample_groups
 
 if TYPE_CHECKING:

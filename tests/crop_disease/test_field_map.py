@@ -24,12 +24,7 @@ from apps.crop_disease.field.index import index_field
 from apps.crop_disease.field.map_words import trained_share, trust_words
 from apps.crop_disease.field.mapping import NODATA, STEPS, blend, write_maps
 from apps.crop_disease.field.notes import area_words
-from apps.crop_disease.field.outputs import (
-    EXPORTS,
-    affected_classes,
-    check_options,
-    write_field,
-)
+from apps.crop_disease.field.outputs import EXPORTS, affected_classes, check_options, write_field
 from apps.crop_disease.field.phantom import (
     CLASSES,
     Form,

@@ -8,11 +8,7 @@ import pandas as pd
 import pytest
 
 from apps.mammography import APP
-from apps.mammography.report import (
-    screening_audit,
-    views_and_sides,
-    what_recall_finds,
-)
+from apps.mammography.report import screening_audit, views_and_sides, what_recall_finds
 from core.app import ReportContext
 from core.blocks import Figure, Table, Text
 

@@ -10,13 +10,7 @@ import pandas as pd
 
 from apps.retinopathy import APP
 from apps.retinopathy.index import UNGRADABLE
-from apps.retinopathy.report import (
-    cameras,
-    referral_words,
-    screening,
-    ungradable,
-    worst_errors,
-)
+from apps.retinopathy.report import cameras, referral_words, screening, ungradable, worst_errors
 from core.app import ReportContext, Task
 from core.blocks import Figure, Fold, Pictures, Table, Text
 from core.evaluation.units import decisions_of

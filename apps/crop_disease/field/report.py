@@ -117,11 +117,7 @@ def split_gap(
         ValueError: a class has too few tiles or groups for five folds.
     """
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415  (only a report asks)
-    from sklearn.model_selection import (  # noqa: PLC0415
-        StratifiedGroupKFold,
-        StratifiedKFold,
-        cross_val_predict,
-    )
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict  # noqa: PLC0415
     from sklearn.pipeline import make_pipeline  # noqa: PLC0415
     from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
 
