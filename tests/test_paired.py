@@ -102,7 +102,7 @@ def test_an_undefined_number_is_said_and_not_compared() -> None:
         replace(one, cases=replace(one.cases, y=np.ones(60, dtype=int))) for one in (first, second)
     ]
     rows = compared(*alone)
-    assert rows["auroc"]["difference"] is None
+    assert rows["auroc"]["difference"] is rows["auroc"]["first"] is rows["auroc"]["second"] is None
     assert "undefined" in rows["auroc"]["reason"]
     assert rows["specificity"]["difference"] is None
 
@@ -299,6 +299,32 @@ def test_the_same_function_at_other_settings_is_another_test() -> None:
     assert [row["is_headline"] for row in rows[:2]] == [False, True]
 
 
+def test_positive_classes_that_are_named_are_those_of_the_task() -> None:
+    pair = graded((0.5, 0.5))
+    own = [
+        Metric(name=name, title=name, compute=partial(sensitivity_of_positive, **settings))
+        for name, settings in (("a", {"positive": (1, 2)}), ("b", {}), ("c", {"positive": (2,)}))
+    ]
+    specs = [spec for spec in specs_of(pair.first, own) if spec.metric is not None]
+    rows = compare_levels(pair, specs, headline="")
+    # The second is the first once more, and so is the sensitivity by the predicted grade.
+    assert [row["name"] for row in rows if "specificity" not in row["name"]] == [
+        "a",
+        "c",
+        "sensitivity_at_threshold",
+    ]
+
+
+def test_a_difference_without_an_interval_may_be_one() -> None:
+    first, second = levels(12, 1.0, group_size=4)
+    specs = [spec for spec in specs_of(first, []) if spec.name == "brier"]
+    (row, *_) = compare_levels(PairedCases(first, second), specs, headline="brier")
+    assert row["low"] is None
+    assert row["difference"] != 0
+    assert not row["is_same"]
+    assert "are too few" in row["reason"]
+
+
 def test_a_number_of_no_function_is_passed_over_and_one_of_its_own_name_stands_once() -> None:
     first, second = levels(60, 0.5)
     bare = Spec(name="bare", title="Bare", key="bare")
@@ -374,6 +400,7 @@ def test_a_headline_that_cannot_differ_is_no_gate() -> None:
         ((-0.01, 0.2), True, True, "not worse than the first by the margin or more; it may lose"),
         ((-0.03, 0.2), True, False, "is not shown; it may lose up to 3.0 points"),
         ((-0.02, 0.2), True, False, "is not shown"),
+        ((-0.153, 0.2), True, False, "it may lose up to 15.3 points"),
         ((0.01, 0.2), True, True, "it is better"),
         ((0.0, 0.2), True, True, "it is better"),
         ((-0.3, 0.01), False, True, "it may lose up to 1.0 points"),
@@ -394,7 +421,7 @@ def test_not_worse_is_shown_where_the_interval_is_on_the_good_side_of_the_margin
 def test_without_an_interval_nothing_is_shown() -> None:
     row = {"name": "a", "title": "A", "percent": False, "low": None, "high": None, "reason": "few"}
     found = non_inferiority(row, 0.02, higher_is_better=True)
-    assert found["is_shown"] is None
+    assert (found["name"], found["margin"], found["is_shown"]) == ("a", 0.02, None)
     assert found["words"] == "A, margin 0.02: no interval (few), so nothing is shown."
     found = non_inferiority(row | {"reason": ""}, 0.02, higher_is_better=True)
     assert found["words"] == "A, margin 0.02: no interval, so nothing is shown."

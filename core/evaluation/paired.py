@@ -127,14 +127,24 @@ def _tested(rows: Sequence[dict[str, Any]]) -> str:
 
 def _row(first: Level, second: Level, one: Spec, other: Spec, headline: str) -> dict[str, Any]:
     """One number."""
-    row = _about(first, one.name, one.title, percent=one.percent)
-    row["is_headline"] = one.name == headline
     found = of_same_cases(first, second, one, other)
-    row |= found.as_row()
-    if found.value == found.value:
-        row |= {"first": found.first, "second": found.second}
-    # Without any spread the difference is 0 whichever cases are drawn.
-    row["is_same"] = found.value == 0 and found.interval.low is None
+    known = found.value == found.value
+    row = {
+        "name": one.name,
+        "title": one.title,
+        "percent": one.percent,
+        "unit": first.unit,
+        "n": first.n,
+        "n_groups": first.plan.n_groups,
+        "level": first.confidence,
+        "first": found.first if known else None,
+        "second": found.second if known else None,
+        **found.as_row(),
+        "is_headline": one.name == headline,
+        "is_tested": True,
+        # Without any spread the difference is 0 whichever cases are drawn.
+        "is_same": found.value == 0 and found.interval.low is None,
+    }
     a = one.basis.shares[0] if one.basis is not None and one.kind == "proportion" else None
     b = other.basis.shares[0] if other.basis is not None and a is not None else None
     if a is None or b is None:
@@ -214,30 +224,6 @@ def non_inferiority(
         words = f"{about}: that the second is not worse by the margin is not shown"
     words += f"; it may lose up to {at_most}." if worst > 0 else "; it is better."
     return {"name": row["name"], "margin": margin, "is_shown": shown, "words": words}
-
-
-def _about(level: Level, name: str, title: str, *, percent: bool) -> dict[str, Any]:
-    """A row without its numbers."""
-    return {
-        "name": name,
-        "title": title,
-        "percent": percent,
-        "unit": level.unit,
-        "n": level.n,
-        "n_groups": level.plan.n_groups,
-        "level": level.confidence,
-        "first": None,
-        "second": None,
-        "difference": None,
-        "low": None,
-        "high": None,
-        "p": None,
-        "method": "",
-        "reason": "",
-        "is_headline": False,
-        "is_tested": True,
-        "is_same": False,
-    }
 
 
 def still_possible(row: dict[str, Any], word: str) -> str:
