@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from core.app import Cases, Task
+from core.app import Cases, Metric, Task
 from core.evaluation.cases import Level
 from core.evaluation.metric_specs import Spec, specs_of
 from core.evaluation.subgroups import (
@@ -19,10 +20,11 @@ from core.evaluation.subgroups import (
     values_in_words,
 )
 from core.statistics.intervals import wilson
+from core.statistics.metrics import auroc_of_positive
 from core.statistics.resampling import Draws
 
 YES_NO = Task(name="t", kind="binary", classes=("no", "yes"), positive=("yes",))
-GRADES = Task(name="g", kind="ordinal", classes=("0", "1", "2"), positive=("1", "2"))
+GRADES = Task(name="g", kind="ordinal", classes=("0", "1", "2"), positive=("2",))
 
 
 def words_of(*values: str) -> list[str]:
@@ -165,6 +167,28 @@ def test_too_few_cases_or_groups_are_said_to_be_so() -> None:
     assert next(one for one in compared if one["subgroup"] == "b")["low"] is None
 
 
+def test_an_area_has_the_events_that_it_ranks() -> None:
+    y = np.resize([0, 1, 1, 2, 2, 2], 60)
+    rng = np.random.default_rng(0)
+    level = level_of(y, 0.7 * rng.dirichlet(np.ones(3), 60) + 0.3 * np.eye(3)[y], task=GRADES)
+    # Not of the positive classes of the task, but of the two that this metric names.
+    metric = Metric(name="any", title="Any", compute=partial(auroc_of_positive, positive=(1, 2)))
+    specs = [*named(level, "auroc_positive"), specs_of(level, [metric])[0]]
+    rows, _ = subgroup_rows(level, specs, {"x": np.repeat(["a", "b"], 30)}, split="test")
+    assert [row["n_events"] for row in rows] == [15, 25, 15, 25]
+    assert "too few to judge: 5 non-events" in rows[1]["reason"]
+    assert rows[0]["reason"] == ""
+
+
+def test_one_case_is_one_case() -> None:
+    level = level_of(Y, SCORE)
+    rows, compared = subgroup_rows(
+        level, named(level, "accuracy"), {"x": np.array(["one"] + ["rest"] * 39)}, split="test"
+    )
+    assert rows[0]["reason"].endswith("too few to judge: 1 case")
+    assert compared[0]["verdict"] == "too few to judge: 1 case"
+
+
 def test_what_a_subgroup_does_not_allow_is_null_with_the_reason() -> None:
     y = np.r_[np.zeros(20, int), np.tile([0, 1], 10)]
     level = level_of(y, SCORE)
@@ -193,12 +217,21 @@ def test_gaps_are_of_the_shares_of_positive_and_of_negative_cases_that_are_calle
     for row in found:
         assert (row["n"], row["n_rest"], row["percent"]) == (10, 10, True)
         assert row["low"] < row["difference"] < row["high"]
-    assert rate["true_positive_rate", "a"]["title"] == "True positive rate"
+    titles = [row["title"] for row in found]
+    assert titles == ["True positive rate"] * 2 + ["False positive rate"] * 2
+    # Newcombe's interval of the difference, from those of both shares.
+    (low_a, high_a), (low_b, high_b) = (wilson(x, 10, level=0.9).ends for x in (5, 9))
+    row = rate["true_positive_rate", "a"]
+    assert row["low"] == pytest.approx(-0.4 - np.hypot(0.5 - low_a, high_b - 0.9))
+    assert row["high"] == pytest.approx(-0.4 + np.hypot(high_a - 0.5, 0.9 - low_b))
     # At another threshold everybody is called.
     for row in subgroup_gaps(level, {"camera": CAMERA}, np.ones(40, dtype=bool)):
         assert row["here"] == row["rest"] == 1.0
         assert row["verdict"].startswith("no difference to the rest is shown")
-    few = subgroup_gaps(level, {"x": np.array(["few"] * 7 + ["rest"] * 33)})
+    column = {"x": np.array(["few"] * 7 + ["rest"] * 33)}
+    same = subgroup_gaps(level, column, np.ones(40, dtype=bool))
+    assert same[0]["verdict"] == "too few to judge: 3 positive cases"
+    few = subgroup_gaps(level, column)
     assert few[0]["verdict"] == "too few to judge: 3 positive cases"
     assert few[1]["verdict"] == "too few to judge: 3 positive cases in the rest"
     assert few[2]["verdict"] == "too few to judge: 4 negative cases"
@@ -212,13 +245,17 @@ def test_gaps_of_grades_are_of_the_side_of_the_threshold() -> None:
     level = level_of(y, scores, task=GRADES)
     side = np.repeat(["l", "r"], 30)
     called = np.arange(60) % 5 > 0
-    for given, is_called in ((called, called), (None, level.cases.decided > 0)):
+    for given, is_called in ((called, called), (None, level.cases.decided == 2)):
         for row in subgroup_gaps(level, {"side": side}, given):
-            of = y > 0 if row["name"] == "true_positive_rate" else y == 0
+            of = (y == 2) == (row["name"] == "true_positive_rate")
             inside = side == row["subgroup"]
             assert row["here"] == pytest.approx(is_called[inside & of].mean())
             assert row["rest"] == pytest.approx(is_called[~inside & of].mean())
             assert row["n"] == (inside & of).sum()
+            assert row["verdict"].startswith("no difference to the rest is shown")
+            assert "(p" not in row["verdict"]
+    of_side = subgroup_calibration(level, {"side": side})
+    assert [row["n_events"] for row in of_side] == [10, 10]
 
 
 def test_calibration_by_subgroup_is_given_where_both_classes_are_enough() -> None:

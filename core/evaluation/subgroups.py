@@ -250,10 +250,10 @@ def _row(part: Level, spec: Spec, column: str, value: str, split: str) -> dict[s
     plain = replace(spec, events=None)
     row = metric_row(part, plain, number, interval, split=split, subgroup=f"{column}={value}")
     caution = f"too few to judge: {part.n} {plural('case', part.n)}" if part.n < FEW_EVENTS else ""
-    if spec.kind == "area":
-        truth = batches.positive_part(part.cases, part.task.positive_index or None)[0]
-        row["n_events"] = int(truth.sum())
-        caution = too_few(int(truth.sum()), int(len(truth) - truth.sum())) or caution
+    if spec.basis is not None and spec.basis.truth is not None:
+        events = int(spec.basis.truth.sum())
+        row["n_events"] = events
+        caution = too_few(events, part.n - events) or caution
     row["reason"] = "; ".join(filter(None, [row["reason"], caution]))
     return row
 
