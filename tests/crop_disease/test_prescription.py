@@ -16,7 +16,8 @@ from isoxml.converter.np_grid import to_numpy_array
 from isoxml.models.ddi_entities import DDEntity
 from isoxml.util.isoxml_io import isoxml_from_path
 
-from apps.crop_disease.field.isoxml import TaskNames
+from apps.crop_disease.field import isoxml as taskdata
+from apps.crop_disease.field.isoxml import TaskNames, write_grid_taskdata, write_taskdata
 from apps.crop_disease.field.prescription import write_prescription
 from apps.crop_disease.field.rates import UNITS, Rate, read_rates, stored_value
 from core.errors import ManifestError
@@ -226,6 +227,185 @@ def faults(node: Any) -> list[str]:
             ):
                 found.append(f"{where} is out of range")
     return found
+
+
+# A tenth of a millidegree of ground in metres at the equator: 11.132 m by 11.132 m.
+SIDE_DEG, SIDE_M = 1e-4, 11.132
+
+
+def squares(classes: list[str], area_ha: list[float] | None = None, step: float = 2.0) -> Any:
+    """Squares of 11 m side by side on the equator, where a degree is as long east as north."""
+    own = SIDE_M**2 / 1e4
+    boxes = [
+        shapely.box(step * k * SIDE_DEG, 0, (step * k + 1) * SIDE_DEG, SIDE_DEG)
+        for k in range(len(classes))
+    ]
+    return geopandas.GeoDataFrame(
+        {"Class": classes, "Area_ha": area_ha or [own] * len(classes)},
+        geometry=boxes,
+        crs="EPSG:4326",
+    )
+
+
+def litres(**rates: float) -> dict[str, Rate]:
+    return {name: Rate(value, "l/ha") for name, value in rates.items()}
+
+
+def test_a_task_is_planned_and_says_how_its_numbers_are_shown(tmp_path: Path) -> None:
+    frame = squares(["rust", "wilt", "rust"])
+    rates = litres(rust=0.125, wilt=20.0)
+    polygons = write_taskdata(frame, rates, tmp_path, names=TaskNames(field="west"))
+    grid = write_grid_taskdata(
+        frame, rates, tmp_path / "grid", names=TaskNames(field="west"), cell_m=1.0
+    )
+    assert polygons == tmp_path / "TASKDATA" / "TASKDATA.XML"
+    assert grid is not None
+    assert grid == (tmp_path / "grid" / "TASKDATA" / "TASKDATA.XML", [])
+    for path in (polygons, grid[0]):
+        assert path.read_bytes().startswith(b"<?xml version='1.0' encoding='utf-8'?>")
+        tasks, _ = isoxml_from_path(path)
+        assert (int(tasks.version_major.value), int(tasks.version_minor.value)) == (3, 3)
+        assert tasks.management_software_manufacturer == "resight"
+        # From the farm's computer to the terminal.
+        assert tasks.data_transfer_origin.value == "1"
+        task, shown = tasks.tasks[0], tasks.value_presentations[0]
+        assert task.status.value == "1"
+        assert shown.offset == 0
+        assert (shown.number_of_decimals, shown.unit_designator) == (3, "l/ha")
+        assert task.default_treatment_zone_code == task.position_lost_treatment_zone_code == 0
+        assert task.out_of_field_treatment_zone_code == 0
+        # Nothing is named, and nothing is invented.
+        assert tasks.customers[0].designator == "customer not named"
+        assert tasks.farms[0].designator == "farm not named"
+        assert tasks.products[0].designator == "as prescribed"
+        # The field is all that has a rate: 3 squares of 124 m2.
+        assert tasks.partfields[0].area == pytest.approx(3 * SIDE_M**2, abs=1)
+        kinds = [one.type.name for one in tasks.partfields[0].polygons]
+        assert kinds == ["PartfieldBoundary"] * 3
+    zones_read = isoxml_from_path(polygons)[0].tasks[0].treatment_zones
+    assert [(zone.code, zone.designator) for zone in zones_read] == [
+        (0, "outside"),
+        (1, "rust"),
+        (2, "wilt"),
+    ]
+    # One zone of each class, with all of its ground.
+    assert [len(zone.polygons) for zone in zones_read] == [0, 2, 1]
+    kinds = [one.type.name for zone in zones_read for one in zone.polygons]
+    assert kinds == ["TreatmentZone"] * 3
+    # 0.125 l/ha are 12.5 mm3/m2, in steps of 0.01.
+    stored = [zone.process_data_variables[0].process_data_value for zone in zones_read]
+    assert stored == [0, 1250, 200_000]
+
+
+def test_names_are_cut_where_the_standard_ends(tmp_path: Path) -> None:
+    long = "abcdefghijklmnopqrstuvwxyz0123456789"
+    frame = squares([long, "wilt"])
+    names = TaskNames(field=long, farm=long, customer=long, product=long)
+    path = write_taskdata(frame, litres(**{long: 1, "wilt": 2}), tmp_path, names=names)
+    assert path is not None
+    tasks, _ = isoxml_from_path(path)
+    assert faults(tasks) == []
+    found = [one[0].designator for one in (tasks.customers, tasks.farms, tasks.products)]
+    found += [tasks.partfields[0].designator, tasks.tasks[0].designator]
+    found.append(tasks.tasks[0].treatment_zones[1].designator)
+    assert found == [long[:32]] * 6
+
+
+def test_a_zone_of_several_pieces_and_one_that_touches_another_keep_their_ground(
+    tmp_path: Path,
+) -> None:
+    frame = squares(["rust", "wilt", "wilt"], step=1.0)
+    # The first and last are one zone in two pieces; the field is one piece of ground.
+    pieces = shapely.MultiPolygon([frame.geometry.iloc[0], frame.geometry.iloc[2]])
+    frame = frame.iloc[:2].set_geometry([pieces, frame.geometry.iloc[1]])
+    path = write_taskdata(frame, litres(rust=1, wilt=2), tmp_path, names=TaskNames(field="w"))
+    assert path is not None
+    tasks, _ = isoxml_from_path(path)
+    assert [len(zone.polygons) for zone in tasks.tasks[0].treatment_zones] == [0, 2, 1]
+    (whole,) = tasks.partfields[0].polygons
+    (outline,) = whole.line_strings
+    ring = shapely.Polygon([(float(p.east), float(p.north)) for p in outline.points])
+    assert ring.equals_exact(ring, 0)
+    assert ring.bounds == pytest.approx((0, 0, 3 * SIDE_DEG, SIDE_DEG), abs=1e-9)
+
+
+def test_more_classes_than_a_terminal_has_numbers_give_a_grid_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taskdata, "MOST_ZONES", 2)
+    rates = litres(a=1, b=2, c=3)
+    names = TaskNames(field="w")
+    assert write_taskdata(squares(["a", "b"]), rates, tmp_path / "two", names=names) is not None
+    assert write_taskdata(squares(["a", "b", "c"]), rates, tmp_path, names=names) is None
+    assert not (tmp_path / "TASKDATA").exists()
+    frame = squares(["a", "b", "c"])
+    assert write_grid_taskdata(frame, rates, tmp_path, names=names, cell_m=1.0) is not None
+    # Nothing to spray is no grid.
+    assert write_grid_taskdata(frame[:0], rates, tmp_path, names=names, cell_m=1.0) is None
+
+
+def test_a_grid_has_square_cells_and_about_as_many_as_terminals_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = squares(["a", "b", "a"])
+    for most, n_rows, n_cols in ((10**6, 12, 56), (100, 5, 23)):
+        # 5 squares of 11.1 m: 56 by 12 cells of a metre; of 620 m2, 100 cells are 2.49 m each.
+        monkeypatch.setattr(taskdata, "MOST_CELLS", most)
+        written = write_grid_taskdata(
+            frame, litres(a=1, b=2), tmp_path, names=TaskNames(field="w"), cell_m=1.0
+        )
+        assert written is not None
+        tasks, files = isoxml_from_path(written[0])
+        grid = tasks.tasks[0].grids[0]
+        assert (grid.maximum_row, grid.maximum_column) == (n_rows, n_cols)
+        assert len(files[grid.filename]) == grid.filelength == 4 * n_rows * n_cols
+        assert float(grid.cell_north_size) == pytest.approx(float(grid.cell_east_size), rel=1e-6)
+        assert str(grid.type.value) == "2"
+        assert (float(grid.minimum_north_position), float(grid.minimum_east_position)) == (0, 0)
+        template = tasks.tasks[0].treatment_zones[1]
+        assert template.code == grid.treatment_zone_code == 1
+
+
+def test_in_the_north_cells_are_as_wide_as_they_are_high(tmp_path: Path) -> None:
+    # At 60 degrees a degree east is half as long as a degree north.
+    frame = squares(["a"]).set_geometry([shapely.box(10, 60, 10.002, 60.001)])
+    written = write_grid_taskdata(
+        frame, litres(a=1), tmp_path, names=TaskNames(field="w"), cell_m=5.0
+    )
+    assert written is not None
+    grid = isoxml_from_path(written[0])[0].tasks[0].grids[0]
+    assert float(grid.cell_east_size) == pytest.approx(2 * float(grid.cell_north_size), rel=1e-4)
+    # 111.3 m each way.
+    assert (grid.maximum_row, grid.maximum_column) == (23, 23)
+
+
+def test_ground_of_a_rate_that_differs_by_more_than_a_twentieth_is_told(tmp_path: Path) -> None:
+    def said(classes: list[str], areas: list[float], **rates: float) -> list[str]:
+        # Cells of a hundredth of a square: what is drawn is what the square is.
+        written = write_grid_taskdata(
+            squares(classes, areas),
+            litres(**rates),
+            tmp_path,
+            names=TaskNames(field="west"),
+            cell_m=SIDE_M / 10,
+        )
+        assert written is not None
+        return written[1]
+
+    own = SIDE_M**2 / 1e4
+    assert said(["a", "b"], [own, own], a=1, b=2) == []
+    assert said(["a", "b"], [0.96 * own, 1.05 * own], a=1, b=2) == []
+    (told,) = said(["a", "b"], [0.5 * own, own], a=1, b=2)
+    # 124 m2 are drawn, 62 were asked for.
+    assert told == (
+        "west: in the grid for terminals without polygons, cells of 1.1 m give a 124 m2 where "
+        "the zones have 62."
+    )
+    # Where nothing is applied nothing is wrong; classes of one rate are one ground.
+    assert said(["a", "b"], [0.5 * own, own], a=0, b=2) == []
+    assert said(["b", "a"], [0.5 * own, 1.5 * own], a=1, b=1) == []
+    (told,) = said(["b", "a"], [2 * own, own], a=1, b=1)
+    assert "give a, b 248 m2 where the zones have 372." in told
 
 
 @pytest.mark.parametrize(
