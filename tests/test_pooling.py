@@ -1,6 +1,10 @@
 """Learned weights of the images of a unit: what they learn, and that a table suffices for them."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import torch
@@ -11,8 +15,10 @@ from core.errors import ConfigError, MetricError
 from core.evaluation.attention_units import attend, learned_unit
 from core.evaluation.units import decisions_by_unit
 from core.model.attention_pooling import AttentionPool
+from core.model.exporting import export_onnx
 from core.model.heads import Head, loss_of
 from core.model.network import Network, PixelScale
+from core.prediction.engines import open_engine
 from core.runs.predictions import Scoring, predictions_of
 from core.training.attention_fitting import UnitImages, _average, fit_pool, label_units
 
@@ -162,3 +168,66 @@ def test_the_rule_cannot_be_had_where_nothing_was_learned_or_nobody_knows_the_un
     with pytest.raises(ConfigError, match="no column side"):
         learned_unit([Unit(name="b", columns=("side",), rule="attention")], table)
     assert learned_unit([Unit(name="b", columns=("side",), learned=True)], table) is None
+
+
+# --- exports -----------------------------------------------------------------------------------
+
+
+class Edges(nn.Module):
+    """A backbone of one layer, as timm's are used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, stride=2)
+        self.feature_info = [{"num_chs": 4, "module": "conv"}] * 5
+
+    def forward_features(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x).relu()
+
+
+def edges() -> Network:
+    torch.manual_seed(0)
+    head = Head("softmax", 4, 2)
+    nn.init.normal_(head.weight)
+    scale = PixelScale((0.3, 0.4, 0.5), (0.2,) * 3, "uint16")
+    found = Network(Edges(), head, pool="last", scale=scale, dropout=0.5)
+    found.attention = AttentionPool(head, found.feature_mean, found.feature_std)
+    nn.init.normal_(found.attention.weigh.weight)
+    found.attention.temperature.fill_(2.0)
+    return found
+
+
+@pytest.mark.slow
+def test_an_exported_file_gives_logits_embedding_and_attention_of_any_batch(
+    tmp_path: Path,
+) -> None:
+    network = edges().train()
+    export_onnx(network, tmp_path / "m.onnx", size_px=(12, 16), channels=3, dtype="uint16")
+    graph = onnx.load(tmp_path / "m.onnx").graph
+    assert [one.name for one in graph.input] == ["pixels"]
+    assert graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT16
+    assert [one.name for one in graph.output] == ["logits", "embedding", "attention"]
+    engine = open_engine(tmp_path / "m.onnx", engine="ort", precision="fp32")
+    network.eval()
+    for n in (1, 2, 5):
+        pixels = np.random.default_rng(n).integers(0, 65535, (n, 3, 12, 16), dtype=np.uint16)
+        found = engine.run(pixels)
+        with torch.no_grad():
+            embedding = network.embed(torch.from_numpy(pixels))
+            logits = network.classify(embedding)
+        np.testing.assert_allclose(found.logits, logits, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found.embeddings, embedding, rtol=1e-4, atol=1e-5)
+        wanted = network.attention.of_images(embedding.numpy())
+        np.testing.assert_allclose(found.attention, wanted, rtol=1e-4, atol=1e-5)
+        # The pool's head is the network's own, at temperature 2: half of its logits.
+        np.testing.assert_allclose(found.attention[:, 1:], found.logits / 2, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["onnx", "onnxscript"])
+def test_an_export_without_its_packages_says_how_to_get_them(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ConfigError, match=rf"package {name}, which is not .*resight\[export\]"):
+        export_onnx(edges(), tmp_path / "m.onnx", size_px=(12, 16), channels=3, dtype="uint8")
+    assert not (tmp_path / "m.onnx").exists()
