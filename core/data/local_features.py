@@ -34,6 +34,8 @@ _TABLES, _LEAST_BITS = 8, 14
 _COMMON = 60
 # Times, in all tables, that features of one picture meet another from which the two share parts.
 _LEAST_SHARED = 2
+# A pair ``low * n + high`` and how often its pictures meet, below this, are one whole number.
+_TIMES = 4_096
 # Pictures that are looked up at a time, and of each so many others at most, the most alike.
 _BLOCK, _MOST_MET = 256, 50
 
@@ -118,14 +120,12 @@ def pairs_that_share(pictures: Sequence[ArrayLike], *, most: int) -> dict[tuple[
     if not len(index.owner):
         return {}
     readings = (_as_it_is, _mirrored, _inverted, lambda found: _inverted(_mirrored(found)))
-    met: list[list[NDArray[np.int32]]] = [[] for _ in readings]
+    met: list[list[NDArray[np.int64]]] = [[] for _ in readings]
     for start, block in _blocks(pictures):
         for found, reading in zip(met, readings, strict=True):
             found.append(index.met(block, start, reading))
-    n = len(pictures)
     # One reading is the true one: its features are counted alone.
-    pairs, times = _most_of([_sums(np.concatenate(found, axis=1), n) for found in met])
-    return _strongest(pairs // n, pairs % n, times, most)
+    return _strongest(_most_of([_summed(found) for found in met]), len(pictures), most)
 
 
 def _blocks(pictures: Sequence[ArrayLike]) -> Iterator[tuple[int, list[Descriptors]]]:
@@ -179,7 +179,7 @@ class _Index:
         block: Sequence[Descriptors],
         start: int,
         reading: Callable[[Descriptors], Descriptors],
-    ) -> NDArray[np.int32]:
+    ) -> NDArray[np.int64]:
         """Which other pictures have features of a block's, and how many in all tables.
 
         Args:
@@ -188,7 +188,7 @@ class _Index:
             reading: how they are asked for.
 
         Returns:
-            (3, N) asking picture, other picture, times, those that share most of each asking one.
+            Packed pairs, see ``_TIMES``: those that share most of each asking picture.
         """
         owner = np.repeat(np.arange(start, start + len(block)), [len(found) for found in block])
         votes = []
@@ -210,42 +210,38 @@ class _Index:
         asking = one[by_picture]
         rank = np.arange(len(asking)) - np.searchsorted(asking, asking, "left")
         kept = by_picture[rank < _MOST_MET]
-        return np.stack([one[kept], other[kept], times[kept]]).astype(np.int32)
+        one, other = one[kept], other[kept]
+        pair = np.minimum(one, other) * self.n + np.maximum(one, other)
+        return np.asarray(pair * _TIMES + times[kept])
 
 
-def _sums(met: NDArray[np.int32], n: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs ``low * n + high``, and how often the two meet each other.
-
-    Args:
-        met: (3, N) asking picture, other picture, times.
-        n: number of pictures.
-    """
-    one, other, times = met.astype(np.int64)
-    pairs, at = np.unique(np.minimum(one, other) * n + np.maximum(one, other), return_inverse=True)
-    return pairs, np.bincount(at, weights=times, minlength=len(pairs)).astype(np.int64)
+def _summed(met: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Packed pairs, each once, with how often the two meet each other; empties the list."""
+    packed = np.concatenate(met)
+    met.clear()
+    packed.sort()
+    pair, times = np.divmod(packed, _TIMES)
+    first = np.flatnonzero(np.diff(pair, prepend=-1))
+    return np.asarray(pair[first] * _TIMES + np.add.reduceat(times, first))
 
 
-def _most_of(
-    found: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]],
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Each pair once, with the most that it shares in one of the readings."""
-    pairs, times = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    order = np.lexsort((-times, pairs))
-    unique, first = np.unique(pairs[order], return_index=True)
-    return unique, times[order][first]
+def _most_of(found: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """Each packed pair once, with the most that it shares in one of the readings."""
+    packed = np.concatenate(found)
+    packed.sort()
+    return np.asarray(packed[np.diff(packed // _TIMES, append=-1) != 0])
 
 
-def _strongest(
-    one: NDArray[np.int64], other: NDArray[np.int64], times: NDArray[np.int64], most: int
-) -> dict[tuple[int, int], int]:
-    """The pairs that are among the strongest of one of their pictures."""
+def _strongest(packed: NDArray[np.int64], n: int, most: int) -> dict[tuple[int, int], int]:
+    """The pairs, of n pictures, that are among the strongest of one of their pictures."""
     taken: Counter[int] = Counter()
     kept: dict[tuple[int, int], int] = {}
-    for at in np.lexsort((other, one, -times)):
-        pair = int(one[at]), int(other[at])
-        if min(taken[picture] for picture in pair) < most:
-            kept[pair] = int(times[at])
-            taken.update(pair)
+    for one in packed[np.argsort(-(packed % _TIMES), kind="stable")]:
+        pair, times = divmod(int(one), _TIMES)
+        both = divmod(pair, n)
+        if min(taken[picture] for picture in both) < most:
+            kept[both] = times
+            taken.update(both)
     return kept
 
 
