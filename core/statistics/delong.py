@@ -172,16 +172,12 @@ def newcombe_auroc(
         return z * float(np.sqrt(max(0.0, spread)))
 
     # At a perfect result the area itself is a root too; the interval ends at the other one.
-    tiny = 1e-12
+    tiny = 1e-15
     low, high = 0.0, 1.0
     if area > tiny:
-        top = min(area, 1 - tiny)
-        inside = area - top - reach(top) < 0
-        low = float(brentq(lambda a: area - a - reach(a), 0.0, top)) if inside else top
+        low = float(brentq(lambda a: area - a - reach(a), 0.0, min(area, 1 - tiny)))
     if area < 1 - tiny:
-        bottom = max(area, tiny)
-        inside = bottom - area - reach(bottom) < 0
-        high = float(brentq(lambda a: a - area - reach(a), bottom, 1.0)) if inside else bottom
+        high = float(brentq(lambda a: a - area - reach(a), max(area, tiny), 1.0))
     what = (
         f"{n_positive:,} positive and {n_negative:,} negative "
         f"{plural(word) if word else 'independent cases'}"
