@@ -311,6 +311,9 @@ def test_clusters_without_spread_or_with_one_group_of_a_class_are_told() -> None
     found = delong_clustered(y, score, groups, level=0.8, word="eye")
     assert found.ends == newcombe_auroc(1.0, 2, 2, level=0.8).ends
     assert found.method.endswith("2 positive and 2 negative eyes")
+    # Whichever class the last group holds.
+    assert delong_clustered(y, score, ["c", "d", "a", "b"], level=0.8).ends == found.ends
+    assert delong(y, score, level=0.8).ends == found.ends
     for few, names in (("positive", ["a", "a", "c", "d"]), ("negative", ["a", "b", "c", "c"])):
         with pytest.raises(MetricError, match=f"all {few} cases are of one eye"):
             delong_clustered(y, [3, 1, 2, 1], names, word="eye")
