@@ -408,6 +408,81 @@ def test_ground_of_a_rate_that_differs_by_more_than_a_twentieth_is_told(tmp_path
     assert "give a, b 248 m2 where the zones have 372." in told
 
 
+def test_a_layer_says_of_each_zone_what_is_applied_and_why_it_may_be_in_doubt(
+    tmp_path: Path,
+) -> None:
+    rates = {name: Rate(value, "l/ha") for name, value in zip(CLASSES, (0, 200, 1.5), strict=True)}
+    # In another system: what is written is longitude and latitude all the same.
+    frame = zones().assign(n_tiles=[40, 8, 3], n_doubtful=[0, 2, 3], doubt_share=[0, 0.2534, 1.0])
+    files = write_prescription(
+        frame.to_crs("EPSG:32632"), rates, tmp_path, names=TaskNames(field="f"), cell_m=2.0
+    )
+    assert all(file.is_file() for file in files)
+    assert {file.relative_to(tmp_path).as_posix() for file in files} == {
+        *(f"prescription.{end}" for end in ("shp", "shx", "dbf", "prj", "cpg", "geojson")),
+        *("TASKDATA/TASKDATA.XML", "grid/TASKDATA/TASKDATA.XML", "grid/TASKDATA/GRD00001.bin"),
+    }
+    for kind in ("shp", "geojson"):
+        layer = pyogrio.read_dataframe(tmp_path / f"prescription.{kind}")
+        assert layer.crs.to_epsg() == 4326
+        assert layer["Zone"].tolist() == [1, 2, 3]
+        assert layer["Class"].tolist() == list(CLASSES)
+        assert layer["Rate"].tolist() == [0, 200, 1.5]
+        assert set(layer["Product"]) == {"as prescribed"}
+        assert layer["Area_ha"].tolist() == pytest.approx([0.3928, 0.1964, 0.3535])
+        assert (layer["N_tiles"].tolist(), layer["N_doubtful"].tolist()) == ([40, 8, 3], [0, 2, 3])
+        assert layer["Doubt"].fillna("").tolist() == [
+            "",
+            "2 of 8 tiles in doubt, 25 % of the ground",
+            "3 of 3 tiles in doubt, 100 % of the ground",
+        ]
+        for found, meant in zip(layer.geometry, zones().geometry, strict=True):
+            assert found.symmetric_difference(meant).area < 1e-6 * meant.area
+    # A unit without an entry in the dictionary leaves the layers; nothing is known of doubt here.
+    boxes = {name: Rate(1, "boxes/ha") for name in CLASSES}
+    (tmp_path / "b").mkdir()
+    files = write_prescription(
+        zones(), boxes, tmp_path / "b", names=TaskNames(field="f"), cell_m=2.0
+    )
+    assert {file.suffix for file in files} == {".shp", ".shx", ".dbf", ".prj", ".cpg", ".geojson"}
+    plain = pyogrio.read_dataframe(tmp_path / "b" / "prescription.geojson")
+    assert not {"N_tiles", "N_doubtful", "Doubt"} & set(plain)
+
+
+def test_a_rate_may_be_rounded_by_one_percent_and_fill_the_number() -> None:
+    # A step of mass is 1 mg/m2, which is 10 g/ha.
+    assert stored_value(Rate(1.0, "kg/ha")) == 100
+    # 0.504 becomes 0.50, which is 0.8 % less; 0.304 would become 0.30, which is 1.3 % less.
+    assert stored_value(Rate(0.504, "kg/ha")) == 50
+    with pytest.raises(
+        ManifestError, match=r"0.304 kg/ha would become 0.3 kg/ha, .* steps of 0.01"
+    ):
+        stored_value(Rate(0.304, "kg/ha"))
+    # Numbers of 32 bits with a sign end at 2,147,483,647; one litre per hectare is 10,000.
+    assert stored_value(Rate(214_748.3647, "l/ha")) == 2**31 - 1
+    with pytest.raises(ManifestError, match=r"is more than ISOXML can hold"):
+        stored_value(Rate(214_748.3648, "l/ha"))
+    assert stored_value(Rate(0.0, "l/ha")) == 0
+
+
+def test_a_table_of_rates_is_read_whatever_else_stands_in_it(tmp_path: Path) -> None:
+    table = tmp_path / "rates.csv"
+    table.write_text("Unit,note,CLASS,Rate\nl/ha,dry,wilt,1.5\nl/ha,,rust,0\nl/ha,,healthy,20\n")
+    assert read_rates(table, CLASSES) == {
+        "wilt": Rate(1.5, "l/ha"),
+        "rust": Rate(0.0, "l/ha"),
+        "healthy": Rate(20.0, "l/ha"),
+    }
+    table.write_text("class,rate,unit\nrust,x,l/ha\nrot,1,banana\nwilt,1,kg/ha\n")
+    with pytest.raises(ManifestError) as caught:
+        read_rates(table, CLASSES)
+    # All that is wrong is told at once.
+    for word in ("'x'", "'banana'", "no rate for healthy", "rot is no class", "several units"):
+        assert word in str(caught.value)
+    with pytest.raises(ManifestError, match=r"--rates .*none.csv.*columns class, rate, unit"):
+        read_rates(tmp_path / "none.csv", CLASSES)
+
+
 @pytest.mark.parametrize(
     ("rate", "unit", "word"),
     [
