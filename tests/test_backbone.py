@@ -120,7 +120,6 @@ def test_weights_file_is_taken_over_whole(tmp_path: Path) -> None:
         "source": "w.safetensors",
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
         "matched": len(state),
-        "missing": (),
         "unused": (),
         "mean": (0.1, 0.2, 0.3),
         "std": (1.0, 2.0, 3.0),
@@ -133,7 +132,7 @@ def test_weights_file_is_taken_over_whole(tmp_path: Path) -> None:
 def test_without_weights_nothing_is_claimed_and_the_input_is_what_timm_says() -> None:
     _, loaded = create_backbone("resnet18", weights="none", in_channels=1)
     assert (loaded.source, loaded.sha256, loaded.matched, loaded.licence) == ("none", "", 0, "")
-    assert loaded.missing == loaded.unused == ()
+    assert loaded.unused == ()
     # The averages of (0.485, 0.456, 0.406) and (0.229, 0.224, 0.225).
     assert loaded.mean == pytest.approx((0.449,))
     assert loaded.std == pytest.approx((0.226,))
@@ -155,7 +154,6 @@ def test_a_state_dictionary_is_read_whatever_it_was_wrapped_in(prefix: str, tmp_
     assert_same(backbone, state)
     # The classifier of other classes is left out on purpose; what else has no place is told.
     assert loaded.unused == ("ema",)
-    assert loaded.missing == ()
     require_weights("test_resnet", str(tmp_path / "w.pth"))
 
 

@@ -188,8 +188,7 @@ class Preparation:
             msg = (
                 f"The preparation of {app.name!r} has changed since this run was trained (by up to "
                 f"{worst:.0f} of 255 grey levels), so its scores would mean something else. "
-                f"Install "
-                "the resight version named in run.json, or train again."
+                "Install the resight version named in run.json, or train again."
             )
             raise RunError(msg)
 

@@ -39,7 +39,6 @@ class LoadedWeights:
         source: ``none``, the hub's name, or the file name.
         sha256: of the file; empty for random weights.
         matched: tensors taken over.
-        missing: tensors of the network that the file lacks.
         unused: tensors of the file that the network has no place for.
         mean, std: input normalisation per channel that the weights expect, for
             pixels scaled to [0, 1].
@@ -50,7 +49,6 @@ class LoadedWeights:
     source: str
     sha256: str
     matched: int
-    missing: tuple[str, ...]
     unused: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -86,7 +84,6 @@ def create_backbone(
             source="none",
             sha256="",
             matched=0,
-            missing=(),
             unused=(),
             mean=_to_channels(mean, in_channels),
             std=_to_channels(std, in_channels),
@@ -103,12 +100,11 @@ def create_backbone(
         mean = tuple(float(part) for part in metadata["input_mean"].split(","))
         std = tuple(float(part) for part in metadata["input_std"].split(","))
     _check_architecture(file, metadata, name)
-    matched, missing, unused, note = _load(backbone, state, cfg, in_channels, file, name)
+    matched, unused, note = _load(backbone, state, cfg, in_channels, file, name)
     return backbone, LoadedWeights(
         source=source,
         sha256=sha256_file(file),
         matched=matched,
-        missing=missing,
         unused=unused,
         mean=_to_channels(mean, in_channels),
         std=_to_channels(std, in_channels),
@@ -263,7 +259,7 @@ def _load(
     in_channels: int,
     file: Path,
     name: str,
-) -> tuple[int, tuple[str, ...], tuple[str, ...], str]:
+) -> tuple[int, tuple[str, ...], str]:
     """Copy what fits; refuse a file that does not carry the whole network."""
     from timm.models import adapt_input_conv  # noqa: PLC0415
 
@@ -296,9 +292,7 @@ def _load(
             unused.append(key)
             continue
         taken[key] = value
-    missing = tuple(
-        key for key in own if key not in taken and not key.endswith("num_batches_tracked")
-    )
+    missing = [k for k in own if k not in taken and not k.endswith("num_batches_tracked")]
     if missing:
         msg = (
             f"{file}: fits {len(taken)} of {len(own)} tensors of {name} (first without a match: "
@@ -307,7 +301,7 @@ def _load(
         )
         raise WeightsError(msg)
     backbone.load_state_dict(taken, strict=False)
-    return len(taken), missing, tuple(unused), "; ".join(notes)
+    return len(taken), tuple(unused), "; ".join(notes)
 
 
 def _to_channels(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
