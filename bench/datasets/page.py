@@ -101,10 +101,10 @@ def _rows(name: str, out: Path, notes: dict[str, int]) -> list[str]:
             mark = f"{float(known[measure]['value']):.3f} ({number})"
         cells = [data, task, about["unit"], f"{row['n']:,} of {row['n_groups']:,} groups"]
         cells += [row["title"], mark]
-        cells += [
-            with_interval(whole_row(metrics["probe"] or [], measure, about["unit"])),
-            with_interval(row),
-        ]
+        probe = whole_row(metrics["probe"] or [], measure, about["unit"])
+        # Older runs judged the probe by images alone.
+        by = f" by {probe['unit']}" if probe and probe["unit"] != about["unit"] else ""
+        cells += [f"{with_interval(probe)}{by}", with_interval(row)]
         first = not lines
         part = " (last part of a resumed training)" if cost.get("is_resumed") else ""
         used = [f"{cost['cpu_s']:,.0f}{part}", f"{cost['memory_mb']:,.0f}"]

@@ -14,7 +14,7 @@ from core.data.prepared import resize_to
 from core.model.saliency import saliency_map
 from core.runs.predictions import final_split
 from core.runs.results import Look, write_evaluation
-from core.runs.run import task_to_dict
+from core.runs.run import task_to_dict, units_of_run
 from core.runs.run_metrics import BASELINE, against_probe, compute_metrics, judge
 from core.runs.table_files import read_json, write_table
 
@@ -66,7 +66,10 @@ def report_run(
     known = judged["image_id"][judged["split"] == split]
     beside = probe[probe["image_id"].isin(known)].reset_index(drop=True)
     of_probe = {**run, "temperature": 1.0, "task": task_to_dict(probe_task)}
-    baseline, _ = compute_metrics(beside, run=of_probe, split=split, without=BASELINE)
+    # Learned weights of images were fitted to the embeddings of this model alone.
+    has_units = all(unit.rule != "attention" for unit in units_of_run(run))
+    left_out = ("subgroups",) if has_units else BASELINE
+    baseline, _ = compute_metrics(beside, run=of_probe, split=split, without=left_out)
     evaluation["probe"] = baseline["metrics"]
     evaluation["against_probe"] = against_probe(
         judged, beside, run=run, split=split, probe_task=probe_task

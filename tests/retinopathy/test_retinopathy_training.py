@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,6 +78,17 @@ def test_two_operating_points_are_kept_and_none_is_in_force(
     run = load_run(trained[1])
     assert [p["target"] for p in run.content["operating_points"]] == list(run.app.targets)
     assert run.threshold is None
+
+
+def test_the_probe_is_judged_by_the_units_of_the_model(trained: tuple[Path, Path, int]) -> None:
+    evaluation = json.loads((trained[1] / "metrics.json").read_text())
+    probe = {(r["unit"], r["name"]): r for r in evaluation["probe"] if not r["of"]}
+    assert {unit for unit, _ in probe} == {"image", "eye", "patient"}
+    beside = evaluation["against_probe"]
+    at_unit = probe[beside["unit"], beside["name"]]
+    assert beside["unit"] == evaluation["about"]["unit"] == "eye"
+    assert at_unit["value"] == pytest.approx(beside["first"])
+    assert at_unit["low"] < at_unit["value"] < at_unit["high"]
 
 
 def test_another_preparation_than_the_trained_one_is_refused(
