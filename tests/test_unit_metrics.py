@@ -303,9 +303,6 @@ def test_an_area_has_the_interval_that_its_numbers_of_cases_and_groups_allow() -
         y[:16], score[:16], level.groups, level=CONFIDENCE, scale="logit", word="patient"
     )
     assert (ends(row), row["method"]) == (expected.ends, expected.method)
-    # All of one patient but the last: no statement is possible, and that is the reason.
-    row, _ = area([1, 0, 1, 0], [0.8, 0.3, 0.4, 0.6], [0, 0, 0, 0])
-    assert row["low"] is not None or row["reason"]
 
 
 def test_the_mean_recall_has_its_interval_from_the_ends_of_the_recalls() -> None:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.errors import MetricError
 from core.evaluation.labelled_rows import FEW_EVENTS
 from core.statistics import metrics as named
 from core.statistics.delong import delong, delong_clustered, newcombe_auroc
@@ -212,12 +211,9 @@ def _area(
         found = jackknife_interval(value, left_out, plan, scale="share", level=confidence)
         if found.low is not None:
             return found
-    try:
-        return delong_clustered(
-            truth, score, level.groups, level=confidence, scale="logit", word=plan.word
-        )
-    except MetricError as error:
-        return Interval(low=None, high=None, level=confidence, reason=str(error))
+    return delong_clustered(
+        truth, score, level.groups, level=confidence, scale="logit", word=plan.word
+    )
 
 
 def _of_recalls(level: Level, value: float, shares: tuple[Share, ...]) -> Interval:
