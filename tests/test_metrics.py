@@ -237,11 +237,12 @@ def own(cases: Cases) -> float:
 
 
 def test_a_metric_of_the_apps_own_is_called_once_for_each_resample() -> None:
-    weights = np.array([[1.0, 2.0], [0.0, 2.0]])
+    weights = np.array([[1.0, 2.0], [0.0, 2.0], [1.0, 0.0]])
     two = Cases(np.array([0, 1]), np.eye(2), np.array([0, 1]), np.ones(2))
     found = metrics.over_weights(own, two, weights)
     assert found[0] == 3.0
     assert np.isnan(found[1])
+    assert found[2] == 1.0
     assert not metrics.is_batched(own)
     # Settings by their place are not looked into.
     by_place = partial(own, two)
