@@ -541,7 +541,7 @@ def test_a_column_that_a_user_names_is_taken() -> None:
     found, words, _ = grouped(ROWS, columns=columns, wish="split")
     assert found == list("ttvv")
     assert "as asked, in the column split: 2 groups of 4 images" in words
-    with pytest.raises(ManifestError, match="no column 'clinic'"):
+    with pytest.raises(ManifestError, match=r"t.csv.*no column 'clinic'"):
         grouped(ROWS, columns=columns, wish="clinic")
     with pytest.raises(ManifestError, match=r"--group clinic: there is no table.*--group 'name:"):
         grouped(ROWS, wish="clinic")
@@ -574,6 +574,9 @@ def test_the_folder_of_a_file_is_its_group_if_it_is_asked_for() -> None:
     words = set_groups(inputs, (), source=source, listings=[], root=Path("/r"), notes=[])
     assert [entry.group for _, entry in inputs] == ["x", "x", "y", "y"]
     assert "the folder above the class folders, as asked: 2 groups" in words
+    # Unasked, that folder is no column of another name.
+    plain = Source(paths=(Path("/r"),), labelled=False, task=CLASSES)
+    assert set_groups(inputs, (SITE,), source=plain, listings=[], root=Path("/r"), notes=[]) == ""
 
 
 def test_files_that_are_skipped_have_no_group() -> None:
@@ -613,6 +616,7 @@ def test_one_group_for_all_is_told_unless_it_was_asked_for() -> None:
     assert "--group image_id" in note
     assert grouped(ROWS, columns=columns, wish="patient_id")[2] == []
     assert grouped(ROWS, columns=columns, labelled=False)[2] == []
+    assert len(grouped(ROWS[:2], columns={"patient_id": ["ANON"] * 2})[2]) == 1
     assert grouped(ROWS[:1], columns={"patient_id": ["ANON"]})[2] == []
 
 
