@@ -322,13 +322,13 @@ def _cell(one: list[float] | None, *, mark: bool = True) -> str:
     shown, of, covered, _ = one
     if not shown:
         return "withheld"
-    away = 100 * (1 - shown / of)
+    deviation = 100 * (1 - shown / of)
     text = f"{100 * covered / shown:.0f}"
     if mark and binom.cdf(covered, shown, 0.93) < 1 / ODDS:
         text = f"**{text}**"
     elif mark and binom.sf(covered - 1, shown, 0.97) < 1 / ODDS:
         text = f"<u>{text}</u>"
-    return text + (f" \\| {away:.0f}" if away >= 0.5 else "")
+    return text + (f" \\| {deviation:.0f}" if deviation >= 0.5 else "")
 
 
 def main() -> None:

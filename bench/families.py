@@ -86,11 +86,11 @@ def figure(rows: Sequence[dict[str, Any]]) -> Figure:
         colour = look_of(i)["color"]
         axes.errorbar(row["cpu_s"], row["value"], yerr=spread, fmt="o", capsize=3, color=colour)
         # By turns at the upper and the lower end, so that neighbours do not meet.
-        end, away = (row["low"], -14) if i % 2 else (row["high"], 4)
+        end, offset = (row["low"], -14) if i % 2 else (row["high"], 4)
         axes.annotate(
             row["name"],
             (row["cpu_s"], end),
-            xytext=(5, away),
+            xytext=(5, offset),
             textcoords="offset points",
             color=colour,
         )

@@ -43,13 +43,13 @@ ALONE = 96
 
 def take(command: list[str]) -> tuple[float, float]:
     """Processor seconds of a command with its children, and its largest memory in MB."""
-    with tempfile.TemporaryFile() as told:
-        process = subprocess.Popen(command, stdout=told, stderr=told)
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output)
         _, status, used = os.wait4(process.pid, 0)
         # 3: some inputs failed, or nothing was decided.
         if os.waitstatus_to_exitcode(status) not in {0, 3}:
-            told.seek(0)
-            sys.exit(told.read().decode(errors="replace"))
+            output.seek(0)
+            sys.exit(output.read().decode(errors="replace"))
     return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
@@ -92,8 +92,17 @@ def main() -> None:
                 for number in range(count):
                     shutil.copy(files[number % len(files)], folder / f"{number:05d}.jpg")
                 out = str(place / "out")
-                told = [python, "-c", COMMAND, "predict", str(model), str(folder), "--out", out]
-                commands[f"{kind}: {count} photos"] = told
+                call = [
+                    python,
+                    "-c",
+                    COMMAND,
+                    "predict",
+                    str(model),
+                    str(folder),
+                    "--out",
+                    out,
+                ]
+                commands[f"{kind}: {count} photos"] = call
         found: dict[str, list[tuple[float, float]]] = {what: [] for what in commands}
         for _ in range(asked.rounds):
             for what, command in commands.items():

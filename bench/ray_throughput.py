@@ -34,8 +34,8 @@ def take(command: list[str]) -> dict[str, float]:
     seconds: dict[int, float] = {}
     roles: dict[int, str] = {}
     largest: dict[int, float] = {}
-    with tempfile.TemporaryFile() as told:
-        process = psutil.Popen(command, stdout=told, stderr=told)
+    with tempfile.TemporaryFile() as output:
+        process = psutil.Popen(command, stdout=output, stderr=output)
         while process.poll() is None:
             for one in (process, *process.children(recursive=True)):
                 try:
@@ -48,8 +48,8 @@ def take(command: list[str]) -> dict[str, float]:
             time.sleep(0.5)
         # 3: some inputs failed.
         if process.wait() not in {0, 3}:
-            told.seek(0)
-            sys.exit(told.read().decode(errors="replace"))
+            output.seek(0)
+            sys.exit(output.read().decode(errors="replace"))
     found = {"wall": time.monotonic() - begun}
     for name in ROLES:
         mine = [pid for pid in roles if roles[pid] == name]
@@ -96,8 +96,8 @@ def main() -> None:
             ray = ["--ray", "local"] if arm.endswith("Ray") else []
             out, whole = place / f"out{count} {arm}", place / f"out{count} one process"
             shutil.rmtree(out, ignore_errors=True)
-            told = [str(asked.exported), str(place / str(count)), "--out", str(out)]
-            took = take([*COMMAND, *told, "--device", "cpu", *ray])
+            command = [str(asked.exported), str(place / str(count)), "--out", str(out)]
+            took = take([*COMMAND, *command, "--device", "cpu", *ray])
             assert recorded_files(out) == recorded_files(whole), "the files differ"
             rows.append({"arm": arm, "count": count, "turn": turn, **took})
             print({k: v if isinstance(v, str) else round(v, 1) for k, v in rows[-1].items()})

@@ -116,8 +116,8 @@ def check_app(app: App, folder: Path, *, n_images: int = 60, only: Sequence[str]
     known = {"phantom", "cache", "run", "evaluation", "predictions"}
     strays = sorted(p.name for p in folder.iterdir() if p.name not in known)
     _require(not strays, f"inputs: files were written elsewhere: {strays}")
-    told = [p.relative_to(folder).as_posix() for p in _with_canary(folder)]
-    _require(not told, f"privacy: what a table says of people was written to {told}")
+    leaks = [p.relative_to(folder).as_posix() for p in _with_canary(folder)]
+    _require(not leaks, f"privacy: what a table says of people was written to {leaks}")
 
 
 def _check_description(bench: Bench) -> None:

@@ -13,7 +13,7 @@ from scipy.stats import binomtest
 
 from core.app import Cases, Metric, Task
 from core.evaluation.cases import Level
-from core.evaluation.metric_specs import Spec, specs_of
+from core.evaluation.metric_specs import MetricSpec, specs_of
 from core.evaluation.paired import compare_levels, hold_family, non_inferiority, still_possible
 from core.evaluation.paired_decisions import (
     PairedCases,
@@ -327,7 +327,7 @@ def test_a_difference_without_an_interval_may_be_one() -> None:
 
 def test_a_number_of_no_function_is_passed_over_and_one_of_its_own_name_stands_once() -> None:
     first, second = levels(60, 0.5)
-    bare = Spec(name="bare", title="Bare", key="bare")
+    bare = MetricSpec(name="bare", title="Bare", key="bare")
     own = specs_of(first, [Metric(name="sensitivity", title="Own", compute=off_by_two)])
     specs = [bare, *(spec for spec in own if spec.name == "sensitivity")]
     rows = compare_levels(PairedCases(first, second), specs, headline="")

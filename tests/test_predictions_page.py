@@ -14,7 +14,7 @@ import pytest
 from core.app import Manifest, Task
 from core.data.corrections import corrected
 from core.errors import ManifestError
-from core.report.predictions_page import Said, Thumbnails, write_predictions_page
+from core.report.predictions_page import PageText, Thumbnails, write_predictions_page
 
 TASK = Task(name="t", kind="multiclass", classes=("healthy", "rust"))
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=x>.jpg"
@@ -57,10 +57,10 @@ def test_every_input_is_a_row_and_no_name_becomes_markup(tmp_path: Path) -> None
         tmp_path,
         table,
         TASK,
-        Said(
+        PageText(
             title=HOSTILE,
             lead="Use.",
-            told=["It was good."],
+            sentences=["It was good."],
             notes=[HOSTILE],
             files=["worklist.csv", "maps/a/classes.tif"],
         ),
@@ -109,14 +109,14 @@ def test_tiles_are_named_by_their_place(tmp_path: Path) -> None:
             path="mosaic.tif", image_id=["mosaic.tif#r000000_c000032", "mosaic.tif#r000128_c000000"]
         )
     )
-    page = write_predictions_page(tmp_path, table, TASK, Said(title="T", lead="")).read_text()
+    page = write_predictions_page(tmp_path, table, TASK, PageText(title="T", lead="")).read_text()
     named = [row[-3] for row in content(page)["rows"]]
     assert named == ["mosaic.tif, row 0, column 32", "mosaic.tif, row 128, column 0"]
 
 
 def test_ten_thousand_rows_stay_one_small_file(tmp_path: Path) -> None:
     rows = predictions(10_000).assign(path="leaves/0123456789.jpg")
-    file = write_predictions_page(tmp_path, rows, TASK, Said(title="T", lead=""))
+    file = write_predictions_page(tmp_path, rows, TASK, PageText(title="T", lead=""))
     assert len(content(file.read_text(encoding="utf-8"))["rows"]) == 10_000
     assert file.stat().st_size < 2_000_000
 

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from core.app import Cases, Metric, Task
 from core.evaluation.cases import Level
-from core.evaluation.metric_specs import Spec, specs_of
+from core.evaluation.metric_specs import MetricSpec, specs_of
 from core.evaluation.subgroups import (
     DIFFERS,
     subgroup_calibration,
@@ -70,7 +70,7 @@ def level_of(
     return Level.of("eye", cases, names, task=task, draws=draws)
 
 
-def named(level: Level, *names: str) -> list[Spec]:
+def named(level: Level, *names: str) -> list[MetricSpec]:
     found = {spec.name: spec for spec in specs_of(level, []) if not spec.of}
     return [found[name] for name in names]
 

@@ -13,7 +13,7 @@ from sklearn import metrics as sk
 from core.app import Cases, Metric, Task
 from core.errors import MetricError
 from core.evaluation.cases import Level
-from core.evaluation.metric_specs import Spec, specs_of
+from core.evaluation.metric_specs import MetricSpec, specs_of
 from core.evaluation.unit_intervals import (
     SLOW_RESAMPLES,
     interval_of,
@@ -62,7 +62,7 @@ def level_of(kind: str, n: int = 90, *, of_group: int = 1, gain: float = 0.3) ->
     return Level.of("eye", cases, np.array([f"p{i}" for i in owner]), task=task, draws=draws)
 
 
-def spec_of(level: Level, name: str, of: str = "", own: Metric | None = None) -> Spec:
+def spec_of(level: Level, name: str, of: str = "", own: Metric | None = None) -> MetricSpec:
     found = [s for s in specs_of(level, [own] if own else []) if (s.name, s.of) == (name, of)]
     assert len(found) == 1, name
     return found[0]
@@ -458,5 +458,5 @@ def test_few_groups_have_no_interval_of_what_is_not_a_share_or_an_area() -> None
 def test_a_number_without_a_function_has_no_interval_of_its_own() -> None:
     level = level_of("multiclass", of_group=3)
     for basis in (None, Basis("smooth")):
-        found = interval_of(level, Spec(name="x", title="X", key="x", basis=basis), 0.5)
+        found = interval_of(level, MetricSpec(name="x", title="X", key="x", basis=basis), 0.5)
         assert (found.low, found.high, found.level) == (None, None, CONFIDENCE)

@@ -52,8 +52,8 @@ def sick_and_healthy(context: ReportContext) -> str:
     lost = _rate(~said_sick[is_sick], judged[is_sick])
     called = _rate(said_sick[~is_sick], judged[~is_sick])
     return (
-        f"Called healthy: {count(missed)} of {count(sick)} sick {word}, {_told(lost)}. "
-        f"Called sick: {count(alarms)} of {count(n - sick)} healthy ones, {_told(called)}. "
+        f"Called healthy: {count(missed)} of {count(sick)} sick {word}, {_rate_text(lost)}. "
+        f"Called sick: {count(alarms)} of {count(n - sick)} healthy ones, {_rate_text(called)}. "
         f"Of 1,000 such {word}, {count(round(1000 * sick / n))} of them sick: "
         f"{_of_thousand(lost, sick / n)} missed, "
         f"{_of_thousand(called, 1 - sick / n)} false alarms."
@@ -93,7 +93,7 @@ def confused_pairs(context: ReportContext) -> Sequence[Block]:
     # Ties in the order of the names, so that the same predictions give the same page.
     pairs = sorted(counts, key=lambda pair: (-counts[pair], pair))
     were, its = ("was", "its") if len(wrong) == 1 else ("were", "their")
-    told = (
+    message = (
         f"{count(len(wrong))} of {count(len(judged))} {word} {were} not called what "
         f"{its} label says; some labels may be wrong."
     )
@@ -110,7 +110,7 @@ def confused_pairs(context: ReportContext) -> Sequence[Block]:
         )
     if len(wrong) == 1:
         only = rows[0]
-        return [Text(f"{told} It is {only['True class']}, called {only['Called']}.")]
+        return [Text(f"{message} It is {only['True class']}, called {only['Called']}.")]
     left = len(pairs) - len(rows)
     rarer = (
         f" {count(left)} rarer {plural('pair', left)}: see the confusion matrix." if left else ""
@@ -118,7 +118,7 @@ def confused_pairs(context: ReportContext) -> Sequence[Block]:
     blocks: list[Block] = [
         Table(
             frame=pd.DataFrame(rows),
-            note=f"{told}{rarer}",
+            note=f"{message}{rarer}",
             numeric=(word.capitalize(), "Share (95 % interval)"),
         )
     ]
@@ -212,13 +212,13 @@ def by_severity(context: ReportContext) -> Sequence[Block]:
         healthy = _healthy(context)
         part = judged[(grade == grades[first]) & (judged["decision"] != judged["label"])]
         missed = int((part["decision"] == healthy).sum())
-        told = f" Of these errors {count(missed)} were called healthy." if healthy else ""
+        message = f" Of these errors {count(missed)} were called healthy." if healthy else ""
         blocks.append(
             Text(
                 f"{count(wrong[first])} of {count(total)} errors are on {word} of grade "
                 f"{grades[first]}, the lightest with symptoms; "
                 f"{number(float((grade == grades[first]).mean()), percent=True)} of the {word} are "
-                f"of that grade.{told}"
+                f"of that grade.{message}"
             )
         )
     return [*blocks, Fold("Classes of each severity", [Table(pd.DataFrame(held))])]
@@ -284,10 +284,10 @@ def _judged(context: ReportContext) -> pd.DataFrame:
 
 def _share(hit: pd.Series[bool], rows: pd.DataFrame) -> str:
     """A share with the interval that ``metrics.json`` has for it, over groups."""
-    return _told(_rate(hit, rows))
+    return _rate_text(_rate(hit, rows))
 
 
-def _told(rate: Rate) -> str:
+def _rate_text(rate: Rate) -> str:
     """A share and its interval in words."""
     words = estimate({**asdict(rate), "percent": True})
     return words if rate.low is not None else f"{words} (too few groups)"

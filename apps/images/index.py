@@ -237,13 +237,13 @@ def _with_subject(found: Manifest, source: Source) -> Manifest:
         return found
     if not source.labelled and "file name" in found.group_rule:
         # Told by the name alone (see ``GroupRule.words``): two may have one number.
-        told, apart = apart_by_folder(
+        subject, apart = apart_by_folder(
             group.tolist(),
             table["path"].astype(str).tolist(),
             what="subject",
             same=[name.casefold() for name in source.task.classes],
         )
-        group = table.assign(group=told)["group"]
+        group = table.assign(group=subject)["group"]
         found = replace(found, notes=(*found.notes, *([apart] if apart else [])))
     return replace(found, table=table.assign(subject=group.where(group != "", table["image_id"])))
 

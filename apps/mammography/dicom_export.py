@@ -78,10 +78,10 @@ def write_objects(context: ExportContext) -> Sequence[Path]:
         with quiet():
             source = completed(open_dicom(path))
             long = too_long(source)
-        said = str(row.get("laterality") or "")
+        side = str(row.get("laterality") or "")
         # Read from text is as good as an element; guessed from pixels is not.
-        if not _side(source) and said in {"L", "R"} and row.get("laterality_from") != "pixels":
-            source.ImageLaterality = said
+        if not _side(source) and side in {"L", "R"} and row.get("laterality_from") != "pixels":
+            source.ImageLaterality = side
         made: dict[str, Any] = {}
         region = None
         if row["image_id"] in silent:

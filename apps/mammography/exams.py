@@ -49,9 +49,9 @@ def part_shared_exams(rows: list[dict[str, Any]], *, joins_groups: bool) -> list
             row["exam"] += f" of {row['patient']}" if is_named else " of an unnamed patient"
     exam, names = next(iter(shared.items()))
     n = f"{len(shared):,} Study UIDs (or exam numbers of a table) are each"
-    told = "1 Study UID (or exam number of a table) is" if len(shared) == 1 else n
+    message = "1 Study UID (or exam number of a table) is" if len(shared) == 1 else n
     return [
-        f"{told} shared by several patients (first: {exam}, by {len(names):,} patients). "
+        f"{message} shared by several patients (first: {exam}, by {len(names):,} patients). "
         "Each patient's images are an exam of their own; which of them belong together cannot be "
         f"known.{JOINED if joins_groups else ''}"
     ]

@@ -38,8 +38,8 @@ def write_overlays(context: ExportContext) -> Sequence[Path]:
             continue
         image_id = str(row["image_id"])
         path = folder / f"{number:05d}.png"
-        told = {**{str(key): value for key, value in row.items()}, "picture": path.stem}
-        picture = overlay_of(context.read(image_id), context.saliency(image_id), told, context)
+        facts = {**{str(key): value for key, value in row.items()}, "picture": path.stem}
+        picture = overlay_of(context.read(image_id), context.saliency(image_id), facts, context)
         write_bytes(path, png_bytes(picture))
         files.append(path)
         rows.append({"file": path.name, "image_id": csv_safe(image_id)})

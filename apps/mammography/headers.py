@@ -339,8 +339,8 @@ def _view(data: Dataset) -> tuple[str, list[str], bool]:
             MODIFIER_CODES.get(_text(m, "CodeValue"), "")
             for m in _items(item, "ViewModifierCodeSequence")
         ]
-    said = " ".join(_text(data, n) for n in ("ViewPosition", "SeriesDescription", "ProtocolName"))
-    modifiers += [name for name, words in _MODIFIER_WORDS.items() if words.search(said)]
+    text = " ".join(_text(data, n) for n in ("ViewPosition", "SeriesDescription", "ProtocolName"))
+    modifiers += [name for name, words in _MODIFIER_WORDS.items() if words.search(text)]
     view = next(filter(None, views), "")
     if not view:
         # CBIS-DDSM writes the view where the direction of the rows belongs.

@@ -211,11 +211,11 @@ class LocateBreast:
         elif _sharpness(pixels, breast) < LEAST_SHARPNESS:
             reasons.append("blurred")
         if is_wrong:
-            said = {"table": "table", "file name": "file name"}.get(
+            where = {"table": "table", "file name": "file name"}.get(
                 str(data.get("laterality_from") or ""), "header"
             )
             reasons.append(
-                f"the side in the {said} and in the picture differ: the chest wall is on the "
+                f"the side in the {where} and in the picture differ: the chest wall is on the "
                 f"{breast.chest_side}, not as in a {side} breast"
             )
         if data.get("implant") == "yes":

@@ -90,13 +90,13 @@ def index(source: Source) -> Manifest:
     """
     options = _Options.of(source.options)
     pseudonyms = Pseudonyms.load(key_file=options.identity_key, keep=options.keep_identifiers)
-    wish = source.group if source.group in COLUMNS else None
+    request = source.group if source.group in COLUMNS else None
     # A column that is made here, from headers, and stands in no table yet.
-    asked = replace(source, group=None) if wish else source
+    asked = replace(source, group=None) if request else source
     base = _by_layout(asked) or _by_core(asked)
     manifest = _with_headers(base, asked, options, pseudonyms)
-    if wish:
-        manifest = _grouped_by(manifest, wish)
+    if request:
+        manifest = _grouped_by(manifest, request)
     notes = (*manifest.notes, *([pseudonyms.note] if pseudonyms.note else []))
     return replace(manifest, notes=notes)
 
@@ -369,12 +369,12 @@ def _finished(
         table["label"] = ""
     names = sorted(set(table.loc[table["status"] == "ok", "label"].astype(str)) - {""})
     # The classes as this app spells them, and not the 0 and 1 of the table.
-    told = re.sub(
+    rule_of_class = re.sub(
         r"^classes: \d+ \(.*?\), as ",
         lambda _: f"classes: {len(names)} ({', '.join(names)}), as ",
         base.class_rule,
     )
-    return replace(base, table=table, notes=tuple(notes), group_rule=rule, class_rule=told)
+    return replace(base, table=table, notes=tuple(notes), group_rule=rule, class_rule=rule_of_class)
 
 
 def _one_patient(table: pd.DataFrame, source: Source) -> list[str]:

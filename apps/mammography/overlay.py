@@ -93,8 +93,8 @@ def score_and_decision(row: Mapping[str, Any], context: ExportContext) -> list[s
     has_score = unit is not None and all(name in unit for name in names)
     whole = sum(float(unit[name]) for name in names) if unit is not None and has_score else np.nan
     known = [float(point["threshold"])] if point.get("threshold") is not None else []
-    told = apart(*(v for v in (*values, whole, *known) if np.isfinite(v)))
-    scores = [f"{task.title(n)} {text}" for n, text in zip(positive, told, strict=False)]
+    texts = apart(*(v for v in (*values, whole, *known) if np.isfinite(v)))
+    scores = [f"{task.title(n)} {text}" for n, text in zip(positive, texts, strict=False)]
     predicted = task.title(str(row.get("predicted") or "none"))
     rule = rule_of_decision(context.run, task)
     own = f"this picture: score of {', '.join(scores)}; predicted class: {predicted}"
@@ -102,8 +102,8 @@ def score_and_decision(row: Mapping[str, Any], context: ExportContext) -> list[s
         own = "this picture: no score and no class, for it says nothing of the breast"
     if unit is None:
         return [own, f"decision of this picture: {row.get('decision') or 'none'} ({rule})"]
-    score = f"score {told[len(values)]}, " if task.positive_index and np.isfinite(whole) else ""
-    held = f", {told[-1]}" if known else ""
+    score = f"score {texts[len(values)]}, " if task.positive_index and np.isfinite(whole) else ""
+    held = f", {texts[-1]}" if known else ""
     rule = f"at the threshold in use{held}" if known else rule
     return [own, f"decision of the {level}: {unit.get('decision') or 'none'} ({score}{rule})"]
 

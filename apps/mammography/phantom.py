@@ -162,14 +162,14 @@ def _lesion(
     rng: np.random.Generator, down: NDArray[np.float64], right: NDArray[np.float64], finding: str
 ) -> NDArray[np.float64]:
     """What a lesion adds: a smooth disc, a mass with spicules, or a cluster of specks."""
-    away = np.hypot(down, right)
+    distance = np.hypot(down, right)
     if finding == "benign":
-        return 0.12 / (1 + np.exp((away - 9) / 1.0))
+        return 0.12 / (1 + np.exp((distance - 9) / 1.0))
     if rng.random() < 0.5:
         angle = np.arctan2(down, right)
         edge = 10 * (1 + 0.45 * np.cos(9 * angle + rng.uniform(0, 6)) ** 8)
-        return 0.42 / (1 + np.exp((away - edge) / 1.5))
-    specks = np.zeros_like(away)
+        return 0.42 / (1 + np.exp((distance - edge) / 1.5))
+    specks = np.zeros_like(distance)
     for _ in range(14):
         row, column = rng.normal(0, 6, 2)
         specks += 0.6 * np.exp(-((down - row) ** 2 + (right - column) ** 2) / 3)

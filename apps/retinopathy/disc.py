@@ -249,8 +249,8 @@ def _refined(
 ) -> tuple[float, float, float]:
     """The circle fitted to all points near it."""
     for _ in range(3):
-        away = np.abs(np.hypot(points[:, 0] - row, points[:, 1] - col) - radius)
-        agreeing = points[away < max(1.2, 1.5 * TOLERANCE * radius)]
+        distance = np.abs(np.hypot(points[:, 0] - row, points[:, 1] - col) - radius)
+        agreeing = points[distance < max(1.2, 1.5 * TOLERANCE * radius)]
         if len(agreeing) < 8:
             break
         row, col, radius = _least_squares(agreeing)
@@ -281,8 +281,8 @@ def _measure(
     angle = (np.arange(SECTORS) + 0.5) * 2 * np.pi / SECTORS
     on_row, on_col = row + radius * np.sin(angle), col + radius * np.cos(angle)
     could = (on_row > top) & (on_row < bottom) & (on_col > left) & (on_col < right)
-    away = np.abs(np.hypot(points[:, 0] - row, points[:, 1] - col) - radius)
-    near = points[away < margin]
+    distance = np.abs(np.hypot(points[:, 0] - row, points[:, 1] - col) - radius)
+    near = points[distance < margin]
     sector = np.arctan2(near[:, 0] - row, near[:, 1] - col) % (2 * np.pi)
     seen = np.zeros(SECTORS, bool)
     seen[(sector / (2 * np.pi) * SECTORS).astype(int) % SECTORS] = True

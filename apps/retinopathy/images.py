@@ -264,8 +264,8 @@ def _clipped(start: float, length: float, available: int) -> tuple[int, int]:
 def _inside_disc(size_px: tuple[int, int]) -> NDArray[np.bool_]:
     """The kept part of the disc in a prepared picture."""
     rows, cols = np.ogrid[: size_px[0], : size_px[1]]
-    away = np.hypot(rows - (size_px[0] - 1) / 2, cols - (size_px[1] - 1) / 2)
-    return np.asarray(away <= KEPT_SHARE * min(size_px) / 2)
+    distance = np.hypot(rows - (size_px[0] - 1) / 2, cols - (size_px[1] - 1) / 2)
+    return np.asarray(distance <= KEPT_SHARE * min(size_px) / 2)
 
 
 def _full_scale(dtype: np.dtype[Any]) -> float:

@@ -126,11 +126,11 @@ def _odir(sheet: Sheet, notes: list[str]) -> Iterable[Row]:
     for row in sheet.rows:
         patients.setdefault(row["id"], row)
     for row in patients.values():
-        said = {s: row[f"{s}_diagnostic_keywords"].casefold() for s in ("left", "right")}
-        is_diabetic = any(map(_DIABETIC.search, said.values()))
+        keywords = {s: row[f"{s}_diagnostic_keywords"].casefold() for s in ("left", "right")}
+        is_diabetic = any(map(_DIABETIC.search, keywords.values()))
         is_odd = (whole_number(row["d"]) == "1") != is_diabetic
         n_conflicts += is_odd
-        for side, text in said.items():
+        for side, text in keywords.items():
             words = [word.strip() for word in re.split(r"[,\uff0c]", text) if word.strip()]
             why = "the keywords and the flag of diabetes disagree" if is_odd else ""
             if not why and set(words) & set(_NO_RETINA):

@@ -140,8 +140,8 @@ def _paint(eye: str, grade: int, tone: Floats, rng: np.random.Generator) -> Floa
     nasal = 1.0 if eye == "right" else -1.0
     disc = (middle + rng.uniform(-6, 6), middle + nasal * RADIUS * rng.uniform(0.46, 0.56))
     macula = (disc[0] + rng.uniform(2, 8), disc[1] - nasal * RADIUS * 0.62)
-    away = np.hypot(rows - middle, cols - middle) / RADIUS
-    light = 1.08 - 0.28 * away**2 + 0.06 * rng.normal() * (cols - middle) / RADIUS
+    distance = np.hypot(rows - middle, cols - middle) / RADIUS
+    light = 1.08 - 0.28 * distance**2 + 0.06 * rng.normal() * (cols - middle) / RADIUS
     choroid = cv2.GaussianBlur(rng.normal(0, 1, (SIDE, SIDE)).astype(np.float32), (0, 0), 7)
     light += 0.25 * choroid
     light -= 0.3 * np.exp(-((rows - macula[0]) ** 2 + (cols - macula[1]) ** 2) / (2 * 13.0**2))

@@ -136,14 +136,14 @@ def beside(image: NDArray[Any], disc: Disc) -> float:
     scale = min(1.0, BESIDE_PX / max(height, width))
     small = shrunk(pixels, BESIDE_PX).astype(np.int16)
     rows, cols = np.ogrid[: small.shape[0], : small.shape[1]]
-    away = np.hypot(rows - disc.row * scale, cols - disc.col * scale)
+    distance = np.hypot(rows - disc.row * scale, cols - disc.col * scale)
     red, green, blue = np.moveaxis(small, -1, 0)
     lit = (small.max(axis=2) >= BESIDE_LIT) & (red >= green - 6) & (red >= blue - 2)
-    outside = (lit & (away > BESIDE_FROM * disc.radius * scale)).astype(np.uint8)
+    outside = (lit & (distance > BESIDE_FROM * disc.radius * scale)).astype(np.uint8)
     # Letters and edges are thin.
     _, _, stats, _ = cv2.connectedComponentsWithStats(cv2.erode(outside, np.ones((5, 5), np.uint8)))
     largest = int(stats[1:, cv2.CC_STAT_AREA].max(initial=0))
-    return largest / max(1, int((away <= disc.radius * scale).sum()))
+    return largest / max(1, int((distance <= disc.radius * scale).sum()))
 
 
 def gate_of(quality: str) -> str:
@@ -259,8 +259,8 @@ def _per_tile(mask: NDArray[np.bool_]) -> NDArray[np.int_]:
 def _circle(height: int, width: int) -> NDArray[np.bool_]:
     """The judged part of the disc."""
     rows, cols = np.ogrid[:height, :width]
-    away = np.hypot(rows - (height - 1) / 2, cols - (width - 1) / 2)
-    return np.asarray(away < JUDGED_SHARE * JUDGED_RADIUS_PX)
+    distance = np.hypot(rows - (height - 1) / 2, cols - (width - 1) / 2)
+    return np.asarray(distance < JUDGED_SHARE * JUDGED_RADIUS_PX)
 
 
 def _strongest_line(smooth: NDArray[Any]) -> NDArray[np.float32]:

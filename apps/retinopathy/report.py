@@ -299,10 +299,10 @@ def _short(quality: str, reason: str) -> str:
         if reason == UNGRADABLE:
             return "ungradable: its grader said so"
         return "not read, or left out" if reason else "without a score"
-    kind, _, told = quality.partition(": ")
+    kind, _, faults = quality.partition(": ")
     if kind.startswith("not a fundus"):
         return kind
-    parts = dict.fromkeys(part.split(":")[0].strip() for part in told.split(";"))
+    parts = dict.fromkeys(part.split(":")[0].strip() for part in faults.split(";"))
     return f"{kind}: {', '.join(parts)}"
 
 
@@ -391,8 +391,8 @@ def _share(hit: pd.Series[bool], rows: pd.DataFrame) -> str:
     if not len(hit):
         return "none"
     rate = proportion(hit.to_numpy(), rows["patient"].to_numpy(), word="patient")
-    told = estimate({"value": rate.value, "low": rate.low, "high": rate.high, "percent": True})
-    return f"{told}, {count(rate.x)} of {count(rate.n)}"
+    shown = estimate({"value": rate.value, "low": rate.low, "high": rate.high, "percent": True})
+    return f"{shown}, {count(rate.x)} of {count(rate.n)}"
 
 
 def worst_errors(context: ReportContext) -> Sequence[Block]:

@@ -152,9 +152,11 @@ def referrals(
     _refer(by_eye)
     _refer(by_patient, eyes=by_eye)
     for key, level in (("eye_id", by_eye), ("patient", by_patient)):
-        told = _told_by_photographs(level, images, key, task, has_threshold=threshold is not None)
+        sentences = _reasons_of_photographs(
+            level, images, key, task, has_threshold=threshold is not None
+        )
         level["why"] = [
-            "; ".join(filter(None, both)) for both in zip(level["why"], told, strict=True)
+            "; ".join(filter(None, both)) for both in zip(level["why"], sentences, strict=True)
         ]
     by_patient["urgency"] = [
         _urgency(row, grades=task.classes) for row in by_patient.to_dict("records")
@@ -219,7 +221,7 @@ def _gathered(frame: pd.DataFrame, key: str) -> pd.DataFrame:
             "n_no_eye": grouped["no_eye"].sum().astype(int),
             "is_copied": grouped["is_copied"].any(),
             "fault": grouped["fault"].agg(
-                lambda told: "; ".join(dict.fromkeys(filter(None, told)))
+                lambda message: "; ".join(dict.fromkeys(filter(None, message)))
             ),
         }
     )
@@ -272,8 +274,8 @@ def _refer(table: pd.DataFrame, eyes: pd.DataFrame | None = None) -> None:
         named = (lost["eye"].where(lost["eye"] != "", "one") + " eye: " + lost["fault"]).groupby(
             lost["patient"]
         )
-        told = named.agg("; ".join).to_dict()
-        fault = np.array([told.get(name, "") for name in table["patient"]], dtype=object)
+        faults = named.agg("; ".join).to_dict()
+        fault = np.array([faults.get(name, "") for name in table["patient"]], dtype=object)
         ungradable = fault != ""
     why = []
     for i, grade in enumerate(table["grade"]):
@@ -304,7 +306,7 @@ def _listed(row: Mapping[Hashable, Any]) -> str:
     return OPEN if what == OPEN else "no"
 
 
-def _told_by_photographs(
+def _reasons_of_photographs(
     level: pd.DataFrame, images: pd.DataFrame, key: str, task: Task, *, has_threshold: bool
 ) -> list[str]:
     """Which photographs of each unit (U) are worse than the whole, in words.
@@ -316,25 +318,25 @@ def _told_by_photographs(
     known = images[images["grade"] != ""]
     known = known.assign(place=known["grade"].map(place), is_called=known["is_called"].astype(bool))
     groups = {str(name): rows for name, rows in known.groupby(key)}
-    told = []
+    sentences = []
     for row in level.to_dict("records"):
         found = groups.get(str(row["unit_id"]))
         if found is None or len(found) < 2:
-            told.append("")
+            sentences.append("")
             continue
         worst = found.sort_values(["place", "score_referable"]).iloc[-1]
         named = [worst] if worst["place"] > place.get(row["grade"], -1) else []
         alone = found[found["is_called"]] if not row["is_called"] else found.iloc[:0]
         if len(alone) and not (named and worst["is_called"]):
             named.append(alone.sort_values("score_referable").iloc[-1])
-        said = [
+        messages = [
             f"photograph {one['image_id']}: grade {one['grade']} predicted"
             + (f", {'above' if one['is_called'] else 'below'} the threshold" * has_threshold)
             for one in named
             if one["is_called"] or one["is_referable"]
         ]
-        told.append("; ".join(said))
-    return told
+        sentences.append("; ".join(messages))
+    return sentences
 
 
 def _urgency(row: dict[Hashable, Any], *, grades: tuple[str, ...]) -> int:

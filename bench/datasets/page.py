@@ -137,8 +137,8 @@ def _published() -> list[dict[str, str]]:
 def _why(out: Path) -> str:
     """The last words of a run that did not end."""
     log = out.with_name(f"{out.name}.log")
-    said = log.read_text(encoding="utf-8").strip().splitlines() if log.is_file() else []
-    return said[-1] if said else "not started"
+    lines = log.read_text(encoding="utf-8").strip().splitlines() if log.is_file() else []
+    return lines[-1] if lines else "not started"
 
 
 def _against(runs: Mapping[str, Sequence[Path]], other: Path, root: Path) -> list[str]:

@@ -90,16 +90,16 @@ def track(title: str, total: float, *, unit: str = "images") -> Iterator[Advance
 
 def _line_a_minute(title: str, total: float, unit: str) -> Advance:
     """What to call when more is done: tells in a line how far the loop is, once a minute."""
-    start = told = time.monotonic()
+    start = last = time.monotonic()
     done = 0.0
 
     def advance(n: float, words: str = "") -> None:
-        nonlocal done, told
+        nonlocal done, last
         done += n
         now = time.monotonic()
-        if now - told < EVERY_S or not done:
+        if now - last < EVERY_S or not done:
             return
-        told = now
+        last = now
         left = (now - start) / done * (total - done) / 60
         log.info(
             "%s: %s of %s %s, %s min left",

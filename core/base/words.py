@@ -63,10 +63,10 @@ def apart(*values: float, digits: int = 4) -> list[str]:
     """
     # Beyond the digits of a float of the network nothing differs.
     for n in range(digits, 10):
-        told = [f"{value:.{n}f}" for value in values]
-        if len(set(told)) == len(set(values)):
+        texts = [f"{value:.{n}f}" for value in values]
+        if len(set(texts)) == len(set(values)):
             break
-    return told
+    return texts
 
 
 def quantity(n: float, word: str) -> str:

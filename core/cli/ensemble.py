@@ -50,10 +50,10 @@ def ensemble(
         if gain["difference"] is None:
             say(f"the gain cannot be tested: {gain['verdict']}")
         else:
-            said = "a real gain" if gain["is_real"] else "no gain that these cases can show"
+            message = "a real gain" if gain["is_real"] else "no gain that these cases can show"
             say(
                 f"average less {gain['run']}, the best run on validation: "
-                f"{_interval(gain, 'difference')}, {gain['n']:,} cases, paired: {said}"
+                f"{_interval(gain, 'difference')}, {gain['n']:,} cases, paired: {message}"
             )
             not_over = [
                 row["run"]

@@ -76,12 +76,12 @@ class AppCommand(Command):
         unknown = [word for word in asks if word[:2] == "--" != word and word not in options]
         absent = _absent_run(str(ctx.info_name), args) if unknown else ""
         if len(unknown) > 1 or absent:
-            told = []
+            sentences = []
             for word in dict.fromkeys(unknown):
                 near = get_close_matches(word, options, n=1)
-                told.append(f"{word} (did you mean {near[0]}?)" if near else word)
-            s = "s" if len(told) > 1 else ""
-            ctx.fail(f"{absent}No such option{s}: {', '.join(told)}")
+                sentences.append(f"{word} (did you mean {near[0]}?)" if near else word)
+            s = "s" if len(sentences) > 1 else ""
+            ctx.fail(f"{absent}No such option{s}: {', '.join(sentences)}")
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The command's parameters, and those of the app."""
@@ -132,8 +132,8 @@ def _absent_run(command: str, args: Sequence[str]) -> str:
     if not first or first in app_names() or Path(first).exists():
         return ""
     is_app = command in {"check", "train", "new"}
-    told = f"No installed app is called {first}" if is_app else f"{first}: there is no such run"
-    return f"{told}, so options of its own are not known. "
+    message = f"No installed app is called {first}" if is_app else f"{first}: there is no such run"
+    return f"{message}, so options of its own are not known. "
 
 
 def _app_of_run(path: Path) -> str:

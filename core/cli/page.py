@@ -44,12 +44,12 @@ def page_of(root: Any) -> str:
             words = ", ".join(f"`{word}`" for word in parameter.opts) if is_option else ""
             shown = words or f"`{parameter.name.upper()}`"
             default = parameter.default if is_option else None
-            told = f" (default: {default})" if default not in (None, False, [], ()) else ""
+            message = f" (default: {default})" if default not in (None, False, [], ()) else ""
             needed = " Required." if parameter.required else ""
             choices = get_args(hints.get(parameter.name)) if is_option else ()
             choices = choices if all(isinstance(value, str) for value in choices) else ()
-            told = (f" One of {', '.join(map(str, choices))}." if choices else "") + told
-            rows.append(f"| {shown} | {parameter.help}{told}{needed} |")
+            message = (f" One of {', '.join(map(str, choices))}." if choices else "") + message
+            rows.append(f"| {shown} | {parameter.help}{message}{needed} |")
         table = "\n".join(["| option | meaning |", "|---|---|", *rows]) if rows else ""
         parts.append(f"## resight {name}\n\n{command.help}\n" + (f"\n{table}\n" if table else ""))
     return "\n".join(parts)

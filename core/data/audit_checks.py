@@ -83,11 +83,11 @@ def readable(n: int, bad: Sequence[Facts]) -> Check:
     title = "Files can be read"
     if not bad:
         return Check("readable", title, PASSED, f"All {n:,} images were decoded in full.")
-    told = f"{len(bad):,} of {quantity(n, 'image')} cannot be read"
+    message = f"{len(bad):,} of {quantity(n, 'image')} cannot be read"
     if len(bad) == n:
-        told = f"None of {quantity(n, 'image')} can be read"
+        message = f"None of {quantity(n, 'image')} can be read"
     words = (
-        f"{told} (first: {bad[0].reason}) Such a "
+        f"{message} (first: {bad[0].reason}) Such a "
         "file stays in every table as failed and is used for nothing."
     )
     return Check("readable", title, WARNING, words)
@@ -110,25 +110,25 @@ def classes(rows: pd.DataFrame, task: Task, group: str) -> Check:
     title = "Enough of every class"
     found = class_table(rows, task)
     counts = {task.title(name): sum(by_split.values()) for name, by_split in found.items()}
-    said = []
+    sentences = []
     absent = [name for name, n in counts.items() if not n]
     small = [f"{name} ({n})" for name, n in counts.items() if 0 < n < FEW_IMAGES]
     if absent:
-        said.append(f"No image of {', '.join(absent)}.")
+        sentences.append(f"No image of {', '.join(absent)}.")
     if small:
-        said.append(
+        sentences.append(
             f"Fewer than {FEW_IMAGES} images of {', '.join(small)}; a split needs at least "
             f"{3 * LEAST_GROUPS} images of each class, each of another {group}."
         )
     ranked = sorted(((n, name) for name, n in counts.items() if n), reverse=True)
     most, least = (ranked[0], ranked[-1]) if ranked else ((0, ""), (0, ""))
     if least[0] and most[0] >= _IMBALANCED * least[0]:
-        said.append(
+        sentences.append(
             f"{most[1]} has {most[0] / least[0]:.0f} times the images of {least[1]}: accuracy says "
             "little here, look at balanced accuracy and at each class."
         )
-    if said:
-        return Check("classes", title, WARNING, " ".join(said))
+    if sentences:
+        return Check("classes", title, WARNING, " ".join(sentences))
     words = (
         f"{len(ranked)} classes, of {least[0]:,} ({least[1]}) to {most[0]:,} ({most[1]}) images."
     )
@@ -247,12 +247,12 @@ def _leaking(rows: pd.DataFrame) -> str:
     """How many images of each split that judges have a group that trains as well."""
     split, group = rows["split"].fillna(""), rows["group"].fillna("")
     trained = set(group[split == "train"]) - {""}
-    told = []
+    sentences = []
     for name in ("val", "test"):
         held = group[split == name]
         n = int(held.isin(trained).sum())
-        told += [f"{n:,} of {len(held):,} images of {name}"] if n else []
-    return f"{' and '.join(told)} are of a group that trains. " if told else ""
+        sentences += [f"{n:,} of {len(held):,} images of {name}"] if n else []
+    return f"{' and '.join(sentences)} are of a group that trains. " if sentences else ""
 
 
 def forms(read: Sequence[Facts]) -> Check:
@@ -261,18 +261,18 @@ def forms(read: Sequence[Facts]) -> Check:
     kinds = Counter(f"{quantity(e.channels, 'channel')} of {e.dtype}" for e in read)
     formats, sizes = Counter(e.format for e in read), Counter((e.width, e.height) for e in read)
     pixels = sorted(e.width * e.height for e in read)
-    told = f"{', '.join(formats)}; {quantity(len(sizes), 'size')}"
+    found = f"{', '.join(formats)}; {quantity(len(sizes), 'size')}"
     if pixels:
         low, high = (min(read, key=_area), max(read, key=_area))
         least, most = (f"{entry.width} x {entry.height}" for entry in (low, high))
-        told += f", {least} pixels" if least == most else f", {least} to {most} pixels"
+        found += f", {least} pixels" if least == most else f", {least} to {most} pixels"
     masks = [entry for entry in read if entry.is_two_valued]
     if 0 < len(masks) < len(read):
         words = (
             f"{len(masks):,} images hold two values and no other, as masks do (first: "
             f"{masks[0].image_id}), beside {len(read) - len(masks):,} that hold more. If they are "
             "masks of others, they count as images of their class: move them into a folder called "
-            f"masks, or add _mask to their names. {told}."
+            f"masks, or add _mask to their names. {found}."
         )
         return Check("forms", title, WARNING, words)
     deep = [entry.highest for entry in read if entry.dtype == "uint16"]
@@ -282,22 +282,22 @@ def forms(read: Sequence[Facts]) -> Check:
             f"{quantity(len(deep), '16-bit image')} with no value above {top:,} of 65,535, as "
             f"values of {top.bit_length()} bits have. An app that stretches each image by itself "
             f"(as images does) reads them as they are; for others they are nearly black: scale "
-            f"them to the full range of 16 bits. {told}."
+            f"them to the full range of 16 bits. {found}."
         )
         return Check("forms", title, WARNING, words)
     if len(kinds) > 1:
         mixed = ", ".join(f"{n:,} x {kind}" for kind, n in kinds.most_common())
         words = (
             f"Images differ in depth or colour ({mixed}); they become alike on the way in, but ask "
-            f"whether they come from different machines. {told}."
+            f"whether they come from different machines. {found}."
         )
         return Check("forms", title, WARNING, words)
     if pixels and pixels[-1] > 16 * pixels[0]:
         words = (
-            f"Images differ widely in size: {told}. What is visible in one may be lost in another."
+            f"Images differ widely in size: {found}. What is visible in one may be lost in another."
         )
         return Check("forms", title, WARNING, words)
-    return Check("forms", title, PASSED, f"{next(iter(kinds), 'no images')}; {told}.")
+    return Check("forms", title, PASSED, f"{next(iter(kinds), 'no images')}; {found}.")
 
 
 def symmetry(found: Symmetry) -> Check:

@@ -192,7 +192,7 @@ def _doubtful(listing: Listing) -> list[str]:
 
 def without_a_class(tables: Tables, folder: Path) -> list[str]:
     """Why each table that lists the images says no class, and which columns it has."""
-    said = []
+    sentences = []
     for listing, columns in zip(tables.used, tables.classes, strict=True):
         if columns:
             continue
@@ -202,11 +202,11 @@ def without_a_class(tables: Tables, folder: Path) -> list[str]:
         likely = [",".join(flags)] if len(flags) > 1 else [*word_columns(listing), *flags]
         way = f", as in --label-column {shlex.quote(likely[0])}" if likely else ""
         have = f"it has: {', '.join(map(str, words))}" if words else "it has no other column"
-        said.append(
+        sentences.append(
             f"{name} lists the images, but no column of it is called like a class ({have}). Name "
             f"the column with --label-column{way}."
         )
-    return said
+    return sentences
 
 
 def _is_of_boxes(listing: Listing) -> bool:

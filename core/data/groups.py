@@ -137,14 +137,14 @@ def set_groups(
     Raises:
         ManifestError: the wish cannot be followed, or a group column has gaps.
     """
-    wish = option(source, "group-column") or source.group
+    request = option(source, "group-column") or source.group
     columns = list(dict.fromkeys(str(c) for one in listings for c in one.table.columns))
     usable = [(image_id, entry) for image_id, entry in inputs if not entry.reason]
-    if wish == "image_id":
+    if request == "image_id":
         for image_id, entry in usable:
             entry.group = image_id
         return "Each image is its own group, as asked: images that belong together are not known."
-    for rule in _wished(wish, listings) if wish else _ordered(rules, columns):
+    for rule in _wished(request, listings) if request else _ordered(rules, columns):
         finder = _finder(rule, columns, root)
         if finder is None:
             continue
@@ -174,16 +174,16 @@ def set_groups(
                 f"{bare[0]}); each counts as a group of its own."
             )
         n_groups = len(set(found) - {""})
-        is_guess = not wish and rule not in {_TABLE_RULE, _ID_RULE}
+        is_guess = not request and rule not in {_TABLE_RULE, _ID_RULE}
         notes.extend(_questions(n_groups, len(found) - len(bare), column if is_guess else None))
-        if n_groups == 1 and len(found) > 1 and source.labelled and not wish:
+        if n_groups == 1 and len(found) > 1 and source.labelled and not request:
             notes.append(_one_for_all(found, column or "group", len(found)))
         # A pattern of names is a guess that a user must be able to refuse.
         refuse = " Pass --group image_id if that is not so." if rule in _NAME_RULES else ""
         return f"The group is {words}: {n_groups:,} groups of {len(found):,} images.{refuse}"
-    if wish:
+    if request:
         msg = (
-            f"--group {wish}: it says nothing of most of the {len(usable):,} images. Correct it "
+            f"--group {request}: it says nothing of most of the {len(usable):,} images. Correct it "
             f"(parent is the folder of each file; file names are searched as in {EXAMPLE}), or "
             "pass --group image_id if every image stands for itself."
         )
@@ -235,25 +235,25 @@ def _one_for_all(found: Sequence[str], word: str, n: int) -> str:
     )
 
 
-def _wished(wish: str, listings: Sequence[Listing]) -> list[GroupRule]:
+def _wished(request: str, listings: Sequence[Listing]) -> list[GroupRule]:
     """The rule that the user's ``--group`` asks for."""
-    if wish == "parent":
+    if request == "parent":
         return [GroupRule(words="the folder of the file, as asked", parent=True)]
-    if wish.startswith("name:"):
-        words = f"what {wish[5:]} finds in the file name, as asked"
-        return [GroupRule(words=words, pattern=wish[5:])]
-    if wish == "folder":
-        return [GroupRule(words="the folder above the class folders, as asked", columns=(wish,))]
+    if request.startswith("name:"):
+        words = f"what {request[5:]} finds in the file name, as asked"
+        return [GroupRule(words=words, pattern=request[5:])]
+    if request == "folder":
+        return [GroupRule(words="the folder above the class folders, as asked", columns=(request,))]
     if not listings:
         msg = (
-            f"--group {wish}: there is no table here, so no column. Give image_id, parent (the "
+            f"--group {request}: there is no table here, so no column. Give image_id, parent (the "
             f"folder of each file), or a regular expression of file names as in {EXAMPLE}, or add "
             "a table with this column."
         )
         raise ManifestError(msg)
-    if not any(column_named(one.table.columns, wish) for one in listings):
-        wanted_column(listings[0].file, listings[0].table.columns, wish, "the group")
-    return [GroupRule(words="as asked", columns=(wish,))]
+    if not any(column_named(one.table.columns, request) for one in listings):
+        wanted_column(listings[0].file, listings[0].table.columns, request, "the group")
+    return [GroupRule(words="as asked", columns=(request,))]
 
 
 def _finder(rule: GroupRule, columns: Collection[str], root: Path) -> Callable[[Input], str] | None:

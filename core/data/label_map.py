@@ -105,9 +105,9 @@ def meet_classes(labels: Iterable[str], task: Task) -> tuple[dict[str, str], str
             near = of.get(same_name(part), [])
             if part and part not in task.classes and len(near) == 1:
                 found[part] = near[0]
-    told = ", ".join(f"{raw!r} as {name!r}" for raw, name in sorted(found.items())[:4])
+    message = ", ".join(f"{raw!r} as {name!r}" for raw, name in sorted(found.items())[:4])
     more = ", ..." if len(found) > 4 else ""
-    return found, f"Labels are read as the classes known: {told}{more}." if found else ""
+    return found, f"Labels are read as the classes known: {message}{more}." if found else ""
 
 
 def _pieces(text: str) -> Sequence[str]:

@@ -201,7 +201,7 @@ def _add_table(look: _Look, path: Path) -> None:
         if not columns:
             wanted = look.source.label or "label"
             raise ManifestError(missing_column(path, listing.table.columns, wanted, "the class"))
-        look.class_rule = _told(columns, name)
+        look.class_rule = _columns_message(columns, name)
         look.notes.extend(_guessed(look.source, columns, name))
     _add_listing(look, listing, columns)
 
@@ -222,13 +222,13 @@ def _add_folder(look: _Look, folder: Path) -> None:
     if look.source.labelled and (wants_folders(look.source) or not tables.says_class):
         _label_by_folders(look, folder, images, tables)
     elif tables.says_class:
-        said = [
+        sentences = [
             f"{_shown(listing, folder)} (column {', '.join(columns)})"
             for listing, columns in zip(tables.used, tables.classes, strict=True)
             if columns
         ]
-        n = len(said)
-        look.class_rule = f"classes: as {', '.join(said)} {'says' if n == 1 else 'say'}."
+        n = len(sentences)
+        look.class_rule = f"classes: as {', '.join(sentences)} {'says' if n == 1 else 'say'}."
     is_split = any(tables.splits)
     for listing, columns, split in zip(tables.used, tables.classes, tables.splits, strict=True):
         name = _shown(listing, folder)
@@ -373,8 +373,8 @@ def _leave_out_unlisted(look: _Look, tables: Tables, folder: Path) -> None:
     for entry in others:
         entry.reason = f"{names} {verb} not list it"
     if n:
-        told = look.class_rule.rstrip(".")
-        look.class_rule = f"{told}; {quantity(n, 'image')} that no table lists, left out."
+        message = look.class_rule.rstrip(".")
+        look.class_rule = f"{message}; {quantity(n, 'image')} that no table lists, left out."
 
 
 def _relabel(look: _Look) -> None:
@@ -386,8 +386,8 @@ def _relabel(look: _Look) -> None:
         if not entry.label:
             entry.reason = "its label is left out, as asked"
     if look.chosen:
-        told = ", ".join(f"{raw} as {name or 'left out'}" for raw, name in look.chosen.items())
-        look.notes.append(f"Labels count as asked: {told}.")
+        rule = ", ".join(f"{raw} as {name or 'left out'}" for raw, name in look.chosen.items())
+        look.notes.append(f"Labels count as asked: {rule}.")
     near, words = meet_classes({entry.label for entry in usable}, task)
     if near:
         look.notes.append(words)
@@ -409,7 +409,7 @@ def _counted(rule: str, usable: Sequence[Input], source: Source) -> str:
     return f"classes: {len(few)} ({', '.join(few[:8])}{more}), {rule.removeprefix('classes: ')}"
 
 
-def _told(columns: Sequence[str], name: str) -> str:
+def _columns_message(columns: Sequence[str], name: str) -> str:
     """The first line of a check on a table."""
     return f"classes: as the column {', '.join(columns)} of {name} says."
 

@@ -319,9 +319,9 @@ def _content(pixels: NDArray[Any]) -> str:
     if not pixels.size or (pixels == pixels.flat[0]).all():
         return ""
     data = np.ascontiguousarray(pixels)
-    told = hashlib.blake2b(repr((data.shape, data.dtype.str)).encode(), digest_size=16)
-    told.update(data.data)
-    return told.hexdigest()
+    digest = hashlib.blake2b(repr((data.shape, data.dtype.str)).encode(), digest_size=16)
+    digest.update(data.data)
+    return digest.hexdigest()
 
 
 def _checked(image: NDArray[Any], preparation: Preparation) -> NDArray[Any]:

@@ -213,8 +213,8 @@ def _notes(found: Published, labels: Labels, chosen: Mapping[str, str]) -> list[
         named = ", ".join(dict.fromkeys(given))
         notes.append(f"{title}: columns that give the label away are dropped: {named}.")
     if chosen:
-        told = ", ".join(f"{raw} as {name or 'left out'}" for raw, name in chosen.items())
-        notes.append(f"{title}: labels count otherwise than its card says, as asked: {told}.")
+        message = ", ".join(f"{raw} as {name or 'left out'}" for raw, name in chosen.items())
+        notes.append(f"{title}: labels count otherwise than its card says, as asked: {message}.")
     return notes
 
 
@@ -238,10 +238,10 @@ def _group_rule(found: Published, source: Source, table: pd.DataFrame) -> str:
     """Where the group comes from, in words."""
     ok = table[table["status"] == "ok"]
     n_groups = ok.loc[ok["group"] != "", "group"].nunique()
-    told = f"{quantity(n_groups, 'group')} of {quantity(len(ok), 'image')}."
+    message = f"{quantity(n_groups, 'group')} of {quantity(len(ok), 'image')}."
     if source.group:
-        return f"The group is as asked, in the column {source.group}: {told}"
+        return f"The group is as asked, in the column {source.group}: {message}"
     layout, title = found.known.layout, found.known.title
-    return f"The group is the {layout.group_word}, as {title} names them: {told}" * bool(
+    return f"The group is the {layout.group_word}, as {title} names them: {message}" * bool(
         layout.group
     )

@@ -63,8 +63,8 @@ class Labels:
             # None of the classes is an answer; an empty cell is not.
             return self.task.label_separator.join(known) or self.task.label_separator, given
         if given or not known:
-            told = f" ({', '.join(dict.fromkeys(raw))} counts as none)" if raw else ""
-            return "", given or bare + told
+            message = f" ({', '.join(dict.fromkeys(raw))} counts as none)" if raw else ""
+            return "", given or bare + message
         if self.label.is_closed:
             order = list(dict.fromkeys(self.means.values()))
             return max(known, key=order.index), ""

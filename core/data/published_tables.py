@@ -105,9 +105,9 @@ def known_of(layout: Layout) -> Known:
     if file is None:
         tables = tuple(table for table in layout.tables if isinstance(table, Table))
         return Known(layout, layout.title or layout.card, tables)
-    said = {t.file: Table(t.file, t.columns, t.further) for t in file.card.layout.tables}
-    join = said.get(layout.join.table) if layout.join else None
-    tables = tuple(said[t] if isinstance(t, str) else t for t in layout.tables or said)
+    by_file = {t.file: Table(t.file, t.columns, t.further) for t in file.card.layout.tables}
+    join = by_file.get(layout.join.table) if layout.join else None
+    tables = tuple(by_file[t] if isinstance(t, str) else t for t in layout.tables or by_file)
     folders = tuple(file.card.layout.folders)
     return Known(layout, layout.title or file.card.title, tables, folders, join)
 
@@ -182,8 +182,8 @@ def _with_tables(known: Known, files: Sequence[Path], place: Place) -> Published
     layout, sheets = known.layout, [place.sheet(file, known.layout.lines) for file in files]
     if layout.is_common and not place.card:
         own = {plain(c) for table in known.tables for c in (*table.columns, *table.further)}
-        told = {h for s in sheets for h in s.headings if not _NUMBERS.fullmatch(h)}
-        if not (told <= own and all(_is_published(s.file, known) for s in sheets)):
+        headings = {h for s in sheets for h in s.headings if not _NUMBERS.fullmatch(h)}
+        if not (headings <= own and all(_is_published(s.file, known) for s in sheets)):
             title = f"Data laid out as {layout.card}"
             known = replace(known, layout=replace(layout, card="", note=""), title=title)
     if known.join is None:

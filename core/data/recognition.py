@@ -140,9 +140,9 @@ def _how_much(card: Card, manifest: Manifest) -> str:
 
 def _notes(card: Card, *, how: str, trains: bool) -> list[str]:
     """What a user must know of a card before anything is done with its data."""
-    said = terms_of([card])[0]["licence"]
-    told = f"{said.rstrip('.')}{card.mark('licence')}"
-    notes = [f"Data card: {card.title} ({card.name}), {how}. Licence: {told}."]
+    licence = terms_of([card])[0]["licence"]
+    text = f"{licence.rstrip('.')}{card.mark('licence')}"
+    notes = [f"Data card: {card.title} ({card.name}), {how}. Licence: {text}."]
     if not trains:
         return notes
     if card.weights_release != "allowed":

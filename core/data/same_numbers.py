@@ -61,7 +61,7 @@ def apart_by_folder(
     shared = sorted(several, key=natural_key)
     if not shared:
         return list(names), ""
-    told = [
+    sentences = [
         f"{folder}/{name}" if folder and name in several else name
         for name, folder in zip(names, folders, strict=True)
     ]
@@ -73,7 +73,7 @@ def apart_by_folder(
         f"have one number. Where it is one {what}, list the files in a table with the columns path "
         f"and {what}."
     )
-    return told, note
+    return sentences, note
 
 
 def _folder(path: str, name: str, same: Collection[str]) -> str:

@@ -165,9 +165,9 @@ def _status(
 ) -> tuple[NDArray[np.str_], pd.Series[Any]]:
     """Status and reason of each row; one without a score failed."""
     status = raw["status"] if "status" in raw else pd.Series("", index=raw.index)
-    said = status.where(status.isin(["failed", "skipped"]), "ok")
+    known = status.where(status.isin(["failed", "skipped"]), "ok")
     bare: NDArray[np.bool_] = np.asarray(~np.isfinite(scores).all(axis=1))
-    found = np.where((said == "ok").to_numpy() & bare, "failed", said)
+    found = np.where((known == "ok").to_numpy() & bare, "failed", known)
     reason = raw["reason"] if "reason" in raw else pd.Series("", index=raw.index)
     silent = (found != "ok") & (reason == "")
     return found, reason.where(~silent, "the table has no score for it")
@@ -295,15 +295,15 @@ def _positive_of(known: Sequence[str], of: str, file: Path) -> str:
             msg = f"--positive {of}: is no class of {file} ({', '.join(known)})."
             raise ConfigError(msg)
         return lower[of.casefold()]
-    told = next((pair for pair in POSITIVE if set(pair) == set(lower)), None)
-    if told is None:
+    pair_found = next((pair for pair in POSITIVE if set(pair) == set(lower)), None)
+    if pair_found is None:
         msg = (
             f"{file}: has a single column score, and nothing says whether it is of {known[0]!r} or "
             f"of {known[1]!r}: a wrong guess turns every result upside down. Pass --positive "
             f"{known[0]} or --positive {known[1]}, or rename it score_{known[1]}."
         )
         raise ManifestError(msg)
-    return lower[told[1]]
+    return lower[pair_found[1]]
 
 
 def _task(
@@ -366,8 +366,8 @@ def _summed_to_one(
     """Scores whose rows add up to 1 exactly."""
     sums = scores.sum(axis=1, keepdims=True)
     known = np.isfinite(sums[:, 0])
-    away = np.abs(sums[:, 0] - 1)
-    bad = known & (away > ROUNDED)
+    difference = np.abs(sums[:, 0] - 1)
+    bad = known & (difference > ROUNDED)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         msg = (
@@ -376,6 +376,6 @@ def _summed_to_one(
             "probabilities; if they do not, pass --task multilabel."
         )
         raise ManifestError(msg)
-    if (away[known] > 1e-6).any():
+    if (difference[known] > 1e-6).any():
         notes.append("Rounded scores are divided by their sum, so that each row adds up to 1.")
     return np.asarray(scores / np.where(known[:, None], sums, 1.0))

@@ -88,40 +88,40 @@ def draw_split(
         )
         raise ManifestError(msg)
     classes = _Classes(ok, task)
-    said: list[str] = classes.few()
+    sentences: list[str] = classes.few()
     split = given.to_numpy(dtype=object)
     if names <= {"train"}:
         if names:
-            said.append("The data name every image train, so nothing was set aside by them.")
+            sentences.append("The data name every image train, so nothing was set aside by them.")
         split[:] = "train"
         if test > 0:
             split[_draw(classes, split == "train", test, seed, left=2 if val > 0 else 1)] = "test"
         if val > 0:
             share = val / (1 - test)
             split[_draw(classes, split == "train", share, seed + 1, left=1)] = "val"
-        said.append(f"The split was drawn at random{_manner(classes, seed)}")
+        sentences.append(f"The split was drawn at random{_manner(classes, seed)}")
     else:
-        said += classes.thin(split)
+        sentences += classes.thin(split)
         if names == {"train", "val"}:
             split[split == "val"] = "test"
-            said.append(
+            sentences.append(
                 "Only train and val are given. The given val is used for the final numbers and is "
                 "called test from here on; what chooses the model and the thresholds is a new val, "
                 f"drawn from train{_manner(classes, seed)}"
             )
         elif names == {"train", "test"}:
-            said.append(
+            sentences.append(
                 "Train and test are given and kept; val, which chooses the model and the "
                 f"thresholds, was drawn from train{_manner(classes, seed)}"
             )
         else:
-            said.append("Train, val and test are given and kept.")
+            sentences.append("Train, val and test are given and kept.")
         if names != {"train", "val", "test"} and val > 0:
             split[_draw(classes, split == "train", val, seed + 1, left=1)] = "val"
-    said.append(_counts(split, classes.groups))
+    sentences.append(_counts(split, classes.groups))
     filled = table["split"].astype(object).where(table["status"] == "ok", "")
     filled.loc[ok.index] = split
-    return table.assign(split=filled.astype("str")), tuple(said)
+    return table.assign(split=filled.astype("str")), tuple(sentences)
 
 
 def draw_folds(table: pd.DataFrame, *, task: Task, folds: int, seed: int) -> NDArray[np.int_]:
@@ -245,18 +245,18 @@ class _Classes:
 
     def few(self) -> list[str]:
         """What should be said of small and absent classes."""
-        said = []
+        sentences = []
         small = [f"{name} ({n})" for name, n in sorted(self.counts.items()) if n < FEW_IMAGES]
         if small:
-            said.append(
+            sentences.append(
                 f"Fewer than {FEW_IMAGES} images of: {', '.join(small)}. What is said of these "
                 "classes rests on single images."
             )
         if self.absent:
-            said.append(
+            sentences.append(
                 f"No image of: {', '.join(self.absent)}. The model cannot learn what it never sees."
             )
-        return said
+        return sentences
 
     def thin(self, split: NDArray[np.object_]) -> list[str]:
         """What should be said of classes in a given split; refuses one without train images."""
@@ -270,15 +270,15 @@ class _Classes:
                 "leave it out and let one be drawn."
             )
             raise ManifestError(msg)
-        said = []
+        sentences = []
         for name in [n for n in ("val", "test") if (split == n).any()]:
             counts = self.group_counts(split == name)
             thin = [f"{c} ({n})" for c, n in counts.items() if n < LEAST_GROUPS]
             if thin:
-                said.append(
+                sentences.append(
                     f"The given {name} has fewer than {LEAST_GROUPS} groups of: {', '.join(thin)}."
                 )
-        return said
+        return sentences
 
 
 def _draw(
@@ -410,18 +410,18 @@ def _too_few(classes: _Classes, scarce: dict[str, int], needed: int, why: str) -
     """What to say of classes with too few groups; of groups that can be no groups as well."""
     name, n = min(scarce.items(), key=lambda pair: (pair[1], pair[0]))
     n_groups, n_images = len(set(classes.groups)), len(classes.groups)
-    told = f"{quantity(len(scarce), 'class')} {'has' if len(scarce) == 1 else 'have'}"
+    message = f"{quantity(len(scarce), 'class')} {'has' if len(scarce) == 1 else 'have'}"
     if classes.is_grouped and 10 * n_groups < n_images:
         all_one = "all images carry one group" if n_groups == 1 else "groups are few and huge"
         return (
-            f"{told} too few groups (first: {name!r} with {n}; at least "
+            f"{message} too few groups (first: {name!r} with {n}; at least "
             f"{needed} are needed, {why}): {all_one}, {n_groups} of {n_images:,} images, first "
             f"{classes.groups[0][2:42]!r}. If that is no patient, plant or place of its own, "
             "pass --group with the column that is, or --group image_id if every image stands for "
             "itself; else add images, or merge the class into another."
         )
     return (
-        f"{told} too few groups (first: {name!r} with {n}; at least {needed} "
+        f"{message} too few groups (first: {name!r} with {n}; at least {needed} "
         f"are needed, {why}; an image without a group counts as one). Numbers for such a class "
         "would be chance. Add images, merge the class into another, or leave it out."
     )

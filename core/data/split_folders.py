@@ -52,8 +52,8 @@ def split_level(level: Level, folder: Path, names: Counter[str], known: set[str]
                 f"{name}/ has {count_images(len(paths), 'unlabelled ')}, left out"
             )
         else:
-            told = ", ".join(sorted(deep))
-            level.put_aside(paths, f"it lies outside of the folders {told}")
+            message = ", ".join(sorted(deep))
+            level.put_aside(paths, f"it lies outside of the folders {message}")
             level.left_out.append(f"{name}/ has {count_images(len(paths))}, left out")
     if len(deep) > 1 or len(words) == 1:
         is_whole = len(deep) > 1 and "train" in {words[name] for name in deep}

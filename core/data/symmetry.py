@@ -124,26 +124,26 @@ def measure_symmetry(
     pictures = np.stack([_small(np.asarray(facts[name].grey)) for name in rows["image_id"]])
     stratum = np.unique(["|".join(sorted(row)) for row in labels], return_inverse=True)[1]
     fold = np.random.default_rng(seed).permutation(n_groups)[owners] % _FOLDS
-    told = {
+    shares = {
         name: _told_apart(pictures - flip(pictures), stratum, fold) for name, flip in _FLIPS.items()
     }
-    return Symmetry(*_chosen(told), told, len(rows))
+    return Symmetry(*_chosen(shares), shares, len(rows))
 
 
-def _chosen(told: Mapping[str, float]) -> tuple[SymmetryName, str]:
+def _chosen(shares: Mapping[str, float]) -> tuple[SymmetryName, str]:
     """The symmetry that the shares allow, and the sentence that says so."""
-    seen = {name: percent(share) for name, share in told.items()}
-    if told["left_right"] > TOLD_APART:
+    seen = {name: percent(share) for name, share in shares.items()}
+    if shares["left_right"] > TOLD_APART:
         return "none", (
             f"No picture is mirrored: left and right are told apart ({seen['left_right']} of "
             "pictures are told from their mirror image; 50 % is chance)."
         )
-    if told["up_down"] > TOLD_APART:
+    if shares["up_down"] > TOLD_APART:
         return "left_right", (
             f"Pictures are mirrored left to right (told from their mirror image: "
             f"{seen['left_right']}; 50 % is chance) and not top to bottom ({seen['up_down']})."
         )
-    if told["quarter"] > TOLD_APART:
+    if shares["quarter"] > TOLD_APART:
         return "both", (
             f"Pictures are mirrored both ways (told apart: {seen['left_right']} left to right, "
             f"{seen['up_down']} top to bottom; 50 % is chance) and not turned by quarters "

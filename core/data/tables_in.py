@@ -126,8 +126,8 @@ def read_cells(
         if file.stat().st_size > _LARGEST and suffix not in _COLUMNAR:
             msg = "it is larger than 1 GB"
             raise ValueError(msg)  # noqa: TRY301  (told with the other ways to be no table)
-        if told := _no_table(file):
-            raise ValueError(told)  # noqa: TRY301
+        if message := _no_table(file):
+            raise ValueError(message)  # noqa: TRY301
         if suffix in _COLUMNAR:
             cells = _from_columns(file)
         elif suffix in {".xlsx", ".xlsm"}:
@@ -155,7 +155,7 @@ def _no_table(file: Path) -> str:
     """What a file is that is no table whatever its name says; empty where nothing tells."""
     with open_regular(file) as stream:
         head = stream.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    return next((told for begin, told in _NO_TABLE.items() if head.startswith(begin)), "")
+    return next((message for begin, message in _NO_TABLE.items() if head.startswith(begin)), "")
 
 
 def is_table(file: Path) -> bool:
@@ -213,14 +213,14 @@ def _from_text(file: Path, names: Sequence[str], *, strict: bool) -> Cells:
     if encoding == "cp1252":
         notes.append(f"{file.name} is not in UTF-8; it was read as Windows (cp1252).")
     lines = text.splitlines(keepends=True)
-    told = ""
+    message = ""
     if lines and (found := re.fullmatch(r"\s*sep=(.)\s*", lines[0], re.IGNORECASE)):
-        told, lines = found[1], lines[1:]
+        message, lines = found[1], lines[1:]
     lines, comments = _without_comments(lines)
     if not lines:
         msg = "it is empty"
         raise ValueError(msg)
-    mark = told or _separator(file, lines)
+    mark = message or _separator(file, lines)
     if mark == " ":
         rows = [line.split() for line in lines]
         notes.append(f"{file.name} is read with spaces between its columns.")

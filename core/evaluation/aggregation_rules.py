@@ -19,7 +19,7 @@ from core.evaluation.attention_units import holds_attention
 from core.evaluation.cases import Level
 from core.evaluation.differences import of_same_cases, value_of
 from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
-from core.evaluation.metric_specs import Spec, specs_of
+from core.evaluation.metric_specs import MetricSpec, specs_of
 from core.evaluation.unit_intervals import interval_of
 from core.evaluation.units import decisions_by_unit
 
@@ -72,7 +72,7 @@ def compare_rules(
         # Weights were learned for one unit; at another they would mean something else.
         if holds_attention(predictions) and (unit.learned or unit.rule == "attention"):
             rules.append("attention")
-        values: dict[str, tuple[Level, Spec]] = {}
+        values: dict[str, tuple[Level, MetricSpec]] = {}
         n_several = 0
         for rule in sorted(rules, key=lambda rule: rule != unit.rule):
             steps = [*units[:place], replace(unit, rule=rule)]
@@ -96,7 +96,7 @@ def compare_rules(
 
 
 def _rows(
-    unit: Unit, metric: Metric, values: Mapping[str, tuple[Level, Spec]], n_several: int
+    unit: Unit, metric: Metric, values: Mapping[str, tuple[Level, MetricSpec]], n_several: int
 ) -> list[dict[str, Any]]:
     """The rows of one unit; the rule in use first."""
     found = []
@@ -124,8 +124,8 @@ def _rows(
             "difference_high": None,
         }
         if rule != unit.rule:
-            away = of_same_cases(base, one, base_spec, spec).as_row()
-            row["difference"] = away["difference"]
-            row["difference_low"], row["difference_high"] = away["low"], away["high"]
+            difference = of_same_cases(base, one, base_spec, spec).as_row()
+            row["difference"] = difference["difference"]
+            row["difference_low"], row["difference_high"] = difference["low"], difference["high"]
         found.append(row)
     return found

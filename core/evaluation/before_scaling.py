@@ -13,7 +13,7 @@ import numpy as np
 
 from core.evaluation.differences import value_of
 from core.evaluation.labelled_rows import cases_of
-from core.evaluation.metric_specs import Spec
+from core.evaluation.metric_specs import MetricSpec
 from core.evaluation.paired import compare_levels
 from core.evaluation.paired_decisions import PairedCases
 from core.evaluation.unit_intervals import interval_of
@@ -87,7 +87,9 @@ def effect_of_scaling(level: Level, before: Cases) -> dict[str, Any] | None:
     return next(({key: row[key] for key in wanted} for row in found), None)
 
 
-def _spec(name: str, title: str, before: Cases) -> Spec:
+def _spec(name: str, title: str, before: Cases) -> MetricSpec:
     """A number of ``core.statistics.metrics``, of the scores before scaling."""
     compute = getattr(named, name)
-    return Spec(name=name, title=title, key=name, basis=basis_of(compute, before), compute=compute)
+    return MetricSpec(
+        name=name, title=title, key=name, basis=basis_of(compute, before), compute=compute
+    )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.evaluation.cases import Level
-    from core.evaluation.metric_specs import Spec
+    from core.evaluation.metric_specs import MetricSpec
 
 __all__ = ["Change", "hold_family", "of_parts", "of_same_cases", "unpaired", "verdict_of"]
 
@@ -87,7 +87,7 @@ def _without(reason: str, level: float) -> Interval:
 REACH = {"share": 1.0, "agreement": 2.0}
 
 
-def _within(found: Interval, spec: Spec) -> Interval:
+def _within(found: Interval, spec: MetricSpec) -> Interval:
     """An interval of a difference that reaches no further than the number itself can."""
     basis = spec.basis
     if basis is None or found.low is None or found.high is None:
@@ -97,7 +97,7 @@ def _within(found: Interval, spec: Spec) -> Interval:
     return replace(found, low=max(-most, found.low), high=min(most, found.high))
 
 
-def value_of(level: Level, spec: Spec) -> float:
+def value_of(level: Level, spec: MetricSpec) -> float:
     """The number itself; NaN where undefined."""
     if spec.compute is None:
         return float("nan")
@@ -107,7 +107,7 @@ def value_of(level: Level, spec: Spec) -> float:
 # --------------------------------------------------------------------------- the same cases
 
 
-def of_same_cases(first: Level, second: Level, one: Spec, other: Spec) -> Change:
+def of_same_cases(first: Level, second: Level, one: MetricSpec, other: MetricSpec) -> Change:
     """The paired difference of a number between two models on the same cases.
 
     Args:
@@ -126,7 +126,7 @@ def of_same_cases(first: Level, second: Level, one: Spec, other: Spec) -> Change
 
 
 def _paired(
-    first: Level, second: Level, one: Spec, other: Spec, value: float
+    first: Level, second: Level, one: MetricSpec, other: MetricSpec, value: float
 ) -> tuple[Interval, float | None]:
     """The interval of a paired difference, and its p."""
     plan, confidence = first.plan, first.confidence
@@ -157,7 +157,9 @@ def _paired(
     return _of_left_out(first, jackknife(away, plan), value)
 
 
-def _of_shares(first: Level, one: Spec, other: Spec) -> tuple[Interval, float | None] | None:
+def _of_shares(
+    first: Level, one: MetricSpec, other: MetricSpec
+) -> tuple[Interval, float | None] | None:
     """The difference of two proportions of the same cases; None where the cases are others."""
     if one.basis is None or other.basis is None:
         return None
@@ -176,7 +178,9 @@ def _of_shares(first: Level, one: Spec, other: Spec) -> tuple[Interval, float | 
         return _without(str(error), first.confidence), None
 
 
-def _by_delong(first: Level, one: Spec, other: Spec) -> tuple[Interval, float | None] | None:
+def _by_delong(
+    first: Level, one: MetricSpec, other: MetricSpec
+) -> tuple[Interval, float | None] | None:
     """DeLong's paired interval and p of independent cases; None where few cases defeat them."""
     if one.basis is None or other.basis is None:
         return None
@@ -221,11 +225,11 @@ def _of_left_out(
 
 
 def _of_replicates(
-    level: Level, away: NDArray[np.float64], value: float
+    level: Level, difference: NDArray[np.float64], value: float
 ) -> tuple[Interval, float | None]:
     """Student's interval of a difference from its values over shared resamples."""
-    known = away[np.isfinite(away)]
-    if len(known) < 0.95 * len(away):
+    known = difference[np.isfinite(difference)]
+    if len(known) < 0.95 * len(difference):
         reason = "interval withheld: a class is missing from many resamples"
         return _without(reason, level.confidence), None
     n = level.plan.n_groups
@@ -237,7 +241,7 @@ def _of_replicates(
 # --------------------------------------------------------------------------- different cases
 
 
-def unpaired(first: Level, second: Level, one: Spec, other: Spec) -> Change:
+def unpaired(first: Level, second: Level, one: MetricSpec, other: MetricSpec) -> Change:
     """The difference of a number between two sets of different cases.
 
     Args:
@@ -271,7 +275,7 @@ def unpaired(first: Level, second: Level, one: Spec, other: Spec) -> Change:
 
 
 def _ends(
-    level: Level, spec: Spec, value: float
+    level: Level, spec: MetricSpec, value: float
 ) -> Callable[[float], tuple[float, float, float]] | str:
     """Level -> value and ends of a number's own interval; or why it has none."""
     left_out = replicates = None
@@ -305,7 +309,10 @@ def _ends(
 
 
 def of_parts(
-    level: Level, inside: NDArray[np.bool_], parts: tuple[Level, Level], specs: tuple[Spec, Spec]
+    level: Level,
+    inside: NDArray[np.bool_],
+    parts: tuple[Level, Level],
+    specs: tuple[MetricSpec, MetricSpec],
 ) -> Change:
     """The difference of a number, the cases inside minus the rest.
 

@@ -108,17 +108,17 @@ def prevailing_doubt(
         return ""
     kinds = [f"{int(strange.sum()):,} {UNFAMILIAR}"] if strange.any() else []
     kinds += [f"{int(other.sum()):,} not of the kind"] if other.any() else []
-    said = (
+    message = (
         f"{n:,} of {len(ok):,} inputs with a score are no pictures of the kind this model knows "
         f"({', '.join(kinds)})"
     )
     undecided = {OPEN, REFERRED, WITHHELD}
     is_done = is_decided and "decision" in ok
     if not is_done or set(text_of(ok["decision"]).tolist()) <= undecided:
-        return f"No decisions are given: {said}."
+        return f"No decisions are given: {message}."
     if accepted:
-        return f"Decisions were given although {said}, as asked by --accept-doubtful."
-    return f"Most of this is in doubt: {said}."
+        return f"Decisions were given although {message}, as asked by --accept-doubtful."
+    return f"Most of this is in doubt: {message}."
 
 
 def decide_all(
@@ -191,11 +191,11 @@ def decide_all(
         found[name] = marked.assign(decision=decision)
     image = found["image"].set_index("unit_id").loc[text_of(predictions["image_id"]).tolist()]
     # What is no input of this kind at all (skipped) has no decision that could be open.
-    told = image["decision"].to_numpy(dtype=object)
-    told[text_of(predictions["status"]) == "skipped"] = ""
-    decided = dict(zip(text_of(predictions["image_id"]).tolist(), told, strict=True))
+    decisions = image["decision"].to_numpy(dtype=object)
+    decisions[text_of(predictions["status"]) == "skipped"] = ""
+    decided = dict(zip(text_of(predictions["image_id"]).tolist(), decisions, strict=True))
     found["image"] = found["image"].assign(decision=found["image"]["unit_id"].map(decided))
-    return predictions.assign(decision=told, doubt=image["doubt"].to_numpy()), found
+    return predictions.assign(decision=decisions, doubt=image["doubt"].to_numpy()), found
 
 
 def decides_nothing(

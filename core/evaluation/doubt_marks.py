@@ -136,9 +136,9 @@ def with_far_ones(
     times = times_as_far(predictions, limit)
     far = (times > FAR) & ~np.array([text.startswith(OTHER_KIND) for text in quality], dtype=bool)
     for i in np.flatnonzero(far):
-        said = f"{OTHER_KIND}of the kind in training: {times[i]:.1f} times as far as the limit of "
-        told, column = (f"perhaps {said}", caution) if accepted else (said, quality)
-        column[i] = "; ".join(filter(None, (f"{told}what is like it", column[i])))
+        text = f"{OTHER_KIND}of the kind in training: {times[i]:.1f} times as far as the limit of "
+        sentence, column = (f"perhaps {text}", caution) if accepted else (text, quality)
+        column[i] = "; ".join(filter(None, (f"{sentence}what is like it", column[i])))
     if accepted:
         return predictions.assign(caution=caution, is_far=far)
     return predictions.assign(quality=quality)
@@ -241,9 +241,9 @@ def doubts_within(
     Returns:
         the unit's name in its table -> sentences, for units with any.
     """
-    said: dict[str, list[str]] = {}
+    doubts: dict[str, list[str]] = {}
     if unit is None:
-        return said
+        return doubts
     owners = owners_of(predictions, unit)
     for inner in units:
         if not set(unit.columns) < set(inner.columns) or inner.name not in tables:
@@ -254,11 +254,11 @@ def doubts_within(
         for place in np.flatnonzero(_is_against(table, task)):
             row = first[str(table["unit_id"].iloc[place])]
             named = " ".join(filter(None, (words_of(predictions, c)[row] for c in own)))
-            said.setdefault(str(owners[row]), []).append(
+            doubts.setdefault(str(owners[row]), []).append(
                 f"{named or str(table['unit_id'].iloc[place])} {inner.name}: "
                 f"{table['predicted'].iloc[place]} predicted, below the threshold"
             )
-    return said
+    return doubts
 
 
 def positive_alone(n: int, of: int) -> str:
@@ -305,7 +305,7 @@ def with_marks(
     poor = (quality != "") & ok & ~silent
     caution = words_of(predictions, "caution")
     against = _is_against(table, task)
-    said = doubt_of_images(predictions)
+    doubts = doubt_of_images(predictions)
     rows: dict[str, list[int]] = {}
     for place, name in enumerate(key):
         rows.setdefault(str(name), []).append(place)
@@ -316,7 +316,7 @@ def with_marks(
         missing = list(gaps)
         parts = [*gaps.values(), *untold_parts(predictions, at, unit, units)]
         if len(at) == 1:
-            parts += [str(said[at[0]])] if said[at[0]] else []
+            parts += [str(doubts[at[0]])] if doubts[at[0]] else []
         else:
             marks = (strange & ok, silent, ~ok)
             words = (UNFAMILIAR, "not gradable or of another kind", "not read")
@@ -354,19 +354,19 @@ def with_marks(
 
 def _faults(words: NDArray[np.str_]) -> list[str]:
     """The faults of several images (N,), in the words of their own rows, each once."""
-    n = Counter(fault for said in words for fault in dict.fromkeys(str(said).split("; ")) if fault)
+    n = Counter(fault for text in words for fault in dict.fromkeys(str(text).split("; ")) if fault)
     more = [f"{len(n) - MOST_TOLD:,} more faults of images"] if len(n) > MOST_TOLD else []
-    told = n.most_common(MOST_TOLD)
-    return [f"{of:,} of {len(words):,} images: {fault}" for fault, of in told] + more
+    common = n.most_common(MOST_TOLD)
+    return [f"{of:,} of {len(words):,} images: {fault}" for fault, of in common] + more
 
 
 def _cautions(words: NDArray[np.str_]) -> list[str]:
     """What is said of several images (N,) besides their quality: each sentence once."""
-    told = dict.fromkeys(str(word) for word in words if word)
+    distinct = dict.fromkeys(str(word) for word in words if word)
     n = int((words != "").sum())
-    more = [f"{len(told) - MOST_TOLD:,} more"] if len(told) > MOST_TOLD else []
-    said = ", ".join([*list(told)[:MOST_TOLD], *more])
-    return [f"{n:,} of {len(words):,} images: {said}"] if told else []
+    more = [f"{len(distinct) - MOST_TOLD:,} more"] if len(distinct) > MOST_TOLD else []
+    text = ", ".join([*list(distinct)[:MOST_TOLD], *more])
+    return [f"{n:,} of {len(words):,} images: {text}"] if distinct else []
 
 
 def owners_of(predictions: pd.DataFrame, unit: Unit | None) -> NDArray[np.object_]:

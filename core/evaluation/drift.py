@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.evaluation.cases import Level
-    from core.evaluation.metric_specs import Spec
+    from core.evaluation.metric_specs import MetricSpec
 
 __all__ = ["input_drift", "number_drift"]
 
@@ -105,7 +105,7 @@ def _spread(values: NDArray[np.float64]) -> dict[str, float]:
     return {"n": len(values), "median": middle, "low": low, "high": high}
 
 
-def number_drift(before: Level, now: Level, specs: Sequence[Spec]) -> list[dict[str, Any]]:
+def number_drift(before: Level, now: Level, specs: Sequence[MetricSpec]) -> list[dict[str, Any]]:
     """Numbers on new cases against the same numbers on the run's own held-out cases.
 
     Two questions were named before: is the headline as it was, and is calibration in the
@@ -134,7 +134,7 @@ def number_drift(before: Level, now: Level, specs: Sequence[Spec]) -> list[dict[
     return rows
 
 
-def _difference(before: Level, now: Level, spec: Spec) -> dict[str, Any]:
+def _difference(before: Level, now: Level, spec: MetricSpec) -> dict[str, Any]:
     """The difference of one number, from its intervals on both sides."""
     found = unpaired(before, now, same_of(spec, before), same_of(spec, now))
     row: dict[str, Any] = {"name": spec.name, "title": spec.title, "percent": spec.percent}

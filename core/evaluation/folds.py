@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.evaluation.cases import Level
-    from core.evaluation.metric_specs import Spec
+    from core.evaluation.metric_specs import MetricSpec
 
 __all__ = ["fold_spread"]
 
 
 def fold_spread(
-    level: Level, specs: Sequence[Spec], fold: NDArray[np.str_]
+    level: Level, specs: Sequence[MetricSpec], fold: NDArray[np.str_]
 ) -> dict[str, Any] | None:
     """Numbers of each fold, and their mean, standard deviation and range.
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from core.app import Cases, Metric
     from core.evaluation.cases import Level
 
-__all__ = ["Spec", "part_of_spec", "same_of", "specs_of"]
+__all__ = ["MetricSpec", "part_of_spec", "same_of", "specs_of"]
 
 NO_BASIS = Basis("smooth")
 
@@ -34,7 +34,7 @@ FOUND_HERE = ", threshold found here"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spec:
+class MetricSpec:
     """A number: its words, and what its interval rests on.
 
     Attributes:
@@ -78,16 +78,16 @@ class Spec:
         return None
 
 
-ACCURACY = Spec(name="accuracy", title="Accuracy", key="accuracy", percent=True)
+ACCURACY = MetricSpec(name="accuracy", title="Accuracy", key="accuracy", percent=True)
 # Means over the classes that occur.
 OVER_CLASSES = (
-    Spec(
+    MetricSpec(
         name="balanced_accuracy",
         title="Balanced accuracy",
         key="balanced_accuracy",
         percent=True,
     ),
-    Spec(
+    MetricSpec(
         name="macro_f1",
         title="Macro-F1",
         key="macro_f1",
@@ -95,13 +95,13 @@ OVER_CLASSES = (
     ),
 )
 RANKING_OVER_CLASSES = (
-    Spec(
+    MetricSpec(
         name="macro_auroc",
         title="Macro AUROC, one versus rest",
         key="macro_auroc",
         why="a class has no case, or every case",
     ),
-    Spec(
+    MetricSpec(
         name="macro_average_precision",
         title="Macro average precision",
         key="macro_average_precision",
@@ -110,35 +110,35 @@ RANKING_OVER_CLASSES = (
 )
 _ALONE = "all cases and decisions are of one class"
 ORDINAL = (
-    Spec(
+    MetricSpec(
         name="quadratic_kappa",
         title="Quadratic weighted kappa",
         key="quadratic_kappa",
         why=_ALONE,
     ),
-    Spec(name="linear_kappa", title="Linear weighted kappa", key="linear_kappa", why=_ALONE),
-    Spec(
+    MetricSpec(name="linear_kappa", title="Linear weighted kappa", key="linear_kappa", why=_ALONE),
+    MetricSpec(
         name="mean_absolute_error",
         title="Mean absolute error (grades)",
         key="mean_absolute_error",
     ),
-    Spec(name="off_by_two", title="Two grades off or more", key="off_by_two", percent=True),
+    MetricSpec(name="off_by_two", title="Two grades off or more", key="off_by_two", percent=True),
 )
 PROBABILITIES = (
-    Spec(name="log_loss", title="Log-loss", key="log_loss"),
-    Spec(name="brier", title="Brier score", key="brier"),
-    Spec(
+    MetricSpec(name="log_loss", title="Log-loss", key="log_loss"),
+    MetricSpec(name="brier", title="Brier score", key="brier"),
+    MetricSpec(
         name="brier_skill",
         title="Brier skill score",
         key="brier_skill",
         why="all cases are of one class, so there is no score to compare with",
     ),
-    Spec(
+    MetricSpec(
         name="expected_calibration_error",
         title="Expected calibration error (10 equal bins)",
         key="expected_calibration_error",
     ),
-    Spec(
+    MetricSpec(
         name="adaptive_calibration_error",
         title="Adaptive calibration error (10 bins of equal mass)",
         key="adaptive_calibration_error",
@@ -146,7 +146,7 @@ PROBABILITIES = (
 )
 
 
-def part_of_spec(spec: Spec, inside: NDArray[np.bool_]) -> Spec:
+def part_of_spec(spec: MetricSpec, inside: NDArray[np.bool_]) -> MetricSpec:
     """The same number of some of the cases (N,)."""
     basis = spec.basis
     if basis is not None:
@@ -164,7 +164,7 @@ def part_of_spec(spec: Spec, inside: NDArray[np.bool_]) -> Spec:
     )
 
 
-def specs_of(level: Level, metrics: Sequence[Metric]) -> list[Spec]:
+def specs_of(level: Level, metrics: Sequence[Metric]) -> list[MetricSpec]:
     """The numbers of a level: the app's first, then the built-in ones that are not among them."""
     builtin = _builtin(level)
     by_function = {
@@ -176,7 +176,7 @@ def specs_of(level: Level, metrics: Sequence[Metric]) -> list[Spec]:
         function = getattr(metric.compute, "func", metric.compute)
         like = by_function.get(function)
         if like is None or getattr(metric.compute, "keywords", None):
-            like = Spec(name="", title="", key="")
+            like = MetricSpec(name="", title="", key="")
         taken.add(like.name)
         # "AUROC" says of which classes where the built-in number does.
         title = like.title if like.title.startswith(f"{metric.title} of ") else metric.title
@@ -198,7 +198,7 @@ def specs_of(level: Level, metrics: Sequence[Metric]) -> list[Spec]:
     return found + [spec for spec in builtin if spec.of or spec.name not in taken]
 
 
-def same_of(spec: Spec, level: Level) -> Spec:
+def same_of(spec: MetricSpec, level: Level) -> MetricSpec:
     """The same number as another level has it.
 
     Raises:
@@ -211,7 +211,7 @@ def same_of(spec: Spec, level: Level) -> Spec:
     raise MetricError(msg)
 
 
-def _builtin(level: Level) -> list[Spec]:
+def _builtin(level: Level) -> list[MetricSpec]:
     """The numbers every task has."""
     task, positive = level.task, level.task.positive_index
     held = [level.holds(i) for i in range(len(task.classes))]
@@ -234,7 +234,7 @@ def _builtin(level: Level) -> list[Spec]:
     return specs
 
 
-def _computed(spec: Spec, positive: tuple[int, ...], cases: Cases) -> Spec:
+def _computed(spec: MetricSpec, positive: tuple[int, ...], cases: Cases) -> MetricSpec:
     """A built-in number with the function of cases behind it, and what that rests on."""
     function: Callable[[Cases], float]
     if spec.key == "auroc_positive":
@@ -246,7 +246,7 @@ def _computed(spec: Spec, positive: tuple[int, ...], cases: Cases) -> Spec:
     return replace(spec, compute=function, basis=basis_of(function, cases) or NO_BASIS)
 
 
-def _positive(level: Level, positive: tuple[int, ...]) -> list[Spec]:
+def _positive(level: Level, positive: tuple[int, ...]) -> list[MetricSpec]:
     """Ranking of the positive classes taken together."""
     task = level.task
     truth = positive_part(level.cases, positive)[0] == 1
@@ -255,14 +255,14 @@ def _positive(level: Level, positive: tuple[int, ...]) -> list[Spec]:
     joint = task.positive_title or (words if len(positive) == 1 else f"{words} together")
     of = f" of {words if plain else joint}"
     return [
-        Spec(
+        MetricSpec(
             name="auroc" if plain else "auroc_positive",
             title=f"AUROC{of}",
             key="auroc_positive",
             events=truth,
             why="positive and negative cases are both needed",
         ),
-        Spec(
+        MetricSpec(
             name="average_precision" if plain else "average_precision_positive",
             title=f"Average precision{of}",
             key="average_precision_positive",
@@ -273,14 +273,14 @@ def _positive(level: Level, positive: tuple[int, ...]) -> list[Spec]:
     ]
 
 
-def _class_specs(level: Level, i: int, name: str, held: NDArray[np.bool_]) -> list[Spec]:
+def _class_specs(level: Level, i: int, name: str, held: NDArray[np.bool_]) -> list[MetricSpec]:
     """Precision, recall, F1, support and ranking of one class."""
     decided = level.decided_for(i)
     none = "no case is of this class"
     common: dict[str, Any] = {"of": name, "events": held}
     specs = [
         *(
-            Spec(
+            MetricSpec(
                 name=share,
                 title=share.title(),
                 key=f"{share}:{i}",
@@ -294,7 +294,7 @@ def _class_specs(level: Level, i: int, name: str, held: NDArray[np.bool_]) -> li
                 ("recall", (decided, held), none),
             )
         ),
-        Spec(
+        MetricSpec(
             name="f1",
             title="F1",
             key=f"f1:{i}",
@@ -303,12 +303,12 @@ def _class_specs(level: Level, i: int, name: str, held: NDArray[np.bool_]) -> li
             why="no case is of this class and none was decided for it",
             **common,
         ),
-        Spec(name="support", title="Cases", key=f"support:{i}", basis=None, **common),
+        MetricSpec(name="support", title="Cases", key=f"support:{i}", basis=None, **common),
     ]
     if level.task.kind != "binary":
         score = level.cases.scores[:, i]
         specs += [
-            Spec(
+            MetricSpec(
                 name="auroc",
                 title="AUROC, against the rest",
                 key=f"auroc:{i}",
@@ -316,7 +316,7 @@ def _class_specs(level: Level, i: int, name: str, held: NDArray[np.bool_]) -> li
                 why=none if not held.any() else "every case is of this class",
                 **common,
             ),
-            Spec(
+            MetricSpec(
                 name="average_precision",
                 title="Average precision",
                 key=f"average_precision:{i}",

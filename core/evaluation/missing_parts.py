@@ -71,7 +71,7 @@ def untold_parts(
         unit: None for an image.
         units: all steps.
     """
-    told = []
+    sentences = []
     for outer in units:
         if not outer.parts or not (unit is None or set(outer.columns) < set(unit.columns)):
             continue
@@ -81,8 +81,8 @@ def untold_parts(
         untold = int((_parts_shown(predictions, at, outer) == "").sum())
         if untold:
             of = f"{untold:,} of {len(at):,} images do" if len(at) > 1 else "the image does"
-            told.append(f"{of} not say which {outer.parts_are}")
-    return told
+            sentences.append(f"{of} not say which {outer.parts_are}")
+    return sentences
 
 
 def _parts_shown(predictions: pd.DataFrame, at: NDArray[np.int_], unit: Unit) -> NDArray[np.str_]:

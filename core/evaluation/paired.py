@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from core.base.words import plural
 from core.evaluation.differences import hold_family as hold
 from core.evaluation.differences import of_same_cases, verdict_of
-from core.evaluation.metric_specs import Spec, same_of
+from core.evaluation.metric_specs import MetricSpec, same_of
 from core.statistics.comparisons import cases_to_halve, mcnemar_of
 from core.statistics.metric_kinds import basis_of
 from core.statistics.metrics import sensitivity_of_positive, specificity_of_positive
@@ -34,7 +34,7 @@ DESCRIBED = "described by its interval, not tested"
 
 
 def compare_levels(
-    pair: PairedCases, specs: Sequence[Spec], *, headline: str
+    pair: PairedCases, specs: Sequence[MetricSpec], *, headline: str
 ) -> list[dict[str, Any]]:
     """Differences of numbers, second minus first.
 
@@ -71,7 +71,7 @@ def compare_levels(
     return rows
 
 
-def _function_of(spec: Spec, level: Level) -> tuple[str, ...]:
+def _function_of(spec: MetricSpec, level: Level) -> tuple[str, ...]:
     """What a number computes, whatever it is called: two that agree are one test."""
     compute = spec.compute
     settings: dict[str, Any] = {}
@@ -108,14 +108,14 @@ def hold_family(rows: Sequence[dict[str, Any]], *, level: float = 0.95) -> str:
             row["family"] = ""
             if row["difference"] and row["low"] is not None:
                 row["verdict"] = DESCRIBED
-    told = "The headline was named before and stands alone; the p values of the others are"
+    rules = "The headline was named before and stands alone; the p values of the others are"
     if behind is not None:
         return (
-            f"{told} corrected together, and a difference of one of them is called only where the "
+            f"{rules} corrected together, and a difference of one of them is called only where the "
             "headline differs, too."
         )
     why = "is the same in both" if main is not None and main["is_same"] else "is not tested"
-    return f"{told} corrected together, whatever the headline gives, for it {why}."
+    return f"{rules} corrected together, whatever the headline gives, for it {why}."
 
 
 def _tested(rows: Sequence[dict[str, Any]]) -> str:
@@ -125,7 +125,9 @@ def _tested(rows: Sequence[dict[str, Any]]) -> str:
     return "; ".join(str(row["title"]) + (f" by {row['unit']}" if many else "") for row in some)
 
 
-def _row(first: Level, second: Level, one: Spec, other: Spec, headline: str) -> dict[str, Any]:
+def _row(
+    first: Level, second: Level, one: MetricSpec, other: MetricSpec, headline: str
+) -> dict[str, Any]:
     """One number."""
     found = of_same_cases(first, second, one, other)
     known = found.value == found.value
@@ -160,7 +162,7 @@ def _row(first: Level, second: Level, one: Spec, other: Spec, headline: str) -> 
     return row
 
 
-def _rates(pair: PairedCases) -> list[tuple[Level, Level, Spec, Spec]]:
+def _rates(pair: PairedCases) -> list[tuple[Level, Level, MetricSpec, MetricSpec]]:
     """Sensitivity and specificity, at the threshold in use and by the predicted class."""
     task = pair.first.task
     if not task.positive_index or task.kind == "multilabel":
@@ -179,7 +181,7 @@ def _rates(pair: PairedCases) -> list[tuple[Level, Level, Spec, Spec]]:
             ("sensitivity", sensitivity_of_positive),
             ("specificity", specificity_of_positive),
         ):
-            one = Spec(
+            one = MetricSpec(
                 name=f"{name}{suffix}",
                 title=f"{name.capitalize()} {words}",
                 key=f"decisions:{name}",

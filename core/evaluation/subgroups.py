@@ -17,7 +17,7 @@ from core.evaluation import curves
 from core.evaluation.calibration_of_level import calibration_of
 from core.evaluation.cases import Level, part_of
 from core.evaluation.differences import hold_family, of_parts, value_of, verdict_of
-from core.evaluation.metric_specs import Spec, part_of_spec
+from core.evaluation.metric_specs import MetricSpec, part_of_spec
 from core.evaluation.unit_intervals import FEW_EVENTS, interval_of
 from core.evaluation.unit_metrics import metric_row, too_few
 from core.statistics import weighted as batches
@@ -79,7 +79,7 @@ def values_in_words(values: NDArray[np.str_]) -> NDArray[np.str_]:
 
 def subgroup_rows(
     level: Level,
-    specs: Sequence[Spec],
+    specs: Sequence[MetricSpec],
     columns: Mapping[str, NDArray[np.str_]],
     *,
     split: str,
@@ -174,20 +174,20 @@ def _parts(
 
 
 def _compared(
-    level: Level, spec: Spec, columns: Mapping[str, NDArray[np.str_]]
+    level: Level, spec: MetricSpec, columns: Mapping[str, NDArray[np.str_]]
 ) -> list[dict[str, Any]]:
     """One number of each subgroup against that of the rest: one family."""
     found: list[dict[str, Any]] = []
     for column, value, inside in _parts(columns):
         part, rest = part_of(level, inside), part_of(level, ~inside)
         one = part_of_spec(spec, inside), part_of_spec(spec, ~inside)
-        away = of_parts(level, inside, (part, rest), one)
+        difference = of_parts(level, inside, (part, rest), one)
         sizes = [
             side.n if of.among is None else int(of.among.sum())
             for side, of in zip((part, rest), one, strict=True)
         ]
-        row = _about(part, spec, column, value, sizes[0]) | away.as_row()
-        for key, number in (("here", away.second), ("rest", away.first)):
+        row = _about(part, spec, column, value, sizes[0]) | difference.as_row()
+        for key, number in (("here", difference.second), ("rest", difference.first)):
             row[key] = float(number) if np.isfinite(number) else None
         row["n_rest"] = sizes[1]
         _caution(row, sizes, _AMONG.get(spec.name, ""))
@@ -205,7 +205,7 @@ def _compared(
     return found
 
 
-def _rates(level: Level) -> list[Spec]:
+def _rates(level: Level) -> list[MetricSpec]:
     """The shares of positive and of negative cases called positive."""
     if not level.task.positive_index or level.task.kind == "multilabel":
         return []
@@ -217,7 +217,7 @@ def _rates(level: Level) -> list[Spec]:
     ):
         basis = Basis("proportion", (Share(decided == 1, truth == of),))
         found.append(
-            Spec(name=name, title=title, key=name, percent=True, basis=basis, compute=compute)
+            MetricSpec(name=name, title=title, key=name, percent=True, basis=basis, compute=compute)
         )
     return found
 
@@ -237,7 +237,7 @@ def false_positive_rate(cases: Cases) -> float:
     return 1 - specificity_of_positive(cases)
 
 
-def _row(part: Level, spec: Spec, column: str, value: str, split: str) -> dict[str, Any]:
+def _row(part: Level, spec: MetricSpec, column: str, value: str, split: str) -> dict[str, Any]:
     """One row of METRICS."""
     number = value_of(part, spec)
     if np.isfinite(number) and part.plan.n_groups < MIN_GROUPS:
@@ -258,7 +258,7 @@ def _row(part: Level, spec: Spec, column: str, value: str, split: str) -> dict[s
     return row
 
 
-def _about(part: Level, spec: Spec, column: str, value: str, n: int) -> dict[str, Any]:
+def _about(part: Level, spec: MetricSpec, column: str, value: str, n: int) -> dict[str, Any]:
     """What a comparison is about."""
     return {
         "column": column,

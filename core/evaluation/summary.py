@@ -43,7 +43,7 @@ from core.evaluation.doubt_marks import is_negative
 from core.evaluation.failures import failures_of, quality_words
 from core.evaluation.folds import fold_spread
 from core.evaluation.labelled_rows import cases_of, groups_of, judged_rows
-from core.evaluation.metric_specs import Spec, specs_of
+from core.evaluation.metric_specs import MetricSpec, specs_of
 from core.evaluation.nothing_scored import is_nothing_scored, nothing_scored
 from core.evaluation.participant_flow import absent_classes, cautions_of, flow_of
 from core.evaluation.stored_thresholds import reached, thresholds_of
@@ -382,7 +382,7 @@ def _bins(judged: _Judged) -> dict[str, Any]:
     return bins
 
 
-def _for_subgroups(specs: Sequence[Spec], headline: str) -> list[Spec]:
+def _for_subgroups(specs: Sequence[MetricSpec], headline: str) -> list[MetricSpec]:
     """The headline, and what else is computed in subgroups."""
     whole = [spec for spec in specs if not spec.of]
     return [

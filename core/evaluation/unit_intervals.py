@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from core.evaluation.cases import Level
-    from core.evaluation.metric_specs import Spec
+    from core.evaluation.metric_specs import MetricSpec
     from core.statistics.metric_kinds import Share
     from core.statistics.operating_points import Rate
 
@@ -58,12 +58,12 @@ HIGH_SHARE_COVERS = 83
 SLOW_RESAMPLES = 300
 
 
-def needs_resamples(spec: Spec) -> bool:
+def needs_resamples(spec: MetricSpec) -> bool:
     """Whether the interval of this number is made of resamples."""
     return spec.kind in {"resampled", "binned"}
 
 
-def replicates_of(level: Level, spec: Spec) -> NDArray[np.float64]:
+def replicates_of(level: Level, spec: MetricSpec) -> NDArray[np.float64]:
     """Values of a number over the resamples of a level (B,)."""
     compute = spec.compute
     if compute is None:
@@ -81,7 +81,7 @@ def replicates_of(level: Level, spec: Spec) -> NDArray[np.float64]:
 
 def interval_of(
     level: Level,
-    spec: Spec,
+    spec: MetricSpec,
     value: float,
     *,
     left_out: NDArray[np.float64] | None = None,
@@ -124,7 +124,7 @@ def interval_of(
 
 
 def _smooth(
-    level: Level, spec: Spec, value: float, left_out: NDArray[np.float64] | None
+    level: Level, spec: MetricSpec, value: float, left_out: NDArray[np.float64] | None
 ) -> Interval:
     """The jackknife's interval, on the scale of the number."""
     compute, plan = spec.compute, level.plan
@@ -176,7 +176,7 @@ def share_rate(level: Level, share: Share, confidence: float | None = None) -> R
     )
 
 
-def _of_share(level: Level, spec: Spec, share: Share) -> Interval:
+def _of_share(level: Level, spec: MetricSpec, share: Share) -> Interval:
     """A proportion; an F1 by way of the share that it follows from."""
     rate = share_rate(level, share)
     low, high = rate.low, rate.high
@@ -234,7 +234,9 @@ def _of_recalls(level: Level, value: float, shares: tuple[Share, ...]) -> Interv
     )
 
 
-def _binned(level: Level, spec: Spec, value: float, replicates: NDArray[np.float64]) -> Interval:
+def _binned(
+    level: Level, spec: MetricSpec, value: float, replicates: NDArray[np.float64]
+) -> Interval:
     """An interval of a calibration error in bins that holds for scores that are right, too.
 
     The error is never negative, so noise alone raises it. From below, what scores that are

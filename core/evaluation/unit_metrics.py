@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from core.app import Cases
     from core.evaluation.cases import Level
-    from core.evaluation.metric_specs import Spec
+    from core.evaluation.metric_specs import MetricSpec
 
 __all__ = [
     "FEW_EVENTS",
@@ -44,7 +44,7 @@ OF_DECISIONS = (
 
 
 def values_of(
-    level: Level, specs: Sequence[Spec], weights: NDArray[np.float64]
+    level: Level, specs: Sequence[MetricSpec], weights: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
     """Values (b,) of the keys of these numbers for weights (b, N)."""
     cases, k = level.cases, len(level.task.classes)
@@ -72,7 +72,7 @@ def values_of(
     return found
 
 
-def _is_of_decisions(spec: Spec) -> bool:
+def _is_of_decisions(spec: MetricSpec) -> bool:
     """Whether a number follows from the confusion matrix."""
     return getattr(spec.compute, "__name__", "") in OF_DECISIONS
 
@@ -104,7 +104,7 @@ def _of_decisions(
     return found
 
 
-def rows_of(level: Level, specs: Sequence[Spec], *, split: str) -> list[dict[str, Any]]:
+def rows_of(level: Level, specs: Sequence[MetricSpec], *, split: str) -> list[dict[str, Any]]:
     """Rows of ``core.base.tables.METRICS`` for these numbers."""
     point = values_of(level, specs, np.ones((1, level.n)))
     smooth = {spec.key for spec in specs if spec.kind == "smooth"}
@@ -135,14 +135,14 @@ def rows_of(level: Level, specs: Sequence[Spec], *, split: str) -> list[dict[str
     return rows
 
 
-def _is_quick(spec: Spec) -> bool:
+def _is_quick(spec: MetricSpec) -> bool:
     """Whether all resamples of a number come at once."""
     return spec.compute is not None and named.is_batched(spec.compute)
 
 
 def _collected(
     level: Level,
-    specs: Sequence[Spec],
+    specs: Sequence[MetricSpec],
     blocks: Iterator[NDArray[np.float64]],
     keys: set[str],
 ) -> dict[str, NDArray[np.float64]]:
@@ -158,7 +158,7 @@ def _collected(
     return {key: np.concatenate(parts) for key, parts in found.items()}
 
 
-def _why(level: Level, spec: Spec) -> str:
+def _why(level: Level, spec: MetricSpec) -> str:
     """Why a value is undefined: the metric's own words where it has any."""
     if spec.compute is not None:
         try:
@@ -169,7 +169,13 @@ def _why(level: Level, spec: Spec) -> str:
 
 
 def metric_row(
-    level: Level, spec: Spec, value: float, interval: Interval, *, split: str, subgroup: str = ""
+    level: Level,
+    spec: MetricSpec,
+    value: float,
+    interval: Interval,
+    *,
+    split: str,
+    subgroup: str = "",
 ) -> dict[str, Any]:
     """One row of ``core.base.tables.METRICS``."""
     known = np.isfinite(value)

@@ -110,8 +110,8 @@ def loss_of(
         return loss if reduction == "none" else loss.mean()
     if link == "regression":
         # The cuts stand at their halves as long as anything is trained or chosen by this.
-        away = logits[:, 0] + 0.5 - y.to(logits.dtype)
-        return 0.5 * (away.square() if reduction == "none" else away.square().mean())
+        difference = logits[:, 0] + 0.5 - y.to(logits.dtype)
+        return 0.5 * (difference.square() if reduction == "none" else difference.square().mean())
     # log(s(a) - s(b)) = log s(a) + log s(-b) + log(1 - exp(b - a)) for a > b, which
     # stays finite where the two sigmoids are equal to the last digit.
     n = logits.shape[1]

@@ -205,9 +205,9 @@ class OpenVino(_Exported):
 
     def describe(self) -> dict[str, str]:
         """Name, version, and the precision that the engine says it computes with."""
-        told = str(self._compiled.get_property("INFERENCE_PRECISION_HINT"))
+        message = str(self._compiled.get_property("INFERENCE_PRECISION_HINT"))
         names = {"f32": "fp32", "float32": "fp32", "bf16": "bf16", "bfloat16": "bf16"}
-        kind = told.strip("<>").split("'")[1] if "'" in told else told
+        kind = message.strip("<>").split("'")[1] if "'" in message else message
         return {
             "engine": "openvino",
             "version": self._version,

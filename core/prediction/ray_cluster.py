@@ -157,15 +157,15 @@ class Cluster:
             with _connected(self.address) if missing else nullcontext():
                 while missing and barren < BARREN_ROUNDS:
                     n = len(missing)
-                    for number, said in self._round(rows, list(missing), is_first=is_first):
+                    for number, results in self._round(rows, list(missing), is_first=is_first):
                         works = works or number == PROBE
                         if number == PROBE:
                             continue
-                        for name, data in said["pictures"]:
+                        for name, data in results["pictures"]:
                             thumbnails.put(name, data)
                         # A block that comes twice is refused by who keeps the journal.
                         missing.pop(number, None)
-                        yield number, said["text"]
+                        yield number, results["text"]
                     is_first = False
                     barren, works = (barren + 1, works) if len(missing) == n else (0, False)
                     if missing:
@@ -207,17 +207,17 @@ class Cluster:
             except Exception as error:
                 log.debug("the cluster failed of a round: %s", error)
                 return
-            number, said = int(found["number"]), pickle.loads(found["said"])
-            if "error" in said:
-                raise said["error"]
-            if "fault" in said:
-                raise RuntimeError(said["fault"])
-            if "unlike" in said:
+            number, result = int(found["number"]), pickle.loads(found["said"])
+            if "error" in result:
+                raise result["error"]
+            if "fault" in result:
+                raise RuntimeError(result["fault"])
+            if "unlike" in result:
                 # A file that changed for this machine as well is given out again as it is now.
-                if said["unlike"] != stamps_of(_rows_of(rows, number)):
-                    raise RunError(_UNLIKE.format(said["host"], said["first"]))
+                if result["unlike"] != stamps_of(_rows_of(rows, number)):
+                    raise RunError(_UNLIKE.format(result["host"], result["first"]))
                 continue
-            yield number, said
+            yield number, result
 
     def _given_out(
         self, rows: Sequence[dict[str, Any]], numbers: Sequence[int], *, is_first: bool
@@ -259,25 +259,25 @@ class BlockScorer:
     """
 
     def __init__(self, *, run_path: str, digest: str, options: dict[str, Any], device: str) -> None:
-        self.said: dict[str, Any] = {}
+        self.result: dict[str, Any] = {}
         try:
             run = load_run(Path(run_path))
             if sha256_file(run.path / "run.json") != digest:
                 msg = f"{socket.gethostname()}: {run_path} is another run here. Copy it anew."
-                self.said = {"error": RunError(msg)}
+                self.result = {"error": RunError(msg)}
             self.scorer = Scorer(run, options=options, device=device, workers=1)
         except ResightError as error:
-            self.said = {"error": error}
+            self.result = {"error": error}
         except Exception:
-            self.said = {"fault": traceback.format_exc()}
+            self.result = {"fault": traceback.format_exc()}
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Score one block."""
-        said = self.said or self._said(pickle.loads(zlib.decompress(batch["rows"][0])))
-        packed = np.array([pickle.dumps(said)], dtype=object)
+        result = self.result or self._result(pickle.loads(zlib.decompress(batch["rows"][0])))
+        packed = np.array([pickle.dumps(result)], dtype=object)
         return {"number": batch["number"], "said": packed}
 
-    def _said(self, block: dict[str, Any]) -> dict[str, Any]:
+    def _result(self, block: dict[str, Any]) -> dict[str, Any]:
         """Text of the block's table and pictures of its inputs, or what is wrong."""
         rows, stamps = block["rows"], block["stamps"]
         if not rows:

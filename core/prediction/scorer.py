@@ -164,10 +164,10 @@ class Scorer:
         table = pd.DataFrame([shown(row) for row in rows])
         errors = [done.get("error", "") for done in found.prepared]
         scores = np.average(logits, axis=0, weights=[m.weight for m, _, _ in self.members])
-        away = np.mean(distances, axis=0)
-        for place in np.flatnonzero(~(np.isfinite(scores).all(axis=1) & np.isfinite(away))):
+        distance = np.mean(distances, axis=0)
+        for place in np.flatnonzero(~(np.isfinite(scores).all(axis=1) & np.isfinite(distance))):
             errors[place] = errors[place] or NO_NUMBER
-            scores[place], away[place] = np.nan, np.nan
+            scores[place], distance[place] = np.nan, np.nan
         table["status"] = ["failed" if error else "ok" for error in errors]
         table["reason"] = errors
         table["quality"] = [str(done.get("quality", "")) for done in found.prepared]
@@ -175,7 +175,7 @@ class Scorer:
             table[column] = [done.get(column) for done in found.prepared]
         # Members average what they say of an image, then images are weighted once.
         every = np.mean(attended, axis=0) if len(attended) == len(self.members) else None
-        made = predictions_of(table, scores, away, self.scoring(), every)
+        made = predictions_of(table, scores, distance, self.scoring(), every)
         pictures = [written(done.get("grey")) for done in found.prepared]
         hashes = [str(done.get("content", "")) for done in found.prepared]
         return made.assign(**{CONTENT: hashes, PICTURE: pictures})

@@ -38,8 +38,10 @@ def calibration_words(evaluation: Mapping[str, Any], task: Task) -> str:
 
     Of a task with a positive class, its score is spoken of; else that of the predicted class.
     """
-    said = _of_positive(evaluation, task) or _of_predicted(evaluation, task)
-    return " ".join(filter(None, [said, said and temperature_words(evaluation, worse_only=True)]))
+    message = _of_positive(evaluation, task) or _of_predicted(evaluation, task)
+    return " ".join(
+        filter(None, [message, message and temperature_words(evaluation, worse_only=True)])
+    )
 
 
 def _of_positive(evaluation: Mapping[str, Any], task: Task) -> str:
@@ -59,9 +61,9 @@ def _of_positive(evaluation: Mapping[str, Any], task: Task) -> str:
         f"calibration-in-the-large {estimate(large)}, 0 is right"
     )
     tested = f"Calibration of the score of {name}, tested{on} ({numbers})"
-    away = _direction(slope, large)
-    if away:
-        return f"{tested}: the score is {away}."
+    difference = _direction(slope, large)
+    if difference:
+        return f"{tested}: the score is {difference}."
     is_narrow = (
         SLOPES[0] <= slope["low"]
         and slope["high"] <= SLOPES[1]
@@ -98,7 +100,7 @@ def _of_predicted(evaluation: Mapping[str, Any], task: Task) -> str:
     on = f" on {quantity(row['n'], unit)}" if row.get("n") else ""
     tested = f"Calibration of {name}, tested in ten bins{on}: they are {off}"
     if low > 0 and high >= TINY:
-        return f"{tested}, more than calibrated scores would be by chance{_said(evaluation)}."
+        return f"{tested}, more than calibrated scores would be by chance{_sentence(evaluation)}."
     where = _where(_bins(evaluation), _noun(evaluation, task))
     if where.n_bins < 2:
         why = where.share or "at no score are there enough cases"
@@ -109,15 +111,15 @@ def _of_predicted(evaluation: Mapping[str, Any], task: Task) -> str:
     return f"{tested}, and on so few cases calibrated scores could be as far off by chance."
 
 
-def _said(evaluation: Mapping[str, Any]) -> str:
+def _sentence(evaluation: Mapping[str, Any]) -> str:
     """In which direction scores are off: what they say on average, and what was right."""
     bins = [row for row in _bins(evaluation) if row["n"] and row.get("score") is not None]
     n = sum(int(row["n"]) for row in bins)
     if not n:
         return ""
     score, share = (sum(row["n"] * row[key] for row in bins) / n for key in ("score", "share"))
-    said, right = (number(value, percent=True) for value in (score, share))
-    return f": they say {said}, and {right} were right"
+    message, right = (number(value, percent=True) for value in (score, share))
+    return f": they say {message}, and {right} were right"
 
 
 @dataclass(frozen=True)
@@ -205,17 +207,17 @@ def temperature_words(evaluation: Mapping[str, Any], *, worse_only: bool = False
     what = "By image, temperature scaling"
     if temperature is not None and not worse_only:
         what += f" ({_temperature_told(about, float(temperature))})"
-    told = ", difference not tested"
+    message = ", difference not tested"
     if is_known:
         is_better = change["high"] < 0
-        told = " is shown neither to help nor to harm here"
-        told = " improved the scores here" if is_better else told
-        told = " did not help here but made scores worse" if is_worse else told
-        told += (
+        message = " is shown neither to help nor to harm here"
+        message = " improved the scores here" if is_better else message
+        message = " did not help here but made scores worse" if is_worse else message
+        message += (
             f" (log-loss changed by {estimate({**change, 'value': change['difference']})}, paired)"
         )
     return (
-        f"{what}{told}: log-loss {estimate(loss_before)} before and {estimate(loss)} "
+        f"{what}{message}: log-loss {estimate(loss_before)} before and {estimate(loss)} "
         f"after, calibration error {estimate(error_before)} and {estimate(error)}."
     )
 
@@ -226,11 +228,11 @@ def _temperature_told(about: Mapping[str, Any], own: float) -> str:
         basis = about.get("temperature_from") or "validation"
         return f"all logits divided by {number(own)}, fitted on {basis}"
     by_fold = (about.get("fold_temperatures") or {}).values()
-    told = "logits of each fold divided by a temperature fitted on the other folds"
+    message = "logits of each fold divided by a temperature fitted on the other folds"
     if not by_fold:
-        return told
+        return message
     low, high = (number(float(end(by_fold))) for end in (min, max))
-    return f"{told}: {low if low == high else f'{low} to {high}'}"
+    return f"{message}: {low if low == high else f'{low} to {high}'}"
 
 
 def _row(evaluation: Mapping[str, Any], name: str, unit: object) -> Mapping[str, Any] | None:

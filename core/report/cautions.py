@@ -107,13 +107,13 @@ def _of_copies(context: ReportContext) -> list[str]:
             f"{'it' if n == 1 else 'them'} {title} is {value_words(entry['row'])} instead of "
             f"{value_words(head)}."
         )
-    told = {"copies_across", "labels"} if context.evaluation.get("without") is not None else set()
+    shown = {"copies_across", "labels"} if context.evaluation.get("without") is not None else set()
     return found + [
         str(check["words"])
         for check in context.audit.get("checks") or []
         if check["verdict"] == "warning"
         and LEAKS.match(str(check["name"]))
-        and check["name"] not in told
+        and check["name"] not in shown
     ]
 
 

@@ -81,8 +81,8 @@ def _first_screen(task: Task, content: Row) -> list[Block]:
     else:
         words = "No check gave a warning."
     if unknown:
-        told = "; ".join(str(c["title"]) for c in unknown)
-        words += f" Cannot be checked: {told}."
+        message = "; ".join(str(c["title"]) for c in unknown)
+        words += f" Cannot be checked: {message}."
     entries = [
         ("Images that can be used", f"{counts['ok'] - counts['unreadable']:,}", ""),
         ("Left out or unreadable", f"{counts['skipped'] + counts['unreadable']:,}", ""),
@@ -136,7 +136,7 @@ def _copies(
     pairs = [(ids[0], ids[1], "equal pixels") for ids in content["exact"]]
     pairs += [(p["first"], p["second"], f"agreement {p['agreement']:.2f}") for p in content["near"]]
 
-    def told(image_id: str) -> str:
+    def caption(image_id: str) -> str:
         row = table.loc[image_id]
         label = task.title(str(row["label"])) if row["label"] else ""
         return ", ".join(part for part in (image_id, label, row["split"]) if part)
@@ -149,11 +149,11 @@ def _copies(
     if not pairs:
         return []
     shown = [
-        (side_by_side(pair[:2]), f"{told(pair[0])} | {told(pair[1])} ({pair[2]})")
+        (side_by_side(pair[:2]), f"{caption(pair[0])} | {caption(pair[1])} ({pair[2]})")
         for pair in pairs[:PICTURES]
     ]
     frame = pd.DataFrame(
-        [(told(a), told(b), how) for a, b, how in pairs[:ROWS]],
+        [(caption(a), caption(b), how) for a, b, how in pairs[:ROWS]],
         columns=["One", "The other", "How alike"],
     )
     note = f"{len(shown)} of {quantity(len(pairs), 'pair')}; labels or splits that differ first."
@@ -165,8 +165,13 @@ def _copies(
 
 def _images(task: Task, manifest: Manifest, content: Row) -> list[Block]:
     """Groups, splits, notes; formats and sizes behind a fold."""
-    said = [content.get("class_rule"), manifest.group_rule, manifest.split_rule, *manifest.notes]
-    blocks: list[Block] = [Text(sentence) for sentence in dict.fromkeys(said) if sentence]
+    sentences = [
+        content.get("class_rule"),
+        manifest.group_rule,
+        manifest.split_rule,
+        *manifest.notes,
+    ]
+    blocks: list[Block] = [Text(sentence) for sentence in dict.fromkeys(sentences) if sentence]
     kinds = [("Format", k, n) for k, n in content["formats"].items()]
     kinds += [("Width x height", k, n) for k, n in content["sizes"].items()]
     shown = [(kind, value, f"{n:,}") for kind, value, n in kinds]

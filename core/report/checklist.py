@@ -165,10 +165,10 @@ def _subgroups(context: ReportContext, headings: Sequence[str]) -> str:
             return ""
         return f"See “{shown[0]}”; other groups the user must state."
     words = context.app.characteristics if context.app else {}
-    told = ", ".join(sorted(words.get(name) or name.replace("_", " ") for name in names))
+    message = ", ".join(sorted(words.get(name) or name.replace("_", " ") for name in names))
     is_about_people = context.app is None or context.app.about_people
     fair = "" if not is_about_people or _ABOUT.search(" ".join(names)) else _UNFAIR
-    return f"results by {told}.{fair}" + _see("subgroup", "")(context, headings)
+    return f"results by {message}.{fair}" + _see("subgroup", "")(context, headings)
 
 
 # Columns by which fairness is asked, and what is said where none is there.

@@ -90,17 +90,17 @@ def _first_screen(content: Mapping[str, Any], names: Sequence[str]) -> list[Bloc
     if main["n_groups"] != main["n"] and content["group"] != main["unit"]:
         on += f" of {quantity(main['n_groups'], content['group'])}"
     if main["difference"] is None:
-        told = f"{main['title']} cannot be compared: {main['reason']}."
+        sentence = f"{main['title']} cannot be compared: {main['reason']}."
     else:
-        away = {**main, "value": main["difference"]}
-        told = (
+        difference = {**main, "value": main["difference"]}
+        sentence = (
             f"{main['title']} is {_one(main, main['first'])} for the first run and "
-            f"{_one(main, main['second'])} for the second: difference {estimate(away)}, "
+            f"{_one(main, main['second'])} for the second: difference {estimate(difference)}, "
             f"{main['verdict']}."
         )
     # Within a sentence: macro-F1, but AUROC.
-    told = told[0].lower() + told[1:] if told[1:2].islower() else told
-    blocks.append(Text(f"{on} ({content['of']}), {told}", "verdict"))
+    sentence = sentence[0].lower() + sentence[1:] if sentence[1:2].islower() else sentence
+    blocks.append(Text(f"{on} ({content['of']}), {sentence}", "verdict"))
     if content["possible"]:
         blocks.append(Text(str(content["possible"])))
     blocks += [Text(str(note), "warning") for note in content["notes"]]
@@ -150,14 +150,14 @@ def _table(rows: Sequence[Mapping[str, Any]], unit: str, group: str, gate: str) 
     """Every number of one unit."""
     lines = []
     for row in rows:
-        away = {**row, "value": row["difference"]}
+        difference = {**row, "value": row["difference"]}
         lines.append(
             {
                 "Measure": str(row["title"]),
                 "First": _one(row, row["first"]),
                 "Second": _one(row, row["second"]),
-                "Second minus first": value_words(away),
-                level_words(rows): interval(away),
+                "Second minus first": value_words(difference),
+                level_words(rows): interval(difference),
                 "p": "" if row["p"] is None else _p(row["p"]),
                 "p, Holm": _holm(row),
                 "In words": str(row["verdict"]),
@@ -239,20 +239,20 @@ def _agreement(unit: str, found: Mapping[str, Any]) -> Table:
         }
     )
     border = "the threshold" if found["of"].startswith("decision") else "the border of two classes"
-    told = f"The same for both: {count(found['same_decision'])} of {count(found['n'])}."
+    message = f"The same for both: {count(found['same_decision'])} of {count(found['n'])}."
     if found["flipped"] and found["flipped_near"] is None:
-        told += (
+        message += (
             f" {count(found['flipped'])} differ, and so do the thresholds: none is counted as "
             "near the threshold."
         )
     elif found["flipped"]:
-        told += (
+        message += (
             f" Of {count(found['flipped'])} that differ, {count(found['flipped_near'])} lie near "
             f"{border}: no score moved by more than 0.05."
         )
     numeric = ("Second right", "Second wrong")
     title = f"By {unit}: {found['of']}"
-    return Table(frame, title=title, note=told, numeric=numeric)
+    return Table(frame, title=title, note=message, numeric=numeric)
 
 
 def _changed(content: Mapping[str, Any], names: Sequence[str]) -> list[Block]:

@@ -153,8 +153,10 @@ def _failures(context: ReportContext) -> list[Block]:
         }
     )
     more = f" The first {count(len(shown))} are listed." if len(shown) < len(lost) else ""
-    told = f"Without a score: {quantity(len(lost), 'image')}.{more}"
-    return [Fold(f"Failed and skipped: {quantity(len(lost), 'image')}", [Table(frame, note=told)])]
+    message = f"Without a score: {quantity(len(lost), 'image')}.{more}"
+    return [
+        Fold(f"Failed and skipped: {quantity(len(lost), 'image')}", [Table(frame, note=message)])
+    ]
 
 
 def leakage_blocks(context: ReportContext, group: str, results: Results) -> list[Block]:
@@ -171,10 +173,13 @@ def leakage_blocks(context: ReportContext, group: str, results: Results) -> list
         return []
     blocks: list[Block] = []
     if context.run.get("group_rule"):
-        told = _groups_words(audit, group)
+        message = _groups_words(audit, group)
         # A split of our own making has said it above.
-        if "every group in one split" not in str(context.run.get("split_rule")) or "copies" in told:
-            blocks.append(Text(told))
+        if (
+            "every group in one split" not in str(context.run.get("split_rule"))
+            or "copies" in message
+        ):
+            blocks.append(Text(message))
     blocks.extend(_shortcuts(audit, results))
     lines = [
         {
@@ -276,7 +281,7 @@ def _shortcuts(audit: Mapping[str, Any], results: Results) -> list[Block]:
         "above chance, a network could rely on the same cue."
     )
     # The strongest stands beside the model on the first screen.
-    table = Table(frame, note=note, numeric=tuple(frame.columns[1:]), marked=notes.told)
+    table = Table(frame, note=note, numeric=tuple(frame.columns[1:]), marked=notes.texts)
     return [Fold("Shortcut baselines", [table])]
 
 

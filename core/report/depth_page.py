@@ -128,36 +128,36 @@ def short_answer(
     """
     named = _by_name(courses)
     depths = sorted({course["depth"] for course in courses})
-    said = []
+    sentences = []
     for depth in depths:
         residual, plain = _last(named[f"ResNet-{depth}"]), _last(named[f"plain-{depth}"])
-        said.append(
+        sentences.append(
             f"With {depth} layers the residual network ends at {percent(float(np.mean(residual)))} "
             f"training error and its plain twin at {percent(float(np.mean(plain)))}, "
             f"{_in_seeds(plain, residual)}."
         )
     shallow, deep = (_last(named[f"plain-{depth}"]) for depth in (depths[0], depths[-1]))
-    said.append(
+    sentences.append(
         f"With {depths[-1]} layers the plain network ends {_in_seeds(deep, shallow)} than with "
         f"{depths[0]}. Guessing is wrong on {percent(chance)}."
     )
     stuck = [n for n in named if float(np.mean(_last(named[n]))) > (1 - LEARNED) * chance]
     if len(stuck) == len(named):
-        said.append(
+        sentences.append(
             "No network learned much more than guessing, so this does not tell them apart: give "
             "them more steps (--minutes, --steps)."
         )
     elif stuck:
-        said.append(f"Hardly better than guessing: {', '.join(stuck)}.")
+        sentences.append(f"Hardly better than guessing: {', '.join(stuck)}.")
     if len(probed) > 1:
         first, last = probed[0], probed[-1]
         times = last["seconds_per_image"] / first["seconds_per_image"]
-        said.append(
+        sentences.append(
             f"At full size, pretrained and probed, {last['name']} is right on "
             f"{percent(last['accuracy'])} of the images and {first['name']} on "
             f"{percent(first['accuracy'])}, at {times:.1f} times the time."
         )
-    return " ".join(said)
+    return " ".join(sentences)
 
 
 def _in_seeds(these: Sequence[float], those: Sequence[float]) -> str:

@@ -45,14 +45,14 @@ def drift_blocks(results: Results) -> list[Block]:
     lines = []
     notes = Footnotes()
     for row in rows:
-        away = {**row, "value": row.get("difference")}
+        difference = {**row, "value": row.get("difference")}
         lines.append(
             {
                 "Measure": str(row["title"]),
                 "The run's own test": _one(row, row.get("before")),
                 "Here": _one(row, row.get("now")),
-                "Difference": value_words(away) + notes.mark(row),
-                level_words(results.rows): interval(away),
+                "Difference": value_words(difference) + notes.mark(row),
+                level_words(results.rows): interval(difference),
                 "In words": str(row.get("verdict") or ""),
             }
         )
@@ -73,7 +73,7 @@ def drift_blocks(results: Results) -> list[Block]:
     )
     title = "Here against the run's own test"
     numeric = tuple(frame.columns[1:5])
-    return [Table(frame, title=title, note=note, numeric=numeric, marked=notes.told)]
+    return [Table(frame, title=title, note=note, numeric=numeric, marked=notes.texts)]
 
 
 def _one(row: Mapping[str, Any], value: float | None) -> str:

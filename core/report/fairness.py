@@ -38,9 +38,9 @@ def gap_blocks(results: Results) -> list[Block]:
     rows = results.evaluation.get("gaps") or []
     lines = []
     for row in rows:
-        away = {**row, "value": row.get("difference")}
+        difference = {**row, "value": row.get("difference")}
         if is_too_small(row):
-            away |= {"low": None, "high": None}
+            difference |= {"low": None, "high": None}
         lines.append(
             {
                 "Column": results.column_words(row["column"]),
@@ -48,8 +48,8 @@ def gap_blocks(results: Results) -> list[Block]:
                 "Rate": str(row["title"]),
                 "Here": _share(row, "here", row.get("n")),
                 "The rest": _share(row, "rest", row.get("n_rest")),
-                "Gap": "" if is_too_small(row) else value_words(away),
-                level_words(results.rows): interval(away),
+                "Gap": "" if is_too_small(row) else value_words(difference),
+                level_words(results.rows): interval(difference),
                 "In words": str(row.get("verdict") or ""),
             }
         )
@@ -77,8 +77,8 @@ def is_too_small(row: Mapping[str, Any]) -> bool:
 def _share(row: Mapping[str, Any], key: str, n: int | None) -> str:
     """A rate and what it is counted on: ``43.8 % (7 of 16)``."""
     value = row.get(key)
-    told = value_words({**row, "value": value})
-    return told if value is None or not n else f"{told} ({count(round(value * n))} of {count(n)})"
+    shown = value_words({**row, "value": value})
+    return shown if value is None or not n else f"{shown} ({count(round(value * n))} of {count(n)})"
 
 
 def _methods(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -109,7 +109,7 @@ def subgroup_calibration_blocks(results: Results) -> list[Block]:
         lines.append(line)
     frame = pd.DataFrame(lines)
     note = f"As in the calibration line above. In brackets the {level_words(results.rows)}."
-    table = Table(frame, note=note, numeric=tuple(frame.columns[2:]), marked=notes.told)
+    table = Table(frame, note=note, numeric=tuple(frame.columns[2:]), marked=notes.texts)
     blocks: list[Table | Figure] = [table]
     for column in dict.fromkeys(str(row["column"]) for row in rows):
         bins = {

@@ -57,7 +57,7 @@ SPLITS = {"test": "held-out test", "out-of-fold": "cross-validation", "val": "va
 def first_screen(context: ReportContext, results: Results) -> list[Block]:
     """Verdict, numbers, answers, picture and cautions, in this order."""
     licence = licence_cautions(context)
-    told = _few_among_first([s for s in cautions(context) if s not in licence])
+    sentences = _few_among_first([s for s in cautions(context) if s not in licence])
     shown: list[Block] = [Text(verdict(context), "verdict")]
     asked = context.app.first_picture if context.app is not None else None
     picture = (asked(context) if asked is not None else None) or results.picture()
@@ -78,12 +78,12 @@ def first_screen(context: ReportContext, results: Results) -> list[Block]:
         shown.append(Text(calibrated))
     source = _source(context)
     shown += [Text(source, "note")] if source else []
-    shown += [Text(sentence, "warning") for sentence in told[:SHOWN]]
-    folded: list[Block] = [Text(sentence, "warning") for sentence in told[SHOWN:]]
+    shown += [Text(sentence, "warning") for sentence in sentences[:SHOWN]]
+    folded: list[Block] = [Text(sentence, "warning") for sentence in sentences[SHOWN:]]
     folded += [Text(sentence, "warning") for sentence in licence]
     folded += [Text(sentence) for sentence in notes(context)]
     if folded:
-        more = len(told) - SHOWN
+        more = len(sentences) - SHOWN
         words = [quantity(more, "further caution")] if more > 0 else []
         words += ["what the licences allow"] if licence else []
         title = f"Notes and {', '.join(words)}" if words else "Notes"
@@ -91,12 +91,12 @@ def first_screen(context: ReportContext, results: Results) -> list[Block]:
     return shown
 
 
-def _few_among_first(told: list[str]) -> list[str]:
+def _few_among_first(sentences: list[str]) -> list[str]:
     """The sentences with one about few cases, if there is any, among those that are shown."""
-    few = next((sentence for sentence in told if FEW.search(sentence)), None)
-    if few is None or few in told[:SHOWN]:
-        return told
-    rest = [sentence for sentence in told if sentence != few]
+    few = next((sentence for sentence in sentences if FEW.search(sentence)), None)
+    if few is None or few in sentences[:SHOWN]:
+        return sentences
+    rest = [sentence for sentence in sentences if sentence != few]
     return [*rest[: SHOWN - 1], few, *rest[SHOWN - 1 :]]
 
 
@@ -105,17 +105,17 @@ def _source(context: ReportContext) -> str:
     about = context.evaluation.get("about") or {}
     titles = [str(terms["title"]) for terms in context.run.get("terms") or [] if terms.get("title")]
     is_new = about.get("split") == "new data"
-    told = [f"{'Trained on' if is_new else 'Data'}: {'; '.join(titles)}."] if titles else []
+    sentences = [f"{'Trained on' if is_new else 'Data'}: {'; '.join(titles)}."] if titles else []
     n = context.run.get("n_images") or {}
     if about.get("split") == "test" and n.get("train"):
         whole = f", no {group_of(context)} in two of them" if about.get("grouped", True) else ""
         same = " of the same data" if "drawn" in str(context.run.get("split_rule")) else ""
-        told.append(
+        sentences.append(
             f"Trained on {quantity(n['train'], image_word(context))}, validated on "
             f"{count(n.get('val') or 0)}, tested on {count(n.get('test') or 0)}{same}{whole}. "
             "Labels are taken as given; who set them is not recorded."
         )
-    return " ".join(told)
+    return " ".join(sentences)
 
 
 def page_title(context: ReportContext) -> str:
@@ -169,8 +169,8 @@ def _answers(context: ReportContext) -> Table | None:
             beside = f"{float(against['value']):g}"
         if entry["question"] == "probe" and against.get("difference") is not None:
             ends = {"low": against["difference_low"], "high": against["difference_high"]}
-            away = estimate({"value": against["difference"], **ends, "percent": percent})
-            beside += f"; paired difference {away}"
+            difference = estimate({"value": against["difference"], **ends, "percent": percent})
+            beside += f"; paired difference {difference}"
         if against.get("chance") is not None and entry["title"] not in with_chance:
             beside += f"; chance {number(float(against['chance']), percent=True)}"
         lines.append(
@@ -342,11 +342,11 @@ def _stored(context: ReportContext) -> str:
     if not points or any(point.get("active") for point in points):
         return ""
     point = points[0]
-    told = {
+    rate = {
         key: estimate({**point[key], "percent": True}) for key in ("sensitivity", "specificity")
     }
     aim, _, wanted = str(point["name"]).partition("=")
-    missed = _aim(point, aim, point[aim]) if aim in told and wanted else ""
+    missed = _aim(point, aim, point[aim]) if aim in rate and wanted else ""
     words, cut = point_words(point["name"]), float(point["threshold"])
     where = f"score {cut:.3g} or more ({words}{_chosen_on(point)})"
     if is_by_fold(point):
@@ -354,6 +354,6 @@ def _stored(context: ReportContext) -> str:
         where = f"{words}; {point['counted_at']}"
     return (
         f"A threshold for {context.task.positive_name}, not in use: {where}. Here it gives a "
-        f"sensitivity of {told['sensitivity']} and a specificity of {told['specificity']}{missed}. "
-        "The command resight threshold puts it in use."
+        f"sensitivity of {rate['sensitivity']} and a specificity of {rate['specificity']}{missed}."
+        " The command resight threshold puts it in use."
     )

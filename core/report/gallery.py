@@ -69,8 +69,8 @@ def _by_border(context: ReportContext) -> str:
     entry = next((e for e in known if e["name"] == "border" and e.get("value") is not None), None)
     if entry is None:
         return "."
-    told = number(entry["value"], percent=True)
-    return f"; the border alone reaches {told} (chance {number(entry['chance'], percent=True)})."
+    share = number(entry["value"], percent=True)
+    return f"; the border alone reaches {share} (chance {number(entry['chance'], percent=True)})."
 
 
 def _as_sheet(context: ReportContext) -> str:

@@ -199,7 +199,7 @@ class Footnotes:
         >>> notes = Footnotes()
         >>> [notes.mark({"reason": why}) for why in ("few.", "", "far; too few to judge", "few")]
         ['ᵃ', '', 'ᵇᶜ', 'ᵃ']
-        >>> notes.told
+        >>> notes.texts
         ('Few.', 'Far.', 'Too few to judge.')
         """
         # The reason of a missing number starts with the words that stand in its place.
@@ -211,7 +211,7 @@ class Footnotes:
         )
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def texts(self) -> tuple[str, ...]:
         """The notes in the order of their letters."""
         return tuple(sentences(part) for part in self._found)
 
@@ -222,16 +222,16 @@ _SEVERAL = re.compile(r"; (?=too few)")
 
 def reasons(rows: Sequence[Mapping[str, Any]]) -> str:
     """Why numbers of these rows are missing or to be read with care; each reason once."""
-    told: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
     for row in rows:
         # The reason of a missing number starts with the words that stand in its place.
         why = str(row.get("reason") or "").removeprefix(f"{UNDEFINED}: ").rstrip(".")
         if why:
             what = str(row.get("title") or row.get("name"))
             of = f" ({row.get('of_words') or row['of']})" if row.get("of") else ""
-            told.setdefault(why, []).append(what + of)
+            values.setdefault(why, []).append(what + of)
     parts = []
-    for reason, names in told.items():
+    for reason, names in values.items():
         shown = list(dict.fromkeys(names))
         more = f" and {len(shown) - 6} more" if len(shown) > 6 else ""
         parts.append(f"{', '.join(shown[:6])}{more}: {reason}.")
@@ -248,11 +248,11 @@ def without_counts(methods: Iterable[object]) -> list[str]:
     >>> without_counts(["jackknife over 9 leaves on the scale of logarithm of 1 minus it"])
     ['jackknife over leaves on the scale of logarithm of 1 minus it']
     """
-    told = (
+    messages = (
         re.sub(r"\b\d[\d,]* (?!resamples|minus)(?=[a-z])", "", str(one)) for one in methods if one
     )
-    told = (re.sub(r"independent case$", "independent cases", one) for one in told)
-    return list(dict.fromkeys(told))
+    messages = (re.sub(r"independent case$", "independent cases", one) for one in messages)
+    return list(dict.fromkeys(messages))
 
 
 def sentences(*parts: object) -> str:
@@ -310,5 +310,5 @@ def metrics_table(
         title=title,
         note=note,
         numeric=tuple(frame.columns[1:]),
-        marked=notes.told,
+        marked=notes.texts,
     )

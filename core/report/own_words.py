@@ -43,10 +43,10 @@ def in_words(text: str, word: str) -> str:
         new = plural(word) if found[2] else word
         return new.capitalize() if found[1] == "I" else new
 
-    told = _IMAGE.sub(own, text)
+    message = _IMAGE.sub(own, text)
     if word[0] not in "aeiou":
-        told = re.sub(rf"\b([Aa])n (?={re.escape(word)}\b)", r"\1 ", told)
-    return told
+        message = re.sub(rf"\b([Aa])n (?={re.escape(word)}\b)", r"\1 ", message)
+    return message
 
 
 def blocks_in_words(blocks: Sequence[Block], word: str) -> list[Block]:

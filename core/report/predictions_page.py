@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from core.app import Task
 
-__all__ = ["PAGE", "Said", "Thumbnails", "small_jpeg", "write_predictions_page"]
+__all__ = ["PAGE", "PageText", "Thumbnails", "small_jpeg", "write_predictions_page"]
 
 PAGE, FOLDER = "predictions.html", "thumbnails"
 # Longer side of a picture, and how many are kept: about 4 kB each.
@@ -39,13 +39,13 @@ MOST_LINKS = 12
 
 
 @dataclass(frozen=True)
-class Said:
+class PageText:
     """What stands above the rows.
 
     Attributes:
         title: heading.
         lead: the intended use.
-        told: how good the model was, by which rule it decides, and what it decided.
+        sentences: how good the model was, by which rule it decides, and what it decided.
         warnings: what should not be relied on.
         notes: what was noticed about the inputs.
         files: other files of the prediction, relative to its directory; its pages and tables are
@@ -54,7 +54,7 @@ class Said:
 
     title: str
     lead: str
-    told: Sequence[str] = ()
+    sentences: Sequence[str] = ()
     warnings: Sequence[str] = ()
     notes: Sequence[str] = ()
     files: Sequence[str] = ()
@@ -167,7 +167,7 @@ def write_predictions_page(
     out: Path,
     predictions: pd.DataFrame,
     task: Task,
-    said: Said,
+    text: PageText,
     *,
     threshold: float | None = None,
     thumbnails: Thumbnails | None = None,
@@ -179,7 +179,7 @@ def write_predictions_page(
         out: directory of the prediction, held by the caller.
         predictions: the finished table, one row per input.
         task: gives classes and their words.
-        said: what stands above the rows.
+        text: what stands above the rows.
         threshold: in use; the score that it is held against is then shown.
         thumbnails: where pictures were kept.
         similar: image_id -> (file of the picture, class, cosine) of training images.
@@ -214,12 +214,12 @@ def write_predictions_page(
     data = json.dumps(content, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     page = page_template(
         "predictions.html",
-        title=said.title,
-        lead=said.lead,
-        told=list(said.told),
-        warnings=list(said.warnings),
-        notes=list(said.notes),
-        files=[name for name in said.files if name.endswith((".html", ".csv"))][:MOST_LINKS],
+        title=text.title,
+        lead=text.lead,
+        sentences=list(text.sentences),
+        warnings=list(text.warnings),
+        notes=list(text.notes),
+        files=[name for name in text.files if name.endswith((".html", ".csv"))][:MOST_LINKS],
         n=len(rows),
         data=data,
         script="predictions.js",

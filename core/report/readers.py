@@ -65,28 +65,28 @@ def _comparison(found: Mapping[str, Any] | None) -> list[Block]:
     """Areas of all, and the difference."""
     if not found:
         return []
-    away = found["difference"]
+    difference = found["difference"]
     if found["model"] is None:
         return _points(found)
     lines = [{"Who": row["title"], "AUROC": number(row["value"])} for row in found["readers"]]
     lines.append({"Who": "The model", "AUROC": number(found["model"])})
-    told = f"The model's AUROC minus the mean of the readers' is {value_words(away)}"
-    if interval(away):
-        told += f" ({level_words([away])} {interval(away)}"
-        told += f", p {_p(found['p'])})" if found["p"] is not None else ")"
-        lies = "a difference is shown" if found["p"] < 1 - away["level"] else "none is shown"
-        told += f": {lies}"
+    message = f"The model's AUROC minus the mean of the readers' is {value_words(difference)}"
+    if interval(difference):
+        message += f" ({level_words([difference])} {interval(difference)}"
+        message += f", p {_p(found['p'])})" if found["p"] is not None else ")"
+        lies = "a difference is shown" if found["p"] < 1 - difference["level"] else "none is shown"
+        message += f": {lies}"
     note = (
         f"{count(found['n'])} cases, {count(found['n_events'])} positive. "
-        f"{away['method'] or away['reason']}."
+        f"{difference['method'] or difference['reason']}."
     )
     if every := found.get("all_alike"):
-        told += (
+        message += (
             f". That all readers and the model have one AUROC: chi-squared {number(every['chi2'])} "
             f"with {count(every['df'])} degrees of freedom, p {_p(every['p'])} (DeLong, all "
             "contrasts at once, by group)"
         )
-    return [Text(f"{told}."), Table(pd.DataFrame(lines), note=note, numeric=("AUROC",))]
+    return [Text(f"{message}."), Table(pd.DataFrame(lines), note=note, numeric=("AUROC",))]
 
 
 def _points(found: Mapping[str, Any]) -> list[Block]:
@@ -151,5 +151,5 @@ def _table(rows: Sequence[Mapping[str, Any]], title: str, head: str, note: str =
         ]
     )
     methods = "; ".join(dict.fromkeys(str(row["method"]) for row in rows if row["method"]))
-    told = f"{note} {sentences(methods)} {reasons(rows)}".strip()
-    return Table(frame, title=title, note=told, numeric=tuple(frame.columns[1:]))
+    message = f"{note} {sentences(methods)} {reasons(rows)}".strip()
+    return Table(frame, title=title, note=message, numeric=tuple(frame.columns[1:]))

@@ -172,18 +172,18 @@ class Results:
         """
         if not self.counts_apart():
             return ""
-        told = (
+        message = (
             f" Sensitivity and specificity for {self.task.positive_name} are counted at the "
             "threshold in use instead, which changes no predicted class"
         )
         if matrix is None:
-            return f"{told}."
+            return f"{message}."
         counts = np.asarray(matrix["counts"], dtype=int)
         positive = {self.task.classes[i] for i in self.task.positive_index}
         is_one = np.array([str(name) in positive for name in matrix["classes"]])
         n, other = int(counts[is_one].sum()), int(counts[is_one][:, ~is_one].sum())
         return (
-            f" Counted by the predicted class.{told}: of {count(n)} that are "
+            f" Counted by the predicted class.{message}: of {count(n)} that are "
             f"{self.task.positive_name}, {count(other)} have a predicted class here that is not."
         )
 
@@ -237,8 +237,8 @@ class Results:
     def calibration(self) -> list[Block]:
         """Numbers and diagrams of scores read as probabilities."""
         # Whether a score is a probability is said once, on the first screen.
-        told = temperature_words(self.evaluation)
-        blocks: list[Block] = [Text(told)] if told else []
+        message = temperature_words(self.evaluation)
+        blocks: list[Block] = [Text(message)] if message else []
         before = [row for row in self.free() if row["name"].endswith("_before")]
         self.claim(before)
         earlier = [
@@ -319,16 +319,16 @@ class Results:
         if not lines:
             return []
         paired = self.evaluation.get("against_probe") or {}
-        told = ""
+        message = ""
         if paired.get("difference") is not None:
-            away = estimate({**paired, "value": paired["difference"]})
+            difference = estimate({**paired, "value": paired["difference"]})
             how = f" ({paired['method']})" if paired.get("method") else ""
-            told = (
+            message = (
                 f"{paired['title']} by {paired['unit']}, this model minus the probe on the same "
-                f"cases: {away}, {paired['verdict']}{how}. "
+                f"cases: {difference}, {paired['verdict']}{how}. "
             )
         note = (
-            f"{told}Probe: the network with its starting weights unchanged, and a logistic "
+            f"{message}Probe: the network with its starting weights unchanged, and a logistic "
             f"regression on top. In brackets the {level_words(self.rows)}."
         )
         table = Table(pd.DataFrame(lines), note=note, numeric=("This model", "Probe", "n"))
@@ -405,7 +405,7 @@ class Results:
                 f"{title}, by {unit}",
                 note,
                 numeric=tuple(frame.columns[1:]),
-                marked=notes.told,
+                marked=notes.texts,
             )
             blocks.append((unit, table))
         return self._fold_others(blocks)

@@ -66,7 +66,7 @@ def subgroup_blocks(results: Results) -> list[Block]:
         lines.append(line)
     frame = pd.DataFrame(lines).fillna("")
     note = f"In brackets the {level_words(rows)}."
-    table = Table(frame, note=note, numeric=tuple(frame.columns[2:]), marked=notes.told)
+    table = Table(frame, note=note, numeric=tuple(frame.columns[2:]), marked=notes.texts)
     blocks.append(Fold("Every number by subgroup", [table]))
     blocks.extend(_against_rest(results, headline))
     return blocks
@@ -169,7 +169,7 @@ def failure_blocks(results: Results) -> list[Block]:
         frame,
         note=note,
         numeric=("Value", "Interval", "Of"),
-        marked=notes.told,
+        marked=notes.texts,
     )
     return [Fold("With failures counted", [table])]
 

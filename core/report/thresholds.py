@@ -81,7 +81,7 @@ def operating_blocks(results: Results) -> list[Block]:
             title=f"Operating points{f', by {unit}' if unit else ''}{n}",
             note=" ".join([f"In brackets the {level_words(points)}.", *why]),
             numeric=tuple(frame.columns[1:]),
-            marked=notes.told,
+            marked=notes.texts,
         )
     ]
     stored = [(title, point) for title, point in merged if "name" in point]
@@ -321,7 +321,7 @@ def _gains(decision: Mapping[str, Any], note: str, results: Results) -> list[Blo
     frame = pd.DataFrame(lines)
     method = sentences(str(decision.get("method") or ""))
     note = f"{note} In brackets the {level_words(results.rows)}. {method}".strip()
-    table = Table(frame, note=note, numeric=tuple(frame.columns), marked=notes.told)
+    table = Table(frame, note=note, numeric=tuple(frame.columns), marked=notes.texts)
     return [Fold("Net benefit against acting on none and on all", [table])]
 
 

@@ -81,8 +81,8 @@ def verdict(context: ReportContext) -> str:
         reason = reason.removeprefix(f"{UNDEFINED}: ").rstrip(".")
         return f"{cases}, {name} is {UNDEFINED}: {reason}."
     between = interval(head)
-    told = f" ({level_words([head])} {between})" if between else ", with no interval"
-    first = f"{cases}, {name} was {value_words(head)}{told}"
+    message = f" ({level_words([head])} {between})" if between else ", with no interval"
+    first = f"{cases}, {name} was {value_words(head)}{message}"
     found = {entry["question"]: entry for entry in answers_of(context)}
     second = _beside_own_test(found.get("own test"))
     chance = found.get("chance")
@@ -202,10 +202,10 @@ def _beside_own_test(entry: Mapping[str, Any] | None) -> str:
     against = entry["against"]
     percent = bool(entry["percent"])
     ends = {"low": against["difference_low"], "high": against["difference_high"]}
-    away = estimate({"value": against["difference"], **ends, "percent": percent})
+    difference = estimate({"value": against["difference"], **ends, "percent": percent})
     return (
         f" On the run's own test it was {number(against['value'], percent=percent)}; difference "
-        f"{away}, {against['verdict']}."
+        f"{difference}, {against['verdict']}."
     )
 
 
@@ -288,20 +288,22 @@ def held_out_words(context: ReportContext, *, word: str = "image") -> list[str]:
     """
     if not context.evaluation.get("metrics"):
         return []
-    said = [verdict(context)]
+    sentences = [verdict(context)]
     for entry in answers_of(context):
         beside = entry.get("against") or {}
         if entry["question"] != "probe" or entry["answer"] == "yes" or beside.get("value") is None:
             continue
         percent = bool(entry.get("percent"))
         own, other = (number(of["value"], percent=percent) for of in (entry, beside))
-        said.append(
+        sentences.append(
             f"It is not shown that the model does better than {beside['words']}: "
             f"{entry['title']} {own} against {other}."
         )
     # How few cases that rests on, which no report says beside these pages.
-    said += [text for text in context.evaluation.get("cautions") or [] if FEW.search(str(text))]
-    return [in_words(sentence, word) for sentence in said]
+    sentences += [
+        text for text in context.evaluation.get("cautions") or [] if FEW.search(str(text))
+    ]
+    return [in_words(sentence, word) for sentence in sentences]
 
 
 def image_word(context: ReportContext) -> str:

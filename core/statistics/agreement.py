@@ -105,7 +105,7 @@ def from_confusion(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]
     hits = np.diagonal(table, axis1=-2, axis2=-1)
     support, called = table.sum(axis=-1), table.sum(axis=-2)
     recall, f1 = ratio(hits, support), ratio(2 * hits, support + called)
-    away = np.abs(np.subtract.outer(np.arange(n_classes), np.arange(n_classes))).astype(float)
+    distance = np.abs(np.subtract.outer(np.arange(n_classes), np.arange(n_classes))).astype(float)
     rest = total[..., None] - support
     covariance = hits.sum(axis=-1) * total - (support * called).sum(axis=-1)
     spread = (total**2 - (support**2).sum(axis=-1)) * (total**2 - (called**2).sum(axis=-1))
@@ -114,11 +114,11 @@ def from_confusion(counts: NDArray[np.float64]) -> dict[str, NDArray[np.float64]
         "balanced_accuracy": mean_of_defined(recall),
         "macro_f1": mean_of_defined(f1),
         "matthews": ratio(covariance, np.sqrt(np.maximum(spread, 0.0))),
-        "kappa": _kappa(table, (away > 0).astype(np.float64)),
-        "linear_kappa": _kappa(table, away),
-        "quadratic_kappa": _kappa(table, away**2),
-        "mean_absolute_error": ratio((table * away).sum(axis=(-2, -1)), total),
-        "off_by_two": ratio((table * (away >= 2)).sum(axis=(-2, -1)), total),
+        "kappa": _kappa(table, (distance > 0).astype(np.float64)),
+        "linear_kappa": _kappa(table, distance),
+        "quadratic_kappa": _kappa(table, distance**2),
+        "mean_absolute_error": ratio((table * distance).sum(axis=(-2, -1)), total),
+        "off_by_two": ratio((table * (distance >= 2)).sum(axis=(-2, -1)), total),
         "precision": ratio(hits, called),
         "recall": recall,
         "specificity": ratio(rest - called + hits, rest),

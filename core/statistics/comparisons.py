@@ -86,8 +86,8 @@ def mcnemar(first_only: int, second_only: int) -> McNemar:
             chi2_corrected=None,
             p_corrected=None,
         )
-    away = abs(first_only - second_only)
-    chi2, corrected = away**2 / n, max(0, away - 1) ** 2 / n
+    difference = abs(first_only - second_only)
+    chi2, corrected = difference**2 / n, max(0, difference - 1) ** 2 / n
     return McNemar(
         first_only=int(first_only),
         second_only=int(second_only),

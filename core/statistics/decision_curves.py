@@ -223,8 +223,8 @@ def _of_the_rest(
     """
     index, n_groups = number_groups(owner, len(wrong))
     place = np.argsort(np.argsort(sure, kind="stable"), kind="stable")
-    away = np.abs(place - int((~kept).sum()))
-    near = np.argsort(away, kind="stable")[: max(5, round(NEAR * len(wrong)))]
+    distance = np.abs(place - int((~kept).sum()))
+    near = np.argsort(distance, kind="stable")[: max(5, round(NEAR * len(wrong)))]
     moved = kept * (wrong - wrong[near].mean())
     totals = np.bincount(index, weights=moved - moved.mean(), minlength=n_groups)
     n, share = int(kept.sum()), float(wrong[kept].mean())

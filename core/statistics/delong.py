@@ -336,7 +336,7 @@ def delong_several(
     covariance += between + between.T
     # Each score against the first; any other set of contrasts gives the same.
     contrast = np.hstack([-np.ones((len(areas) - 1, 1)), np.eye(len(areas) - 1)])
-    away, spread = contrast @ areas, contrast @ covariance @ contrast.T
+    difference, spread = contrast @ areas, contrast @ covariance @ contrast.T
     df = int(np.linalg.matrix_rank(spread, tol=1e-12, hermitian=True))
-    chi2 = float(away @ np.linalg.pinv(spread, rcond=1e-9, hermitian=True) @ away)
+    chi2 = float(difference @ np.linalg.pinv(spread, rcond=1e-9, hermitian=True) @ difference)
     return chi2, df, float(stats.chi2.sf(chi2, df)) if df else 1.0

@@ -207,19 +207,19 @@ def difference_of_ends(
     def ends(at: float) -> tuple[float, float]:
         a, a_low, a_high = first(at)
         b, b_low, b_high = second(at)
-        away = b - a
+        difference = b - a
         return (
-            away - float(np.hypot(b - b_low, a_high - a)),
-            away + float(np.hypot(b_high - b, a - a_low)),
+            difference - float(np.hypot(b - b_low, a_high - a)),
+            difference + float(np.hypot(b_high - b, a - a_low)),
         )
 
     low, high = ends(level)
-    away = second(level)[0] - first(level)[0]
-    if away == 0:
+    difference = second(level)[0] - first(level)[0]
+    if difference == 0:
         return low, high, 1.0
 
     def edge(p: float) -> float:
-        return ends(1 - p)[0] if away > 0 else -ends(1 - p)[1]
+        return ends(1 - p)[0] if difference > 0 else -ends(1 - p)[1]
 
     least, most = 1e-12, 0.9999
     if edge(least) >= 0:
@@ -267,9 +267,9 @@ def paired_proportions(
     if n_groups < 2:
         msg = f"not estimable: all {len(a)} cases are of one {word}, which shows no spread"
         raise MetricError(msg)
-    away = b - a
-    mean, n = float(away.mean()), float(len(away))
-    gained, lost = float((away > 0).mean()), float((away < 0).mean())
+    difference = b - a
+    mean, n = float(difference.mean()), float(len(difference))
+    gained, lost = float((difference > 0).mean()), float((difference < 0).mean())
     alone = (gained + lost - mean**2) / n
     if n_groups == len(a):
         effective = n
@@ -277,7 +277,7 @@ def paired_proportions(
         # Nothing differs (or everything): how alike a group is cannot be seen.
         effective = float(n_groups)
     else:
-        totals = np.bincount(index, weights=away) - mean * np.bincount(index)
+        totals = np.bincount(index, weights=difference) - mean * np.bincount(index)
         between = n_groups / (n_groups - 1) * float((totals**2).sum()) / n**2
         effective = n / max(1.0, between / alone)
     low, high = _tango(gained * effective, lost * effective, effective, check_level(level))

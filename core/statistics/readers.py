@@ -239,9 +239,9 @@ def compare_with_readers(
     left_out = jackknife(of, plan)
     if not np.isfinite(left_out).all():
         return without(f"interval withheld: a class is held by one {plan.word} alone")
-    away = left_out[:, -1:] - left_out[:, :-1]
-    n = len(away)
-    covariances = (n - 1) ** 2 / n * np.atleast_2d(np.cov(away, rowvar=False))
+    difference = left_out[:, -1:] - left_out[:, :-1]
+    n = len(difference)
+    covariances = (n - 1) ** 2 / n * np.atleast_2d(np.cov(difference, rowvar=False))
     off = ~np.eye(len(apart), dtype=bool)
     interval, p, df = obuchowski_rockette(
         apart, float(covariances[off].mean()) if off.any() else 0.0, level=level
@@ -280,12 +280,12 @@ def reader_point(
         msg = "not estimable: positive and negative cases are both needed"
         raise MetricError(msg)
     hits, alarms = Ranking(truth.astype(int), model).rates(np.ones((1, len(truth))))
-    away = float(calls[~truth].mean())
+    difference = float(calls[~truth].mean())
     x, y = alarms[0] / alarms[0, -1], hits[0] / hits[0, -1]
     # On a vertical step of the curve the highest sensitivity belongs to this specificity.
     x, last = np.unique(x[::-1], return_index=True)
     return ReaderPoint(
         sensitivity=float(calls[truth].mean()),
-        specificity=1 - away,
-        model=float(np.interp(away, x, y[::-1][last])),
+        specificity=1 - difference,
+        model=float(np.interp(difference, x, y[::-1][last])),
     )

@@ -140,22 +140,22 @@ def cases_for_better_proportion(
     _inside(first, "share")
     _inside(second, "share")
     _inside(power, "power")
-    away = abs(second - first)
-    if away <= 0:
+    difference = abs(second - first)
+    if difference <= 0:
         msg = f"Both shares are {first:g}; equal shares show no difference in any study."
         raise MetricError(msg)
     apart = first * (1 - second) + second * (1 - first) if discordant is None else discordant
     # All that the better model misses may be right in the other, and no more than that is right.
-    most = away + 2 * min(1 - max(first, second), first, second)
-    if not away - 1e-9 <= apart <= most + 1e-9:
+    most = difference + 2 * min(1 - max(first, second), first, second)
+    if not difference - 1e-9 <= apart <= most + 1e-9:
         msg = (
             f"Of models that are right on shares of {first:g} and {second:g}, only one is right "
-            f"on {away:g} to {most:g} of the cases, and not on {apart:g}."
+            f"on {difference:g} to {most:g} of the cases, and not on {apart:g}."
         )
         raise MetricError(msg)
-    apart = max(away, apart)
+    apart = max(difference, apart)
     z_a, z_b = float(stats.norm.isf(alpha / 2)), float(stats.norm.ppf(power))
-    return ceil((z_a * sqrt(apart) + z_b * sqrt(apart - away**2)) ** 2 / away**2 - 1e-9)
+    return ceil((z_a * sqrt(apart) + z_b * sqrt(apart - difference**2)) ** 2 / difference**2 - 1e-9)
 
 
 def cases_for_better_area(
@@ -258,17 +258,17 @@ def plan(
     cases = ceil(n * effect / shares.get(aim.kind, 1.0) - 1e-9)
     positive, groups = ceil(cases * prevalence - 1e-9), ceil(cases / per_group)
     by_kind = aim.kind in shares
-    told = f"{cases:,} cases"
+    message = f"{cases:,} cases"
     if by_kind:
-        told += f", {positive:,} of them positive at a prevalence of {prevalence:g}"
+        message += f", {positive:,} of them positive at a prevalence of {prevalence:g}"
     if per_group > 1:
-        told += f", from {groups:,} {plural(word)} of {per_group:g} (design effect {effect:.3g})"
+        message += f", from {groups:,} {plural(word)} of {per_group:g} (design effect {effect:.3g})"
     return StudySize(
         positive=positive if by_kind else None,
         negative=cases - positive if by_kind else None,
         cases=cases,
         groups=groups,
-        words=f"For {aim.words}: {told}.",
+        words=f"For {aim.words}: {message}.",
     )
 
 

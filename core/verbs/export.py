@@ -193,8 +193,8 @@ def _certify(
         {**entry, "weights": name, "sha256": sha256_file(out / name)}
         for entry, name in zip(run.content["members"], names, strict=True)
     ]
-    said = {"engine": settings.engine, "precision": settings.precision, "opset": OPSET}
-    write_json(out / "run.json", {**run.content, "members": entries, "export": said})
+    asked = {"engine": settings.engine, "precision": settings.precision, "opset": OPSET}
+    write_json(out / "run.json", {**run.content, "members": entries, "export": asked})
     scorers = Scorer(run, options=run.options, device="cpu"), Scorer(run, options=run.options)
     scorers[1].members = [
         (member, engine, familiarity)
@@ -219,7 +219,7 @@ def _certify(
             "n_held_out": n_held_out,
         },
         "engine": reported,
-        "asked": said,
+        "asked": asked,
         "processor": processor(),
         "probe_scores": [
             probe_scores(engine, member, link=run.link).round(9).tolist()

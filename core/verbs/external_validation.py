@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from core.evaluation.metric_specs import Spec
+    from core.evaluation.metric_specs import MetricSpec
     from core.runs.run import Run
 
 __all__ = ["compare_with_training"]
@@ -112,7 +112,7 @@ def compare_with_training(
     }
 
 
-def _wanted(specs: list[Spec], headline: str) -> list[Spec]:
+def _wanted(specs: list[MetricSpec], headline: str) -> list[MetricSpec]:
     """The headline first, then the numbers that any task of this kind has."""
     whole = [spec for spec in specs if not spec.of and spec.compute is not None]
     first = [spec for spec in whole if spec.name == headline]

@@ -35,13 +35,13 @@ from core.evaluation.doubt_marks import with_far_ones, words_of
 from core.prediction.journal import JOURNAL, stream_through
 from core.prediction.ray_cluster import Cluster, require_ray
 from core.prediction.scorer import Scorer, shown
-from core.report.predictions_page import Said, Thumbnails, write_predictions_page
+from core.report.predictions_page import PageText, Thumbnails, write_predictions_page
 from core.report.verdict import use_words
 from core.runs.predictions import final_split
 from core.runs.run import Run, load_run
 from core.runs.table_files import read_json, read_table, write_table
 from core.verbs.neighbours import on_the_page, require_training_data
-from core.verbs.prediction_summary import LETTER, summarise, told_of
+from core.verbs.prediction_summary import LETTER, summarise, summary_sentences
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -217,7 +217,7 @@ def complete(
             out / JOURNAL, rows, score, block=scorer.block, extent=begun.found.extent
         )
         predictions["path"] = [row["shown"] for row in rows]
-        told = _note_of_comparison(run, predictions)
+        message = _note_of_comparison(run, predictions)
         withheld = "" if doubt.accept else prevailing_doubt(predictions, is_decided=False)
         predictions, decisions = _decided(
             run, predictions, doubt, withheld, workers=workers or readers(len(rows))
@@ -227,14 +227,14 @@ def complete(
             if unit != "image":
                 write_table(out / f"decisions_{unit}", level)
         context = _context(begun, out, scorer, predictions, decisions, withheld)
-        context.notes.extend([*_note_of_copies(predictions), *told])
+        context.notes.extend([*_note_of_copies(predictions), *message])
         files, failed = _export(run, context)
         summary = summarise(run, context, begun.found, files)
         summary["failed_exports"] = failed
-        said = Said(
+        text = PageText(
             title=f"{run.app.title}: {_how_many(predictions)} predicted",
             lead=use_words(run.app),
-            told=told_of(run, summary),
+            sentences=summary_sentences(run, summary),
             warnings=summary["warnings"],
             notes=begun.found.notes,
             # A page before the tables: a map is what a field is read from.
@@ -248,7 +248,7 @@ def complete(
             out,
             predictions,
             run.task,
-            said,
+            text,
             threshold=point.get("threshold"),
             thumbnails=thumbnails,
             similar=on_the_page(run, scorer, rows, thumbnails, k=begun.similar),
@@ -329,8 +329,8 @@ def _decided(
         for a, b in zip(same, changed, strict=True)
     ]
     own = _cautions(run.app, predictions)
-    told = zip(words_of(predictions, "caution"), copies, own, strict=True)
-    caution = ["; ".join(filter(None, words)) for words in told]
+    reasons = zip(words_of(predictions, "caution"), copies, own, strict=True)
+    caution = ["; ".join(filter(None, words)) for words in reasons]
     marked, tables = decide_all(
         predictions.drop(columns=[CONTENT, PICTURE], errors="ignore").assign(
             same_as=np.where(same != "", same, changed), caution=caution

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from core.app import ExportContext, Manifest
     from core.runs.run import Run
 
-__all__ = ["LETTER", "summarise", "told_of"]
+__all__ = ["LETTER", "summarise", "summary_sentences"]
 
 NO_DECISION = "No decision about a person may rest on it alone."
 # Of these there may be thousands, and a table beside them lists them.
 LETTER = re.compile(r"letter-\d+\.html$")
 
 
-def told_of(run: Run, summary: Mapping[str, Any]) -> list[str]:
+def summary_sentences(run: Run, summary: Mapping[str, Any]) -> list[str]:
     """How good the model was, by which rule it decides, and what it decided of each unit."""
     found = [summary["held_out"]] if summary["held_out"] else []
     rule = rule_of_decision(run.content, run.task)
@@ -37,9 +37,9 @@ def told_of(run: Run, summary: Mapping[str, Any]) -> list[str]:
     for unit, part in summary["units"].items():
         sides = {} if run.task.is_two_way else _sides(run.task.positive_name)
         titles = {name: run.task.title(name) for name in run.task.classes} | sides
-        said = ", ".join(f"{titles.get(k, k)}: {n:,}" for k, n in part["decisions"].items())
+        message = ", ".join(f"{titles.get(k, k)}: {n:,}" for k, n in part["decisions"].items())
         doubt = f", {part['n_doubtful']:,} of them in doubt" if part["n_doubtful"] else ""
-        counts.append(f" {quantity(part['n'], unit)} ({said}){doubt}.")
+        counts.append(f" {quantity(part['n'], unit)} ({message}){doubt}.")
     rule = rule.replace("no threshold in use: ", "each input gets the ")
     found.append(f"How it decides: {rule}.{''.join(counts)}")
     if run.task.kind == "ordinal":
@@ -79,10 +79,10 @@ def _held_out(run: Run, context: ExportContext) -> str:
         audit=read_json(run.path / "audit.json"),
     )
     # A run of others may say anything of itself; what makes no sense costs no prediction.
-    said, reason = attempt(lambda: held_out_words(of_run, word=image_word(of_run)))
+    message, reason = attempt(lambda: held_out_words(of_run, word=image_word(of_run)))
     if reason:
         return f"What this model's metrics.json says of it cannot be told ({reason})."
-    if not said:
+    if not message:
         return ""
     n, of = int(is_unfamiliar(predictions).sum()), int((predictions["status"] == "ok").sum())
     rest = (
@@ -90,7 +90,7 @@ def _held_out(run: Run, context: ExportContext) -> str:
         if n
         else ""
     )
-    return f"How good this model was: {' '.join(said)}{rest}"
+    return f"How good this model was: {' '.join(message)}{rest}"
 
 
 def _counts(values: pd.Series[Any]) -> dict[str, int]:

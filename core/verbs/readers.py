@@ -207,7 +207,9 @@ def _comparison(
     found = compare_with_readers(held[known], ratings[known], model[known], some)
     everybody = np.column_stack([ratings[known], model[known]])
     chi2, df, p = delong_several(held[known], everybody, plan.index[known], word=plan.word)
-    away = _row("AUROC: the model minus the mean of the readers", found.difference, found.interval)
+    difference = _row(
+        "AUROC: the model minus the mean of the readers", found.difference, found.interval
+    )
     return {
         "n": int(known.sum()),
         "n_events": int(held[known].sum()),
@@ -216,7 +218,7 @@ def _comparison(
             for name, value in zip(texts, found.readers, strict=True)
         ],
         "model": found.model,
-        "difference": away,
+        "difference": difference,
         "p": found.p,
         "df": found.df,
         "all_alike": {"chi2": chi2, "df": df, "p": p},

@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["IN_DOUBT", "MOST_DOUBT", "overlaps", "share_in", "share_of", "told"]
+__all__ = ["IN_DOUBT", "MOST_DOUBT", "doubt_verdict", "overlaps", "share_in", "share_of"]
 
 # Share of the ground. Judged tiles of ordinary fields are marked one in a hundred; corrected
 # areas of classes have intervals of some ten percent (``areas``), so more than a fifth unknown
@@ -92,7 +92,7 @@ def share_of(area: ArrayLike, share: ArrayLike) -> float:
     return float(weight @ np.asarray(share, dtype=np.float64) / max(weight.sum(), 1e-300))
 
 
-def told(share: float, *, of: str, accept: bool) -> tuple[bool, str]:
+def doubt_verdict(share: float, *, of: str, accept: bool) -> tuple[bool, str]:
     """Whether areas are withheld, and the mark in words, empty where no ground is in doubt.
 
     Args:
@@ -100,9 +100,9 @@ def told(share: float, *, of: str, accept: bool) -> tuple[bool, str]:
         of: what the ground is.
         accept: whether the user asked for areas in spite of doubt.
 
-    >>> told(0.47, of="this field", accept=False)
+    >>> doubt_verdict(0.47, of="this field", accept=False)
     (True, 'withheld: 47 % of this field lies in tiles in doubt (more than 20 %)')
-    >>> told(0.031, of="this field", accept=False)
+    >>> doubt_verdict(0.031, of="this field", accept=False)
     (False, '3.1 % of this field lies in tiles in doubt')
     """
     if share <= 0:

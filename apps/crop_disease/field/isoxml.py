@@ -145,12 +145,12 @@ def write_grid_taskdata(
     folder = out / "TASKDATA"
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / "GRD00001.bin", data)
-    said = [
+    sentences = [
         f"{names.field}: in the grid for terminals without polygons, cells of {side:.2g} m give "
         f"{', '.join(kinds)} {drawn:,.0f} m2 where the zones have {ground:,.0f}."
         for kinds, drawn, ground in differs
     ]
-    return _write(root, folder), said
+    return _write(root, folder), sentences
 
 
 def _differing(

@@ -38,18 +38,18 @@ def trust_words(context: ExportContext, tiles: pd.DataFrame, *, unlike: str) -> 
         manifest=context.manifest,
         run=context.run,
     )
-    said = held_out_words(own, word="tile")
-    if unlike and said:
-        said = [f"{NO_MEASURE} {unlike}"]
+    sentences = held_out_words(own, word="tile")
+    if unlike and sentences:
+        sentences = [f"{NO_MEASURE} {unlike}"]
     if context.trained is None:
-        return said
+        return sentences
     share = trained_share(tiles_of(tiles), tiles_of(context.trained))
     if share > 0:
-        said.append(
+        sentences.append(
             f"{number(share, percent=True)} of the tiles of this map overlap ground that the model "
             "was trained on, so this map does not show how the model does on new ground."
         )
-    return said
+    return sentences
 
 
 def trained_share(tiles: pd.DataFrame, trained: pd.DataFrame) -> float:

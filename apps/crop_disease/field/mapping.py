@@ -209,7 +209,7 @@ def _write(
                     area += pixel_m2 * np.bincount(index[shown], minlength=len(classes))
                     class_map.write(index[None], window=_rectangle(window))
                 step(window[2] * window[3] // 10**6)
-        said: dict[str, Any] = {
+        values: dict[str, Any] = {
             "area_m2": dict(zip(classes, area.tolist(), strict=True)),
             "valid_m2": valid_m2,
             "unmapped_m2": unmapped_m2,
@@ -222,9 +222,9 @@ def _write(
             target.update_tags(resight_key=key)
         _finish(drafts[2], finals[2], "AVERAGE")
         # Last: its tag says that both are there.
-        _describe_scores(drafts[0], classes, key, said)
+        _describe_scores(drafts[0], classes, key, values)
         _finish(drafts[0], scores_file, "AVERAGE")
-    return said
+    return values
 
 
 def _blocks(
@@ -283,7 +283,7 @@ def _profile(facts: RasterFacts, bands: int) -> dict[str, Any]:
 
 
 def _describe_scores(
-    draft: Path, classes: Sequence[str], key: str, said: Mapping[str, Any]
+    draft: Path, classes: Sequence[str], key: str, values: Mapping[str, Any]
 ) -> None:
     """Names of the bands, and what a stored value stands for."""
     import rasterio  # noqa: PLC0415  (an extra)
@@ -291,7 +291,7 @@ def _describe_scores(
     with rasterio.open(draft, "r+", driver="GTiff") as target:
         target.descriptions = tuple(classes)
         target.scales = (1 / STEPS,) * len(classes)
-        target.update_tags(resight_key=key, resight_areas=json.dumps(said, sort_keys=True))
+        target.update_tags(resight_key=key, resight_areas=json.dumps(values, sort_keys=True))
 
 
 def _describe_classes(draft: Path, classes: Sequence[str], key: str) -> None:

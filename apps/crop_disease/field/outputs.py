@@ -172,8 +172,8 @@ def _write_raster(
     zones = _zones(maps.classes, maps.scores, (tiles, facts, within), context)
     withheld, no_areas = _withheld(context, zones, tiles, facts.path.stem)
     spots, unranked = _spots(zones, context, no_areas)
-    told = for_files(zones, accept=context.accept_doubtful, withheld=bool(no_areas))
-    layers.add_polygons(write_layer(told, folder / "zones.gpkg"), column="class")
+    shown = for_files(zones, accept=context.accept_doubtful, withheld=bool(no_areas))
+    layers.add_polygons(write_layer(shown, folder / "zones.gpkg"), column="class")
     layers.add_spots(write_layer(spots, folder / "hotspots.geojson"))
     table, notes = summarise(context, maps, zones, tiles, withheld=no_areas)
     notes = [
@@ -211,7 +211,7 @@ def _write_raster(
     page, reason = attempt(page_of_map, own=context.out)
     for name, frame in tables.items():
         write_text(folder / name, frame.map(csv_safe).to_csv(index=False, lineterminator="\n"))
-    written = [write_layer(told, folder / "zones.geojson")]
+    written = [write_layer(shown, folder / "zones.geojson")]
     written += [folder / name for name in tables]
     if page is None:
         # A raster beyond 85 degrees, where the projection of web maps ends, has no such page.
@@ -259,8 +259,8 @@ def _spots(zones: Any, context: ExportContext, no_areas: str) -> tuple[Any, list
         return hot_spots(zones, affected), []
     known = zones[(zones["doubt"] == "") & (not no_areas)]
     n = int((zones["class"].isin(affected) & ~zones.index.isin(known.index)).sum())
-    said = f"{n:,} zones in doubt or without hectares are not ranked among the places to look at."
-    return hot_spots(known, affected), [said] if n else []
+    note = f"{n:,} zones in doubt or without hectares are not ranked among the places to look at."
+    return hot_spots(known, affected), [note] if n else []
 
 
 def _withheld(

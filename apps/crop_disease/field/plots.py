@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from apps.crop_disease.field.doubtful_ground import told
+from apps.crop_disease.field.doubtful_ground import doubt_verdict
 from apps.crop_disease.field.ground import Ground, area_perimeter_m, in_degrees, to_map
 from apps.crop_disease.field.notes import area_words
 from apps.crop_disease.field.summary import mark_areas
@@ -105,8 +105,8 @@ def per_field(
         }
         # The field's own share counts first: of a field unlike the training no class is known.
         share = field["doubtful"] / max(field["area_ha"], 1e-300)
-        of_field = told(share, of="this field", accept=accept)
-        of_class = told(row["doubt_share"], of="this class here", accept=accept)
+        of_field = doubt_verdict(share, of="this field", accept=accept)
+        of_class = doubt_verdict(row["doubt_share"], of="this class here", accept=accept)
         mark_areas(row, of_field if of_field[0] else of_class, whole=withheld)
         rows.append(row)
     for place, name in enumerate(names):
@@ -134,16 +134,16 @@ def plot_notes(
     on = shapely.union_all(shapes[:n_on])
     covered = shapely.intersection(shapely.union_all(zones.geometry.to_numpy()), on)
     plots_ha, zones_ha = _hectares(np.array([on, covered], object), facts)
-    left, said = plots_ha - zones_ha, []
+    left, sentences = plots_ha - zones_ha, []
     if left > MOST_LEFT * plots_ha:
-        said.append(
+        sentences.append(
             f"{area_words(left)} of {area_words(plots_ha)} inside of --within are in no zone "
             f"({number(left / plots_ha, percent=True)}), for nothing was mapped there: fields.csv "
             "has them per polygon."
         )
     if n_on < len(names):
         n = len(names) - n_on
-        said.append(
+        sentences.append(
             f"{n:,} of {len(names):,} polygons of --within "
             f"{'lies' if n == 1 else 'lie'} beyond this raster (first: {names[n_on]})."
         )
@@ -152,12 +152,12 @@ def plot_notes(
     sides = [_narrow_side(shape) * pixel_m for shape in within.geometries]
     narrow = [name for name, side in zip(names, sides, strict=False) if side < 2 * width_m]
     if narrow:
-        said.append(
+        sentences.append(
             f"{len(narrow):,} of {len(names):,} polygons of --within are narrower than two working "
             f"widths of {width_m:g} m (first: {narrow[0]}), so their zones follow the machine more "
             "than the map. Pass a smaller --working-width if yours is."
         )
-    return said
+    return sentences
 
 
 def _plots(within: Shapes, facts: RasterFacts) -> tuple[list[str], NDArray[Any], int]:

@@ -442,8 +442,8 @@ def _bands_of(source: Any) -> tuple[int, tuple[str, ...], tuple[int, ...]]:
         if colour == ColorInterp.alpha or text == "alpha":
             alpha = alpha or number
             continue
-        told = next((name for name, words in BAND_NAMES.items() if text in words), None)
-        name = told or (colours.get(colour) if not text else None) or f"B{number}"
+        band = next((name for name, words in BAND_NAMES.items() if text in words), None)
+        name = band or (colours.get(colour) if not text else None) or f"B{number}"
         names.append(name if name not in names else f"B{number}")
         numbers.append(number)
     # Some programs write the mask of an 8-bit picture as a fourth band and do not call it so.

@@ -304,10 +304,10 @@ def label_of_tiles(
             names = [shapes.values[n] for p, n in zip(of, shape, strict=True) if p == place]
             both = _twice_covered(boxes[place], mine, names)
             if both > MOST_TWICE:
-                told = ", ".join(sorted(found))
+                message = ", ".join(sorted(found))
                 labels[place] = (
                     "",
-                    f"shapes of several classes overlap on {both:.0%} of it ({told})",
+                    f"shapes of several classes overlap on {both:.0%} of it ({message})",
                 )
     return labels
 

@@ -17,7 +17,7 @@ from apps.crop_disease.field.areas import (
     judged_counts,
     read_confusion,
 )
-from apps.crop_disease.field.doubtful_ground import MOST_DOUBT, share_of, told
+from apps.crop_disease.field.doubtful_ground import MOST_DOUBT, doubt_verdict, share_of
 from apps.crop_disease.field.notes import area_words, facts_of
 from core.base.progress import log
 from core.base.tables import score_columns
@@ -101,7 +101,7 @@ def summarise(
 def doubt_of_map(zones: Any, name: str, *, accept: bool) -> tuple[bool, str]:
     """Whether areas of a whole map are withheld, and the sentence that says so or marks them."""
     share = share_of(zones["area_ha"], zones["doubt_share"])
-    withheld, words = told(share, of=name, accept=accept)
+    withheld, words = doubt_verdict(share, of=name, accept=accept)
     if withheld:
         words = (
             f"Hectares and accuracy are {words}: unlike the training images or of poor quality. "
@@ -112,7 +112,7 @@ def doubt_of_map(zones: Any, name: str, *, accept: bool) -> tuple[bool, str]:
 
 def _of_class(share: float, title: str, context: ExportContext) -> tuple[bool, str]:
     """Whether the areas of a class are withheld, and its mark."""
-    return told(share, of=f"the ground called {title}", accept=context.accept_doubtful)
+    return doubt_verdict(share, of=f"the ground called {title}", accept=context.accept_doubtful)
 
 
 def unlike(zones: Any, tiles: pd.DataFrame, *, accept: bool) -> str:
@@ -126,7 +126,7 @@ def unlike(zones: Any, tiles: pd.DataFrame, *, accept: bool) -> str:
 def _ground_in_doubt(zones: Any) -> str:
     """How much of the ground of a map is in doubt; empty where accuracies hold all the same."""
     share = share_of(zones["area_ha"], zones["doubt_share"])
-    too_much, words = told(share, of="this map", accept=False)
+    too_much, words = doubt_verdict(share, of="this map", accept=False)
     words = f"{words.removeprefix('withheld: ')}: unlike the training images or of poor quality."
     return words if too_much else ""
 

@@ -113,7 +113,7 @@ def web_map(words: Words, *, raster: Path, reading: Reading, maps: tuple[Path, P
     css = (vendor / "leaflet.css").read_text(encoding="utf-8")
     for name in ("images/layers.png", "images/layers-2x.png", "images/marker-icon.png"):
         css = css.replace(f"url({name})", "none")
-    said = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
+    message = "".join(f"<p>{html.escape(note)}</p>" for note in notes)
     return PAGE.format(
         title=html.escape(words.title),
         use=html.escape(words.intended_use),
@@ -124,7 +124,7 @@ def web_map(words: Words, *, raster: Path, reading: Reading, maps: tuple[Path, P
         applied="" if applied is None else _applied(applied),
         places=_places(spots),
         trust="".join(f"<p>{html.escape(sentence)}</p>" for sentence in words.trust),
-        notes=said,
+        notes=message,
         warning=f'<p class="warning" role="alert">{html.escape(warning)}</p>' if warning else "",
     )
 
