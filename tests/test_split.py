@@ -7,7 +7,15 @@ import pandas as pd
 import pytest
 
 from core.app import Task
-from core.data.split import class_members, draw_folds, draw_split, group_keys, merge_groups
+from core.data.split import (
+    _Classes,
+    _top_up,
+    class_members,
+    draw_folds,
+    draw_split,
+    group_keys,
+    merge_groups,
+)
 from core.errors import LeakageError, ManifestError
 
 TASK = Task(name="t", kind="multiclass")
@@ -334,6 +342,25 @@ def test_members_of_classes_are_told_with_the_rarest_label_as_stratum() -> None:
     assert class_members(manifest(["a", ""]), task)[2] == [["a"], []]
     with pytest.raises(ManifestError, match="All 2 usable images are of one class;"):
         class_members(manifest(["", ""]), task)
+
+
+def test_groups_of_rare_classes_are_moved_until_both_parts_have_enough() -> None:
+    task = Task(name="t", kind="multilabel")
+    #       may go   would leave the giver too few of b   may go   is in the taker   may not go
+    labels = ["a", "a|b", "b", "a", "a", "c", "c", "c"]
+    groups = ["p", "q", "r", "s", "t", "u", "v", "w"]
+    classes = _Classes(manifest(labels, groups=groups), task)
+    giver = np.array([True, True, True, True, False, True, True, False])
+    taker = ~giver
+    _top_up(classes, giver, taker, keep=2, need=3)
+    # Of b the giver has two groups and keeps both, so of p, q and s only p could go, and then
+    # two groups of a are left. c has one in the taker and two in the giver, which stay.
+    assert [g for g, is_taken in zip(groups, taker, strict=True) if is_taken] == ["p", "t", "w"]
+    assert (giver == ~taker).all()
+    # With fewer to keep, each class gets what it needs and no more.
+    _top_up(classes, giver, taker, keep=0, need=2)
+    assert classes.group_counts(taker) == {"a": 3, "b": 2, "c": 2}
+    assert (giver == ~taker).all()
 
 
 # --- folds -------------------------------------------------------------------------------------
