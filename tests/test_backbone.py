@@ -3,6 +3,7 @@ import pickle
 import socket
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import huggingface_hub
 import numpy as np
@@ -19,6 +20,7 @@ from core.model.backbone import create_backbone, require_weights, stage_of
 from core.model.checkpoint import build_network
 from core.model.heads import Head, loss_of
 from core.model.network import Network, PixelScale, pool_width
+from core.model.saliency import saliency_map
 from tests.networks import DESCRIPTION
 
 # One of each family that the tool names, with bottlenecks where it has them. These are the
@@ -52,6 +54,51 @@ def test_every_weight_of_every_family_takes_part(name: str) -> None:
     assert not [k for k, p in network.named_parameters() if p.grad is None]
     network.pool = "first_two"
     assert network.embed(pixels).shape == (4, pool_width(backbone, "first_two"))
+
+
+@pytest.mark.parametrize(
+    ("flips", "views"),
+    [
+        ("none", [lambda x: x]),
+        ("left_right", [lambda x: x, lambda x: x[..., ::-1]]),
+        (
+            "both",
+            [
+                lambda x: x,
+                lambda x: x[..., ::-1],
+                lambda x: x[..., ::-1, :],
+                lambda x: x[..., ::-1, ::-1],
+            ],
+        ),
+    ],
+)
+@pytest.mark.parametrize("link", ["softmax", "cumulative", "regression"])
+def test_scores_are_those_of_the_mirrored_views_averaged(
+    flips: str, views: list[Any], link: str
+) -> None:
+    torch.manual_seed(0)
+    own = {**DESCRIPTION, "link": link}
+    plain, averaged = (
+        build_network({**own, "flips": name}, n_classes=3).eval() for name in ("none", flips)
+    )
+    torch.nn.init.normal_(plain.head.weight)
+    averaged.load_state_dict(plain.state_dict())
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 3, 64, 96), dtype=np.uint8)
+    with torch.no_grad():
+        wanted = [plain(torch.from_numpy(view(pixels).copy())) for view in views]
+        found = averaged(torch.from_numpy(pixels))
+        mirrored = averaged(torch.from_numpy(pixels[..., ::-1].copy()))
+    torch.testing.assert_close(found, torch.stack(wanted).mean(dim=0), rtol=1e-4, atol=1e-4)
+    if flips != "none":
+        torch.testing.assert_close(found, mirrored, rtol=1e-4, atol=1e-4)
+    # Training sees pictures one by one.
+    averaged.train().dropout.eval()
+    torch.testing.assert_close(averaged(torch.from_numpy(pixels)), wanted[0], rtol=1e-4, atol=1e-4)
+    # A map is of the picture that is shown.
+    one = torch.from_numpy(pixels[:1])
+    maps = [saliency_map(each.eval(), one, 0, each.last_stage) for each in (plain, averaged)]
+    np.testing.assert_allclose(maps[0], maps[1], atol=1e-4)
+    assert averaged.flips == flips
 
 
 @pytest.fixture(scope="module")

@@ -17,10 +17,11 @@ import pandas as pd
 import pytest
 import timm
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from safetensors.numpy import load_file, save_file
 
 import core.verbs.export
+from apps.images.phantom import write_phantom
 from core.base.jobs import differences
 from core.base.outputs import is_complete, seal
 from core.errors import RunError
@@ -30,6 +31,7 @@ from core.runs.networks import load_networks
 from core.runs.run import load_run
 from core.verbs.export import ExportSettings, export
 from core.verbs.predict import begin, predict
+from core.verbs.train import train
 
 # Whole trainings, each of which is of use to a test; `make test-slow`.
 pytestmark = pytest.mark.slow
@@ -117,6 +119,31 @@ def test_prediction_without_torch_writes_the_same_tables(
                 np.testing.assert_allclose(light[column], full[column], rtol=1e-4, atol=1e-5)
             else:
                 assert list(light[column]) == list(full[column]), column
+
+
+def test_mirrored_views_are_part_of_an_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RESIGHT_HOME", str(tmp_path / "home"))
+    data = write_phantom(tmp_path / "cells", 45, 1)
+    flags = {"backbone": "test_resnet", "weights": "none", "size_px": (64, 64), "epochs": 1}
+    train("images", data, tmp_path / "run", flags={**flags, "flips": "both", "workers": 0})
+    export(tmp_path / "run", tmp_path / "onnx", ExportSettings())
+    pictures = sorted(path for path in data.rglob("*") if path.suffix in {".png", ".jpg"})[:4]
+    for path in pictures:
+        file = tmp_path / "mirrored" / path.name
+        file.parent.mkdir(exist_ok=True)
+        ImageOps.mirror(Image.open(path)).save(file.with_suffix(".png"))
+        (tmp_path / "plain").mkdir(exist_ok=True)
+        Image.open(path).save((tmp_path / "plain" / path.name).with_suffix(".png"))
+    scores = []
+    for model, folder in (("run", "plain"), ("onnx", "plain"), ("onnx", "mirrored")):
+        out = tmp_path / f"{model}-{folder}"
+        predict(tmp_path / model, [tmp_path / folder], out)
+        table = pd.read_parquet(out / "predictions.parquet").sort_values("image_id")
+        scores.append(table.filter(like="score_").to_numpy(float))
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-4)
+    np.testing.assert_allclose(scores[1], scores[2], atol=1e-4)
 
 
 def test_what_needs_torch_says_where_it_runs(tmp_path: Path) -> None:

@@ -97,6 +97,11 @@ class TrainConfig(BaseModel):
     symmetry: Literal["none", "left_right", "both", "any"] | None = Field(
         None, description="which mirror images and turns of a picture are pictures of its class"
     )
+    flips: Literal["none", "left_right", "both"] = Field(
+        "none",
+        description="views whose scores are averaged: the picture, and mirrored by its sides; "
+        "scoring takes as many times as long",
+    )
     small_share: float = Field(
         0.0, ge=0, lt=1, description="share of epochs trained at the smaller size first"
     )

@@ -59,6 +59,7 @@ def build_network(content: Mapping[str, Any], *, n_classes: int, backbone: Any =
         dropout=float(content.get("dropout", 0.0)),
         norms=content.get("norms", "frozen"),
         frozen_stages=int(content.get("frozen_stages", 0)),
+        flips=content.get("flips", "none"),
     )
     if content.get("attention"):
         network.attention = AttentionPool(network.head, network.feature_mean, network.feature_std)

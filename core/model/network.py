@@ -28,6 +28,13 @@ POOLS = {"last": 1, "last_two": 1, "last_two_max": 2, "first_two": 1}
 # Largest value of each stored dtype; float images are taken as they are.
 SCALES = {"uint8": 255.0, "uint16": 65535.0, "float32": 1.0}
 
+# Sides of (N, C, H, W), or of volumes (N, D, H, W), that are reversed in each averaged view.
+FLIPS: dict[str, tuple[tuple[int, ...], ...]] = {
+    "none": ((),),
+    "left_right": ((), (-1,)),
+    "both": ((), (-1,), (-2,), (-2, -1)),
+}
+
 # Stages whose averages feed the head; 0 is the stem, 4 the last.
 POOLED = {"last": (4,), "last_two": (3, 4), "last_two_max": (3, 4), "first_two": (1, 2)}
 
@@ -65,6 +72,8 @@ class Network(nn.Module):
         norms: ``frozen`` (statistics stay as loaded) or ``train``.
         frozen_stages: stages whose weights stay as loaded: 1 is the stem, 2 the
             stem and the first stage, and so on.
+        flips: see ``FLIPS``; outside of training the features of these views are averaged, and
+            so, heads being linear, their logits.
     """
 
     def __init__(
@@ -77,6 +86,7 @@ class Network(nn.Module):
         dropout: float = 0.0,
         norms: str = "frozen",
         frozen_stages: int = 0,
+        flips: str = "none",
     ) -> None:
         super().__init__()
         # 5-D kernels, of volumes, have no such order.
@@ -88,6 +98,7 @@ class Network(nn.Module):
         self.pool = pool
         self.dropout = nn.Dropout(dropout)
         self.norms = norms
+        self.flips = flips
         self.mean: Tensor
         self.std: Tensor
         for name, values in (("mean", scale.mean), ("std", scale.std)):
@@ -106,6 +117,13 @@ class Network(nn.Module):
     def embed(self, pixels: Tensor) -> Tensor:
         """(N, C, H, W) stored pixels -> (N, D) pooled features."""
         x = (pixels.to(self.mean.dtype) - self.mean) / self.std
+        if self.training or self.flips == "none":
+            return self._pooled(x)
+        views = [self._pooled(x.flip(sides) if sides else x) for sides in FLIPS[self.flips]]
+        return torch.stack(views).mean(dim=0)
+
+    def _pooled(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) normalised pixels -> (N, D) pooled features of one view."""
         # (N, D, H, W) of a volume is put in order by its own backbone.
         x = x.contiguous(memory_format=memory_format())
         if self.pool == "last":

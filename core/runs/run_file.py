@@ -56,6 +56,7 @@ class NetworkPart(_Part):
     dropout: float = Field(0.0, ge=0, lt=1)
     norms: Literal["frozen", "train"] = "frozen"
     frozen_stages: int = Field(0, ge=0, le=5)
+    flips: Literal["none", "left_right", "both"] = "none"
     attention: Text = ""
 
     @model_validator(mode="after")

@@ -289,6 +289,7 @@ def _new_network(training: Training) -> tuple[Network, dict[str, Any], LoadedWei
         "dropout": config.dropout,
         "norms": "train" if config.batchnorm == "train" else "frozen",
         "frozen_stages": config.freeze_stages,
+        "flips": config.flips,
     }
     network = build_network(description, n_classes=len(task.classes), backbone=backbone)
     return network, description, weights
