@@ -49,11 +49,20 @@ BATCH = 16
 class Leaves(Dataset[tuple[torch.Tensor, int]]):
     """Photos, decoded whenever they are asked for or once."""
 
-    def __init__(self, table: pd.DataFrame, root: Path, augment: Any, *, once: bool) -> None:
+    def __init__(
+        self,
+        table: pd.DataFrame,
+        root: Path,
+        augment: Any,
+        *,
+        once: bool,
+        size: tuple[int, int] = SIZE,
+    ) -> None:
+        self.size = size
         self.paths = [root / path for path in table["path"]]
         self.y = table["label"].astype("category").cat.codes.tolist()
         self.augment = augment
-        self.kept = [self._read(path, store_size(SIZE)) for path in self.paths] if once else None
+        self.kept = [self._read(path, store_size(size)) for path in self.paths] if once else None
 
     def _read(self, path: Path, size: tuple[int, int] | None = None) -> np.ndarray:
         image = np.asarray(cv2.imread(str(path), cv2.IMREAD_COLOR_RGB))
@@ -67,16 +76,16 @@ class Leaves(Dataset[tuple[torch.Tensor, int]]):
         """One photo, (3, H, W) bytes."""
         image = self._read(self.paths[number]) if self.kept is None else self.kept[number]
         if self.augment is None:
-            image = cv2.resize(image, SIZE[::-1])
+            image = cv2.resize(image, self.size[::-1])
         else:
             self.augment.set_random_state(np.random.default_rng(number), random.Random(number))
             image = self.augment(image=image)["image"]
         return torch.from_numpy(image).permute(2, 0, 1), int(self.y[number])
 
 
-def network_of(name: str, freeze: int) -> torch.nn.Module:
-    """Timm's network for four classes, its first stages kept as they are."""
-    network = timm.create_model(name, pretrained=False, num_classes=4)
+def network_of(name: str, freeze: int, n_classes: int = 4) -> torch.nn.Module:
+    """Timm's network, its first stages kept as they are."""
+    network = timm.create_model(name, pretrained=False, num_classes=n_classes)
     for key, parameter in network.named_parameters():
         parameter.requires_grad_(stage_of(network, key) >= freeze)
     return network

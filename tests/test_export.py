@@ -128,6 +128,8 @@ def test_mirrored_views_are_part_of_an_export(
     data = write_phantom(tmp_path / "cells", 45, 1)
     flags = {"backbone": "test_resnet", "weights": "none", "size_px": (64, 64), "epochs": 1}
     train("images", data, tmp_path / "run", flags={**flags, "flips": "both", "workers": 0})
+    report = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "averaged over the picture and its three mirror images" in report
     export(tmp_path / "run", tmp_path / "onnx", ExportSettings())
     pictures = sorted(path for path in data.rglob("*") if path.suffix in {".png", ".jpg"})[:4]
     for path in pictures:

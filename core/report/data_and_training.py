@@ -307,6 +307,7 @@ def model_blocks(context: ReportContext) -> list[Block]:
         parts = [
             str(network.get("backbone") or ""),
             size and f"{size} pixels",
+            _VIEWS.get(str(network.get("flips") or ""), ""),
             kept,
             epoch,
             stopped and f"fine-tuning {stopped}",
@@ -322,6 +323,12 @@ def model_blocks(context: ReportContext) -> list[Block]:
         blocks.append(plots_data.learning_curves(context.log, title="Learning curves."))
     return blocks
 
+
+# Which mirrored views are averaged, in words.
+_VIEWS = {
+    "left_right": "averaged over the picture and its mirror image",
+    "both": "averaged over the picture and its three mirror images",
+}
 
 # What was kept of a training, in words.
 _KEPT = {
