@@ -109,7 +109,7 @@ def whole_run() -> dict[str, Any]:
     """``run.json`` in which every field is given."""
     content: dict[str, Any] = json.loads((OLD / "run" / "run.json").read_text())
     content["members"][0] |= {"sha256": "0" * 64, "temperature": 1.0, "weight": 1.0}
-    content["members"][0]["network"]["attention"] = ""
+    content["members"][0]["network"] |= {"attention": "", "flips": "none"}
     content["task"] |= {"truths": {}, "positive_title": "", "fold_cuts": {}}
     content["task"]["cuts"] = [float(k) for k in range(len(content["task"]["classes"]) - 1)]
     point = {"name": "youden", "unit": "image", "threshold": 0.5}
