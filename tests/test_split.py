@@ -363,6 +363,58 @@ def test_groups_of_rare_classes_are_moved_until_both_parts_have_enough() -> None
     assert (giver == ~taker).all()
 
 
+# What stands in the methods of a report, sentence by sentence, for two classes without groups.
+DRAWN = (
+    ", stratified by class (seed 7). No group is known, so images that belong together may stand "
+    "in different splits; this cannot be checked."
+)
+SENTENCES = {
+    ("",): [f"The split was drawn at random{DRAWN}"],
+    ("train",): [
+        "The data name every image train, so nothing was set aside by them.",
+        f"The split was drawn at random{DRAWN}",
+    ],
+    ("train", "val"): [
+        "Only train and val are given. The given val is used for the final numbers and is called "
+        "test from here on; what chooses the model and the thresholds is a new val, drawn from "
+        f"train{DRAWN}"
+    ],
+    ("train", "test"): [
+        "Train and test are given and kept; val, which chooses the model and the thresholds, was "
+        f"drawn from train{DRAWN}"
+    ],
+    ("train", "val", "test"): ["Train, val and test are given and kept."],
+}
+
+
+@pytest.mark.parametrize("given", SENTENCES)
+def test_a_report_says_how_the_split_came_about(given: tuple[str, ...]) -> None:
+    table = manifest(list("ab") * 30)
+    table["split"] = [given[i // 2 % len(given)] for i in range(60)]
+    drawn, said = draw_split(table, task=TASK, seed=7)
+    counts = drawn["split"].value_counts()
+    shares = "; ".join(f"{name} {counts[name]} images" for name in ("train", "val", "test"))
+    assert list(said) == [*SENTENCES[given], f"{shares.capitalize()}."]
+
+
+def test_what_is_wrong_with_a_given_split_and_what_to_do_is_said() -> None:
+    table = manifest(list("ab") * 10)
+    table["split"] = ["val", "test"] * 10
+    with pytest.raises(ManifestError) as refused:
+        draw_split(table, task=TASK, seed=0)
+    assert str(refused.value) == (
+        "The data name the split test and val but no train, so there is nothing to learn from. "
+        "Add train rows, or leave the split out and let one be drawn."
+    )
+    table["split"] = ["train"] * 17 + [""] * 3
+    with pytest.raises(ManifestError) as refused:
+        draw_split(table, task=TASK, seed=0)
+    assert str(refused.value) == (
+        "3 of 20 images have no split and the others do (first: 0017.png). Fill the column for "
+        "all images, or leave it out for all."
+    )
+
+
 # --- folds -------------------------------------------------------------------------------------
 
 
