@@ -27,7 +27,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
-from train import Leaves, loss_of, network_of
+from train import Leaves, fit_epoch, loss_of, network_of
 
 from core.app import find_app
 from core.base.progress import log
@@ -106,19 +106,7 @@ class Tuned:
         lower = torch.autocast("cpu", torch.bfloat16, self.config["precision"] == "bf16-mixed")
         curve: Curve = []
         for epoch in range(1, epochs + 1):
-            network.train()
-            if freeze:
-                for module in network.modules():
-                    if isinstance(module, torch.nn.BatchNorm2d):
-                        module.eval()
-            for some in batches:
-                with lower:
-                    loss = loss_of(network, some)
-                optimiser.zero_grad(set_to_none=True)
-                torch.autograd.backward(loss)
-                torch.nn.utils.clip_grad_norm_(learned, 1.0)
-                optimiser.step()
-                cycle.step()
+            fit_epoch(network, batches, optimiser, lower, is_frozen=bool(freeze), after=cycle.step)
             network.eval()
             with torch.inference_mode(), lower:
                 losses = [loss_of(network, some) * len(some[1]) for some in DataLoader(checked, 16)]

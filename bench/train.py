@@ -26,7 +26,7 @@ import resource
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -41,6 +41,9 @@ from core.app import find_app
 from core.data.prepared import store_size
 from core.model.backbone import stage_of
 from core.verbs.train import train
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SIZE = (224, 224)
 BATCH = 16
@@ -97,6 +100,41 @@ def loss_of(network: torch.nn.Module, batch: Any) -> torch.Tensor:
     if next(iter(network.parameters())).is_contiguous(memory_format=torch.channels_last):
         pixels = pixels.contiguous(memory_format=torch.channels_last)
     return torch.nn.functional.cross_entropy(network(pixels), batch[1])
+
+
+def fit_epoch(
+    network: torch.nn.Module,
+    batches: DataLoader[Any],
+    optimiser: torch.optim.Optimizer,
+    lower: torch.autocast,
+    *,
+    is_frozen: bool,
+    after: Callable[[], Any] = lambda: None,
+) -> None:
+    """One epoch of the tuned loop; where stages are frozen, so are statistics.
+
+    Args:
+        network: trained in place.
+        batches: of pictures and classes.
+        optimiser: of the weights that learn.
+        lower: autocast, on or off.
+        is_frozen: whether some stages are.
+        after: called after each step.
+    """
+    network.train()
+    if is_frozen:
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.eval()
+    learned = [weight for group in optimiser.param_groups for weight in group["params"]]
+    for batch in batches:
+        with lower:
+            loss = loss_of(network, batch)
+        optimiser.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(learned, 1.0)
+        optimiser.step()
+        after()
 
 
 class Plain(pl.LightningModule):
@@ -175,18 +213,7 @@ class Bench:
         lower = torch.autocast("cpu", torch.bfloat16, self.asked.precision == "bf16-mixed")
         train_batches, val_batches = self._loaders(once=True)
         for _ in range(epochs):
-            network.train()
-            if self.asked.freeze:
-                for module in network.modules():
-                    if isinstance(module, torch.nn.BatchNorm2d):
-                        module.eval()
-            for batch in train_batches:
-                with lower:
-                    loss = loss_of(network, batch)
-                optimiser.zero_grad(set_to_none=True)
-                torch.autograd.backward(loss)
-                torch.nn.utils.clip_grad_norm_(learned, 1.0)
-                optimiser.step()
+            fit_epoch(network, train_batches, optimiser, lower, is_frozen=bool(self.asked.freeze))
             network.eval()
             with torch.inference_mode(), lower:
                 for batch in val_batches:

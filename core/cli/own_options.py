@@ -76,12 +76,12 @@ class AppCommand(Command):
         unknown = [word for word in asks if word[:2] == "--" != word and word not in options]
         absent = _absent_run(str(ctx.info_name), args) if unknown else ""
         if len(unknown) > 1 or absent:
-            sentences = []
+            suggestions = []
             for word in dict.fromkeys(unknown):
                 near = get_close_matches(word, options, n=1)
-                sentences.append(f"{word} (did you mean {near[0]}?)" if near else word)
-            s = "s" if len(sentences) > 1 else ""
-            ctx.fail(f"{absent}No such option{s}: {', '.join(sentences)}")
+                suggestions.append(f"{word} (did you mean {near[0]}?)" if near else word)
+            s = "s" if len(suggestions) > 1 else ""
+            ctx.fail(f"{absent}No such option{s}: {', '.join(suggestions)}")
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The command's parameters, and those of the app."""

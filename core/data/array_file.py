@@ -58,10 +58,6 @@ class StoredArray:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
-    def __len__(self) -> int:
-        """Its first side."""
-        return self.shape[0]
-
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """The array, as numpy asks for it."""
         n = int(np.prod(self.shape)) * self.dtype.itemsize

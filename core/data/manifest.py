@@ -222,13 +222,13 @@ def _add_folder(look: _Look, folder: Path) -> None:
     if look.source.labelled and (wants_folders(look.source) or not tables.says_class):
         _label_by_folders(look, folder, images, tables)
     elif tables.says_class:
-        sentences = [
+        sources = [
             f"{_shown(listing, folder)} (column {', '.join(columns)})"
             for listing, columns in zip(tables.used, tables.classes, strict=True)
             if columns
         ]
-        n = len(sentences)
-        look.class_rule = f"classes: as {', '.join(sentences)} {'says' if n == 1 else 'say'}."
+        n = len(sources)
+        look.class_rule = f"classes: as {', '.join(sources)} {'says' if n == 1 else 'say'}."
     is_split = any(tables.splits)
     for listing, columns, split in zip(tables.used, tables.classes, tables.splits, strict=True):
         name = _shown(listing, folder)

@@ -69,7 +69,7 @@ def saliency_map(
     hooks: tuple[dict[int, Any], ...] = (layer._forward_hooks, layer._backward_hooks)
     before = [set(registered) for registered in hooks]
     handle = layer.register_forward_pre_hook(cut)
-    views = vars(network).get("flips", "none")
+    views = {"flips": network.flips} if hasattr(network, "flips") else {}
     try:
         for weight, _ in gradients:
             weight.grad = None
@@ -78,7 +78,7 @@ def saliency_map(
             with torch.no_grad():
                 class_index = int(network(batch).argmax(dim=1))
         # The class is that of all views; the map is of the picture as it is shown.
-        vars(network)["flips"] = "none"
+        vars(network).update(dict.fromkeys(views, "none"))
         explain = GradCAMpp(
             wrapped,
             f"network.{target_layer}",
@@ -90,7 +90,7 @@ def saliency_map(
             found = explain(batch, class_idx=class_index)
     finally:
         handle.remove()
-        vars(network)["flips"] = views
+        vars(network).update(views)
         # MONAI leaves its hooks; with every picture the network would get slower.
         for registered, names in zip(hooks, before, strict=True):
             for key in set(registered) - names:

@@ -109,8 +109,8 @@ def require_some(table: Any, files: Sequence[Any]) -> None:
     """
     if len(tiles_of(table)):
         return
-    message = table["refused"].where(table["refused"] != "", table["reason"])
-    reasons = message.value_counts()
+    refusals = table["refused"].where(table["refused"] != "", table["reason"])
+    reasons = refusals.value_counts()
     why = "; ".join(f"{n:,} x {reason}" for reason, n in reasons.head(3).items())
     msg = (
         f"{files[0][0]}: not one of {len(table):,} tiles can be used ({why or 'it has none'}). "
